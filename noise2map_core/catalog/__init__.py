@@ -1,0 +1,1 @@
+"""What imagery there is: searches, scenes, pairs."""

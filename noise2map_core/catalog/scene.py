@@ -1,0 +1,41 @@
+"""Scenes: STAC items reduced to what reading needs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BandSource:
+    """One band of one scene: where its pixels lie."""
+
+    name: str
+    """The band's name as it was asked for."""
+    href: str
+    """Absolute path or URL of the file, unsigned."""
+    band: int
+    """1-based band number in the file."""
+    nodata: float | None
+    """Declared nodata value; None: taken from the file, if it declares one."""
+    checksum: str | None
+    """The item's `file:checksum` (multihash, hex), if it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One STAC item with the bands that were asked for, in order. Picklable, under 2 kB."""
+
+    id: str
+    collection: str
+    datetime: datetime
+    """Acquisition time, UTC, timezone-aware."""
+    footprint_wkb: bytes
+    """Item geometry in EPSG:4326."""
+    bands: tuple[BandSource, ...]
+    proj_code: str | None
+    """The item's own claim ("EPSG:32651"); the file is trusted over it."""
+    gsd: float | None
+    """Ground sample distance in metres, if the item says so."""
+    href: str
+    """Where the item document lies, for `derived_from` links."""
+    attribution: str
+    """Who is to be named with products made from this scene: providers and licence."""

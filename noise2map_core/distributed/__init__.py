@@ -1,0 +1,1 @@
+"""Ray: the only part of the library that imports it."""

@@ -1,0 +1,31 @@
+"""Settings of the cluster and of what each worker may take."""
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+
+
+class ResourcesConfig(BaseModel):
+    """How many workers there are and what each takes.
+
+    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
+    none for the tasks that feed it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    address: str | None = None
+    """Ray cluster to connect to ("auto", "ray://…"). None: RAY_ADDRESS, else a cluster in this process."""
+
+    num_cpus: PositiveInt | None = None
+    """CPUs of the cluster started here; None: all. Ignored when connecting to a cluster."""
+
+    reader_cpus: PositiveFloat = 0.25
+    """CPUs that one reading task takes."""
+
+    predictors: PositiveInt = 1
+    """Actors that hold the model."""
+
+    predictor_cpus: PositiveFloat = 0.5
+    """CPUs that one predictor takes."""
+
+    predictor_gpus: NonNegativeFloat = 0.0
+    """GPUs that one predictor takes."""

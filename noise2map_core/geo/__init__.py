@@ -1,0 +1,1 @@
+"""Where things are: areas of interest, the anchored grid, pixel windows."""

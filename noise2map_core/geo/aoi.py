@@ -1,0 +1,90 @@
+"""Areas of interest: named polygons in EPSG:4326, read from GeoJSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from noise2map_core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class AreaOfInterest:
+    """A named polygon or multipolygon, longitude and latitude in EPSG:4326."""
+
+    name: str
+    geometry: BaseGeometry
+
+
+def read_aoi(path: Path | str) -> AreaOfInterest:
+    """The area in a GeoJSON file: a geometry, a Feature, or the union of a FeatureCollection.
+
+    Raises ConfigError if the file is missing, not GeoJSON, in a CRS other than EPSG:4326, empty,
+    crosses itself, or is not made of polygons.
+    """
+    path = Path(path)
+    document = _load_json(path)
+    _require_lon_lat(document, path)
+    try:
+        geometry = shapely.union_all([shape(part) for part in _geometries(document, path)])
+    except (shapely.errors.ShapelyError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"area {path} is not valid GeoJSON: {error}. Check its geometry.") from error
+    return AreaOfInterest(path.stem, _checked(geometry, path))
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"area {path} does not exist. Set --aoi to a GeoJSON file.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"area {path} is not GeoJSON: {error}. Set --aoi to a GeoJSON file.") from error
+    if not isinstance(document, dict) or "type" not in document:
+        raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. Set --aoi to a GeoJSON file.")
+    return document
+
+
+def _geometries(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    if document["type"] == "FeatureCollection":
+        found = [feature["geometry"] for feature in document["features"]]
+    elif document["type"] == "Feature":
+        found = [document["geometry"]]
+    else:
+        found = [document]
+    found = [geometry for geometry in found if geometry]
+    for geometry in found:
+        if geometry["type"] not in ("Polygon", "MultiPolygon"):
+            raise ConfigError(
+                f"area {path} holds a {geometry['type']}; only polygons have an area to map."
+            )
+        part = shape(geometry)
+        if not part.is_valid:
+            raise ConfigError(
+                f"area {path} is not a valid polygon: {shapely.is_valid_reason(part)}. "
+                "Repair it, for instance by a buffer of 0 in a GIS."
+            )
+    return found
+
+
+def _require_lon_lat(document: dict[str, Any], path: Path) -> None:
+    name = str(((document.get("crs") or {}).get("properties") or {}).get("name", ""))
+    if name and not any(code in name for code in ("CRS84", "4326")):
+        raise ConfigError(
+            f"area {path} is in {name}; GeoJSON areas must be in EPSG:4326. Reproject it."
+        )
+
+
+def _checked(geometry: BaseGeometry, path: Path) -> BaseGeometry:
+    if geometry.is_empty or geometry.area == 0:
+        raise ConfigError(f"area {path} is empty. Draw a polygon with an area.")
+    west, south, east, north = geometry.bounds
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        raise ConfigError(
+            f"area {path} reaches ({west:g}, {south:g}, {east:g}, {north:g}), outside longitude and "
+            "latitude: it is not in EPSG:4326. Reproject it."
+        )
+    return geometry
