@@ -25,6 +25,8 @@ class CatalogError(Noise2MapError):
 class AssetReadError(Noise2MapError):
     """Pixels that cannot be read: the file is missing, truncated, or not what the item says."""
 
+    exit_code = 2
+
 
 class ChipStoreError(Noise2MapError):
     """A chip store that is missing, incomplete, of another format, or unfit for what was asked."""

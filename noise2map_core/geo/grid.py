@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.window import Window
 
-SNAP_PX = 0.05
+SNAP_PX = 0.1
 """Area edges this close to a pixel edge are taken to lie on it (reprojection bends straight lines)."""
 
 MAX_SMALL_REGION_PX = 4096

@@ -1,1 +1,1 @@
-""""""
+"""Where pixels, networks and maps meet, without Ray."""

@@ -1,1 +1,1 @@
-""""""
+"""From tiles of logits to maps: blending, mosaic, ledger, products."""

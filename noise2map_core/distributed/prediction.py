@@ -1,0 +1,157 @@
+"""Tiles of a region through Ray Data: read, predict, write."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from numpy.typing import NDArray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.predictor import Predictor
+from noise2map_core.inference.region import RegionJob, TileImage, predict_tile, read_tile
+from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.mapping.mosaic import Mosaic
+
+MAX_READ_TASKS = 1000
+"""Read tasks are objects of the driver: their number must not grow with the region."""
+
+Row = dict[str, Any]
+
+
+class TileSource(Datasource):
+    """The tiles [tile, (row, col)] to be made, handed out in ranges.
+
+    A source of its own and not `from_items`, so that the driver holds eight bytes a tile and no row.
+    """
+
+    def __init__(self, tiles: NDArray[np.int32]) -> None:
+        super().__init__()
+        self._tiles = tiles
+
+    def get_name(self) -> str:
+        """Name in Ray's own logs."""
+        return "Tiles"
+
+    def estimate_inmemory_data_size(self) -> int:
+        """Bytes of the rows."""
+        return self._tiles.nbytes
+
+    def get_read_tasks(
+        self,
+        parallelism: int,
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,
+    ) -> list[ReadTask]:
+        """One task a tile for small regions, ranges of tiles for large ones."""
+        count = min(len(self._tiles), MAX_READ_TASKS)
+        return [
+            ReadTask(
+                lambda part=part: [pa.table({"tile_row": part[:, 0], "tile_col": part[:, 1]})],
+                BlockMetadata(len(part), part.nbytes, None, None, None),
+            )
+            for part in np.array_split(self._tiles, count)
+        ]
+
+
+def predict_tiles(
+    job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig, tiles_per_task: int = 1
+) -> Iterator[TileRecord]:
+    """Make `tiles` [tile, (row, col)] on the connected cluster; yields what became of each.
+
+    Pixels and ledger records are written by the workers, pixels first. Order is not defined.
+    Raises OutputError if the output cannot be written.
+    """
+    DataContext.get_current().target_max_block_size = _tile_bytes(job, tiles)
+    shared = ray.put(job)
+    dataset = (
+        ray.data.read_datasource(TileSource(tiles), num_cpus=resources.reader_cpus)
+        .map_batches(
+            _read_batch, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus
+        )
+        .map_batches(
+            TileWorker,
+            batch_size=tiles_per_task,
+            fn_constructor_kwargs={"shared": shared},
+            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
+            num_cpus=resources.predictor_cpus,
+            num_gpus=resources.predictor_gpus,
+        )
+    )
+    for row in dataset.iter_rows():
+        if row.pop("unwritten"):
+            raise OutputError(f"{job.output}: {row['reason']}. Free space, then run again.")
+        yield TileRecord(**row)
+
+
+def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
+    """Size of one tile's pixels: a block of the stream holds about one."""
+    cover = job.cover(Tile(int(tiles[0, 0]), int(tiles[0, 1])))
+    samples = 2 * len(job.spec.bands) * np.dtype(job.dtype).itemsize + 2
+    return cover.height * cover.width * samples
+
+
+def _read_batch(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef) -> dict[str, Any]:
+    """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
+    job: RegionJob = ray.get(shared)
+    tile = Tile(int(batch["tile_row"][0]), int(batch["tile_col"][0]))
+    try:
+        pixels, error = read_tile(job, tile), ""
+    except AssetReadError as failure:
+        cover = job.cover(tile)
+        image = np.zeros((2, len(job.spec.bands), cover.height, cover.width), job.dtype)
+        pixels, error = TileImage(image, image[:, 0].astype(np.bool_)), str(failure)
+    return {**batch, "image": pixels.image[None], "valid": pixels.valid[None], "error": [error]}
+
+
+class TileWorker:
+    """An actor that holds the model, and writes the tiles that it predicts."""
+
+    def __init__(self, shared: ray.ObjectRef) -> None:
+        from noise2map_core.models.checkpoint import load_checkpoint
+
+        self._job: RegionJob = ray.get(shared)
+        job = self._job
+        model = load_checkpoint(job.checkpoint)
+        self._predictor = Predictor(model, job.path, job.lattice, job.timesteps)
+        self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
+        self._ledger = Ledger(job.output)
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
+        """Predict and write one super-tile, then record it."""
+        try:
+            records = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
+            self._ledger.append(records, self._job.fence)
+            unwritten = [False] * len(records)
+        except OSError as error:
+            records = [_failed(batch, index, str(error)) for index in range(len(batch["tile_row"]))]
+            unwritten = [True] * len(records)
+        columns = {field.name: [getattr(record, field.name) for record in records]
+                   for field in fields(TileRecord)}  # fmt: skip
+        return {**columns, "unwritten": unwritten}
+
+    def _make(self, batch: dict[str, NDArray[Any]], index: int) -> TileRecord:
+        if batch["error"][index]:
+            return _failed(batch, index, str(batch["error"][index]), self._job)
+        tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
+        pixels = TileImage(batch["image"][index], batch["valid"][index])
+        tile_map, chips = predict_tile(self._job, self._predictor, tile, pixels)
+        self._mosaic.write(tile, tile_map)
+        decided = int((tile_map.reason == 0).sum())
+        return TileRecord(
+            tile.row, tile.col, self._job.key(tile), "done", chips=chips, decided_px=decided
+        )
+
+
+def _failed(
+    batch: dict[str, NDArray[Any]], index: int, reason: str, job: RegionJob | None = None
+) -> TileRecord:
+    tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
+    return TileRecord(tile.row, tile.col, job.key(tile) if job else "", "failed", reason=reason)

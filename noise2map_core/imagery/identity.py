@@ -1,0 +1,60 @@
+"""The identity of an asset: which bytes it holds, never when they were written."""
+
+import hashlib
+from pathlib import Path
+
+import requests
+
+from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.errors import AssetReadError
+
+TIMEOUT_S = 30
+BLOCK_BYTES = 1 << 20
+
+
+def asset_identities(scenes: list[Scene]) -> dict[str, str]:
+    """Identity of every asset of `scenes` by href; each asset is asked once.
+
+    The item's `file:checksum`, else the ETag of one HEAD request, else the SHA-256 of the bytes.
+    Raises AssetReadError for an asset that is not there.
+    """
+    sources = {band.href: band for scene in scenes for band in scene.bands}
+    return {href: _identity(source) for href, source in sources.items()}
+
+
+def _identity(source: BandSource) -> str:
+    if source.checksum:
+        return f"checksum:{source.checksum}"
+    if source.href.startswith(("http://", "https://")):
+        return _remote_identity(source.href)
+    return f"sha256:{_local_sha256(Path(source.href))}"
+
+
+def _local_sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AssetReadError(
+            f"asset {path}: {error.strerror}. Check the catalogue's files."
+        ) from error
+
+
+def _remote_identity(href: str) -> str:
+    try:
+        answer = requests.head(href, timeout=TIMEOUT_S, allow_redirects=True)
+        answer.raise_for_status()
+        if etag := answer.headers.get("ETag"):
+            return f"etag:{etag}"
+        return f"sha256:{_streamed_sha256(href)}"
+    except requests.RequestException as error:
+        raise AssetReadError(f"asset {href}: {error}. Check the catalogue's files.") from error
+
+
+def _streamed_sha256(href: str) -> str:
+    digest = hashlib.sha256()
+    with requests.get(href, timeout=TIMEOUT_S, stream=True) as answer:
+        answer.raise_for_status()
+        for block in answer.iter_content(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

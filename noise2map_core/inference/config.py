@@ -1,0 +1,27 @@
+"""Settings of inference that may differ from the checkpoint's."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+
+class InferenceConfig(BaseModel):
+    """How the network is run. What the model needs (bands, normalisation, noise) is in the
+    checkpoint and cannot be set here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    stride_px: PositiveInt | None = None
+    """Distance of chips on the lattice, at most the checkpoint's chip size. None: the checkpoint's."""
+
+    timesteps: tuple[int, ...] | None = None
+    """Timesteps whose logits are averaged. None: the checkpoint's."""
+
+    batch: PositiveInt = 16
+    """Chips in one forward pass; the last batch of a tile is padded to it."""
+
+    threads: PositiveInt = 1
+    """CPU threads of one predictor. Part of the numeric path: another number moves last bits."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where predictors hold GPUs, else cpu."""

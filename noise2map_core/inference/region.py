@@ -1,0 +1,152 @@
+"""A region to be mapped: which scenes make which tile, and how one tile is read and predicted."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geom import Geometry
+from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.digest import digest_of
+from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.inference.decision import decide_change
+from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.inference.predictor import Predictor
+from noise2map_core.mapping.mosaic import TileMap
+from noise2map_core.models.spec import CheckpointSpec
+
+ALGORITHM_VERSION = 1
+"""Raised when the same inputs give other pixels; every tile is then made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileImage:
+    """What a tile is predicted from: the pixels of all chips that touch it."""
+
+    image: NDArray[Any]
+    """[date, band, H, W] in the source dtype, raw numbers."""
+    valid: NDArray[np.bool_]
+    """[date, H, W], True = observed."""
+
+
+@dataclass(frozen=True)
+class RegionJob:
+    """All that a worker needs to make any tile of one run. Small, picklable, read-only."""
+
+    output: Path
+    grid: RegionGrid
+    spec: CheckpointSpec
+    checkpoint: Path
+    lattice: ChipLattice
+    timesteps: tuple[int, ...]
+    path: NumericPath
+    before: tuple[Scene, ...]
+    """Scenes of the first date, the one to be preferred first."""
+    after: tuple[Scene, ...]
+    identities: dict[str, str]
+    """Identity of each asset by href."""
+    dtype: str
+    """Pixel type of the imagery."""
+    fence: int
+    """Fencing number of the run."""
+
+    def cover(self, tile: Tile) -> Window:
+        """The pixels that a tile reads: itself and its halo."""
+        return self.lattice.cover(self.grid.window(tile))
+
+    def scenes(self, tile: Tile) -> tuple[list[Scene], list[Scene]]:
+        """The scenes before and after that touch a tile or its halo, in order."""
+        frame = self.grid.bounds_polygon(self.cover(tile).grow(1))
+        before, after = (
+            [scene for scene, footprint in zip(scenes, footprints, strict=True)
+             if footprint.intersects(frame)]
+            for scenes, footprints in (
+                (self.before, self._footprints[0]), (self.after, self._footprints[1])
+            )
+        )  # fmt: skip
+        return before, after
+
+    def key(self, tile: Tile) -> str:
+        """The digest of everything that the tile's pixels depend on."""
+        before, after = self.scenes(tile)
+        return digest_of({
+            "tile": [tile.row, tile.col],
+            "before": [self._assets(scene) for scene in before],
+            "after": [self._assets(scene) for scene in after],
+            **self._constant_key,
+        })
+
+    def inside(self, tile: Tile) -> NDArray[np.bool_]:
+        """Which pixels [tile_px, tile_px] have their centre in the area of interest."""
+        window = self.grid.window(tile)
+        return geometry_mask(
+            [self.grid.outline],
+            (window.height, window.width),
+            self.grid.transform(window),
+            invert=True,
+        )
+
+    def _assets(self, scene: Scene) -> list[list[Any]]:
+        return [[self.identities[b.href], b.band, b.nodata] for b in scene.bands]
+
+    @cached_property
+    def _constant_key(self) -> dict[str, Any]:
+        return {
+            "algorithm": ALGORITHM_VERSION,
+            "model": self.spec.digest,
+            "path": self.path.as_dict(),
+            "chip_px": self.lattice.chip_px,
+            "stride_px": self.lattice.stride_px,
+            "timesteps": list(self.timesteps),
+            "crs": self.grid.crs,
+            "resolution": self.grid.resolution,
+            "origin": [self.grid.x_origin, self.grid.y_origin],
+            "outline": digest_of(shapely.to_wkt(self.grid.outline, rounding_precision=3)),
+        }
+
+    @cached_property
+    def _footprints(self) -> tuple[list[BaseGeometry], list[BaseGeometry]]:
+        """Footprints in the grid's CRS."""
+        before, after = (
+            [_projected(scene, self.grid.crs) for scene in scenes]
+            for scenes in (self.before, self.after)
+        )
+        return before, after
+
+
+def _projected(scene: Scene, crs: str) -> BaseGeometry:
+    footprint = Geometry(shapely.from_wkb(scene.footprint_wkb), "EPSG:4326")
+    return footprint.to_crs(crs, resolution="auto").geom
+
+
+def read_tile(job: RegionJob, tile: Tile) -> TileImage:
+    """The pixels of both dates for one tile and its halo. Raises AssetReadError."""
+    cover = job.cover(tile)
+    geobox = job.grid.geobox(cover)
+    image = np.zeros((2, len(job.spec.bands), cover.height, cover.width), job.dtype)
+    valid = np.zeros((2, cover.height, cover.width), np.bool_)
+    for date, scenes in enumerate(job.scenes(tile)):
+        if scenes:
+            image[date], valid[date] = read_pixels(scenes, geobox)
+    return TileImage(image, valid)
+
+
+def predict_tile(
+    job: RegionJob, predictor: Predictor, tile: Tile, pixels: TileImage
+) -> tuple[TileMap, int]:
+    """The map of one tile, and the chips that went through the network."""
+    core = job.grid.window(tile)
+    inside = job.inside(tile)
+    valid = pixels.valid[:, *core.slices_in(job.cover(tile))]
+    probability, chips = predictor.predict(
+        pixels.image, pixels.valid, core, wanted=inside & valid.all(axis=0)
+    )
+    return decide_change(probability[1], job.spec.threshold["changed"], valid, inside), chips

@@ -1,0 +1,215 @@
+"""The mosaic: a region-sized Zarr that workers fill tile by tile.
+
+The store is created whole before the work, each tile is one shard of each array, and a worker
+writes only its own: no locks, any order, the same bytes.
+"""
+
+import shutil
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from shapely import to_wkt
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+from noise2map_core.digest import digest_of
+from noise2map_core.errors import OutputMismatchError
+from noise2map_core.geo.grid import RegionGrid, Tile
+from noise2map_core.geo.window import Window
+
+FORMAT_VERSION = 1
+NO_DECISION = 255
+PROBABILITY_SCALE = 10_000
+"""Probabilities are stored as uint16 in units of 1e-4; classes are cut from the stored numbers."""
+NO_PROBABILITY = 65_535
+CHUNK_PX = 256
+
+
+class Reason(IntEnum):
+    """Why a pixel has no decision: the codes of the `reason` array."""
+
+    DECIDED = 0
+    OUTSIDE = 1
+    NODATA_BEFORE = 2
+    NODATA_AFTER = 3
+    MASKED_BEFORE = 4
+    MASKED_AFTER = 5
+    PAIR_REJECTED = 6
+    READ_FAILED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class TileMap:
+    """The finished pixels of one tile, each [tile_px, tile_px]."""
+
+    classes: NDArray[np.uint8]
+    probability: NDArray[np.uint16]
+    valid: NDArray[np.bool_]
+    reason: NDArray[np.uint8]
+
+
+_ARRAYS: dict[str, tuple[str, Any]] = {
+    "class": ("uint8", NO_DECISION),
+    "probability": ("uint16", NO_PROBABILITY),
+    "valid": ("bool", False),
+    "reason": ("uint8", Reason.OUTSIDE),
+}
+
+
+class Mosaic:
+    """An existing `mosaic.zarr` on a region grid."""
+
+    def __init__(self, path: Path, grid: RegionGrid) -> None:
+        self.path = path
+        self.grid = grid
+        self._group = zarr.open_group(path, mode="r+", zarr_format=3)
+
+    @classmethod
+    def create(
+        cls, path: Path, grid: RegionGrid, classes: list[dict[str, Any]], overwrite: bool = False
+    ) -> "Mosaic":
+        """Open the mosaic for `grid`, making its template first if there is none.
+
+        Raises OutputMismatchError, touching nothing, if one is there for another grid, class table
+        or format, unless `overwrite` says that it may be deleted.
+        """
+        wanted = identity(grid, classes)
+        if path.exists() and not _matches(path, wanted):
+            if not overwrite:
+                raise OutputMismatchError(
+                    f"{path} is of another grid, class table or format. Set another --output, or "
+                    "--overwrite to replace it."
+                )
+            shutil.rmtree(path)
+        if not path.exists():
+            _write_template(path, grid, wanted)
+        return cls(path, grid)
+
+    def sweep(self) -> None:
+        """Delete what a killed writer left half-written. Only the holder of the lease may."""
+        for partial in self.path.rglob("*.partial"):
+            partial.unlink()
+
+    def write(self, tile: Tile, pixels: TileMap) -> None:
+        """Write one tile; safe to repeat."""
+        rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
+        for name, values in zip(
+            _ARRAYS, (pixels.classes, pixels.probability, pixels.valid, pixels.reason), strict=True
+        ):
+            self._array(name)[rows_cols] = values
+
+    def read(self, name: str, window: Window) -> NDArray[Any]:
+        """The pixels of one array in a window of the grid, which must lie in the tile frame."""
+        values = self._array(name)[window.slices_in(self.grid.tile_frame)]
+        return np.asarray(values)
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        array = self._group[name]
+        assert isinstance(array, zarr.Array)
+        return array
+
+
+def open_mosaic(path: Path | str) -> xr.Dataset:
+    """A `mosaic.zarr` as a dask-backed dataset with its CRS, readable by rioxarray.
+
+    Variables class, probability (0–1, NaN where none), valid and reason, each [y, x].
+    """
+    return xr.open_zarr(path, consolidated=False, decode_coords="all", chunks={})
+
+
+def identity(grid: RegionGrid, classes: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an output must share with a run that continues it."""
+    region = grid.region
+    return {
+        "format_version": FORMAT_VERSION,
+        "crs": grid.crs,
+        "resolution": grid.resolution,
+        "origin": [grid.x_origin, grid.y_origin],
+        "tile_px": grid.tile_px,
+        "region": [region.row, region.col, region.height, region.width],
+        "outline": digest_of(to_wkt(grid.outline, rounding_precision=3)),
+        "classes": classes,
+    }
+
+
+def _matches(path: Path, wanted: dict[str, Any]) -> bool:
+    try:
+        found = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict().get("noise2map")
+    except FileNotFoundError:
+        return False
+    return found == wanted
+
+
+def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
+    """Make the store beside its place and move it there, so that it is whole or absent."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    frame = grid.tile_frame
+    group = zarr.open_group(partial, mode="w", zarr_format=3)
+    group.attrs.update({"noise2map": about, **_geozarr_attributes(grid)})
+    for name, (dtype, fill) in _ARRAYS.items():
+        array = group.create_array(
+            name,
+            shape=(frame.height, frame.width),
+            dtype=dtype,
+            fill_value=fill,
+            chunks=(CHUNK_PX if grid.tile_px % CHUNK_PX == 0 else grid.tile_px,) * 2,
+            shards=(grid.tile_px, grid.tile_px),
+            compressors=[
+                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
+                Crc32cCodec(),
+            ],
+            dimension_names=("y", "x"),
+        )
+        array.attrs.update(_array_attributes(name, about["classes"]))
+    _write_coordinates(group, grid)
+    partial.rename(path)
+
+
+def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:
+    """Pixel centres and the CF grid mapping."""
+    transform = grid.transform(grid.tile_frame)
+    x = transform.c + grid.resolution * (np.arange(grid.tile_frame.width) + 0.5)
+    y = transform.f - grid.resolution * (np.arange(grid.tile_frame.height) + 0.5)
+    for name, values in (("x", x), ("y", y)):
+        array = group.create_array(
+            name, data=values, chunks=values.shape, dimension_names=(name,), compressors=None
+        )
+        array.attrs.update({"units": "metre", "standard_name": f"projection_{name}_coordinate"})
+    mapping = group.create_array("spatial_ref", data=np.array(0, np.int64), dimension_names=())
+    crs = pyproj.CRS.from_user_input(grid.crs)
+    mapping.attrs.update({
+        **crs.to_cf(),
+        "GeoTransform": " ".join(f"{value:.17g}" for value in transform.to_gdal()),
+    })
+
+
+def _geozarr_attributes(grid: RegionGrid) -> dict[str, Any]:
+    frame = grid.tile_frame
+    transform = grid.transform(frame)
+    return {
+        "proj:code": grid.crs,
+        "spatial:dimensions": ["y", "x"],
+        "spatial:shape": [frame.height, frame.width],
+        "spatial:transform": list(transform)[:6],
+    }
+
+
+def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {"grid_mapping": "spatial_ref"}
+    if name == "class":
+        attributes["flag_values"] = [entry["value"] for entry in classes]
+        attributes["flag_meanings"] = " ".join(entry["name"] for entry in classes)
+    if name == "probability":
+        attributes["scale_factor"] = 1 / PROBABILITY_SCALE
+        attributes["_FillValue"] = NO_PROBABILITY
+    if name == "reason":
+        attributes["flag_values"] = [int(reason) for reason in Reason]
+        attributes["flag_meanings"] = " ".join(reason.name.lower() for reason in Reason)
+    return attributes
