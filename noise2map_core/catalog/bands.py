@@ -1,0 +1,112 @@
+"""Finding the bands that were asked for among an item's assets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noise2map_core.catalog.scene import BandSource
+from noise2map_core.catalog.stac import Item
+from noise2map_core.errors import CatalogError
+
+PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
+"""Assets of these roles are looked at, not measured; their bands are found by asset key only."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """One band of one asset, and the names it goes by."""
+
+    asset: str
+    number: int
+    count: int
+    name: str | None
+    common_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBands:
+    """The bands of one item that were asked for."""
+
+    sources: tuple[BandSource, ...]
+    """In the order of the question."""
+    gsd: float | None
+    """The finest of their ground sample distances, metres, as far as the assets state them."""
+
+
+def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
+    """The sources of bands `names`; None if the item has none of them.
+
+    A name is an asset key (of an asset of one band), else a band's name, else its common name.
+    Raises CatalogError if some are missing, or a name fits several bands.
+    """
+    bands = list(_bands(item))
+    found = {name: _find(item, bands, name) for name in names}
+    if not any(found.values()):
+        return None
+    if missing := [name for name, band in found.items() if band is None]:
+        raise CatalogError(
+            f"item {item.id} has no band {', '.join(map(repr, missing))}; "
+            f"it has: {', '.join(band_names(item))}. Set search.bands to bands of these."
+        )
+    sources = tuple(_source(item, name, band) for name, band in found.items() if band)
+    assets = [item.document["assets"][band.asset] for band in found.values() if band]
+    return FoundBands(sources, min((a["gsd"] for a in assets if a.get("gsd")), default=None))
+
+
+def band_names(item: Item) -> list[str]:
+    """Names under which the item's bands can be asked for, in order."""
+    names = [band.asset if band.count == 1 else band.name for band in _bands(item)]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _bands(item: Item) -> list[_Band]:
+    found = []
+    for key, asset in item.document.get("assets", {}).items():
+        tables = _tables(asset)
+        for number, table in enumerate(tables, start=1):
+            common = table.get("eo:common_name", table.get("common_name"))
+            found.append(_Band(key, number, len(tables), table.get("name"), common))
+    return found
+
+
+def _tables(asset: dict[str, Any]) -> list[dict[str, Any]]:
+    """Band tables of STAC 1.1 (`bands`) or 1.0 (`eo:bands` beside `raster:bands`); one at least."""
+    if asset.get("bands"):
+        return list(asset["bands"])
+    optical, raster = asset.get("eo:bands") or [], asset.get("raster:bands") or []
+    count = max(len(optical), len(raster), 1)
+    optical, raster = (part + [{}] * (count - len(part)) for part in (optical, raster))
+    return [{**b, **a} for a, b in zip(optical, raster, strict=True)]
+
+
+def _find(item: Item, bands: list[_Band], name: str) -> _Band | None:
+    by_key = [band for band in bands if band.asset == name]
+    if len(by_key) == 1:
+        return by_key[0]
+    measured = [band for band in bands if not PICTURE_ROLES & set(_roles(item, band.asset))]
+    by_name = [band for band in measured if band.name == name]
+    matches = by_name or [band for band in measured if band.common_name == name] or by_key
+    if len(matches) > 1:
+        places = ", ".join(f"band {band.number} of asset {band.asset}" for band in matches)
+        raise CatalogError(
+            f"band {name!r} of item {item.id} is ambiguous: it fits {places}. "
+            f"Set search.bands to names of: {', '.join(band_names(item))}."
+        )
+    return matches[0] if matches else None
+
+
+def _roles(item: Item, asset: str) -> list[str]:
+    roles: list[str] = item.document["assets"][asset].get("roles") or []
+    return roles
+
+
+def _source(item: Item, name: str, band: _Band) -> BandSource:
+    asset = item.document["assets"][band.asset]
+    nodata = _tables(asset)[band.number - 1].get("nodata", asset.get("nodata"))
+    return BandSource(
+        name=name,
+        href=item.resolve(str(asset["href"])),
+        band=band.number,
+        nodata=None if nodata is None else float(nodata),
+        checksum=asset.get("file:checksum"),
+    )
