@@ -1,7 +1,9 @@
 """A region to be mapped: which scenes make which tile, and how one tile is read and predicted."""
 
+from array import array
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.inference.decision import decide_change
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.predictor import Predictor
+from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import TileMap
 from noise2map_core.models.spec import CheckpointSpec
 
@@ -125,6 +128,31 @@ class RegionJob:
 def _projected(scene: Scene, crs: str) -> BaseGeometry:
     footprint = Geometry(shapely.from_wkb(scene.footprint_wkb), "EPSG:4326")
     return footprint.to_crs(crs, resolution="auto").geom
+
+
+@dataclass(frozen=True, slots=True)
+class RegionDiff:
+    """What a ledger says of a region that is wanted now."""
+
+    tiles: int
+    """Tiles of the region."""
+    todo: NDArray[np.int32]
+    """[tile, (row, col)] of the tiles that are not done under the wanted key, by rows."""
+    digest: str
+    """Digest of every tile's wanted key, in order."""
+
+
+def compare_ledger(job: RegionJob, ledger: Ledger) -> RegionDiff:
+    """Which tiles a run has to make: those whose newest record is not done under their key."""
+    done = ledger.done_keys()
+    todo, digest, count = array("i"), sha256(), 0
+    for tile in job.grid.tiles():
+        key = job.key(tile)
+        digest.update(key.encode())
+        count += 1
+        if done.get(tile) != key:
+            todo.extend((tile.row, tile.col))
+    return RegionDiff(count, np.array(todo, np.int32).reshape(-1, 2), digest.hexdigest())
 
 
 def read_tile(job: RegionJob, tile: Tile) -> TileImage:

@@ -71,24 +71,10 @@ class Mosaic:
         self._group = zarr.open_group(path, mode="r+", zarr_format=3)
 
     @classmethod
-    def create(
-        cls, path: Path, grid: RegionGrid, classes: list[dict[str, Any]], overwrite: bool = False
-    ) -> "Mosaic":
-        """Open the mosaic for `grid`, making its template first if there is none.
-
-        Raises OutputMismatchError, touching nothing, if one is there for another grid, class table
-        or format, unless `overwrite` says that it may be deleted.
-        """
-        wanted = identity(grid, classes)
-        if path.exists() and not _matches(path, wanted):
-            if not overwrite:
-                raise OutputMismatchError(
-                    f"{path} is of another grid, class table or format. Set another --output, or "
-                    "--overwrite to replace it."
-                )
-            shutil.rmtree(path)
+    def create(cls, path: Path, grid: RegionGrid, classes: list[dict[str, Any]]) -> "Mosaic":
+        """Open the mosaic for `grid`, making its template first if there is none."""
         if not path.exists():
-            _write_template(path, grid, wanted)
+            _write_template(path, grid, identity(grid, classes))
         return cls(path, grid)
 
     def sweep(self) -> None:
@@ -138,12 +124,19 @@ def identity(grid: RegionGrid, classes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _matches(path: Path, wanted: dict[str, Any]) -> bool:
+def require_same_output(path: Path, grid: RegionGrid, classes: list[dict[str, Any]]) -> None:
+    """Raise OutputMismatchError if a mosaic is there for another grid, class table or format."""
+    if not path.exists():
+        return
     try:
         found = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict().get("noise2map")
     except FileNotFoundError:
-        return False
-    return found == wanted
+        found = None
+    if found != identity(grid, classes):
+        raise OutputMismatchError(
+            f"{path} is of another area, grid, class table or format. Set another --output, or "
+            "--overwrite to replace it."
+        )
 
 
 def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
