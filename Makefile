@@ -1,0 +1,65 @@
+# Needs python3 (3.11 or newer), pip and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+FAST := not slow and not services and not gpu and not online
+export NOISE2MAP_DATA ?= ../shared/data
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-all check format bench wheel wheel-demo clean help
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+
+demo: $(VENV)/.installed  ## The main job on an embedded catalogue, into out/demo/
+	$(BIN)/noise2map demo --output out/demo
+
+test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
+	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+test-all: $(VENV)/.installed-dev  ## All tests but those that need a GPU or the internet
+	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev  ## Measurements; figures are printed, nothing is asserted
+	@set -e; for script in tests/benchmarks/*.py; do \
+	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script"; fi; done
+
+wheel: $(VENV)/.installed-dev  ## dist/*.whl, applications included
+	rm -rf dist
+	$(BIN)/python -m build --wheel
+
+wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: must run the demo
+	rm -rf out/wheel-venv out/wheel-demo
+	$(PYTHON) -m venv out/wheel-venv
+	out/wheel-venv/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	mkdir -p out/wheel-demo
+	cd out/wheel-demo && ../wheel-venv/bin/noise2map demo --output demo
+	rm -rf out/wheel-venv
+
+# The stamps are older than what they depend on when either file changes; only then pip runs again.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "noise2map needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev,tune]"
+	touch $@ $(VENV)/.installed
+
+clean:  ## Removes what make made
+	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,134 @@
+"""The command line of an application: settings in, exit code out."""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from noise2map_core.errors import ConfigError, Noise2MapError
+from noise2map_core.flags import ConfigT, build_config, read_flags, read_settings
+
+ALIASES = {
+    "aoi": "region.aoi",
+    "catalog": "search.catalog",
+    "collection": "search.collection",
+    "bands": "search.bands",
+    "before": "search.before",
+    "after": "search.after",
+    "checkpoint": "model.checkpoint",
+    "output": "products.output",
+}
+"""Short flags and the settings that they stand for, in applications that have such a setting."""
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def application(
+    config_type: type[ConfigT],
+    run: Callable[[ConfigT], Any],
+    *,
+    aliases: Mapping[str, str] = ALIASES,
+) -> NoReturn:
+    """Run an application as a command: `[CONFIG.yaml] [--flags]`.
+
+    Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else the
+    exit code of the error, with one line on stderr (and the traceback after `--debug`).
+    """
+    sys.exit(_run(config_type, run, sys.argv[1:], aliases))
+
+
+def parse_config(
+    config_type: type[ConfigT],
+    args: Sequence[str],
+    *,
+    description: str = "",
+    aliases: Mapping[str, str] = ALIASES,
+) -> ConfigT:
+    """The config of a command line: a YAML file first, if any, then flags.
+
+    Raises ConfigError in one line: for a misspelt key its path, for missing settings their flags.
+    """
+    settings, flags = {}, list(args)
+    if flags and not flags[0].startswith("-"):
+        settings = read_settings(Path(flags.pop(0)))
+    prog = f"{Path(sys.argv[0]).name} [CONFIG.yaml]"
+    given = read_flags(flags, config_type, settings, aliases, prog, description)
+    given.pop("debug", None)
+    return build_config(config_type, settings, given)
+
+
+def _run(
+    config_type: type[ConfigT],
+    run: Callable[[ConfigT], Any],
+    args: Sequence[str],
+    aliases: Mapping[str, str],
+) -> int:
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    description = sys.modules[run.__module__].__doc__ or ""
+    try:
+        result = run(parse_config(config_type, args, description=description, aliases=aliases))
+        for line in result.summary() if hasattr(result, "summary") else ():
+            print(line)
+        sys.stdout.flush()
+        return 0
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        return report_failure(error, debug="--debug" in args)
+
+
+def report_failure(error: BaseException, *, debug: bool) -> int:
+    """Say in one line on stderr what went wrong; returns the exit code."""
+    if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
+        raise error
+    if debug:
+        traceback.print_exception(error)
+    line, code = _diagnosis(error)
+    print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def _diagnosis(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, SystemExit):
+        return "Stopped by SIGTERM; the same command continues where this one ended.", TERMINATED
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted; the same command continues where this one ended.", 130
+    for cause in _causes(error):
+        if isinstance(cause, Noise2MapError):
+            return f"{type(cause).__name__}: {_joined(cause)}", cause.exit_code
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" for {cause.filename}" if cause.filename else ""
+            return f"OutputError: no space left{where}. Free some and run the same command again.", 1
+    root = list(_causes(error))[-1]
+    return f"{type(root).__name__}: {_joined(root)} (--debug shows the traceback)", 1
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors behind an error, the plain ones first.
+
+    Ray hands on a worker's error as one that carries the original as `cause` and whose text is a
+    whole traceback; it may even be an instance of the original's class, so the cause goes first.
+    """
+    inner = getattr(error, "cause", None) or error.__cause__
+    if isinstance(inner, BaseException):
+        yield from _causes(inner)
+    yield error
+
+
+def _joined(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "no message"
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwind as Ray's own handler does, which takes this one's place once a cluster is up."""
+    raise SystemExit(int(signal.SIGTERM))
+
+
+def quiet_exit(code: int) -> NoReturn:
+    """End at once, without the clean-up of libraries that may hang on a broken cluster."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

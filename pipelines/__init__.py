@@ -1,0 +1,1 @@
+"""Applications: each a readable composition of core parts; a leaf, imported by tests only."""

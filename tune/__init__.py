@@ -1,0 +1,1 @@
+"""Applications that search: schedules, timesteps, trials."""
