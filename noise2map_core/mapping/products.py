@@ -103,7 +103,9 @@ def _write_picture(mosaic: Mosaic, subject: MapSubject, longest_px: int) -> None
 def _coarse_geobox(grid: RegionGrid, step: int) -> GeoBox:
     """The region at `step` times its pixel size."""
     shape = (-(-grid.region.height // step), -(-grid.region.width // step))
-    return GeoBox(shape, grid.transform(grid.region) * Affine.scale(step), grid.crs)
+    fine = grid.transform(grid.region)
+    pixel = grid.resolution * step
+    return GeoBox(shape, Affine(pixel, 0.0, fine.c, 0.0, -pixel, fine.f), grid.crs)
 
 
 def _thinned(mosaic: Mosaic, step: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
