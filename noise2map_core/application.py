@@ -1,7 +1,6 @@
 """The command line of an application: settings in, exit code out."""
 
 import errno
-import os
 import signal
 import sys
 import traceback
@@ -10,8 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from noise2map_core.errors import ConfigError, Noise2MapError
-from noise2map_core.flags import ConfigT, build_config, read_flags, read_settings
+from noise2map_core.config import ConfigT, build_config, read_settings
+from noise2map_core.errors import Noise2MapError
+from noise2map_core.flags import read_flags
 
 ALIASES = {
     "aoi": "region.aoi",
@@ -36,8 +36,8 @@ def application(
 ) -> NoReturn:
     """Run an application as a command: `[CONFIG.yaml] [--flags]`.
 
-    Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else the
-    exit code of the error, with one line on stderr (and the traceback after `--debug`).
+    Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else
+    the exit code of the error, with one line on stderr (and the traceback after `--debug`).
     """
     sys.exit(_run(config_type, run, sys.argv[1:], aliases))
 
@@ -101,7 +101,10 @@ def _diagnosis(error: BaseException) -> tuple[str, int]:
             return f"{type(cause).__name__}: {_joined(cause)}", cause.exit_code
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {cause.filename}" if cause.filename else ""
-            return f"OutputError: no space left{where}. Free some and run the same command again.", 1
+            return (
+                f"OutputError: no space left{where}. Free some and run the same command again.",
+                1,
+            )
     root = list(_causes(error))[-1]
     return f"{type(root).__name__}: {_joined(root)} (--debug shows the traceback)", 1
 
@@ -125,10 +128,3 @@ def _joined(error: BaseException) -> str:
 def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
     """Unwind as Ray's own handler does, which takes this one's place once a cluster is up."""
     raise SystemExit(int(signal.SIGTERM))
-
-
-def quiet_exit(code: int) -> NoReturn:
-    """End at once, without the clean-up of libraries that may hang on a broken cluster."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
