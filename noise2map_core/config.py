@@ -1,7 +1,7 @@
 """Settings: what an application's config class asks for, from a YAML file and from flags.
 
-A setting is named by its path in the config, with dots: `search.catalog`. The YAML comes first, then
-the flags; pydantic judges the sum of both once, so that either may hold what is required.
+A setting is named by its path in the config, with dots: `search.catalog`. The YAML comes first,
+then the flags; pydantic judges the sum of both once, so that either may hold what is required.
 """
 
 import difflib

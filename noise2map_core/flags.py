@@ -30,7 +30,7 @@ def read_flags(
 ) -> Settings:
     """The settings that the flags give, and only those, with `debug`; `--help` prints and exits.
 
-    `defaults` (the YAML's) are shown in the help. `aliases`: short flag to the setting it stands for.
+    `defaults` (the YAML's) are shown in the help; `aliases` are short flags and their settings.
     Raises ConfigError for flags that do not parse.
     """
     short = _short_flags(config_type, aliases)
@@ -162,7 +162,7 @@ def _flowing(text: str | None) -> str:
 
 
 def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> dict[str, list[str]]:
-    """Short flags by the setting they stand for; a name that the root itself has keeps its meaning."""
+    """Short flags by the setting they stand for; a setting of the root keeps its own name."""
     paths = {setting.path for setting in iter_settings(config_type)}
     found: dict[str, list[str]] = {}
     for alias, path in aliases.items():
@@ -172,7 +172,7 @@ def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> di
 
 
 def _one_line(complaint: str, known: Sequence[str]) -> str:
-    """tyro's framed message, cut to its first sentence; for an unknown flag the one that is near."""
+    """tyro's framed message cut to its first sentence, or an unknown flag and one near it."""
     lines = [line.strip("│ ") for line in complaint.splitlines() if line.startswith("│")]
     text = " ".join(" ".join(lines).split("──")[0].split("Got errors:")[0].split())
     if not text.startswith("Unrecognized"):
