@@ -1,0 +1,174 @@
+"""Opening raster files: GDAL's settings, handles kept open, errors that name the file."""
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+
+from noise2map_core.catalog.scene import BandSource
+from noise2map_core.errors import AssetReadError
+
+DRIVER = "GTiff"
+"""Only GeoTIFF, COG or not: a JPEG or a VRT under the name of a .tif is refused, not guessed at."""
+
+GDAL_SETTINGS: dict[str, str | int] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": 128 << 20,
+    "VSI_CACHE": "TRUE",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_TIMEOUT": "60",
+}
+MAX_OPEN_FILES = 64
+ATTEMPTS = 4
+FIRST_PAUSE_S = 0.5
+
+_PASSING = re.compile(
+    r"\b(429|50[0234])\b|reset|timed out|timeout|empty reply|connection (was )?(closed|aborted)"
+    r"|could ?n.t connect|transfer closed|end of file|broken pipe",
+    re.IGNORECASE,
+)
+"""Failures of the web that may be gone a second later."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a file says of one of its bands."""
+
+    crs: str
+    """"EPSG:…" where the CRS has a code, else WKT."""
+    transform: rasterio.Affine
+    shape: tuple[int, int]
+    """Height, width."""
+    dtype: str
+    nodata: float | None
+    """The item's nodata if it states one, else the file's; None too if the dtype cannot hold it."""
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The file's grid."""
+        return GeoBox(self.shape, self.transform, self.crs)
+
+
+@lru_cache(maxsize=4096)
+def inspect(source: BandSource) -> SourceInfo:
+    """Grid, dtype and nodata of a band, from its file. Raises AssetReadError naming the file."""
+    with opened(source) as file:
+        return _info(file, source)
+
+
+def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
+    if file.crs is None:
+        raise AssetReadError(f"asset {source.href} has no CRS: it cannot be placed on a map.")
+    if source.band > file.count:
+        raise AssetReadError(
+            f"asset {source.href} has {file.count} band(s), but band {source.band} was asked for "
+            f"({source.name}). The item describes another file."
+        )
+    dtype = file.dtypes[source.band - 1]
+    nodata = file.nodatavals[source.band - 1] if source.nodata is None else source.nodata
+    code = file.crs.to_epsg()
+    return SourceInfo(
+        crs=f"EPSG:{code}" if code else file.crs.to_wkt(),
+        transform=file.transform,
+        shape=file.shape,
+        dtype=dtype,
+        nodata=nodata if _holds(dtype, nodata) else None,
+    )
+
+
+def _holds(dtype: str, nodata: float | None) -> bool:
+    if nodata is None or np.dtype(dtype).kind == "f":
+        return True
+    info = np.iinfo(dtype)
+    return float(nodata).is_integer() and info.min <= nodata <= info.max
+
+
+@contextmanager
+def opened(source: BandSource) -> Iterator[DatasetReader]:
+    """The open file of a band, under GDAL's settings; it stays open for the next reader.
+
+    Raises AssetReadError for whatever goes wrong inside.
+    """
+    with rasterio.Env(**GDAL_SETTINGS):
+        try:
+            yield _open(source.href)
+        except RasterioError as error:
+            _forget(source.href)
+            raise AssetReadError(_explain(source.href, error)) from error
+
+
+def passes(error: AssetReadError) -> bool:
+    """True if the failure may be gone a second later: a busy server, a broken connection."""
+    return bool(_PASSING.search(_text(error.__cause__)))
+
+
+def pauses() -> Iterator[int]:
+    """Attempt numbers, with a growing pause before each but the first."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        yield attempt
+
+
+class _Handles(threading.local):
+    """Open files by href, the longest unused one closed first. GDAL's handles know one thread."""
+
+    def __init__(self) -> None:
+        self.files: OrderedDict[str, DatasetReader] = OrderedDict()
+
+
+_handles = _Handles()
+
+
+def _open(href: str) -> DatasetReader:
+    files = _handles.files
+    if href not in files:
+        files[href] = rasterio.open(href, driver=DRIVER)
+        while len(files) > MAX_OPEN_FILES:
+            files.popitem(last=False)[1].close()
+    files.move_to_end(href)
+    return files[href]
+
+
+def _forget(href: str) -> None:
+    """Close a file that failed, so that the next attempt opens it anew."""
+    if file := _handles.files.pop(href, None):
+        file.close()
+
+
+def _explain(href: str, error: RasterioError) -> str:
+    text = _text(error)
+    local = "://" not in href
+    if local and not Path(href).is_file():
+        return f"asset {href} does not exist. Check the catalogue's files."
+    if re.search(r"\b404\b|does not exist", text):
+        return f"asset {href} does not exist ({text}). Check the catalogue."
+    if re.search(r"not recognized as being in a supported|not a TIFF", text):
+        return f"asset {href} is not a GeoTIFF. Only GeoTIFF and COG are read."
+    return f"asset {href} cannot be read, it may be truncated ({text}). Fetch it anew."
+
+
+def _text(error: BaseException | None) -> str:
+    """The messages of an error and its causes, on one line."""
+    parts: list[str] = []
+    while error is not None:
+        parts.append(" ".join(str(error).split()))
+        error = error.__cause__
+    useful = [part for part in parts if part and "See previous exception" not in part]
+    return "; ".join(useful or parts)
+
+
