@@ -17,6 +17,8 @@ from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.files import SourceInfo, inspect, opened, passes, pauses
 
+__all__ = ["ResamplingName", "SourceInfo", "inspect", "pixel_type", "read_pixels"]
+
 ResamplingName = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 
 SAME_GRID_PX = 1e-3

@@ -1,0 +1,53 @@
+"""Mean and spread that can be merged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean and sum of squared deviations (M2) per [date, band]."""
+
+    count: Float64
+    mean: Float64
+    m2: Float64
+
+    @classmethod
+    def none(cls, dates: int, bands: int) -> "Moments":
+        """Of no pixel at all."""
+        return cls(*np.zeros((3, dates, bands)))
+
+    @classmethod
+    def of(cls, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> "Moments":
+        """Over the valid pixels of image [chip, date, band, H, W] and valid [chip, date, H, W]."""
+        dates, bands = image.shape[1:3]
+        count, mean, m2 = np.zeros((3, dates, bands))
+        for date in range(dates):
+            chosen = valid[:, date]
+            for band in range(bands):
+                values = image[:, date, band][chosen].astype(np.float64)
+                if values.size:
+                    count[date, band], mean[date, band] = values.size, values.mean()
+                    m2[date, band] = np.square(values - mean[date, band]).sum()
+        return cls(count, mean, m2)
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Of both sets of pixels together (Chan, Golub & LeVeque 1979, eq. 2.1)."""
+        count = self.count + other.count
+        weight = np.divide(other.count, count, out=np.zeros_like(count), where=count > 0)
+        delta = other.mean - self.mean
+        mean = self.mean + delta * weight
+        return Moments(count, mean, self.m2 + other.m2 + delta**2 * self.count * weight)
+
+    def to_json(self) -> dict[str, list[list[float]]]:
+        """Nested lists [date][band]; floats survive a round trip through JSON."""
+        return {"count": self.count.tolist(), "mean": self.mean.tolist(), "m2": self.m2.tolist()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[list[float]]]) -> "Moments":
+        """What `to_json` gave."""
+        return cls(*(np.asarray(value[name], np.float64) for name in ("count", "mean", "m2")))
