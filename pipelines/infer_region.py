@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import (
-    CheckpointError,
-    ConfigError,
-    IncompleteRegionError,
-    OutputMismatchError,
-)
+from noise2map_core.errors import IncompleteRegionError, OutputMismatchError
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.mapping.config import ProductsConfig
 
 if TYPE_CHECKING:
-    from noise2map_core.catalog.scene import Scene
     from noise2map_core.geo.aoi import AreaOfInterest
     from noise2map_core.inference.region import RegionDiff, RegionJob
     from noise2map_core.mapping.ledger import TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.mapping.products import MapFigures
-    from noise2map_core.mapping.subject import MapSubject
     from noise2map_core.models.spec import CheckpointSpec
     from noise2map_core.stopwatch import Stopwatch
 
@@ -107,9 +100,10 @@ class InferRegionResult:
 def run(config: InferRegionConfig) -> InferRegionResult:
     """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products."""
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.inference.provenance import class_table
     from noise2map_core.inference.region import compare_ledger
-    from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
     from noise2map_core.stopwatch import Stopwatch
@@ -121,7 +115,7 @@ def run(config: InferRegionConfig) -> InferRegionResult:
         job = _plan(config, spec, aoi)
     _require_output(config, job)
     with hold_lease(config.output) as fence:
-        mosaic = Mosaic.create(config.output / "mosaic.zarr", job.grid, _classes(spec))
+        mosaic = Mosaic.create(config.output / "mosaic.zarr", job.grid, class_table(spec))
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
@@ -133,71 +127,29 @@ def run(config: InferRegionConfig) -> InferRegionResult:
 
 
 def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
-    """Everything that is decided before the first pixel is read; raises on any misfit."""
+    """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
     from noise2map_core.catalog.pairing import search_pair
-    from noise2map_core.geo.grid import ChipLattice
-    from noise2map_core.imagery.identity import asset_identities
-    from noise2map_core.imagery.reader import inspect
     from noise2map_core.imagery.region import plan_grid
-    from noise2map_core.inference.numeric_path import resolve_numeric_path
-    from noise2map_core.inference.region import RegionJob
+    from noise2map_core.inference.planning import plan_region, require_bands
 
-    _require_settings(config, spec)
+    require_bands(config.search.bands, spec, config.checkpoint)
     before, after = search_pair(config.search, aoi, config.before, config.after, spec.bands)
     grid = plan_grid(aoi, config.grid, [*before, *after])
-    _require_gsd(config, spec, grid.resolution)
-    return RegionJob(
-        output=config.output,
-        grid=grid,
-        spec=spec,
-        checkpoint=config.checkpoint,
-        lattice=ChipLattice(spec.chip_px, config.inference.stride_px or spec.stride_px),
-        timesteps=config.inference.timesteps or spec.inference_timesteps,
-        path=resolve_numeric_path(config.inference, config.resources.predictor_gpus),
-        before=tuple(before),
-        after=tuple(after),
-        identities=asset_identities([*before, *after]),
-        dtype=str(inspect(before[0].bands[0]).dtype),
-        fence=0,
-    )
-
-
-def _require_settings(config: InferRegionConfig, spec: CheckpointSpec) -> None:
-    """An inference config cannot contradict the checkpoint."""
-    bands, wanted = spec.bands, config.search.bands
-    if wanted and wanted != bands:
-        raise ConfigError(
-            f"checkpoint {config.checkpoint} expects bands ({', '.join(bands)}); search.bands is "
-            f"({', '.join(wanted)}). Leave search.bands out."
-        )
-    stride, chip = config.inference.stride_px, spec.chip_px
-    if stride and stride > chip:
-        raise ConfigError(
-            f"inference.stride_px {stride} leaves gaps between chips of {chip} px. Set at most {chip}."
-        )
-    last = spec.schedule.num_timesteps - 1
-    if any(not 0 <= timestep <= last for timestep in config.inference.timesteps or ()):
-        raise ConfigError(f"inference.timesteps must lie in 0 … {last} for {config.checkpoint}.")
-
-
-def _require_gsd(config: InferRegionConfig, spec: CheckpointSpec, resolution: float) -> None:
-    low, high = spec.gsd_range
-    if not low <= resolution <= high:
-        raise CheckpointError(
-            f"checkpoint {config.checkpoint} was trained at {spec.gsd:g} m and accepts {low:g} to "
-            f"{high:g} m a pixel; this map would have {resolution:g} m. Set grid.resolution within "
-            "that range, or use another checkpoint."
-        )
+    return plan_region(
+        grid, before, after, spec, config.checkpoint, config.inference, config.output,
+        gpus=config.resources.predictor_gpus,
+    )  # fmt: skip
 
 
 def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
     """Refuse an output of something else; with --overwrite, clear it."""
+    from noise2map_core.inference.provenance import class_table
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.mosaic import require_same_output
     from noise2map_core.mapping.products import clear_output
 
     try:
-        require_same_output(config.output / "mosaic.zarr", job.grid, _classes(job.spec))
+        require_same_output(config.output / "mosaic.zarr", job.grid, class_table(job.spec))
     except OutputMismatchError:
         if not config.overwrite:
             raise
@@ -241,6 +193,7 @@ def _update_products(
 ) -> MapFigures | None:
     """Write the products and the manifest, unless they are current already."""
     from noise2map_core.digest import digest_of
+    from noise2map_core.inference.provenance import job_facts, map_subject
     from noise2map_core.mapping.manifest import products_are_current, write_manifest
     from noise2map_core.mapping.products import PRODUCT_FILES, write_products
 
@@ -248,79 +201,17 @@ def _update_products(
     if products_are_current(config.output, key):
         return None
     with watch.stage("products"):
-        figures = write_products(mosaic, _subject(job, aoi), config.products)
-    facts = _manifest_facts(config, job, diff, figures, watch)
-    write_manifest(config.output, key, PRODUCT_FILES, facts)
-    return figures
-
-
-def _classes(spec: CheckpointSpec) -> list[dict[str, Any]]:
-    return [entry.model_dump() for entry in spec.classes]
-
-
-def _subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
-    from noise2map_core.mapping.subject import MapSubject
-
-    model = {
-        "checkpoint": job.checkpoint.name,
-        "digest": job.spec.digest,
-        "preset": job.spec.preset,
-        "bands": ", ".join(job.spec.bands),
-        "trained at": f"{job.spec.gsd:g} m a pixel",
-        "decision threshold": f"{job.spec.threshold['changed']:.4f}",
-    }
-    return MapSubject(aoi, job.before, job.after, job.spec.bands, _classes(job.spec), model)
-
-
-def _manifest_facts(
-    config: InferRegionConfig,
-    job: RegionJob,
-    diff: RegionDiff,
-    figures: MapFigures,
-    watch: Stopwatch,
-) -> dict[str, Any]:
-    from noise2map_core.digest import digest_of
-
+        figures = write_products(mosaic, map_subject(job, aoi), config.products)
     settings = config.model_dump(mode="json")
-    return {
+    facts = {
         "config": settings,
         "config_digest": digest_of(settings),
-        "model_digest": job.spec.digest,
-        "numeric_path": job.path.as_dict(),
-        "grid": {
-            "crs": job.grid.crs,
-            "resolution": job.grid.resolution,
-            "shape": [job.grid.region.height, job.grid.region.width],
-            "transform": list(job.grid.transform(job.grid.region))[:6],
-            "tile_px": job.grid.tile_px,
-        },
-        "source_items": {"before": _items(job, job.before), "after": _items(job, job.after)},
-        "tiles": {
-            "total": diff.tiles,
-            "predicted": len(diff.todo),
-            "kept": diff.tiles - len(diff.todo),
-            "failed": 0,
-        },
+        **job_facts(job, diff),
         "figures": asdict(figures),
         "seconds": watch.seconds,
     }
-
-
-def _items(job: RegionJob, scenes: tuple[Scene, ...]) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": scene.id,
-            "collection": scene.collection,
-            "datetime": scene.datetime.isoformat(),
-            "href": scene.href,
-            "attribution": scene.attribution,
-            "assets": {
-                band.name: {"href": band.href, "identity": job.identities[band.href]}
-                for band in scene.bands
-            },
-        }
-        for scene in scenes
-    ]
+    write_manifest(config.output, key, PRODUCT_FILES, facts)
+    return figures
 
 
 if __name__ == "__main__":

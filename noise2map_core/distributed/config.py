@@ -13,7 +13,7 @@ class ResourcesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     address: str | None = None
-    """Ray cluster to connect to ("auto", "ray://…"). None: RAY_ADDRESS, else a cluster in this process."""
+    """Ray cluster to connect to ("auto", "ray://…"). None: RAY_ADDRESS, else one started here."""
 
     num_cpus: PositiveInt | None = None
     """CPUs of the cluster started here; None: all. Ignored when connecting to a cluster."""
@@ -29,3 +29,6 @@ class ResourcesConfig(BaseModel):
 
     predictor_gpus: NonNegativeFloat = 0.0
     """GPUs that one predictor takes."""
+
+    tiles_per_task: PositiveInt = 1
+    """Tiles of a super-tile: predicted and recorded together. Never changes a pixel."""

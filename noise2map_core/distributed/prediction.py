@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,20 @@ from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.region import RegionJob, TileImage, predict_tile, read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.models.checkpoint import load_checkpoint
 
 MAX_READ_TASKS = 1000
 """Read tasks are objects of the driver: their number must not grow with the region."""
-
-Row = dict[str, Any]
 
 
 class TileSource(Datasource):
     """The tiles [tile, (row, col)] to be made, handed out in ranges.
 
-    A source of its own and not `from_items`, so that the driver holds eight bytes a tile and no row.
+    A source of its own and not `from_items`: the driver holds eight bytes a tile and no row.
     """
 
     def __init__(self, tiles: NDArray[np.int32]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tiles = tiles
 
     def get_name(self) -> str:
@@ -53,16 +53,27 @@ class TileSource(Datasource):
         """One task a tile for small regions, ranges of tiles for large ones."""
         count = min(len(self._tiles), MAX_READ_TASKS)
         return [
-            ReadTask(
-                lambda part=part: [pa.table({"tile_row": part[:, 0], "tile_col": part[:, 1]})],
-                BlockMetadata(len(part), part.nbytes, None, None, None),
-            )
+            ReadTask(partial(_tile_table, part), _metadata(part))
             for part in np.array_split(self._tiles, count)
         ]
 
 
+def _tile_table(tiles: NDArray[np.int32]) -> list[pa.Table]:
+    return [pa.table({"tile_row": tiles[:, 0], "tile_col": tiles[:, 1]})]
+
+
+def _metadata(tiles: NDArray[np.int32]) -> BlockMetadata:
+    return BlockMetadata(
+        num_rows=len(tiles),
+        size_bytes=tiles.nbytes,
+        input_files=None,
+        exec_stats=None,
+        task_exec_stats=None,
+    )
+
+
 def predict_tiles(
-    job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig, tiles_per_task: int = 1
+    job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig
 ) -> Iterator[TileRecord]:
     """Make `tiles` [tile, (row, col)] on the connected cluster; yields what became of each.
 
@@ -70,16 +81,15 @@ def predict_tiles(
     Raises OutputError if the output cannot be written.
     """
     DataContext.get_current().target_max_block_size = _tile_bytes(job, tiles)
-    shared = ray.put(job)
     dataset = (
         ray.data.read_datasource(TileSource(tiles), num_cpus=resources.reader_cpus)
         .map_batches(
-            _read_batch, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus
+            _read_batch, batch_size=1, fn_kwargs={"job": job}, num_cpus=resources.reader_cpus
         )
         .map_batches(
             TileWorker,
-            batch_size=tiles_per_task,
-            fn_constructor_kwargs={"shared": shared},
+            batch_size=resources.tiles_per_task,
+            fn_constructor_kwargs={"job": job},
             compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
             num_cpus=resources.predictor_cpus,
             num_gpus=resources.predictor_gpus,
@@ -98,9 +108,8 @@ def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     return cover.height * cover.width * samples
 
 
-def _read_batch(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef) -> dict[str, Any]:
+def _read_batch(batch: dict[str, NDArray[Any]], job: RegionJob) -> dict[str, Any]:
     """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
-    job: RegionJob = ray.get(shared)
     tile = Tile(int(batch["tile_row"][0]), int(batch["tile_col"][0]))
     try:
         pixels, error = read_tile(job, tile), ""
@@ -114,11 +123,8 @@ def _read_batch(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef) -> dict[s
 class TileWorker:
     """An actor that holds the model, and writes the tiles that it predicts."""
 
-    def __init__(self, shared: ray.ObjectRef) -> None:
-        from noise2map_core.models.checkpoint import load_checkpoint
-
-        self._job: RegionJob = ray.get(shared)
-        job = self._job
+    def __init__(self, job: RegionJob) -> None:
+        self._job = job
         model = load_checkpoint(job.checkpoint)
         self._predictor = Predictor(model, job.path, job.lattice, job.timesteps)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)

@@ -11,6 +11,8 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.errors import ConfigError
 
+WAY_OUT = "Set --aoi to a GeoJSON file."
+
 
 @dataclass(frozen=True, slots=True)
 class AreaOfInterest:
@@ -32,7 +34,9 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
     try:
         geometry = shapely.union_all([shape(part) for part in _geometries(document, path)])
     except (shapely.errors.ShapelyError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"area {path} is not valid GeoJSON: {error}. Check its geometry.") from error
+        raise ConfigError(
+            f"area {path} is not valid GeoJSON: {error}. Check its geometry."
+        ) from error
     return AreaOfInterest(path.stem, _checked(geometry, path))
 
 
@@ -40,11 +44,15 @@ def _load_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"area {path} does not exist. Set --aoi to a GeoJSON file.") from None
+        raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"area {path} is not GeoJSON: {error}. Set --aoi to a GeoJSON file.") from error
+        raise ConfigError(
+            f"area {path} is not GeoJSON: {error}. Set --aoi to a GeoJSON file."
+        ) from error
     if not isinstance(document, dict) or "type" not in document:
-        raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. Set --aoi to a GeoJSON file.")
+        raise ConfigError(
+            f"area {path} is not GeoJSON: it has no 'type'. Set --aoi to a GeoJSON file."
+        )
     return document
 
 
@@ -84,7 +92,7 @@ def _checked(geometry: BaseGeometry, path: Path) -> BaseGeometry:
     west, south, east, north = geometry.bounds
     if west < -180 or east > 180 or south < -90 or north > 90:
         raise ConfigError(
-            f"area {path} reaches ({west:g}, {south:g}, {east:g}, {north:g}), outside longitude and "
-            "latitude: it is not in EPSG:4326. Reproject it."
+            f"area {path} reaches ({west:g}, {south:g}, {east:g}, {north:g}), outside longitude "
+            "and latitude: it is not in EPSG:4326. Reproject it."
         )
     return geometry

@@ -20,4 +20,3 @@ class GridConfig(BaseModel):
     tile_px: PositiveInt | Literal["auto"] = "auto"
     """Side of a tile, the unit of work, ledger and write. auto: 2048, or 512 for regions under
     4096 x 4096 pixels."""
-

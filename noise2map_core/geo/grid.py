@@ -20,14 +20,14 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.window import Window
 
 SNAP_PX = 0.1
-"""Area edges this close to a pixel edge are taken to lie on it (reprojection bends straight lines)."""
+"""Area edges this close to a pixel edge are taken to lie on it: reprojection bends lines."""
 
 MAX_SMALL_REGION_PX = 4096
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tile:
-    """One square of the region grid; tile (0, 0) has its upper left corner at the lattice origin."""
+    """One square of the region grid; tile (0, 0) has its upper left corner at the origin."""
 
     row: int
     col: int
@@ -95,7 +95,13 @@ class RegionGrid:
         region = Window(row, col, row_stop - row, col_stop - col)
         small = max(region.height, region.width) < MAX_SMALL_REGION_PX
         return cls(
-            crs, resolution, x_origin, y_origin, tile_px or (512 if small else 2048), region, outline
+            crs,
+            resolution,
+            x_origin,
+            y_origin,
+            tile_px or (512 if small else 2048),
+            region,
+            outline,
         )
 
     def transform(self, window: Window) -> Affine:
@@ -124,7 +130,10 @@ class RegionGrid:
     def tile_at(self, index: int) -> Tile:
         """The tile of a flat index over `tile_frame`, by rows."""
         rows, cols = self.shape_tiles
-        first_row, first_col = self.tile_frame.row // self.tile_px, self.tile_frame.col // self.tile_px
+        first_row, first_col = (
+            self.tile_frame.row // self.tile_px,
+            self.tile_frame.col // self.tile_px,
+        )
         assert 0 <= index < rows * cols
         return Tile(first_row + index // cols, first_col + index % cols)
 

@@ -12,7 +12,7 @@ class InferenceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     stride_px: PositiveInt | None = None
-    """Distance of chips on the lattice, at most the checkpoint's chip size. None: the checkpoint's."""
+    """Distance of chips on the lattice, at most the chip size. None: the checkpoint's."""
 
     timesteps: tuple[int, ...] | None = None
     """Timesteps whose logits are averaged. None: the checkpoint's."""

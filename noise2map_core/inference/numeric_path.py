@@ -11,7 +11,7 @@ from noise2map_core.inference.config import InferenceConfig
 
 @dataclass(frozen=True, slots=True)
 class NumericPath:
-    """How logits are computed. Maps are identical to the bit for one path on one processor model."""
+    """How logits are computed. Maps are identical to the bit for one path on one processor."""
 
     device: str
     """"cpu" or "cuda"."""

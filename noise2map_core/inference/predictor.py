@@ -52,9 +52,7 @@ class Predictor:
         return _softmax(blend.mean() / self._model.spec.temperature), len(chips)
 
     @torch.inference_mode()
-    def _logits(
-        self, image: NDArray[np.generic], valid: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def _logits(self, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Logits [chip, class, H, W], averaged over the timesteps; padded to the path's batch."""
         count, dates, bands, height, width = image.shape
         padding = [(0, self._path.batch - count)]
@@ -62,10 +60,12 @@ class Predictor:
         valid = np.pad(valid, padding + [(0, 0)] * 3)
         on_device = torch.from_numpy(image).to(self._path.device)
         valid_on_device = torch.from_numpy(valid).to(self._path.device)
-        total = torch.stack([
-            self._model.logits(on_device, timestep, valid_on_device)
-            for timestep in self._timesteps
-        ]).mean(dim=0)
+        total = torch.stack(
+            [
+                self._model.logits(on_device, timestep, valid_on_device)
+                for timestep in self._timesteps
+            ]
+        ).mean(dim=0)
         return total[:count].float().cpu().numpy()
 
 

@@ -80,22 +80,25 @@ class RegionJob:
     def key(self, tile: Tile) -> str:
         """The digest of everything that the tile's pixels depend on."""
         before, after = self.scenes(tile)
-        return digest_of({
-            "tile": [tile.row, tile.col],
-            "before": [self._assets(scene) for scene in before],
-            "after": [self._assets(scene) for scene in after],
-            **self._constant_key,
-        })
+        return digest_of(
+            {
+                "tile": [tile.row, tile.col],
+                "before": [self._assets(scene) for scene in before],
+                "after": [self._assets(scene) for scene in after],
+                **self._constant_key,
+            }
+        )
 
     def inside(self, tile: Tile) -> NDArray[np.bool_]:
         """Which pixels [tile_px, tile_px] have their centre in the area of interest."""
         window = self.grid.window(tile)
-        return geometry_mask(
+        mask: NDArray[np.bool_] = geometry_mask(
             [self.grid.outline],
             (window.height, window.width),
             self.grid.transform(window),
             invert=True,
         )
+        return mask
 
     def _assets(self, scene: Scene) -> list[list[Any]]:
         return [[self.identities[b.href], b.band, b.nodata] for b in scene.bands]

@@ -28,7 +28,9 @@ def hold_lease(output: Path) -> Iterator[int]:
             f"another run is writing {output}. Wait for it to end, or set another --output."
         ) from None
     except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror}. Set another --output.") from error
+        raise OutputError(
+            f"cannot write {output}: {error.strerror}. Set another --output."
+        ) from error
     try:
         yield _next_fence(folder / "fence.json")
     finally:
@@ -39,4 +41,3 @@ def _next_fence(path: Path) -> int:
     fence = 1 + (json.loads(path.read_text())["fence"] if path.exists() else 0)
     write_atomically(path, json.dumps({"fence": fence}))
     return fence
-

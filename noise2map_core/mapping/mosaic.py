@@ -106,7 +106,8 @@ def open_mosaic(path: Path | str) -> xr.Dataset:
 
     Variables class, probability (0–1, NaN where none), valid and reason, each [y, x].
     """
-    return xr.open_zarr(path, consolidated=False, decode_coords="all", chunks={})
+    dataset: xr.Dataset = xr.open_zarr(path, consolidated=False, decode_coords="all", chunks={})
+    return dataset
 
 
 def identity(grid: RegionGrid, classes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -177,10 +178,12 @@ def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:
         array.attrs.update({"units": "metre", "standard_name": f"projection_{name}_coordinate"})
     mapping = group.create_array("spatial_ref", data=np.array(0, np.int64), dimension_names=())
     crs = pyproj.CRS.from_user_input(grid.crs)
-    mapping.attrs.update({
-        **crs.to_cf(),
-        "GeoTransform": " ".join(f"{value:.17g}" for value in transform.to_gdal()),
-    })
+    mapping.attrs.update(
+        {
+            **crs.to_cf(),
+            "GeoTransform": " ".join(f"{value:.17g}" for value in transform.to_gdal()),
+        }
+    )
 
 
 def _geozarr_attributes(grid: RegionGrid) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def trace_polygons(
         **{"class": value, "class_name": name, "before": dates.before, "after": dates.after}
     )
     large = polygons[polygons["area_m2"] >= min_area_m2]
-    return large.sort_values(["first_row", "first_col"])[[*COLUMNS, "geometry"]].reset_index(drop=True)
+    return large.sort_values(["first_row", "first_col"])[[*COLUMNS, "geometry"]].reset_index(
+        drop=True
+    )
 
 
 def write_polygons(polygons: gpd.GeoDataFrame, path: Path) -> None:
@@ -72,7 +74,7 @@ Edges = NDArray[np.int64]
 
 
 def _trace_tiles(mosaic: Mosaic, value: int) -> tuple[list[Part], Edges]:
-    """All parts, numbered from 1 in order, and the pairs of numbers that touch across tile edges."""
+    """All parts, numbered from 1 in order, and the pairs of numbers that touch across tiles."""
     parts: list[Part] = []
     joins: list[Edges] = []
     above: dict[Tile, NDArray[np.int64]] = {}
@@ -140,13 +142,15 @@ def _dissolve(table: pd.DataFrame, group: NDArray[np.int32], crs: str) -> gpd.Ge
     rows = []
     ordered = table.assign(group=group).sort_values(["first_row", "first_col"])
     for _, parts in ordered.groupby("group", sort=False):
-        rows.append({
-            "geometry": _union(list(parts["geometry"])),
-            "first_row": parts["first_row"].iloc[0],
-            "first_col": parts["first_col"].iloc[0],
-            "pixels": parts["pixels"].sum(),
-            "probability_sum": parts["probability_sum"].sum(),
-        })
+        rows.append(
+            {
+                "geometry": _union(list(parts["geometry"])),
+                "first_row": parts["first_row"].iloc[0],
+                "first_col": parts["first_col"].iloc[0],
+                "pixels": parts["pixels"].sum(),
+                "probability_sum": parts["probability_sum"].sum(),
+            }
+        )
     columns = ["geometry", "first_row", "first_col", "pixels", "probability_sum"]
     return gpd.GeoDataFrame(pd.DataFrame(rows, columns=columns), geometry="geometry", crs=crs)
 

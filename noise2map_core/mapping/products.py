@@ -19,7 +19,7 @@ from noise2map_core.mapping.item import write_item
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
 from noise2map_core.mapping.polygons import trace_polygons, write_polygons
 from noise2map_core.mapping.quicklook import rgb_bands, stretched, write_quicklook
-from noise2map_core.mapping.rasters import write_change_cog, write_probability_cog
+from noise2map_core.mapping.rasters import ColorTable, write_change_cog, write_probability_cog
 from noise2map_core.mapping.report import ReportFacts, write_report
 from noise2map_core.mapping.subject import MapSubject
 
@@ -50,7 +50,7 @@ def clear_output(output: Path) -> None:
 
 
 def write_products(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> MapFigures:
-    """Write every product beside the mosaic, each whole or not at all; existing ones are replaced."""
+    """Write every product beside the mosaic, each whole or not at all, in place of older ones."""
     output = mosaic.path.parent
     write_change_cog(mosaic, output / "change.tif", _color_table(subject.classes))
     write_probability_cog(mosaic, output / "probability.tif")
@@ -68,9 +68,9 @@ def _names(classes: list[dict[str, Any]]) -> dict[int, str]:
     return {entry["value"]: entry["name"] for entry in classes}
 
 
-def _color_table(classes: list[dict[str, Any]]) -> dict[int, tuple[int, int, int, int]]:
+def _color_table(classes: list[dict[str, Any]]) -> ColorTable:
     """RGBA by value; "no decision" is transparent."""
-    table = {NO_DECISION: (0, 0, 0, 0)}
+    table: ColorTable = {NO_DECISION: (0, 0, 0, 0)}
     for entry in classes:
         red, green, blue = (round(255 * part) for part in to_rgb(entry["color"]))
         table[entry["value"]] = (red, green, blue, 255)
@@ -89,7 +89,7 @@ def _write_picture(mosaic: Mosaic, subject: MapSubject, longest_px: int) -> None
     ):  # fmt: skip
         image, valid = read_pixels(scenes, geobox, "nearest")
         pictures.append((f"{label}: {date:%Y-%m-%d}", stretched(image, valid, rgb)))
-    change = _thinned(mosaic, step, geobox.shape)
+    change = _thinned(mosaic, step, (geobox.shape[0], geobox.shape[1]))
     write_quicklook(
         mosaic.path.parent / "quicklook.png",
         pictures,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noise2map_core.atomic import whole_file
 from noise2map_core.mapping.mosaic import NO_DECISION
 
-NO_DECISION_COLOR = "#d9d9d9"
+NO_DECISION_COLOR = "#cfc6e6"
 DPI = 100
 
 

@@ -19,8 +19,13 @@ from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILI
 BLOCK_PX = 512
 GDAL_CACHE_MIB = 64
 
+ColorTable = dict[int, tuple[int, int, int, int]]
+"""Red, green, blue, alpha (0–255) by value."""
 
-def write_change_cog(mosaic: Mosaic, path: Path, colors: dict[int, tuple[int, int, int, int]]) -> None:
+
+def write_change_cog(
+    mosaic: Mosaic, path: Path, colors: dict[int, tuple[int, int, int, int]]
+) -> None:
     """`change.tif`: 0 unchanged, 1 changed, 255 no decision, with a colour table."""
     _write_cog(mosaic, "class", path, lambda values: values, "mode", colors)
 
@@ -41,7 +46,7 @@ def _write_cog(
     path: Path,
     convert: Callable[[NDArray[Any]], NDArray[np.uint8]],
     resampling: str,
-    colors: dict[int, tuple[int, int, int, int]] | None,
+    colors: ColorTable | None,
 ) -> None:
     """Stream the region's pixels to a tiled GeoTIFF, then let GDAL's COG driver order them."""
     grid = mosaic.grid

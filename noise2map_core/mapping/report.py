@@ -19,7 +19,8 @@ PAGE = Template("""<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 1rem auto; padding: 0 1rem; }
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-td, th { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top; overflow-wrap: anywhere; }
+td, th { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top; }
+td { overflow-wrap: anywhere; }
 th { font-weight: 600; }
 </style>
 </head>

@@ -50,9 +50,7 @@ def test_equal_logits_stay_what_they_are() -> None:
     np.testing.assert_allclose(_blend(core, lattice, ones), 3.5, rtol=1e-6)
 
 
-def _blend(
-    core: Window, lattice: ChipLattice, logits: dict[Window, np.ndarray]
-) -> np.ndarray:
+def _blend(core: Window, lattice: ChipLattice, logits: dict[Window, np.ndarray]) -> np.ndarray:
     blend = TileBlend(core, 2, lattice.chip_px)
     for chip in lattice.chips_touching(core):
         blend.add(chip, logits[chip])

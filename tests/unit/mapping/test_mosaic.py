@@ -26,8 +26,12 @@ CLASSES = [
 ]
 
 
-def grid(tile_px: int = 64, region: Window = Window(-100, 30, 150, 120)) -> RegionGrid:
-    return RegionGrid("EPSG:32633", 10.0, 5.0, 2.0, tile_px, region, shapely.box(-1e7, -1e7, 1e7, 1e7))
+WORLD = shapely.box(-1e7, -1e7, 1e7, 1e7)
+REGION = Window(-100, 30, 150, 120)
+
+
+def grid(tile_px: int = 64, region: Window = REGION) -> RegionGrid:
+    return RegionGrid("EPSG:32633", 10.0, 5.0, 2.0, tile_px, region, WORLD)
 
 
 def tile_map(seed: int, px: int = 64) -> TileMap:

@@ -55,8 +55,10 @@ def test_polygons_do_not_depend_on_the_tiles(tmp_path: Path, seed: int) -> None:
     for other in tables[1:]:
         assert list(other["polygon_id"]) == list(tables[0]["polygon_id"])
         assert other["pixels"].tolist() == tables[0]["pixels"].tolist()
-        assert (shapely.get_num_coordinates(other.geometry) == shapely.get_num_coordinates(
-            tables[0].geometry)).all()
+        assert (
+            shapely.get_num_coordinates(other.geometry)
+            == shapely.get_num_coordinates(tables[0].geometry)
+        ).all()
         assert tables[0].geometry.geom_equals(other.geometry).all()
 
 

@@ -24,9 +24,7 @@ REGION = Window(-700, 300, 900, 700)
 
 @pytest.fixture(scope="module")
 def mosaic(tmp_path_factory: pytest.TempPathFactory) -> Mosaic:
-    grid = RegionGrid(
-        "EPSG:32633", 10.0, 5.0, 5.0, 512, REGION, shapely.box(-1e8, -1e8, 1e8, 1e8)
-    )
+    grid = RegionGrid("EPSG:32633", 10.0, 5.0, 5.0, 512, REGION, shapely.box(-1e8, -1e8, 1e8, 1e8))
     mosaic = Mosaic.create(tmp_path_factory.mktemp("m") / "mosaic.zarr", grid, CLASSES)
     for seed, tile in enumerate(grid.tiles()):
         rng = np.random.default_rng(seed)

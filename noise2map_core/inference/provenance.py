@@ -1,0 +1,70 @@
+"""What a map says of where it comes from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.inference.region import RegionDiff, RegionJob
+from noise2map_core.mapping.subject import MapSubject
+from noise2map_core.models.spec import CheckpointSpec
+
+
+def class_table(spec: CheckpointSpec) -> list[dict[str, Any]]:
+    """The classes as plain values, for attributes and items."""
+    return [entry.model_dump() for entry in spec.classes]
+
+
+def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
+    """What the products say of the map."""
+    model = {
+        "checkpoint": job.checkpoint.name,
+        "digest": job.spec.digest,
+        "preset": job.spec.preset,
+        "bands": ", ".join(job.spec.bands),
+        "trained at": f"{job.spec.gsd:g} m a pixel",
+        "decision threshold": f"{job.spec.threshold['changed']:.4f}",
+    }
+    return MapSubject(aoi, job.before, job.after, job.spec.bands, class_table(job.spec), model)
+
+
+def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:
+    """What the manifest says of a run's inputs and tiles."""
+    return {
+        "model_digest": job.spec.digest,
+        "numeric_path": job.path.as_dict(),
+        "grid": {
+            "crs": job.grid.crs,
+            "resolution": job.grid.resolution,
+            "shape": [job.grid.region.height, job.grid.region.width],
+            "transform": list(job.grid.transform(job.grid.region))[:6],
+            "tile_px": job.grid.tile_px,
+        },
+        "source_items": {
+            "before": _items(job.before, job.identities),
+            "after": _items(job.after, job.identities),
+        },
+        "tiles": {
+            "total": diff.tiles,
+            "predicted": len(diff.todo),
+            "kept": diff.tiles - len(diff.todo),
+            "failed": 0,
+        },
+    }
+
+
+def _items(scenes: Sequence[Scene], identities: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": scene.id,
+            "collection": scene.collection,
+            "datetime": scene.datetime.isoformat(),
+            "href": scene.href,
+            "attribution": scene.attribution,
+            "assets": {
+                band.name: {"href": band.href, "identity": identities[band.href]}
+                for band in scene.bands
+            },
+        }
+        for scene in scenes
+    ]

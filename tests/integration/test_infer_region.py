@@ -1,0 +1,298 @@
+"""Mapping a region: the bundle is true, a rerun does nothing, and no accident changes a byte."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import psutil
+import pystac
+import pytest
+import rasterio
+import torch
+import yaml
+from rio_cogeo.cogeo import cog_validate
+
+from noise2map_core.digest import file_sha256
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import Normalisation
+from noise2map_core.testing.scenes import EmbeddedCatalog
+from pipelines.infer_region import InferRegionConfig, run
+from tests.factories import checkpoint_spec
+
+TILE_PX = 64
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -> Path:
+    """An untrained network: what it says is noise, but the same noise every time."""
+    bands = tuple(embedded.bands)
+    spec = checkpoint_spec(
+        bands=bands,
+        normalisation=Normalisation(mean=(1500.0,) * len(bands), std=(800.0,) * len(bands)),
+    )
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "random"
+    save_checkpoint(Noise2Map(spec), spec, path, "# untrained\n")
+    return path
+
+
+def settings(
+    embedded: EmbeddedCatalog, checkpoint: Path, output: Path, **more: Any
+) -> dict[str, Any]:
+    return {
+        "aoi": str(embedded.map_aoi),
+        "search": {"catalog": str(embedded.catalog), "collection": embedded.collection},
+        "before": embedded.before,
+        "after": embedded.after,
+        "checkpoint": str(checkpoint),
+        "output": str(output),
+        "grid": {"tile_px": TILE_PX},
+        "resources": {"num_cpus": 2},
+        **more,
+    }
+
+
+def infer(embedded: EmbeddedCatalog, checkpoint: Path, output: Path, **more: Any) -> Any:
+    config = InferRegionConfig.model_validate(settings(embedded, checkpoint, output, **more))
+    return run(config)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    ray_cluster: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    embedded: EmbeddedCatalog,
+    checkpoint: Path,
+) -> Path:
+    output = tmp_path_factory.mktemp("undisturbed") / "map"
+    result = infer(embedded, checkpoint, output)
+    assert result.predicted == result.tiles > 4
+    return output
+
+
+def pixels(output: Path) -> dict[str, str]:
+    """Digest of every file of the mosaic, and of the rasters."""
+    files = [path for path in (output / "mosaic.zarr").rglob("*") if path.is_file()]
+    files += [output / "change.tif", output / "probability.tif"]
+    return {str(path.relative_to(output)): file_sha256(path) for path in sorted(files)}
+
+
+def test_rasters_are_valid_cogs_on_the_source_grid(
+    undisturbed: Path, embedded: EmbeddedCatalog
+) -> None:
+    with rasterio.open(embedded.truth) as truth:
+        source = truth.transform
+    for name in ("change.tif", "probability.tif"):
+        assert cog_validate(undisturbed / name, strict=True)[0]
+        with rasterio.open(undisturbed / name) as file:
+            assert file.crs == embedded.crs and file.res == (source.a, source.a)
+            row, col = ~source @ (file.transform.c, file.transform.f)
+            assert (row, col) == (pytest.approx(round(row)), pytest.approx(round(col)))
+
+
+def test_polygons_hold_exactly_the_changed_pixels(undisturbed: Path) -> None:
+    polygons = gpd.read_parquet(undisturbed / "polygons.parquet")
+    with rasterio.open(undisturbed / "change.tif") as file:
+        changed = file.read(1) == 1
+    assert polygons["pixels"].sum() == changed.sum() > 0
+    assert polygons["polygon_id"].is_unique
+
+
+def test_the_item_is_valid_and_every_checksum_true(
+    undisturbed: Path, embedded: EmbeddedCatalog
+) -> None:
+    item = pystac.Item.from_file(str(undisturbed / "item.json"))
+    assert len(item.get_links("derived_from")) == 2
+    for link in item.get_links("derived_from"):
+        assert Path(str(link.target)).exists()
+    for asset in item.assets.values():
+        path = undisturbed / Path(asset.href).name
+        assert asset.extra_fields["file:checksum"] == "1220" + file_sha256(path)
+        assert asset.extra_fields["file:size"] == path.stat().st_size
+
+
+def test_the_manifest_says_what_was_made_from_what(undisturbed: Path) -> None:
+    manifest = json.loads((undisturbed / "manifest.json").read_text())
+    for name, entry in manifest["products"].items():
+        assert entry["sha256"] == file_sha256(undisturbed / name)
+    assert manifest["tiles"]["failed"] == 0
+    assert manifest["tiles"]["predicted"] == manifest["tiles"]["total"]
+    for date in ("before", "after"):
+        for item in manifest["source_items"][date]:
+            for asset in item["assets"].values():
+                assert asset["identity"].partition(":")[2]
+    assert set(manifest["seconds"]) >= {"search", "predict", "products"}
+
+
+def test_a_rerun_predicts_nothing_and_starts_no_ray(
+    undisturbed: Path,
+    embedded: EmbeddedCatalog,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_ray(*_: Any) -> None:
+        raise AssertionError("Ray was asked for")
+
+    monkeypatch.setattr("noise2map_core.distributed.session.ray_session", no_ray)
+    before = pixels(undisturbed)
+    result = infer(embedded, checkpoint, undisturbed)
+    assert result.predicted == 0 and result.figures is None
+    assert "nothing new" in "\n".join(result.summary())
+    assert pixels(undisturbed) == before
+
+
+def test_lost_products_come_back_without_a_forward_pass(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
+) -> None:
+    before = pixels(undisturbed)
+    (undisturbed / "change.tif").unlink()
+    result = infer(embedded, checkpoint, undisturbed)
+    assert result.predicted == 0 and result.figures is not None
+    assert pixels(undisturbed) == before
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(
+    "resources",
+    [{"predictors": 2, "predictor_cpus": 0.5}, {"tiles_per_task": 3}],
+    ids=["two workers", "three tiles a task"],
+)
+def test_workers_and_super_tiles_do_not_change_a_byte(
+    undisturbed: Path,
+    embedded: EmbeddedCatalog,
+    checkpoint: Path,
+    tmp_path: Path,
+    resources: dict[str, Any],
+) -> None:
+    infer(embedded, checkpoint, tmp_path / "map", resources={"num_cpus": 2, **resources})
+    assert pixels(tmp_path / "map") == pixels(undisturbed)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_tiles_in_any_order_give_the_same_bytes(
+    undisturbed: Path,
+    embedded: EmbeddedCatalog,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import noise2map_core.distributed.prediction as prediction
+
+    plain = prediction.predict_tiles
+
+    def shuffled(job: Any, tiles: np.ndarray, resources: Any) -> Iterator[Any]:
+        return plain(job, np.random.default_rng(5).permutation(tiles), resources)
+
+    monkeypatch.setattr(prediction, "predict_tiles", shuffled)
+    infer(embedded, checkpoint, tmp_path / "map")
+    assert pixels(tmp_path / "map") == pixels(undisturbed)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_lost_tile_record_costs_one_tile(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
+) -> None:
+    before = pixels(undisturbed)
+    next((undisturbed / "ledger" / "records").iterdir()).unlink()
+    assert infer(embedded, checkpoint, undisturbed).predicted == 1
+    assert pixels(undisturbed) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_and_run_again_it_ends_with_the_same_bytes(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path, seed: int
+) -> None:
+    output = tmp_path / "map"
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings(embedded, checkpoint, output)))
+    command = [sys.executable, "pipelines/infer_region.py", str(config)]
+    total = len(list((undisturbed / "ledger" / "records").iterdir()))
+    wanted = random.Random(seed).randrange(1, total)
+    killed = _kill_when(command, output / "ledger" / "records", wanted)
+    assert killed, "the run ended before it was killed"
+    assert not (output / "manifest.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    assert "kept from earlier runs" in again.stdout
+    assert pixels(output) == pixels(undisturbed)
+
+
+def _kill_when(command: list[str], records: Path, wanted: int) -> bool:
+    """Start `command`, and SIGKILL it and all its children once `wanted` records are there."""
+    driver = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while driver.poll() is None and time.monotonic() < deadline:
+        if records.exists() and len(list(records.glob("*.json"))) >= wanted:
+            family = [driver, *driver.children(recursive=True)]
+            for process in family:
+                if process.is_running():
+                    process.kill()
+            psutil.wait_procs(family, timeout=30)
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_state_that_a_rerun_continues(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    output, config = tmp_path / "map", tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings(embedded, checkpoint, output)))
+    command = [sys.executable, "pipelines/infer_region.py", str(config)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    records = output / "ledger" / "records"
+    deadline = time.monotonic() + 200
+    while driver.poll() is None and time.monotonic() < deadline:
+        if records.exists() and any(records.glob("*.json")):
+            driver.terminate()
+            break
+        time.sleep(0.01)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 143, errors
+    assert "same command continues" in errors
+    subprocess.run(command, capture_output=True, timeout=240, check=True)
+    assert pixels(output) == pixels(undisturbed)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
+    embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    from noise2map_core.errors import IncompleteRegionError
+
+    output = tmp_path / "map"
+    broken = _copy_catalog(embedded, tmp_path / "catalog")
+    victim = sorted(broken.root.rglob("*.tif"))[0]
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(IncompleteRegionError, match="no map was made") as caught:
+        infer(broken, checkpoint, output)
+    assert caught.value.exit_code == 3
+    assert str(victim) in str(caught.value)
+    assert not (output / "change.tif").exists() and not (output / "manifest.json").exists()
+    victim.write_bytes(whole)
+    result = infer(broken, checkpoint, output)
+    assert 0 < result.predicted <= result.tiles and (output / "change.tif").exists()
+
+
+def _copy_catalog(embedded: EmbeddedCatalog, root: Path) -> EmbeddedCatalog:
+    import shutil
+    from dataclasses import replace
+
+    shutil.copytree(embedded.root, root)
+    moved = str(embedded.root), str(root)
+    return replace(
+        embedded,
+        root=root,
+        catalog=str(embedded.catalog).replace(*moved),
+        map_aoi=Path(str(embedded.map_aoi).replace(*moved)),
+    )

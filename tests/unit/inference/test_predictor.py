@@ -1,0 +1,110 @@
+"""A tile's probabilities: the same whatever the tiling, equal to a plain computation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from noise2map_core.geo.grid import ChipLattice
+from noise2map_core.geo.window import Window
+from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.inference.predictor import Predictor
+from noise2map_core.mapping.blend import blend_weights
+from noise2map_core.models.noise2map import Noise2Map
+from tests.factories import checkpoint_spec
+
+PATH = NumericPath("cpu", "any", "float32", batch=4, threads=1, torch="any")
+LATTICE = ChipLattice(32, 16)
+WORLD = Window(-64, -64, 192, 192)
+
+
+@pytest.fixture(scope="module")
+def model() -> Noise2Map:
+    torch.manual_seed(0)
+    return Noise2Map(checkpoint_spec()).eval()
+
+
+@pytest.fixture(scope="module")
+def world() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 3000, (2, 2, WORLD.height, WORLD.width)).astype(np.uint16)
+
+
+def predict(
+    model: Noise2Map, world: np.ndarray, core: Window, valid: np.ndarray, path: NumericPath = PATH
+) -> tuple[np.ndarray, int]:
+    cover = LATTICE.cover(core)
+    rows_cols = cover.slices_in(WORLD)
+    part = valid[:, *rows_cols]
+    wanted = part.all(axis=0)[core.slices_in(cover)]
+    predictor = Predictor(model, path, LATTICE, (999,))
+    return predictor.predict(world[:, :, *rows_cols], part, core, wanted)
+
+
+def test_a_tile_equals_a_plain_loop_over_its_chips(model: Noise2Map, world: np.ndarray) -> None:
+    core = Window(0, 0, 64, 64)
+    valid = np.ones((2, WORLD.height, WORLD.width), np.bool_)
+    found, chips = predict(model, world, core, valid)
+    total, weight = np.zeros((2, 64, 64)), np.zeros((64, 64))
+    for chip in LATTICE.chips_touching(core):
+        image = torch.from_numpy(world[:, :, *chip.slices_in(WORLD)].reshape(1, 4, 32, 32).copy())
+        with torch.inference_mode():
+            logits = model.logits(image, 999)[0].numpy()
+        shared = chip.intersect(core)
+        w = blend_weights(32)[shared.slices_in(chip)]
+        total[:, *shared.slices_in(core)] += logits[:, *shared.slices_in(chip)] * w
+        weight[shared.slices_in(core)] += w
+    expected = torch.softmax(torch.from_numpy(total / weight), dim=0).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert chips == len(LATTICE.chips_touching(core)) == 25
+
+
+def test_neighbouring_tiles_agree_with_one_large_tile(model: Noise2Map, world: np.ndarray) -> None:
+    valid = np.ones((2, WORLD.height, WORLD.width), np.bool_)
+    whole, _ = predict(model, world, Window(0, 0, 64, 64), valid)
+    for row, col in ((0, 0), (0, 32), (32, 0), (32, 32)):
+        tile = Window(row, col, 32, 32)
+        part, _ = predict(model, world, tile, valid)
+        np.testing.assert_allclose(part, whole[:, *tile.slices_in(Window(0, 0, 64, 64))], atol=2e-6)
+
+
+def test_the_same_tile_gives_the_same_bits_after_other_work(
+    model: Noise2Map, world: np.ndarray
+) -> None:
+    valid = np.random.default_rng(2).random((2, WORLD.height, WORLD.width)) > 0.2
+    first, _ = predict(model, world, Window(0, 0, 64, 64), valid)
+    predict(model, world, Window(-32, 0, 64, 64), valid)
+    again, _ = predict(model, world, Window(0, 0, 64, 64), valid)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_chips_without_a_wanted_pixel_cost_no_forward_pass(
+    model: Noise2Map, world: np.ndarray
+) -> None:
+    valid = np.zeros((2, WORLD.height, WORLD.width), np.bool_)
+    core = Window(0, 0, 64, 64)
+    assert predict(model, world, core, valid)[1] == 0
+    valid[:, 64:66, 64:66] = True  # the core's first 2 x 2 pixels
+    assert predict(model, world, core, valid)[1] == 4
+
+
+def test_pixels_of_one_date_alone_do_not_move_the_result(
+    model: Noise2Map, world: np.ndarray
+) -> None:
+    valid = np.random.default_rng(3).random((2, WORLD.height, WORLD.width)) > 0.3
+    core = Window(0, 0, 64, 64)
+    expected, _ = predict(model, world, core, valid)
+    disturbed = np.where(valid.all(axis=0), world, 60_000).astype(np.uint16)
+    found, _ = predict(model, disturbed, core, valid)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_another_batch_is_another_path_but_nearly_the_same_map(
+    model: Noise2Map, world: np.ndarray
+) -> None:
+    valid = np.ones((2, WORLD.height, WORLD.width), np.bool_)
+    core = Window(0, 0, 64, 64)
+    one, _ = predict(model, world, core, valid)
+    other, _ = predict(model, world, core, valid, replace(PATH, batch=7))
+    np.testing.assert_allclose(one, other, atol=1e-5)
