@@ -1,0 +1,181 @@
+"""A STAC API and file server on the loopback interface, over a directory with a static catalogue.
+
+Small but true: landing page with conformance, collections, items, search by GET and POST with
+paging, files with byte ranges as GDAL wants them. It can be told to go wrong in the ways of real
+servers, so that what clients say then can be tested.
+"""
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import lru_cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from noise2map_core.testing.stac_api import Answer, StacApi, read_static
+
+TIMEOUT_S = 10.0
+
+
+class Fault(Enum):
+    """How an answer goes wrong."""
+
+    MISSING = "404"
+    FAILING = "500"
+    HTML = "a web page with status 200, as a captive portal or a login page gives"
+    TRUNCATED = "only the first half of a file, as an interrupted upload leaves it"
+
+
+@dataclass
+class CatalogServer:
+    """A running server."""
+
+    url: str
+    """Root of the STAC API, without a trailing slash."""
+    static: str
+    """URL of the static catalogue's catalog.json."""
+    requests: list[str] = field(default_factory=list)
+    """One line for each request so far: method, path, and the byte range if one was asked for."""
+
+
+@contextmanager
+def serve_catalog(
+    root: Path, *, faults: Mapping[str, Fault] | None = None, max_limit: int = 10_000
+) -> Iterator[CatalogServer]:
+    """Serve `root`, which holds a catalog.json, on 127.0.0.1 at a free port until the block ends.
+
+    `faults` maps ends of paths ("/search", "before/red.tif") to what goes wrong there; ""
+    stands for every path. Pages of a search hold `max_limit` items at most, whatever was asked for.
+    """
+    server = _Server(root, faults or {}, max_limit)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server.public
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(TIMEOUT_S)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, root: Path, faults: Mapping[str, Fault], max_limit: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.root = root.resolve()
+        self.faults = faults
+        url = f"http://127.0.0.1:{self.server_port}"
+        self.public = CatalogServer(url, f"{url}/files/catalog.json")
+        self.api = StacApi(url, *read_static(self.root, f"{url}/files"), max_limit)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = TIMEOUT_S
+
+    def do_GET(self) -> None:
+        self._respond(None)
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        self._respond(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are kept in `CatalogServer.requests`, not printed."""
+
+    @property
+    def _context(self) -> _Server:
+        return cast(_Server, self.server)
+
+    def _respond(self, body: bytes | None) -> None:
+        split = urlsplit(self.path)
+        path = unquote(split.path)
+        asked = self.headers.get("Range", "")
+        self._context.public.requests.append(f"{self.command} {path} {asked}".rstrip())
+        fault = next((f for end, f in self._context.faults.items() if path.endswith(end)), None)
+        if fault is Fault.MISSING:
+            self._send(Answer.error(HTTPStatus.NOT_FOUND, f"{path} is not here"))
+        elif fault is Fault.FAILING:
+            self._send(Answer.error(HTTPStatus.INTERNAL_SERVER_ERROR, "the database is away"))
+        elif fault is Fault.HTML:
+            self._send(Answer(b"<!DOCTYPE html><html><body>Sign in</body></html>", "text/html"))
+        elif path.startswith("/files/"):
+            self._send_file(path.removeprefix("/files/"), asked, fault is Fault.TRUNCATED)
+        else:
+            self._send(self._context.api.answer(path, split.query, body))
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.media_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def _send_file(self, relative: str, asked: str, halved: bool) -> None:
+        path = (self._context.root / relative).resolve()
+        if not path.is_relative_to(self._context.root) or not path.is_file():
+            self._send(Answer.error(HTTPStatus.NOT_FOUND, f"{relative} is not here"))
+            return
+        size = path.stat().st_size // (2 if halved else 1)
+        span = _byte_range(asked, size)
+        if span is None:
+            self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self._send_span(path, size, span, partial=bool(asked))
+
+    def _send_span(self, path: Path, size: int, span: range, partial: bool) -> None:
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK)
+        self.send_header("Content-Type", _media_type(path))
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{_digest(path, path.stat().st_mtime_ns, size)}"')
+        self.send_header("Content-Length", str(len(span)))
+        if partial:
+            self.send_header("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        with path.open("rb") as file:
+            file.seek(span.start)
+            self.wfile.write(file.read(len(span)))
+
+
+def _byte_range(asked: str, size: int) -> range | None:
+    """The bytes of a Range header; all without one, None if it cannot be met."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.strip())
+    if not asked:
+        return range(size)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        return range(max(0, size - int(last)), size)
+    stop = min(size, int(last) + 1) if last else size
+    return range(int(first), stop) if int(first) < stop else None
+
+
+def _media_type(path: Path) -> str:
+    types = {".json": "application/json", ".geojson": "application/geo+json", ".tif": "image/tiff"}
+    return types.get(path.suffix, "application/octet-stream")
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, modified_ns: int, size: int) -> str:
+    """Changes whenever the bytes that are served change; `modified_ns` only keys the cache."""
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(size)).hexdigest()[:32]
