@@ -56,8 +56,7 @@ def parse_config(
     settings, flags = {}, list(args)
     if flags and not flags[0].startswith("-"):
         settings = read_settings(Path(flags.pop(0)))
-    prog = f"{Path(sys.argv[0]).name} [CONFIG.yaml]"
-    given = read_flags(flags, config_type, settings, aliases, prog, description)
+    given = read_flags(flags, config_type, settings, aliases, _command(), description)
     given.pop("debug", None)
     return build_config(config_type, settings, given)
 
@@ -89,6 +88,12 @@ def report_failure(error: BaseException, *, debug: bool) -> int:
     line, code = _diagnosis(error)
     print(line, file=sys.stderr, flush=True)
     return code
+
+
+def _command() -> str:
+    """How the command is written: `pipelines/infer_region.py` is `noise2map infer-region`."""
+    name = Path(sys.argv[0]).stem.replace("_", "-").removeprefix("noise2map ")
+    return f"noise2map {name} [CONFIG.yaml]"
 
 
 def _diagnosis(error: BaseException) -> tuple[str, int]:

@@ -1,0 +1,65 @@
+"""Fixtures for all tests."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Ray gets a token of these tests' own: neither read from nor written to the home directory.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray's future default, set here so that it does not warn.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "default")
+)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The top of the source tree."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scenes. Without it the test is skipped; in CI it fails."""
+    path = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not path.is_absolute():
+        path = CHECKOUT / path
+    if not (path / "stac" / "catalog.json").is_file():
+        reason = f"real scenes are not at {path}; set NOISE2MAP_DATA to their folder"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedCatalog:
+    """A small invented scene pair with a known change, as a static catalogue."""
+    return write_catalog(tmp_path_factory.mktemp("embedded"), size_px=256)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray cluster of two CPUs in this process, shared by all tests that ask for it."""
+    import ray
+
+    from noise2map_core.distributed.config import ResourcesConfig
+    from noise2map_core.distributed.session import ray_session
+
+    with ray_session(ResourcesConfig(num_cpus=2)):
+        yield
+    assert not ray.is_initialized()
