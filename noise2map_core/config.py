@@ -8,12 +8,13 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from types import NoneType
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -90,29 +91,75 @@ def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The config class of a section (or of an optional one); None if the annotation is a leaf."""
-    parts = [part for part in get_args(annotation) or (annotation,) if part is not NoneType]
-    part = parts[0] if len(parts) == 1 else None
-    return part if isinstance(part, type) and issubclass(part, BaseModel) else None
+    """The config class of a section; None for a leaf. A choice on `kind` has all its settings."""
+    variants = _variants(annotation)
+    return _joined(variants) if len(variants) > 1 else next(iter(variants), None)
+
+
+def _variants(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The config classes of a section: several for a choice, none for a leaf."""
+    union = get_origin(annotation) in (Union, UnionType)
+    parts = [
+        part for part in (get_args(annotation) if union else (annotation,)) if part is not NoneType
+    ]
+    models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return tuple(models) if len(models) == len(parts) else ()
+
+
+@cache
+def _joined(variants: tuple[type[BaseModel], ...]) -> type[BaseModel]:
+    """A class with the settings of all variants, none of them required: for names and help only."""
+    names = dict.fromkeys(name for variant in variants for name in variant.model_fields)
+    fields: dict[str, Any] = {name: _joined_field(variants, name) for name in names}
+    return create_model("Choice", **fields)
+
+
+def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any, Any]:
+    having = [variant for variant in variants if name in variant.model_fields]
+    found = [variant.model_fields[name] for variant in having]
+    if name == "kind":
+        choices = tuple(choice for field in found for choice in get_args(field.annotation))
+        return Literal[choices], Field(default=None, description="Which of these it is.")
+    kinds = " or ".join(get_args(variant.model_fields["kind"].annotation)[0] for variant in having)
+    annotation: Any = Union.__getitem__(tuple(field.annotation for field in found))
+    default = None if found[0].is_required() else found[0].default
+    return annotation, Field(default=default, description=f"({kinds}) {found[0].description}")
 
 
 def _merged(below: Settings, above: Settings) -> Settings:
     merged = dict(below)
     for name, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merged(merged[name], value) if both else value
+        under = merged.get(name)
+        if isinstance(value, dict) and isinstance(under, dict) and not _other_kind(value, under):
+            merged[name] = _merged(under, value)
+        else:
+            merged[name] = value
     return merged
 
 
+def _other_kind(above: Settings, below: Settings) -> bool:
+    """Another choice, for which the settings below do not count."""
+    return "kind" in above and above["kind"] != below.get("kind")
+
+
 def _explained(config_type: type[BaseModel], errors: list[ErrorDetails]) -> str:
-    wrong = [error for error in errors if error["type"] != "missing"]
-    if not wrong:
-        return _missing(config_type, [_path(error) for error in errors])
-    error = wrong[0]
+    missing = [path for path in map(partial(_absent, config_type), errors) if path]
+    if len(missing) == len(errors):
+        return _missing(config_type, missing)
+    error = next(error for error in errors if _absent(config_type, error) is None)
+    path = _path(config_type, error)
     if error["type"] == "extra_forbidden":
-        return _unknown(config_type, _path(error))
+        return _unknown(config_type, path)
     message = error["msg"].removeprefix("Value error, ")
-    return f"{_setting_path(config_type, error)}: {message} (got {error['input']!r})."
+    return f"{_known_part(config_type, path)}: {message} (got {error['input']!r})."
+
+
+def _absent(config_type: type[BaseModel], error: ErrorDetails) -> str | None:
+    """The path of a setting or of a section that should be there, if that is what is wrong."""
+    path = _path(config_type, error)
+    if error["type"] == "union_tag_not_found":
+        return f"{path}.kind"
+    return path if error["type"] == "missing" and _known_part(config_type, path) == path else None
 
 
 def _missing(config_type: type[BaseModel], paths: list[str]) -> str:
@@ -135,15 +182,28 @@ def _unknown(config_type: type[BaseModel], path: str) -> str:
     return f"unknown setting {path}." + (f" Did you mean {near[0]}?" if near else " See --help.")
 
 
-def _path(error: ErrorDetails) -> str:
-    return ".".join(map(str, error["loc"]))
+def _path(config_type: type[BaseModel], error: ErrorDetails) -> str:
+    """Where an error is, without the tag that pydantic puts in for the chosen kind."""
+    parts, location = [], list(error["loc"])
+    variants: tuple[type[BaseModel], ...] = (config_type,)
+    while location:
+        if len(variants) > 1:
+            kind = location.pop(0)
+            variants = tuple(
+                v for v in variants if kind in get_args(v.model_fields["kind"].annotation)
+            )
+            continue
+        name = str(location.pop(0))
+        parts.append(name)
+        field = variants[0].model_fields.get(name) if variants else None
+        variants = _variants(field.annotation) if field else ()
+    return ".".join(parts)
 
 
-def _setting_path(config_type: type[BaseModel], error: ErrorDetails) -> str:
-    """The setting that an error is about: pydantic's location without the branches of unions."""
-    known = {setting.path for setting in iter_settings(config_type)}
-    parts = [str(part) for part in error["loc"]]
-    for stop in range(len(parts), 0, -1):
-        if ".".join(parts[:stop]) in known:
-            return ".".join(parts[:stop])
-    return ".".join(parts) or config_type.__name__
+def _known_part(config_type: type[BaseModel], path: str) -> str:
+    """The setting or section that a path leads to or into."""
+    leaves = {setting.path for setting in iter_settings(config_type)}
+    known = leaves | {".".join(leaf.split(".")[:stop]) for leaf in leaves for stop in (1, 2, 3)}
+    parts = path.split(".")
+    found = (".".join(parts[:stop]) for stop in range(len(parts), 0, -1))
+    return next((name for name in found if name in known), path or config_type.__name__)

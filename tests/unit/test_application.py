@@ -7,13 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt
 
 from noise2map_core.application import application, parse_config
 from noise2map_core.catalog.config import SearchConfig
@@ -43,6 +43,24 @@ class OptimiserConfig(BaseModel):
     """How many."""
 
 
+class ByRaster(BaseModel):
+    """Labels from a raster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["raster"] = "raster"
+    asset: str
+    """Key of an asset."""
+
+
+class Unlabelled(BaseModel):
+    """No labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none"] = "none"
+
+
 class ToyConfig(BaseModel):
     """A config with one of each."""
 
@@ -60,6 +78,10 @@ class ToyConfig(BaseModel):
     """Some of them."""
     overwrite: bool = False
     """Replace what is there."""
+    labels: Annotated[ByRaster | Unlabelled, Discriminator("kind")] = Field(
+        default_factory=Unlabelled
+    )
+    """Labels, if any."""
     tags: tuple[str, ...] = ("a", "b")
     """Words."""
 
@@ -151,6 +173,22 @@ def test_all_missing_settings_are_named_at_once() -> None:
     message = refusal("--collection", "k")
     assert message.startswith("missing settings output, search.catalog:")
     assert "--output, --search.catalog" in message
+
+
+def test_a_choice_on_kind_is_made_by_flags(tmp_path: Path) -> None:
+    by_raster = parsed(*REQUIRED, "--labels.kind", "raster", "--labels.asset", "change")
+    assert by_raster.labels == ByRaster(asset="change")
+    config = written(tmp_path, labels={"kind": "raster", "asset": "change"})
+    assert parsed(config, *REQUIRED).labels == ByRaster(asset="change")
+    assert parsed(config, *REQUIRED, "--labels.asset", "other").labels == ByRaster(asset="other")
+    assert parsed(config, *REQUIRED, "--labels.kind", "none").labels == Unlabelled()
+
+
+def test_what_is_wrong_in_a_choice_is_named_by_its_path(tmp_path: Path) -> None:
+    assert refusal(*REQUIRED, "--labels.asset", "x").startswith("missing setting labels.kind:")
+    assert refusal(*REQUIRED, "--labels.kind", "raster").startswith("missing setting labels.asset:")
+    config = written(tmp_path, labels={"kind": "raster", "asst": "change", "asset": "x"})
+    assert refusal(config, *REQUIRED) == "unknown setting labels.asst. Did you mean labels.asset?"
 
 
 @pytest.mark.parametrize(
