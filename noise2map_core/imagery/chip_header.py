@@ -1,0 +1,97 @@
+"""What a chip store says of itself: its key, bands, classes and source items."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import shapely
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.digest import digest_of
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.imagery.chip_writer import StoreHeader
+from noise2map_core.imagery.config import ChipsConfig, LabelsConfig, SplitConfig
+from noise2map_core.imagery.identity import asset_identities
+from noise2map_core.imagery.labels import CLASSES, LabelSource
+from noise2map_core.imagery.reader import inspect, pixel_type
+from noise2map_core.imagery.splits import WHOLE
+
+ALGORITHM_VERSION = 1
+"""Raised when the same inputs give other chips; a store made before is then another store."""
+
+COMMON_NAMES = {
+    "coastal", "blue", "green", "yellow", "red", "rededge", "rededge071", "rededge075",
+    "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
+    "lwir12", "pan",
+}  # fmt: skip
+"""Band names that STAC's eo extension gives a meaning."""
+
+
+def plan_header(
+    grid: RegionGrid,
+    chips: ChipsConfig,
+    split: SplitConfig,
+    labels_config: LabelsConfig,
+    labels: LabelSource | None,
+    dates: Sequence[Sequence[Scene]],
+) -> StoreHeader:
+    """The header of the store that these settings make of these scenes.
+
+    Asks once for the identity of every asset. Raises AssetReadError.
+    """
+    scenes = [scene for of_date in dates for scene in of_date]
+    key = {
+        "algorithm": ALGORITHM_VERSION,
+        "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],
+        "outline": shapely.to_wkt(grid.outline, rounding_precision=3),
+        "chips": chips.model_dump(mode="json"),
+        "split": split.model_dump(mode="json"),
+        "labels": labels_config.model_dump(mode="json", exclude={"path"}),
+        "label_assets": labels.identity() if labels else [],
+        "dates": _sources(dates, asset_identities(scenes)),
+    }
+    return StoreHeader(
+        key=digest_of(key),
+        grid=grid,
+        chip_px=chips.chip_px,
+        stride_px=chips.stride_px,
+        dtype=str(pixel_type(scenes)),
+        bands=_band_table(scenes[0]),
+        classes={"change": CLASSES} if labels else {},
+        splits=tuple(split.boxes) or (WHOLE,),
+        buffer_px=split.buffer_px,
+        items=[_item(scene) for scene in scenes],
+    )
+
+
+def _sources(dates: Sequence[Sequence[Scene]], identities: dict[str, str]) -> list[Any]:
+    """What the pixels of each date come from, in order."""
+    return [
+        [
+            [scene.id, [[band.name, identities[band.href], band.band, band.nodata] for band in scene.bands]]
+            for scene in scenes
+        ]
+        for scenes in dates
+    ]
+
+
+def _band_table(scene: Scene) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": band.name,
+            "common_name": band.name if band.name in COMMON_NAMES else None,
+            "scale": None,
+            "offset": None,
+            "nodata": inspect(band).nodata,
+        }
+        for band in scene.bands
+    ]
+
+
+def _item(scene: Scene) -> dict[str, Any]:
+    return {
+        "id": scene.id,
+        "collection": scene.collection,
+        "datetime": f"{scene.datetime:%Y-%m-%dT%H:%M:%SZ}",
+        "href": scene.href.partition("?")[0],
+        "attribution": scene.attribution,
+    }

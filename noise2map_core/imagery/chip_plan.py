@@ -1,0 +1,195 @@
+"""Which chips a store will hold: decided before its first pixel is written."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geom import Geometry
+from rasterio.features import geometry_mask
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.errors import ConfigError
+from noise2map_core.geo.grid import ChipLattice, RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.chip_store import IGNORE
+from noise2map_core.imagery.labels import Labels, LabelSource
+from noise2map_core.imagery.splits import SplitWindow
+
+BLOCK_CHIPS = 8
+"""Chips are numbered by blocks of this many lattice rows and columns, so that neighbours, which
+share pixels, come into one shard and are read together."""
+
+EDGE_PX = 0.05
+"""Footprints that reach less than this into a chip only touch it."""
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ChipTable:
+    """The chips of a store, in their order: one row each."""
+
+    row: Int64
+    col: Int64
+    """Pixel of the grid at the upper left corner."""
+    clip: Int64
+    """[chip, 4] row, col, height, width of what is stored: the chip's pixels in its split's box."""
+    split: NDArray[np.uint8]
+    """Split code."""
+    datetime: Int64
+    """[chip, date] seconds since 1970, of the preferred scene."""
+    items: NDArray[np.int32]
+    """[chip, date, slot] numbers of the scenes that touch the chip, preferred first; -1: none."""
+
+    def window(self, chip: int, chip_px: int) -> Window:
+        """All pixels of a chip."""
+        return Window(int(self.row[chip]), int(self.col[chip]), chip_px, chip_px)
+
+    def clipped(self, chip: int) -> Window:
+        """The pixels of a chip that are stored."""
+        return Window(*(int(value) for value in self.clip[chip]))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Candidate chips of one block: corners and clips, one row each."""
+
+    corners: Int64
+    clips: Int64
+
+    def kept(self, chosen: NDArray[np.bool_]) -> "_Block":
+        return _Block(self.corners[chosen], self.clips[chosen])
+
+    @property
+    def cover(self) -> Window:
+        """The smallest window that holds all clips."""
+        top, left = self.clips[:, 0].min(), self.clips[:, 1].min()
+        bottom = (self.clips[:, 0] + self.clips[:, 2]).max()
+        right = (self.clips[:, 1] + self.clips[:, 3]).max()
+        return Window(int(top), int(left), int(bottom - top), int(right - left))
+
+
+def plan_chips(
+    grid: RegionGrid,
+    lattice: ChipLattice,
+    boxes: Sequence[SplitWindow],
+    dates: Sequence[Sequence[Scene]],
+    labels: LabelSource | None,
+) -> ChipTable:
+    """The chips that touch a box and the area, are imaged at every date and, with `labels`, labelled.
+
+    `dates` are the scenes of each date, preferred first; `items` counts through all of them. Reads
+    the labels once, block by block. Raises ConfigError if a split is left without chips.
+    """
+    splits = list(dict.fromkeys(box.split for box in boxes))
+    touching = _Touching(grid, dates)
+    blocks, codes, items = [], [], []
+    for box in boxes:
+        for block in _blocks(lattice, box.window):
+            kept, found = _filtered(block, grid, touching, labels)
+            blocks.append(kept)
+            codes.append(np.full(len(kept.corners), splits.index(box.split), np.uint8))
+            items.extend(found)
+    split = np.concatenate(codes)
+    _require_every_split(split, splits, labels is not None)
+    corners = np.concatenate([block.corners for block in blocks])
+    clips = np.concatenate([block.clips for block in blocks])
+    seconds = [int(scene.datetime.timestamp()) for scenes in dates for scene in scenes]
+    table = _item_table(items)
+    times = np.asarray(seconds, np.int64)[table[:, :, 0]]
+    return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table)
+
+
+def read_labels(labels: LabelSource, grid: RegionGrid, window: Window) -> Labels:
+    """Labels of a window; outside the area of interest nothing is labelled."""
+    geobox = grid.geobox(window)
+    found = labels.read(geobox)
+    found[geometry_mask([grid.outline], geobox.shape, geobox.affine)] = IGNORE
+    return found
+
+
+class _Touching:
+    """Which scenes of each date touch a box."""
+
+    def __init__(self, grid: RegionGrid, dates: Sequence[Sequence[Scene]]) -> None:
+        self._margin = EDGE_PX * grid.resolution
+        self._trees = [
+            shapely.STRtree([_footprint(scene, grid.crs) for scene in scenes]) for scenes in dates
+        ]
+        self._starts = np.cumsum([0, *(len(scenes) for scenes in dates)])
+
+    def items(self, polygons: NDArray[np.object_]) -> list[list[list[int]]]:
+        """Per polygon and date the numbers of the scenes, in their order."""
+        inner = shapely.buffer(polygons, -self._margin, join_style="mitre")
+        found: list[list[list[int]]] = [[[] for _ in self._trees] for _ in polygons]
+        for date, tree in enumerate(self._trees):
+            for polygon, scene in sorted(tree.query(inner, predicate="intersects").T.tolist()):
+                found[polygon][date].append(int(self._starts[date]) + scene)
+        return found
+
+
+def _footprint(scene: Scene, crs: str) -> shapely.Geometry:
+    geometry = Geometry(shapely.from_wkb(scene.footprint_wkb), "EPSG:4326")
+    return geometry.to_crs(crs, resolution="auto").geom
+
+
+def _blocks(lattice: ChipLattice, box: Window) -> Iterator[_Block]:
+    """All chips that touch a box, by blocks anchored to the lattice."""
+    side = BLOCK_CHIPS * lattice.stride_px
+    cover = lattice.cover(box)
+    for row in range(math.floor(cover.row / side) * side, cover.row_stop, side):
+        for col in range(math.floor(cover.col / side) * side, cover.col_stop, side):
+            chips = [
+                (chip, chip.intersect(box))
+                for chip in _block_chips(lattice, row, col)
+                if not chip.intersect(box).is_empty
+            ]
+            if chips:
+                yield _Block(
+                    np.asarray([(chip.row, chip.col) for chip, _ in chips], np.int64),
+                    np.asarray([(c.row, c.col, c.height, c.width) for _, c in chips], np.int64),
+                )
+
+
+def _block_chips(lattice: ChipLattice, row: int, col: int) -> Iterator[Window]:
+    starts = range(0, BLOCK_CHIPS * lattice.stride_px, lattice.stride_px)
+    for down in starts:
+        for right in starts:
+            yield Window(row + down, col + right, lattice.chip_px, lattice.chip_px)
+
+
+def _filtered(
+    block: _Block, grid: RegionGrid, touching: _Touching, labels: LabelSource | None
+) -> tuple[_Block, list[list[list[int]]]]:
+    """The chips of a block that are worth storing, and the scenes that touch them."""
+    polygons = np.asarray([grid.bounds_polygon(Window(*clip)) for clip in block.clips.tolist()])
+    items = touching.items(polygons)
+    chosen = np.asarray([all(dates) for dates in items])
+    chosen &= shapely.intersects(grid.outline, polygons)
+    if labels is not None and chosen.any():
+        chosen[chosen] = _labelled(block.kept(chosen), grid, labels)
+    return block.kept(chosen), [found for found, keep in zip(items, chosen, strict=True) if keep]
+
+
+def _labelled(block: _Block, grid: RegionGrid, labels: LabelSource) -> list[bool]:
+    """Which chips have a labelled pixel."""
+    known = read_labels(labels, grid, block.cover) != IGNORE
+    return [bool(known[Window(*clip).slices_in(block.cover)].any()) for clip in block.clips.tolist()]
+
+
+def _item_table(items: list[list[list[int]]]) -> NDArray[np.int32]:
+    slots = max(len(found) for dates in items for found in dates)
+    padded = [[found + [-1] * (slots - len(found)) for found in dates] for dates in items]
+    return np.asarray(padded, np.int32)
+
+
+def _require_every_split(split: NDArray[np.uint8], names: list[str], labelled: bool) -> None:
+    needed = "imagery of both dates and labels" if labelled else "imagery of both dates"
+    for code, name in enumerate(names):
+        if not (split == code).any():
+            raise ConfigError(
+                f"no chip of split {name} has {needed}. Move its split.boxes, or set another area."
+            )

@@ -1,0 +1,247 @@
+"""Reading a chip store: chips of two dates with labels, in Zarr v3.
+
+One chip a chunk, 32 chips a shard. Text lies in tables of the group's attributes and integer codes
+in the arrays. `manifest.json` beside the arrays holds length and SHA-256 of every object; it is
+written last, so that a store without it is not finished.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from noise2map_core.errors import ChipStoreError
+from noise2map_core.imagery.moments import Moments
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FORMAT_VERSION = 1
+CHIPS_PER_SHARD = 32
+IGNORE = 255
+"""Label of a pixel that nobody labelled."""
+
+PIXEL_ARRAYS = {
+    "image": ("chip", "date", "band", "y", "x"),
+    "valid": ("chip", "date", "y", "x"),
+    "label_change": ("chip", "y", "x"),
+}
+"""Arrays that are written shard by shard; the others are written whole."""
+
+CHIP_ARRAYS: dict[str, tuple[str, ...]] = {
+    "row": ("chip",), "col": ("chip",), "tile_row": ("chip",), "tile_col": ("chip",),
+    "x": ("chip",), "y": ("chip",), "crs": ("chip",), "split": ("chip",),
+    "datetime": ("chip", "date"), "items": ("chip", "date", "slot"),
+    "footprint": ("chip", "edge"), "quality_valid": ("chip",),
+}  # fmt: skip
+"""Arrays of one row a chip."""
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ChipStore:
+    """A finished chip store. Picklable: it holds no open file."""
+
+    path: Path
+    attributes: dict[str, Any]
+    objects: dict[str, list[Any]]
+    """Length and SHA-256 of every object, from the manifest."""
+
+    @property
+    def num_chips(self) -> int:
+        """Chips of all splits."""
+        return int(self.attributes["num_chips"])
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of each pixel array."""
+        return -(-self.num_chips // CHIPS_PER_SHARD)
+
+    @property
+    def bands(self) -> list[str]:
+        """Band names, in order."""
+        return [band["name"] for band in self.attributes["bands"]]
+
+    @property
+    def has_labels(self) -> bool:
+        """True if the chips are labelled."""
+        return bool(self.attributes["classes"])
+
+    @cached_property
+    def splits(self) -> NDArray[np.str_]:
+        """Split name of every chip."""
+        return self._decoded("split", "splits")
+
+    def chips_of(self, split: str | None) -> NDArray[np.int64]:
+        """Numbers of the chips of a split, in order; None: of all."""
+        if split is None:
+            return np.arange(self.num_chips)
+        chosen = np.flatnonzero(self.splits == split)
+        if not chosen.size:
+            names = ", ".join(sorted(set(self.splits.tolist())))
+            raise ChipStoreError(
+                f"chip store {self.path} has no chips of split {split!r}; it has: {names}. "
+                "Ingest it with boxes for that split."
+            )
+        return chosen
+
+    def statistics(self, split: str) -> Moments:
+        """Count, mean and M2 per [date, band] over the valid pixels of a split."""
+        return Moments.from_json(self.attributes["statistics"][split])
+
+    def array(self, name: str) -> "zarr.Array[Any]":
+        """One of the store's arrays."""
+        array = zarr.open_array(self.path, path=name, mode="r", zarr_format=3)
+        assert isinstance(array, zarr.Array)
+        return array
+
+    def read(self, name: str) -> NDArray[Any]:
+        """One of the arrays of a row a chip, whole: `row`, `col`, `footprint`, …"""
+        return np.asarray(self.array(name)[:])
+
+    def read_shard(self, shard: int, columns: Sequence[str]) -> Columns:
+        """All chips of one shard, in plain numpy.
+
+        Raises ChipStoreError if its bytes are not those that the manifest lists.
+        """
+        chips = slice(shard * CHIPS_PER_SHARD, min((shard + 1) * CHIPS_PER_SHARD, self.num_chips))
+        for name in columns:
+            if name in PIXEL_ARRAYS:
+                self.require_intact(shard_key(name, shard))
+        return {name: np.asarray(self.array(name)[chips]) for name in columns}
+
+    def read_chip(self, chip: int, columns: Sequence[str]) -> Columns:
+        """One chip, without the leading dimension."""
+        return {name: np.asarray(self.array(name)[chip]) for name in columns}
+
+    def require_intact(self, key: str) -> None:
+        """Raise ChipStoreError if an object is missing or not the one that was written."""
+        if object_digest(self.path / key) != self.objects.get(key):
+            raise ChipStoreError(
+                f"chip store {self.path} is damaged: {key} is not what its manifest lists. "
+                "Ingest it anew."
+            )
+
+    def _decoded(self, name: str, table: str) -> NDArray[np.str_]:
+        return np.asarray(self.attributes[table])[self.read(name)]
+
+
+def open_store(path: Path | str) -> ChipStore:
+    """A finished store. Raises ChipStoreError if there is none, or it is damaged or too new."""
+    path = Path(path)
+    attributes = read_attributes(path)
+    if not (path / "manifest.json").exists():
+        raise ChipStoreError(
+            f"chip store {path} is not finished. Run the same ingest-region command again; it "
+            "continues."
+        )
+    objects = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["objects"]
+    store = ChipStore(path, attributes, objects)
+    for key in objects:
+        if key.split("/")[0] not in PIXEL_ARRAYS or key.endswith("zarr.json"):
+            store.require_intact(key)
+    return store
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of a store, finished or not. Raises ChipStoreError if it is none of ours."""
+    if not path.exists():
+        raise ChipStoreError(f"chip store {path} does not exist. Make it with ingest-region.")
+    try:
+        found = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        version = int(found["format_version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ChipStoreError(f"{path} is not a chip store. Make one with ingest-region.") from None
+    if version > FORMAT_VERSION:
+        raise ChipStoreError(
+            f"chip store {path} has format {version}; this version reads up to {FORMAT_VERSION}. "
+            "Update noise2map."
+        )
+    return dict(found)
+
+
+def iter_shards(
+    path: Path | str,
+    split: str | None = None,
+    columns: Sequence[str] = ("image", "valid", "label_change"),
+    shards: Sequence[int] | None = None,
+) -> Iterator[Columns]:
+    """Chips shard by shard, in plain numpy: `columns`, and `chip`, the chips' numbers.
+
+    Only shards with chips of `split`, and of them only those chips; in the order of `shards`
+    (default: ascending). For a fresh order in every epoch, hand over shuffled shard numbers.
+    """
+    store = open_store(path)
+    chosen = store.chips_of(split)
+    for shard in shards if shards is not None else np.unique(chosen // CHIPS_PER_SHARD):
+        inside = chosen[chosen // CHIPS_PER_SHARD == shard]
+        if inside.size:
+            read = store.read_shard(int(shard), columns)
+            rows = inside - shard * CHIPS_PER_SHARD
+            yield {"chip": inside, **{name: values[rows] for name, values in read.items()}}
+
+
+def open_chips(path: Path | str) -> "xr.Dataset":
+    """A chip store as a dask-backed dataset, one dask chunk a shard.
+
+    Variables image [chip, date, band, y, x] in raw numbers, valid [chip, date, y, x], and
+    label_change [chip, y, x] (255: not labelled) where there are labels. Coordinates per chip: x,
+    y (upper left corner), row, col (its pixel on the grid), tile_row, tile_col, crs, split,
+    datetime and items (per date), footprint (west, south, east, north of what is stored). Band
+    table, class table, GSD and statistics are attributes.
+
+    Raises ChipStoreError if the store is missing, unfinished, damaged or of a newer format.
+    """
+    import dask.array as da  # slow to import, and the workers that write shards need neither
+    import xarray as xr
+
+    store = open_store(path)
+    pixels = {
+        name: (dims, da.from_zarr(store.array(name), chunks=_shard_chunks(store.array(name))))
+        for name, dims in PIXEL_ARRAYS.items()
+        if name != "label_change" or store.has_labels
+    }
+    coords: dict[str, Any] = {
+        name: (dims, store.read(name)) for name, dims in CHIP_ARRAYS.items() if name != "items"
+    }
+    coords["split"] = ("chip", store.splits)
+    coords["crs"] = ("chip", store._decoded("crs", "crs_table"))
+    coords["datetime"] = (("chip", "date"), store.read("datetime").astype("datetime64[s]"))
+    coords["items"] = (("chip", "date"), _item_names(store))
+    coords["band"] = store.bands
+    coords["edge"] = ["west", "south", "east", "north"]
+    return xr.Dataset(pixels, coords, store.attributes)
+
+
+def shard_key(name: str, shard: int) -> str:
+    """Object of one shard of a pixel array."""
+    return "/".join([name, "c", str(shard)] + ["0"] * (len(PIXEL_ARRAYS[name]) - 1))
+
+
+def object_digest(path: Path) -> list[Any] | None:
+    """Length and SHA-256 of a file; None if there is none."""
+    try:
+        body = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return [len(body), hashlib.sha256(body).hexdigest()]
+
+
+def _shard_chunks(array: "zarr.Array[Any]") -> tuple[int, ...]:
+    return (CHIPS_PER_SHARD, *array.shape[1:])
+
+
+def _item_names(store: ChipStore) -> NDArray[np.str_]:
+    """Ids of the items of each chip and date, joined by commas."""
+    table = [item["id"] for item in store.attributes["items"]]
+    numbers = store.read("items")
+    names = [",".join(table[n] for n in slots if n >= 0) for slots in numbers.reshape(-1, numbers.shape[2])]
+    return np.asarray(names, dtype=np.str_).reshape(numbers.shape[:2])

@@ -1,0 +1,309 @@
+"""Writing a chip store: the template first, then shards in any order, then the manifest.
+
+Beside the store `chips.zarr` lies `chips.zarr.progress` until it is finished: one record of every
+shard that is written, made after its pixels.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+from noise2map_core.atomic import write_atomically
+from noise2map_core.errors import ChipStoreError, OutputMismatchError
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.imagery.chip_plan import ChipTable
+from noise2map_core.imagery.chip_store import (
+    CHIP_ARRAYS,
+    CHIPS_PER_SHARD,
+    FORMAT_VERSION,
+    IGNORE,
+    PIXEL_ARRAYS,
+    Columns,
+    object_digest,
+    read_attributes,
+    shard_key,
+)
+from noise2map_core.imagery.moments import Moments
+
+ROWS_PER_CHUNK = 1 << 16
+"""Of the arrays of one row a chip."""
+
+COMPRESSORS = [BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()]
+FILLS = {"image": 0, "valid": False, "label_change": IGNORE}
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """What is known of a store before its first pixel is read."""
+
+    key: str
+    """Digest of the sources and settings that it is made from."""
+    grid: RegionGrid
+    chip_px: int
+    stride_px: int
+    dtype: str
+    bands: list[dict[str, Any]]
+    """Name, common name, scale, offset, nodata of each band, in order."""
+    classes: dict[str, list[dict[str, Any]]]
+    """Class table of each task that has labels; empty: no labels."""
+    splits: tuple[str, ...]
+    """Names of the split codes."""
+    buffer_px: int
+    """Least distance between boxes of different splits."""
+    items: list[dict[str, Any]]
+    """Id, collection, datetime, href and attribution of the source items."""
+
+    def attributes(self, num_chips: int) -> dict[str, Any]:
+        """The group's attributes."""
+        grid = self.grid
+        return {
+            "format_version": FORMAT_VERSION,
+            "key": self.key,
+            "num_chips": num_chips,
+            "chip_px": self.chip_px,
+            "stride_px": self.stride_px,
+            "gsd": grid.resolution,
+            "bands": self.bands,
+            "classes": self.classes,
+            "splits": list(self.splits),
+            "buffer_px": self.buffer_px,
+            "crs_table": [grid.crs],
+            "origin": [grid.x_origin, grid.y_origin],
+            "tile_px": grid.tile_px,
+            "items": self.items,
+        }
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard holds."""
+
+    shard: int
+    objects: dict[str, list[Any]]
+    """Length and SHA-256 of its objects."""
+    splits: dict[str, dict[str, Any]]
+    """Per split: chips, pixels, valid pixels per date, labelled pixels per class, moments. Each pixel
+    of the ground is counted once, in the chip whose centre is nearest."""
+    quality_valid: list[float]
+    """Of each chip, the share of its pixels that is observed at every date."""
+
+
+def create_store(path: Path, header: StoreHeader, table: ChipTable) -> None:
+    """Write the metadata and the per-chip arrays; the directory appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    group = zarr.create_group(partial, zarr_format=3, attributes=header.attributes(len(table.row)))
+    dates, px = table.datetime.shape[1], header.chip_px
+    shapes = {
+        "image": (header.dtype, (dates, len(header.bands), px, px)),
+        "valid": ("bool", (dates, px, px)),
+        "label_change": ("uint8", (px, px)),
+    }
+    for name, (dtype, shape) in shapes.items():
+        if name != "label_change" or header.classes:
+            _create_pixels(group, name, dtype, (len(table.row), *shape))
+    for name, values in _chip_columns(header, table).items():
+        _create_rows(group, name, values)
+    partial.rename(path)
+
+
+def _create_pixels(group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=(1, *shape[1:]),
+        shards=(CHIPS_PER_SHARD, *shape[1:]),
+        compressors=COMPRESSORS,
+        fill_value=FILLS[name],
+        dimension_names=PIXEL_ARRAYS[name],
+        config={"write_empty_chunks": True},
+    )
+
+
+def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    units = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    group.create_array(
+        name,
+        data=values,
+        chunks=(min(max(len(values), 1), ROWS_PER_CHUNK), *values.shape[1:]),
+        compressors=COMPRESSORS,
+        fill_value=0,
+        dimension_names=CHIP_ARRAYS[name],
+        attributes=units if name == "datetime" else None,
+        overwrite=True,
+        config={"write_empty_chunks": True},
+    )
+
+
+def _chip_columns(header: StoreHeader, table: ChipTable) -> Columns:
+    """The arrays of one row a chip."""
+    grid, half = header.grid, header.chip_px // 2
+    top, left, height, width = table.clip.T
+    edges = [
+        grid.x_origin + left * grid.resolution,
+        grid.y_origin - (top + height) * grid.resolution,
+        grid.x_origin + (left + width) * grid.resolution,
+        grid.y_origin - top * grid.resolution,
+    ]
+    return {
+        "row": table.row,
+        "col": table.col,
+        "tile_row": (table.row + half) // grid.tile_px,
+        "tile_col": (table.col + half) // grid.tile_px,
+        "x": grid.x_origin + table.col * grid.resolution,
+        "y": grid.y_origin - table.row * grid.resolution,
+        "crs": np.zeros(len(table.row), np.uint16),
+        "split": table.split,
+        "datetime": table.datetime,
+        "items": table.items,
+        "footprint": np.stack(edges, axis=1),
+    }
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """The chips of one shard."""
+
+    arrays: Columns
+    """image, valid and, where there are labels, label_change, of each chip."""
+    splits: NDArray[np.str_]
+    """Split of each chip."""
+    counted: NDArray[np.bool_]
+    """[chip, y, x] pixels that statistics count: chips overlap, and each pixel counts once."""
+
+
+def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
+    """Write all chips of one shard and record it; safe to repeat, and one task's alone."""
+    arrays, splits = content.arrays, content.splits
+    start = shard * CHIPS_PER_SHARD
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    for name, values in arrays.items():
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        assert len(values) == min(CHIPS_PER_SHARD, array.shape[0] - start), "a shard is written whole"
+        array[start : start + len(values)] = values
+    keys = [shard_key(name, shard) for name in arrays]
+    record = ShardRecord(
+        shard,
+        {key: object_digest(path / key) or [] for key in keys},
+        {name: _summary(content, splits == name) for name in sorted(set(splits.tolist()))},
+        arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
+    )
+    write_atomically(progress_folder(path) / f"shard-{shard:08d}.json", json.dumps(vars(record)))
+    return record
+
+
+def _summary(content: ShardContent, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    counted = content.counted[chosen]
+    valid = content.arrays["valid"][chosen] & counted[:, None]
+    labels = content.arrays.get("label_change", np.empty((0, 1, 1), np.uint8))
+    known = labels[chosen][counted] if len(labels) else labels
+    return {
+        "chips": int(chosen.sum()),
+        "px": int(counted.sum()),
+        "valid_px": valid.sum(axis=(0, 2, 3)).tolist(),
+        "labels": [int((known == value).sum()) for value in (0, 1)],
+        "statistics": Moments.of(content.arrays["image"][chosen], valid).to_json(),
+    }
+
+
+def progress_folder(path: Path) -> Path:
+    """Where the records of an unfinished store lie."""
+    return path.with_name(f"{path.name}.progress")
+
+
+def read_records(path: Path) -> Iterator[ShardRecord]:
+    """Records of the shards that are written, in order."""
+    for file in sorted(progress_folder(path).glob("shard-*.json")):
+        yield ShardRecord(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def missing_shards(path: Path, num_shards: int) -> list[int]:
+    """Shards without a record, or whose objects are not of the recorded length."""
+    done = {record.shard for record in read_records(path) if _is_there(path, record)}
+    return [shard for shard in range(num_shards) if shard not in done]
+
+
+def _is_there(path: Path, record: ShardRecord) -> bool:
+    files = {path / key: length for key, (length, _) in record.objects.items()}
+    return all(file.exists() and file.stat().st_size == size for file, size in files.items())
+
+
+def is_finished(path: Path, key: str) -> bool:
+    """True if a finished store of `key` is there, False if it must be made or continued.
+
+    Raises OutputMismatchError if something else lies there; nothing is touched.
+    """
+    if not path.exists():
+        return False
+    try:
+        found = read_attributes(path)
+    except ChipStoreError as error:
+        raise OutputMismatchError(f"{error} Set another --output.") from error
+    if found["key"] != key:
+        raise OutputMismatchError(
+            f"chip store {path} was made from other scenes or settings. Set another --output, or "
+            "delete it."
+        )
+    return (path / "manifest.json").exists()
+
+
+def sweep(path: Path) -> None:
+    """Delete what a killed writer left half-written. Only the holder of the lease may."""
+    for partial in path.rglob("*.partial*"):
+        partial.unlink()
+
+
+def finish_store(path: Path) -> None:
+    """Add the statistics, then the manifest: from now on the store may be read.
+
+    Every shard must have been written.
+    """
+    records = list(read_records(path))
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    quality = [value for record in records for value in record.quality_valid]
+    _create_rows(group, "quality_valid", np.asarray(quality, np.float32))
+    group.attrs.update(_totals(records))
+    objects = {key: value for record in records for key, value in record.objects.items()}
+    for file in sorted(path.rglob("*")):
+        key = file.relative_to(path).as_posix()
+        if file.is_file() and key not in objects:
+            objects[key] = object_digest(file) or []
+    manifest = {"format_version": FORMAT_VERSION, "objects": dict(sorted(objects.items()))}
+    write_atomically(path / "manifest.json", json.dumps(manifest, indent=1))
+
+
+def clear_progress(path: Path) -> None:
+    """Delete the records of a finished store."""
+    shutil.rmtree(progress_folder(path), ignore_errors=True)
+
+
+def _totals(records: list[ShardRecord]) -> dict[str, Any]:
+    """Statistics and counts per split, merged in shard order: the same numbers in every run."""
+    moments: dict[str, Moments] = {}
+    counts: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for split, part in record.splits.items():
+            fresh = Moments.from_json(part["statistics"])
+            moments[split] = moments[split].merge(fresh) if split in moments else fresh
+            counts[split] = _added(counts.get(split), part)
+    return {
+        "statistics": {split: moments[split].to_json() for split in sorted(moments)},
+        "counts": {split: counts[split] for split in sorted(counts)},
+    }
+
+
+def _added(total: dict[str, Any] | None, part: dict[str, Any]) -> dict[str, Any]:
+    names = ("chips", "px", "valid_px", "labels")
+    if total is None:
+        return {name: part[name] for name in names}
+    return {name: (np.add(total[name], part[name])).tolist() for name in names}
