@@ -13,7 +13,9 @@ def checkpoint_spec(**changes: Any) -> CheckpointSpec:
         "gsd": 10.0,
         "gsd_range": (5.0, 20.0),
         "value_range": (0.0, 10_000.0),
-        "normalisation": Normalisation(mean=(1000.0,) * len(bands), std=(500.0,) * len(bands)),
+        "normalisation": Normalisation(
+            mean=((1000.0,) * len(bands),) * 2, std=((500.0,) * len(bands),) * 2
+        ),
         "inference_timesteps": (999,),
         "classes": (
             ClassSpec(value=0, name="unchanged", color="#cccccc"),

@@ -17,7 +17,8 @@ from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.predictor import Predictor
-from noise2map_core.inference.region import RegionJob, TileImage, predict_tile, read_tile
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile import TileImage, predict_tile, read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.models.checkpoint import load_checkpoint

@@ -1,4 +1,7 @@
-"""A region to be mapped: which scenes make which tile, and how one tile is read and predicted."""
+"""A region to be mapped: which scenes make which tile, and which tiles are still to be made.
+
+Nothing here needs torch, so that a run with nothing to do is over at once.
+"""
 
 from array import array
 from dataclasses import dataclass
@@ -18,26 +21,12 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.reader import read_pixels
-from noise2map_core.inference.decision import decide_change
 from noise2map_core.inference.numeric_path import NumericPath
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.mapping.ledger import Ledger
-from noise2map_core.mapping.mosaic import TileMap
 from noise2map_core.models.spec import CheckpointSpec
 
 ALGORITHM_VERSION = 1
 """Raised when the same inputs give other pixels; every tile is then made again."""
-
-
-@dataclass(frozen=True, slots=True)
-class TileImage:
-    """What a tile is predicted from: the pixels of all chips that touch it."""
-
-    image: NDArray[Any]
-    """[date, band, H, W] in the source dtype, raw numbers."""
-    valid: NDArray[np.bool_]
-    """[date, H, W], True = observed."""
 
 
 @dataclass(frozen=True)
@@ -156,28 +145,3 @@ def compare_ledger(job: RegionJob, ledger: Ledger) -> RegionDiff:
         if done.get(tile) != key:
             todo.extend((tile.row, tile.col))
     return RegionDiff(count, np.array(todo, np.int32).reshape(-1, 2), digest.hexdigest())
-
-
-def read_tile(job: RegionJob, tile: Tile) -> TileImage:
-    """The pixels of both dates for one tile and its halo. Raises AssetReadError."""
-    cover = job.cover(tile)
-    geobox = job.grid.geobox(cover)
-    image = np.zeros((2, len(job.spec.bands), cover.height, cover.width), job.dtype)
-    valid = np.zeros((2, cover.height, cover.width), np.bool_)
-    for date, scenes in enumerate(job.scenes(tile)):
-        if scenes:
-            image[date], valid[date] = read_pixels(scenes, geobox)
-    return TileImage(image, valid)
-
-
-def predict_tile(
-    job: RegionJob, predictor: Predictor, tile: Tile, pixels: TileImage
-) -> tuple[TileMap, int]:
-    """The map of one tile, and the chips that went through the network."""
-    core = job.grid.window(tile)
-    inside = job.inside(tile)
-    valid = pixels.valid[:, *core.slices_in(job.cover(tile))]
-    probability, chips = predictor.predict(
-        pixels.image, pixels.valid, core, wanted=inside & valid.all(axis=0)
-    )
-    return decide_change(probability[1], job.spec.threshold["changed"], valid, inside), chips

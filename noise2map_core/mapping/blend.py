@@ -40,4 +40,5 @@ class TileBlend:
 
     def mean(self) -> NDArray[np.float32]:
         """Blended logits [class, height, width]; 0 where no chip was added."""
-        return self._sum / np.where(self._weight_sum > 0, self._weight_sum, np.float32(1))
+        weight_sum = np.where(self._weight_sum > 0, self._weight_sum, np.float32(1))
+        return (self._sum / weight_sum).astype(np.float32, copy=False)

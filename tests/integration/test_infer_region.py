@@ -22,7 +22,6 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core.digest import file_sha256
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import Normalisation
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from pipelines.infer_region import InferRegionConfig, run
 from tests.factories import checkpoint_spec
@@ -34,10 +33,7 @@ TILE_PX = 64
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -> Path:
     """An untrained network: what it says is noise, but the same noise every time."""
     bands = tuple(embedded.bands)
-    spec = checkpoint_spec(
-        bands=bands,
-        normalisation=Normalisation(mean=(1500.0,) * len(bands), std=(800.0,) * len(bands)),
-    )
+    spec = checkpoint_spec(bands=bands)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "random"
     save_checkpoint(Noise2Map(spec), spec, path, "# untrained\n")
