@@ -1,4 +1,4 @@
-"""Make a chip store of one area of interest: scenes of two dates, with labels where there are any."""
+"""Make a chip store of one area: scenes of two dates, with labels where there are any."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class IngestRegionConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     """Places for training, validation and testing."""
 
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    resources: ResourcesConfig = Field(default_factory=lambda: ResourcesConfig(reader_cpus=0.5))
     """Workers and what each takes."""
 
 
@@ -94,7 +94,8 @@ class IngestRegionResult:
         valid = ", ".join(f"{count / part['px']:.1%}" for count in part["valid_px"])
         unchanged, changed = part["labels"]
         labels = f"; labelled pixels {changed:,} changed, {unchanged:,} unchanged"
-        return f"{split:<9} {part['chips']:,} chips; valid {valid}" + (labels if unchanged + changed else "")
+        line = f"{split:<9} {part['chips']:,} chips; valid {valid}"
+        return line + labels if unchanged + changed else line
 
 
 def run(config: IngestRegionConfig) -> IngestRegionResult:
@@ -154,9 +155,7 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     return _Plan(tuple(map(tuple, dates)), plan_splits(config.split, grid), labels, header)
 
 
-def _write(
-    config: IngestRegionConfig, plan: _Plan, table: ChipTable, watch: Stopwatch
-) -> int:
+def _write(config: IngestRegionConfig, plan: _Plan, table: ChipTable, watch: Stopwatch) -> int:
     """Write the shards that are missing; returns how many."""
     from noise2map_core.imagery.chip_source import ChipJob
     from noise2map_core.imagery.chip_writer import (

@@ -24,8 +24,8 @@ class Interval:
 
     def __str__(self) -> str:
         """As a STAC API takes it."""
-        ends = [end.strftime("%Y-%m-%dT%H:%M:%SZ") if end else ".." for end in (self.start, self.end)]
-        return "/".join(ends)
+        ends = (self.start, self.end)
+        return "/".join(f"{end:%Y-%m-%dT%H:%M:%SZ}" if end else ".." for end in ends)
 
 
 def parse_interval(text: str) -> Interval:

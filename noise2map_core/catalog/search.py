@@ -30,7 +30,7 @@ def search_scenes(
 def search_labels(
     search: SearchConfig, aoi: AreaOfInterest, asset: str, interval: str
 ) -> list[Scene]:
-    """Label items over `aoi` that hold `asset` and whose time meets `interval`, by datetime, then id.
+    """Label items over `aoi` that hold `asset`, of a time that meets `interval`; in stable order.
 
     Each is a scene of one band, the label. Raises CatalogError if there is none.
     """
@@ -102,8 +102,8 @@ def _nothing(
             f"({west:g}, {south:g}, {east:g}, {north:g}). Set --aoi to an area there."
         )
     return CatalogError(
-        f"collection {search.collection} has no item over area {aoi.name} in {interval}; there, its "
-        f"dates run from {min(times)[:10]} to {max(times)[:10]}. Set other dates."
+        f"collection {search.collection} has no item over area {aoi.name} in {interval}; its dates "
+        f"there run from {min(times)[:10]} to {max(times)[:10]}. Set other dates."
     )
 
 

@@ -25,7 +25,9 @@ from noise2map_core.errors import CatalogError
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""
 
-RETRY = Retry(total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None)
+RETRY = Retry(
+    total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
+)
 REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 PAGE_ITEMS = 100
 
@@ -59,14 +61,16 @@ class Item:
     def times(self) -> tuple[str, str]:
         """Start and end as written; equal for a single moment."""
         properties = self.document.get("properties") or {}
-        start, end = properties.get("start_datetime"), properties.get("end_datetime")
         moment = properties.get("datetime")
-        if not (moment or (start and end)):
+        start, end = (properties.get(name) for name in ("start_datetime", "end_datetime"))
+        if start and end:
+            return str(start), str(end)
+        if not moment:
             raise CatalogError(
                 f"item {self.id} has neither a datetime nor a start and end ({self.href}). "
                 "Mend the catalogue."
             )
-        return (start, end) if start and end else (moment, moment)
+        return str(moment), str(moment)
 
     def resolve(self, href: str) -> str:
         """Absolute form of one of this item's links."""
@@ -79,9 +83,7 @@ class StacSource(Protocol):
     def collection(self, name: str) -> Document:
         """The collection's document. Raises CatalogError, listing what there is."""
 
-    def items(
-        self, name: str, area: BaseGeometry, interval: Interval | None
-    ) -> Iterator[Item]:
+    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
         """Items of collection `name` that meet `area` and `interval`, in any order."""
 
 
@@ -118,8 +120,8 @@ def read_document(io: StacApiIO, href: str) -> Document:
     except ValueError:
         kind = "HTML" if text.lstrip()[:1] == "<" else "something other than JSON"
         raise CatalogError(
-            f"catalogue {href} answers with {kind}, not STAC. Set --catalog to the API's root or to "
-            "a catalog.json; a browser's address of it will not do."
+            f"catalogue {href} answers with {kind}, not STAC. Set --catalog to the API's root or "
+            "to a catalog.json; a browser's address of it will not do."
         ) from None
     if not isinstance(document, dict):
         raise CatalogError(f"catalogue {href} is not a STAC document. Check --catalog.")
@@ -174,9 +176,7 @@ class _StaticCatalog:
             raise _unknown_collection(name, self._href, self._found)
         return self._found[name][1]
 
-    def items(
-        self, name: str, area: BaseGeometry, interval: Interval | None
-    ) -> Iterator[Item]:
+    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
         for href, document in self._walk(*self._found[name]):
             for link in self._links(href, document, "item"):
                 item = Item(read_document(self._io, link), link)
@@ -219,9 +219,7 @@ class _StacApi:
         document: Document = ids[name].to_dict(include_self_link=False, transform_hrefs=False)
         return document
 
-    def items(
-        self, name: str, area: BaseGeometry, interval: Interval | None
-    ) -> Iterator[Item]:
+    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
         search = self._client.search(
             collections=[name],
             intersects=shapely.geometry.mapping(area),

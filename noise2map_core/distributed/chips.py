@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,11 @@ class ShardOutcome:
 class ShardSource(Datasource):
     """Shard numbers, handed out in ranges.
 
-    A source of its own and not `from_items`, so that the driver holds eight bytes a shard and no row.
+    A source of its own and not `from_items`: the driver holds eight bytes a shard and no row.
     """
 
     def __init__(self, shards: NDArray[np.int64]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._shards = shards
 
     def get_name(self) -> str:
@@ -60,11 +61,14 @@ class ShardSource(Datasource):
         parts = np.array_split(self._shards, min(len(self._shards), MAX_READ_TASKS))
         return [
             ReadTask(
-                lambda part=part: [pa.table({"shard": part})],
-                BlockMetadata(len(part), part.nbytes, None, None, None),
+                partial(_shard_block, part), BlockMetadata(len(part), part.nbytes, None, None, None)
             )
             for part in parts
         ]
+
+
+def _shard_block(shards: NDArray[np.int64]) -> list[Block]:
+    return [pa.table({"shard": shards})]
 
 
 def write_chips(
@@ -78,16 +82,14 @@ def write_chips(
     shared = ray.put(job)
     dataset = ray.data.read_datasource(
         ShardSource(np.asarray(shards, np.int64)), num_cpus=resources.reader_cpus
-    ).map_batches(
-        _make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus
-    )
+    ).map_batches(_make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
             raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
         yield ShardOutcome(**row)
 
 
-def _make(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef) -> dict[str, list[Any]]:
+def _make(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef[ChipJob]) -> dict[str, list[Any]]:
     """One shard; what cannot be read or written becomes a row with its reason."""
     job: ChipJob = ray.get(shared)
     shard = int(batch["shard"][0])
@@ -105,7 +107,7 @@ class ChipSource(Datasource):
     """The chips of a store's split, one block a shard."""
 
     def __init__(self, store: ChipStore, split: str | None, columns: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._store, self._columns = store, tuple(columns)
         self._chips = store.chips_of(split)
 

@@ -65,13 +65,11 @@ def plan_header(
 
 def _sources(dates: Sequence[Sequence[Scene]], identities: dict[str, str]) -> list[Any]:
     """What the pixels of each date come from, in order."""
-    return [
-        [
-            [scene.id, [[band.name, identities[band.href], band.band, band.nodata] for band in scene.bands]]
-            for scene in scenes
-        ]
-        for scenes in dates
-    ]
+    return [[[scene.id, _assets(scene, identities)] for scene in scenes] for scenes in dates]
+
+
+def _assets(scene: Scene, identities: dict[str, str]) -> list[Any]:
+    return [[band.name, identities[band.href], band.band, band.nodata] for band in scene.bands]
 
 
 def _band_table(scene: Scene) -> list[dict[str, Any]]:

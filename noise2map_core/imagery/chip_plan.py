@@ -79,7 +79,7 @@ def plan_chips(
     dates: Sequence[Sequence[Scene]],
     labels: LabelSource | None,
 ) -> ChipTable:
-    """The chips that touch a box and the area, are imaged at every date and, with `labels`, labelled.
+    """The chips that touch a box and the area, imaged at every date and, with `labels`, labelled.
 
     `dates` are the scenes of each date, preferred first; `items` counts through all of them. Reads
     the labels once, block by block. Raises ConfigError if a split is left without chips.
@@ -177,7 +177,8 @@ def _filtered(
 def _labelled(block: _Block, grid: RegionGrid, labels: LabelSource) -> list[bool]:
     """Which chips have a labelled pixel."""
     known = read_labels(labels, grid, block.cover) != IGNORE
-    return [bool(known[Window(*clip).slices_in(block.cover)].any()) for clip in block.clips.tolist()]
+    clips = [Window(*clip) for clip in block.clips.tolist()]
+    return [bool(known[clip.slices_in(block.cover)].any()) for clip in clips]
 
 
 def _item_table(items: list[list[list[int]]]) -> NDArray[np.int32]:

@@ -93,14 +93,13 @@ def _read_group(job: ChipJob, chips: list[int]) -> Columns:
     image, valid = (np.stack(part) for part in zip(*pixels, strict=True))
     windows = [job.table.window(chip, job.chips.chip_px) for chip in chips]
     placed = list(zip(windows, clips, strict=True))
-    columns = {
-        "image": np.stack([_placed(image, *place, cover, 0) for place in placed]),
-        "valid": np.stack([_placed(valid, *place, cover, False) for place in placed]),
-    }
+    sources: dict[str, tuple[NDArray[Any], int]] = {"image": (image, 0), "valid": (valid, 0)}
     if job.labels is not None:
-        labels = read_labels(job.labels, job.header.grid, cover)
-        columns["label_change"] = np.stack([_placed(labels, *place, cover, IGNORE) for place in placed])
-    return columns
+        sources["label_change"] = (read_labels(job.labels, job.header.grid, cover), IGNORE)
+    return {
+        name: np.stack([_placed(pixels, *place, cover, fill) for place in placed])
+        for name, (pixels, fill) in sources.items()
+    }
 
 
 def _placed(

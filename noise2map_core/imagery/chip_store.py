@@ -75,6 +75,11 @@ class ChipStore:
         """True if the chips are labelled."""
         return bool(self.attributes["classes"])
 
+    @property
+    def pixel_arrays(self) -> list[str]:
+        """image, valid and, where there are labels, label_change."""
+        return [name for name in PIXEL_ARRAYS if name != "label_change" or self.has_labels]
+
     @cached_property
     def splits(self) -> NDArray[np.str_]:
         """Split name of every chip."""
@@ -204,11 +209,12 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     import xarray as xr
 
     store = open_store(path)
-    pixels = {
-        name: (dims, da.from_zarr(store.array(name), chunks=_shard_chunks(store.array(name))))
-        for name, dims in PIXEL_ARRAYS.items()
-        if name != "label_change" or store.has_labels
-    }
+    pixels: dict[str, Any] = {}
+    for name in store.pixel_arrays:
+        array = store.array(name)
+        chunks = (CHIPS_PER_SHARD, *array.shape[1:])
+        lazy = da.from_array(array, chunks=chunks)  # type: ignore[no-untyped-call]
+        pixels[name] = (PIXEL_ARRAYS[name], lazy)
     coords: dict[str, Any] = {
         name: (dims, store.read(name)) for name, dims in CHIP_ARRAYS.items() if name != "items"
     }
@@ -235,13 +241,10 @@ def object_digest(path: Path) -> list[Any] | None:
     return [len(body), hashlib.sha256(body).hexdigest()]
 
 
-def _shard_chunks(array: "zarr.Array[Any]") -> tuple[int, ...]:
-    return (CHIPS_PER_SHARD, *array.shape[1:])
-
-
 def _item_names(store: ChipStore) -> NDArray[np.str_]:
     """Ids of the items of each chip and date, joined by commas."""
     table = [item["id"] for item in store.attributes["items"]]
     numbers = store.read("items")
-    names = [",".join(table[n] for n in slots if n >= 0) for slots in numbers.reshape(-1, numbers.shape[2])]
+    rows = numbers.reshape(-1, numbers.shape[2])
+    names = [",".join(table[number] for number in row if number >= 0) for row in rows]
     return np.asarray(names, dtype=np.str_).reshape(numbers.shape[:2])

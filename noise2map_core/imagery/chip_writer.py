@@ -90,7 +90,7 @@ class ShardRecord:
     objects: dict[str, list[Any]]
     """Length and SHA-256 of its objects."""
     splits: dict[str, dict[str, Any]]
-    """Per split: chips, pixels, valid pixels per date, labelled pixels per class, moments. Each pixel
+    """Per split: chips, pixels, valid pixels per date, labelled pixels per class, moments. A pixel
     of the ground is counted once, in the chip whose centre is nearest."""
     quality_valid: list[float]
     """Of each chip, the share of its pixels that is observed at every date."""
@@ -130,7 +130,7 @@ def _create_pixels(group: zarr.Group, name: str, dtype: str, shape: tuple[int, .
 
 
 def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
-    units = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    units: dict[str, Any] = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
     group.create_array(
         name,
         data=values,
@@ -189,7 +189,9 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
     for name, values in arrays.items():
         array = group[name]
         assert isinstance(array, zarr.Array)
-        assert len(values) == min(CHIPS_PER_SHARD, array.shape[0] - start), "a shard is written whole"
+        assert len(values) == min(CHIPS_PER_SHARD, array.shape[0] - start), (
+            "shards are written whole"
+        )
         array[start : start + len(values)] = values
     keys = [shard_key(name, shard) for name in arrays]
     record = ShardRecord(

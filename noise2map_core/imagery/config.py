@@ -36,7 +36,7 @@ class ChipsConfig(BaseModel):
     @model_validator(mode="after")
     def _without_gaps(self) -> "ChipsConfig":
         if self.stride_px > self.chip_px:
-            raise ValueError(f"stride_px {self.stride_px} leaves gaps between chips of {self.chip_px}")
+            raise ValueError(f"stride_px {self.stride_px} leaves gaps: chip_px is {self.chip_px}")
         return self
 
 

@@ -170,5 +170,3 @@ def _text(error: BaseException | None) -> str:
         error = error.__cause__
     useful = [part for part in parts if part and "See previous exception" not in part]
     return "; ".join(useful or parts)
-
-

@@ -141,10 +141,10 @@ def _read_polygons(path: Path, grid: RegionGrid) -> tuple[BaseGeometry, ...]:
         raise ConfigError(f"labels {path} cannot be read as polygons: {reason}.") from error
     kinds = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
     if kinds:
-        raise ConfigError(f"labels {path} hold {', '.join(sorted(kinds))}; only polygons have an inside.")
+        raise ConfigError(f"labels {path} hold {', '.join(sorted(kinds))}: they must be polygons.")
     shapes = frame.geometry[frame.intersects(grid.bounds_polygon(grid.region))]
     if shapes.empty:
         raise ConfigError(
-            f"labels {path} hold no polygon in the region. Check its CRS, or set labels.path to others."
+            f"labels {path} hold no polygon in the region. Check its CRS, or set labels.path."
         )
     return tuple(shapes)

@@ -64,8 +64,8 @@ def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:
     for source in (band for scene in scenes for band in scene.bands):
         if inspect(source).dtype != dtype:
             raise AssetReadError(
-                f"asset {source.href} is {inspect(source).dtype}, but {first.href} is {dtype}: bands "
-                "and scenes must share one type. Choose bands or scenes of one type."
+                f"asset {source.href} is {inspect(source).dtype}, but {first.href} is {dtype}: "
+                "bands and scenes must share one type. Choose bands or scenes of one type."
             )
     return np.dtype(dtype)
 
@@ -92,6 +92,7 @@ def _fill(
 
 def _reach(info: SourceInfo, geobox: GeoBox) -> Window:
     """The pixels of `geobox` that a file can touch; empty if none."""
+    assert geobox.crs is not None
     box = info.geobox.footprint(geobox.crs, buffer=abs(info.transform.a) * KERNEL_PX).boundingbox
     frame = Window(0, 0, geobox.shape[0], geobox.shape[1])
     return _pixels_of(box.bbox, geobox.affine).intersect(frame)
@@ -163,7 +164,8 @@ def _read_warped(
         return pixels, observed
     raw, mask = _read_window(source, info, window, step, resampling)
     transform = info.geobox[window.slices_in(Window(0, 0, 0, 0))].affine
-    transform = transform @ transform.scale(window.width / raw.shape[1], window.height / raw.shape[0])
+    height, width = raw.shape
+    transform = transform @ transform.scale(window.width / width, window.height / height)
     frame = {
         "src_transform": transform, "src_crs": info.crs, "dst_transform": geobox.affine,
         "dst_crs": str(geobox.crs), "num_threads": 1,
@@ -192,7 +194,7 @@ def _source_window(info: SourceInfo, geobox: GeoBox) -> tuple[int, Window]:
 def _read_window(
     source: BandSource, info: SourceInfo, window: Window, step: int, resampling: Resampling
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Pixels of a window of the file, thinned `step` times (overviews serve where there are any)."""
+    """Pixels of a window of the file, thinned `step` times, from overviews if there are any."""
     shape = (-(-window.height // step), -(-window.width // step))
     thinning = Resampling.nearest if resampling is Resampling.nearest else Resampling.average
     place = {

@@ -29,7 +29,9 @@ def plan_grid(aoi: AreaOfInterest, grid: GridConfig, scenes: Sequence[Scene]) ->
     """
     sources = list(_sources(scenes))
     crs = _own_crs(sources, aoi) if grid.crs == "auto" else _metric_crs(grid.crs)
-    resolution = _own_resolution(sources, crs, aoi) if grid.resolution == "auto" else grid.resolution
+    resolution = grid.resolution
+    if resolution == "auto":
+        resolution = _own_resolution(sources, crs, aoi)
     x_origin, y_origin = _own_origin(sources, crs, resolution)
     tile_px = None if grid.tile_px == "auto" else grid.tile_px
     return RegionGrid.covering(aoi, str(crs), resolution, x_origin, y_origin, tile_px)
@@ -86,9 +88,7 @@ def _resolution_in(source: SourceInfo, crs: CRS, aoi: AreaOfInterest) -> float:
     return float(f"{side:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _own_origin(
-    sources: Sequence[SourceInfo], crs: CRS, resolution: float
-) -> tuple[float, float]:
+def _own_origin(sources: Sequence[SourceInfo], crs: CRS, resolution: float) -> tuple[float, float]:
     """Offset of the source grid from the CRS's own lattice; (0, 0) where the grids differ."""
     for source in sources:
         same = math.isclose(source.transform.a, resolution, rel_tol=SAME_RESOLUTION)
