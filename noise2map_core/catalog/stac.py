@@ -6,6 +6,7 @@ which its relative links refer.
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,14 +119,19 @@ def read_document(io: StacApiIO, href: str) -> Document:
     try:
         document = json.loads(text)
     except ValueError:
-        kind = "HTML" if text.lstrip()[:1] == "<" else "something other than JSON"
-        raise CatalogError(
-            f"catalogue {href} answers with {kind}, not STAC. Set --catalog to the API's root or "
-            "to a catalog.json; a browser's address of it will not do."
-        ) from None
+        raise not_json(href, text) from None
     if not isinstance(document, dict):
         raise CatalogError(f"catalogue {href} is not a STAC document. Check --catalog.")
     return document
+
+
+def not_json(href: str, text: str) -> CatalogError:
+    """What to say when the answer is no JSON, but a login page, say."""
+    kind = "HTML" if text.lstrip()[:1] == "<" else "something other than JSON"
+    return CatalogError(
+        f"catalogue {href} answers with {kind}, not STAC. Set --catalog to the API's root or to a "
+        "catalog.json; a browser's address of it will not do."
+    )
 
 
 def unreachable(href: str, error: APIError) -> CatalogError:
@@ -204,16 +210,12 @@ class _StacApi:
 
     def __init__(self, href: str, io: StacApiIO) -> None:
         self._href = href
-        try:
+        with _answering(href):
             self._client = Client.open(href, stac_io=io)
-        except APIError as error:
-            raise unreachable(href, error) from error
 
     def collection(self, name: str) -> Document:
-        try:
+        with _answering(self._href):
             ids = {collection.id: collection for collection in self._client.get_collections()}
-        except APIError as error:
-            raise unreachable(self._href, error) from error
         if name not in ids:
             raise _unknown_collection(name, self._href, ids)
         document: Document = ids[name].to_dict(include_self_link=False, transform_hrefs=False)
@@ -226,17 +228,27 @@ class _StacApi:
             datetime=str(interval) if interval else None,
             limit=PAGE_ITEMS,
         )
-        try:
-            for document in search.items_as_dicts():
-                yield Item(document, self._address(name, document))
-        except APIError as error:
-            raise unreachable(self._href, error) from error
+        with _answering(self._href):
+            documents = list(search.items_as_dicts())
+        for document in documents:
+            yield Item(document, self._address(name, document))
 
     def _address(self, name: str, document: Document) -> str:
         links = document.get("links", [])
         found = [link["href"] for link in links if link.get("rel") == "self"]
         own = f"{self._href.rstrip('/')}/collections/{name}/items/{document.get('id')}"
         return found[0] if found and is_remote(found[0]) else own
+
+
+@contextmanager
+def _answering(href: str) -> Iterator[None]:
+    """Name the catalogue when pystac-client cannot make sense of it."""
+    try:
+        yield
+    except APIError as error:
+        raise unreachable(href, error) from error
+    except json.JSONDecodeError as error:
+        raise not_json(href, error.doc) from error
 
 
 def _within(item: Item, interval: Interval | None) -> bool:

@@ -1,0 +1,216 @@
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pystac
+import pytest
+import shapely
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.catalog.search import search_labels, search_scenes
+from noise2map_core.catalog.stac import resolve
+from noise2map_core.errors import CatalogError
+from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
+from noise2map_core.testing.catalog import Fault, serve_catalog
+from noise2map_core.testing.scenes import EmbeddedCatalog
+
+ALL_TIME = "1900/2100"
+TAIZHOU = AreaOfInterest("taizhou", shapely.box(119.85, 32.45, 119.95, 32.5))
+BANDS = ("blue", "red")
+
+
+def search(catalog: str, collection: str) -> SearchConfig:
+    return SearchConfig(catalog=catalog, collection=collection)
+
+
+def found(embedded: EmbeddedCatalog, catalog: str, interval: str = ALL_TIME) -> list[Scene]:
+    return search_scenes(
+        search(catalog, embedded.collection), read_aoi(embedded.map_aoi), interval, embedded.bands
+    )
+
+
+def without_places(scenes: list[Scene]) -> list[Any]:
+    return [(s.id, s.datetime, s.footprint_wkb, s.proj_code, s.gsd, len(s.bands)) for s in scenes]
+
+
+def test_scenes_are_those_that_pystac_reads(real_data: Path) -> None:
+    catalog = real_data / "stac" / "catalog.json"
+    scenes = search_scenes(search(str(catalog), "landsat-taizhou"), TAIZHOU, ALL_TIME, BANDS)
+    assert [scene.id for scene in scenes] == [
+        "landsat-taizhou-20000317",
+        "landsat-taizhou-20030206",
+    ]
+    for scene in scenes:
+        item = pystac.Item.from_file(scene.href)
+        assert scene.datetime == item.datetime
+        assert shapely.from_wkb(scene.footprint_wkb).equals(shapely.geometry.shape(item.geometry))
+        assert [band.href for band in scene.bands] == [
+            item.assets[name].get_absolute_href() for name in BANDS
+        ]
+        assert (scene.proj_code, scene.gsd) == ("EPSG:32651", 30.0)
+        assert scene.attribution == "landsat-taizhou (licence: other)"
+        assert len(pickle.dumps(scene)) < 2000
+
+
+def test_an_api_and_static_files_by_path_and_url_give_the_same_scenes(
+    embedded: EmbeddedCatalog,
+) -> None:
+    local = found(embedded, embedded.catalog)
+    with serve_catalog(embedded.root, max_limit=1) as server:
+        api, static = found(embedded, server.url), found(embedded, server.static)
+    assert len(local) == 2
+    assert without_places(local) == without_places(api) == without_places(static)
+    assert {band.href.split(":")[0] for scene in api + static for band in scene.bands} == {"http"}
+
+
+def test_an_interval_chooses_the_date(embedded: EmbeddedCatalog) -> None:
+    before = found(embedded, embedded.catalog, embedded.before)
+    after = found(embedded, embedded.catalog, embedded.after)
+    assert before + after == found(embedded, embedded.catalog)
+
+
+def test_label_items_are_found_by_their_asset_and_are_no_scenes(embedded: EmbeddedCatalog) -> None:
+    where = search(embedded.catalog, embedded.collection)
+    labels = search_labels(where, read_aoi(embedded.map_aoi), embedded.label_asset, ALL_TIME)
+    assert len(labels) == 1 and len(labels[0].bands) == 1
+    assert labels[0].id not in {scene.id for scene in found(embedded, embedded.catalog)}
+
+
+def test_an_unknown_collection_lists_those_there_are(embedded: EmbeddedCatalog) -> None:
+    aoi = read_aoi(embedded.map_aoi)
+    with serve_catalog(embedded.root) as server:
+        for catalog in (embedded.catalog, server.url):
+            with pytest.raises(CatalogError, match=f"no collection 'none'.*{embedded.collection}"):
+                search_scenes(search(catalog, "none"), aoi, ALL_TIME, BANDS)
+
+
+def test_an_unknown_band_lists_those_there_are(real_data: Path) -> None:
+    where = search(str(real_data / "stac" / "catalog.json"), "landsat-taizhou")
+    with pytest.raises(CatalogError, match=r"no band 'tirs'; it has: blue, green, red"):
+        search_scenes(where, TAIZHOU, ALL_TIME, ["tirs"])
+    with pytest.raises(CatalogError, match=r"20000317 has no band 'tirs'; it has: blue"):
+        search_scenes(where, TAIZHOU, ALL_TIME, ["blue", "tirs"])
+
+
+def test_an_area_outside_and_dates_without_items_are_told_apart(embedded: EmbeddedCatalog) -> None:
+    outside = AreaOfInterest("sea", shapely.box(0, 0, 1, 1))
+    with serve_catalog(embedded.root) as server:
+        for catalog in (embedded.catalog, server.url):
+            where = search(catalog, embedded.collection)
+            with pytest.raises(CatalogError, match="area sea lies outside"):
+                search_scenes(where, outside, ALL_TIME, embedded.bands)
+            with pytest.raises(CatalogError, match=r"no item over area .* run from \d{4}-"):
+                found(embedded, catalog, "1950")
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with pytest.raises(CatalogError, match=r"http://127.0.0.1:9/.*cannot be reached.*refused"):
+        search_scenes(search("http://127.0.0.1:9/", "c"), TAIZHOU, ALL_TIME, BANDS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [(Fault.HTML, "answers with HTML"), (Fault.MISSING, "404"), (Fault.FAILING, "500")],
+)
+@pytest.mark.parametrize("place", ["", "/search", "catalog.json"])
+def test_a_server_that_answers_wrongly_is_named(
+    embedded: EmbeddedCatalog, fault: Fault, message: str, place: str
+) -> None:
+    with serve_catalog(embedded.root, faults={place: fault}) as server:
+        catalog = server.static if place == "catalog.json" else server.url
+        with pytest.raises(CatalogError, match=rf"{server.url}.*{message}"):
+            found(embedded, catalog)
+
+
+def test_a_path_that_is_no_catalogue_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="does not exist"):
+        search_scenes(search(str(tmp_path / "none.json"), "c"), TAIZHOU, ALL_TIME, BANDS)
+    (tmp_path / "area.json").write_text(json.dumps({"type": "Feature"}))
+    with pytest.raises(CatalogError, match="not a STAC catalogue: its type is 'Feature'"):
+        search_scenes(search(str(tmp_path / "area.json"), "c"), TAIZHOU, ALL_TIME, BANDS)
+
+
+@pytest.fixture
+def altered(embedded: EmbeddedCatalog, tmp_path: Path) -> Callable[[Callable[[Any], None]], Path]:
+    """A copy of the embedded catalogue whose items a function has changed."""
+
+    def copy(change: Callable[[Any], None]) -> Path:
+        shutil.copytree(embedded.root, tmp_path / "altered")
+        for path in (tmp_path / "altered").rglob("*.json"):
+            document = json.loads(path.read_text())
+            if document.get("type") == "Feature":
+                change(document)
+                path.write_text(json.dumps(document))
+        return tmp_path / "altered"
+
+    return copy
+
+
+def test_a_catalogue_on_the_web_may_not_point_to_local_files(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path]
+) -> None:
+    def point(item: Any) -> None:
+        for asset in item["assets"].values():
+            asset["href"] = "file:///etc/passwd"
+
+    with serve_catalog(altered(point)) as server:
+        for catalog in (server.url, server.static):
+            with pytest.raises(CatalogError, match=r"item .* points to a local file"):
+                found(embedded, catalog)
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["/etc/passwd", "/vsizip//tmp/a.zip", "zip:///tmp/a", "../../../etc/passwd", "C:\\a.tif"],
+)
+def test_links_on_the_web_that_leave_it_are_refused(href: str) -> None:
+    with pytest.raises(CatalogError, match="points to a local file"):
+        resolve(href, "https://example.com/one/two/item.json", "item one")
+
+
+def test_links_are_read_from_where_they_stand() -> None:
+    assert (
+        resolve("../a.tif", "https://example.com/one/item.json", "") == "https://example.com/a.tif"
+    )
+    assert resolve("../a.tif", "/one/two/item.json", "") == "/one/a.tif"
+    assert resolve("https://example.com/a.tif", "/one/item.json", "") == "https://example.com/a.tif"
+
+
+@pytest.mark.parametrize(
+    ("field", "message"), [("geometry", "no usable geometry"), ("datetime", "neither a datetime")]
+)
+def test_an_item_without_place_or_time_is_named(
+    embedded: EmbeddedCatalog,
+    altered: Callable[[Callable[[Any], None]], Path],
+    field: str,
+    message: str,
+) -> None:
+    def strip(item: Any) -> None:
+        item["geometry"] = None if field == "geometry" else item["geometry"]
+        if field == "datetime":
+            item["properties"] = {"datetime": None}
+
+    root = altered(strip)
+    with pytest.raises(CatalogError, match=f"item {embedded.collection}.*{message}"):
+        found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+
+def test_an_item_of_a_span_of_time_is_found_within_it_and_dated_by_its_start(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path]
+) -> None:
+    def stretch(item: Any) -> None:
+        item["properties"] |= {
+            "datetime": None,
+            "start_datetime": "1990-01-01T00:00:00Z",
+            "end_datetime": "1991-01-01T00:00:00Z",
+        }
+
+    root = altered(stretch)
+    catalog = str(root / Path(embedded.catalog).relative_to(embedded.root))
+    assert {scene.datetime.year for scene in found(embedded, catalog, "1990-07")} == {1990}
+    with pytest.raises(CatalogError, match="no item"):
+        found(embedded, catalog, "1992")
