@@ -7,7 +7,7 @@ FAST := not slow and not services and not gpu and not online
 export NOISE2MAP_DATA ?= ../shared/data
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-all check format bench wheel wheel-demo clean help
+.PHONY: demo test test-all test-slow check format bench wheel wheel-demo clean help
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
 
 test-all: $(VENV)/.installed-dev  ## All tests but those that need a GPU or the internet
 	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev  ## Only those of test-all that are not in test
+	$(BIN)/python -m pytest -m "(slow or services) and not gpu and not online" $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -37,7 +40,7 @@ bench: $(VENV)/.installed-dev  ## Measurements; figures are printed, nothing is 
 
 wheel: $(VENV)/.installed-dev  ## dist/*.whl, applications included
 	rm -rf dist
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build --wheel --no-isolation
 
 wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: must run the demo
 	rm -rf out/wheel-venv out/wheel-demo

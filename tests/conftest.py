@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+STARTED = time.monotonic()
 
 # Ray gets a token of these tests' own: neither read from nor written to the home directory.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
@@ -24,6 +26,20 @@ hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "default")
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds --budget."""
+    parser.addoption(
+        "--budget", type=float, metavar="SECONDS", help="skip the tests that would start later"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what the time no longer allows."""
+    budget = item.config.getoption("--budget")
+    if budget is not None and time.monotonic() - STARTED > budget:
+        pytest.skip(f"the {budget:.0f} seconds of --budget are spent")
 
 
 @pytest.fixture(scope="session")
