@@ -1,6 +1,7 @@
 """Areas of interest: named polygons in EPSG:4326, read from GeoJSON."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,25 +35,22 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
     try:
         geometry = shapely.union_all([shape(part) for part in _geometries(document, path)])
     except (shapely.errors.ShapelyError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise ConfigError(
-            f"area {path} is not valid GeoJSON: {error}. Check its geometry."
+            f"area {path} is not valid GeoJSON: {reason}. Check its geometry."
         ) from error
-    return AreaOfInterest(path.stem, _checked(geometry, path))
+    return AreaOfInterest(path.stem, _checked(shapely.force_2d(geometry), path))
 
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"area {path} is not GeoJSON: {error}. Set --aoi to a GeoJSON file."
-        ) from error
+        raise ConfigError(f"area {path} is not GeoJSON: {error}. {WAY_OUT}") from error
     if not isinstance(document, dict) or "type" not in document:
-        raise ConfigError(
-            f"area {path} is not GeoJSON: it has no 'type'. Set --aoi to a GeoJSON file."
-        )
+        raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. {WAY_OUT}")
     return document
 
 
@@ -79,10 +77,11 @@ def _geometries(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _require_lon_lat(document: dict[str, Any], path: Path) -> None:
-    name = str(((document.get("crs") or {}).get("properties") or {}).get("name", ""))
-    if name and not any(code in name for code in ("CRS84", "4326")):
+    """The `crs` member is older than the standard, but many programs still write it."""
+    stated = json.dumps(document.get("crs"))
+    if stated != "null" and not re.search(r"\bCRS84\b|\b4326\b", stated):
         raise ConfigError(
-            f"area {path} is in {name}; GeoJSON areas must be in EPSG:4326. Reproject it."
+            f"area {path} is in {stated}; GeoJSON areas must be in EPSG:4326. Reproject it."
         )
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from shapely.geometry.base import BaseGeometry
 
+from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.window import Window
 
@@ -87,8 +89,16 @@ class RegionGrid:
         y_origin: float = 0.0,
         tile_px: int | None = None,
     ) -> "RegionGrid":
-        """The grid over an area. Without `tile_px`: 512 for regions under 4096², else 2048."""
+        """The grid over an area. Without `tile_px`: 512 for regions under 4096², else 2048.
+
+        Raises ConfigError if the CRS does not reach the area.
+        """
         outline = Geometry(aoi.geometry, "EPSG:4326").to_crs(crs, resolution="auto").geom
+        if not np.isfinite(shapely.get_coordinates(outline)).all():
+            raise ConfigError(
+                f"area {aoi.name} lies where {crs} has no coordinates. Set grid.crs to auto or to "
+                "a CRS for that place."
+            )
         west, south, east, north = outline.bounds
         row, row_stop = _snapped(y_origin - north, y_origin - south, resolution)
         col, col_stop = _snapped(west - x_origin, east - x_origin, resolution)

@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import mapping
+
+from noise2map_core.errors import ConfigError
+from noise2map_core.geo.aoi import read_aoi
+
+SQUARE = [[15.0, 48.0], [15.1, 48.0], [15.1, 48.1], [15.0, 48.1], [15.0, 48.0]]
+BOWTIE = [[15.0, 48.0], [15.1, 48.1], [15.1, 48.0], [15.0, 48.1], [15.0, 48.0]]
+
+
+def polygon(*rings: Any) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings)}
+
+
+def feature(geometry: Any) -> dict[str, Any]:
+    return {"type": "Feature", "properties": {}, "geometry": geometry}
+
+
+def collection(*geometries: Any) -> dict[str, Any]:
+    return {"type": "FeatureCollection", "features": [feature(part) for part in geometries]}
+
+
+def write(folder: Path, document: Any, name: str = "place.geojson") -> Path:
+    path = folder / name
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def named_crs(name: str) -> dict[str, Any]:
+    return {"crs": {"type": "name", "properties": {"name": name}}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        polygon(SQUARE),
+        feature(polygon(SQUARE)),
+        collection(polygon(SQUARE)),
+        collection(None, polygon(SQUARE)),
+        {"type": "MultiPolygon", "coordinates": [[SQUARE]]},
+        polygon([[*point, 312.0] for point in SQUARE]),
+        polygon(SQUARE) | named_crs("urn:ogc:def:crs:OGC:1.3:CRS84"),
+        polygon(SQUARE) | named_crs("urn:ogc:def:crs:EPSG::4326"),
+        polygon(SQUARE) | {"crs": None},
+    ],
+    ids=[
+        "geometry", "feature", "collection", "collection with an empty feature", "multipolygon",
+        "heights", "CRS84", "EPSG:4326", "null crs",
+    ],
+)  # fmt: skip
+def test_an_area_may_be_written_in_many_ways(document: Any, tmp_path: Path) -> None:
+    area = read_aoi(write(tmp_path, document))
+    assert area.name == "place"
+    assert not area.geometry.has_z
+    assert area.geometry.equals(shapely.box(15.0, 48.0, 15.1, 48.1))
+
+
+def test_what_geopandas_writes_is_read_as_it_reads_it(tmp_path: Path) -> None:
+    parts = [shapely.box(0, 0, 1, 1), shapely.Point(3, 3).buffer(1), shapely.box(0.5, 0.5, 2, 2)]
+    path = tmp_path / "parts.geojson"
+    gpd.GeoDataFrame(geometry=parts, crs="EPSG:4326").to_file(path)
+    assert read_aoi(path).geometry.symmetric_difference(shapely.union_all(parts)).area < 1e-9
+
+
+def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:
+    path = tmp_path / "place.geojson"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(polygon(SQUARE)).encode())
+    assert read_aoi(path).geometry.area > 0
+
+
+@given(
+    corners=st.lists(st.tuples(st.floats(-179, 170), st.floats(-89, 80)), min_size=1, max_size=4)
+)
+def test_any_boxes_come_back_as_their_union(
+    corners: list[tuple[float, float]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    boxes = [shapely.box(x, y, x + 3, y + 2) for x, y in corners]
+    path = write(tmp_path_factory.mktemp("area"), collection(*map(mapping, boxes)))
+    read = read_aoi(path).geometry
+    assert read.is_valid
+    assert read.symmetric_difference(shapely.union_all(boxes)).area < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (polygon(BOWTIE), "not a valid polygon: Self-intersection"),
+        (polygon(), "is empty"),
+        (collection(), "is empty"),
+        (feature(None), "is empty"),
+        ({"type": "MultiPolygon", "coordinates": []}, "is empty"),
+        (polygon([[15, 48], [15.1, 48.1], [15, 48]]), "not valid GeoJSON|not a valid polygon"),
+        (polygon([[5e5, 5e6], [6e5, 5e6], [6e5, 6e6], [5e5, 5e6]]), "not in EPSG:4326"),
+        (polygon(SQUARE) | named_crs("urn:ogc:def:crs:EPSG::32633"), "EPSG::32633.*Reproject"),
+        (polygon(SQUARE) | named_crs("EPSG:14326"), "EPSG:14326.*Reproject"),
+        (polygon(SQUARE) | {"crs": "EPSG:3857"}, "EPSG:3857.*Reproject"),
+        (polygon(SQUARE) | {"crs": {"type": "EPSG", "properties": {"code": 32633}}}, "32633"),
+        ({"type": "Point", "coordinates": [15, 48]}, "holds a Point; only polygons"),
+        (collection({"type": "LineString", "coordinates": SQUARE}), "holds a LineString"),
+        ({"hello": "world"}, "not GeoJSON: it has no 'type'"),
+        ([1, 2], "not GeoJSON: it has no 'type'"),
+        ({"type": "Polygon"}, "it has no 'coordinates'"),
+        ({"type": "FeatureCollection"}, "it has no 'features'"),
+        ({"type": "FeatureCollection", "features": 3}, "not valid GeoJSON"),
+        ({"type": "FeatureCollection", "features": ["a"]}, "not valid GeoJSON"),
+        (feature("POLYGON ((0 0, 1 0, 1 1, 0 0))"), "not valid GeoJSON"),
+        (polygon([["a", "b"], ["c", "d"], ["e", "f"], ["a", "b"]]), "not valid GeoJSON"),
+        (polygon([[15, 48], [float("inf"), 48], [15.1, 48.1], [15, 48]]), "Invalid Coordinate"),
+    ],
+)
+def test_what_is_no_area_is_refused_in_one_line_that_names_it(
+    document: Any, said: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, document)
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_aoi(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not json", b"\xff\xfe\x00", b"PK\x03\x04", b"<!DOCTYPE html>"]
+)
+def test_a_file_that_is_not_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "place.geojson"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"place\.geojson is not GeoJSON"):
+        read_aoi(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_aoi(tmp_path / "none.geojson")
+    with pytest.raises(ConfigError, match="is not GeoJSON"):
+        read_aoi(tmp_path)
