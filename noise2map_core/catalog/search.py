@@ -53,7 +53,7 @@ def _search(
 
 
 def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
-    properties = item.document["properties"]
+    properties = item.document.get("properties") or {}
     moment = properties.get("datetime") or item.times[0]
     try:
         time = parse_time(moment)

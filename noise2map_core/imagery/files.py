@@ -4,11 +4,12 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import rasterio
@@ -18,6 +19,9 @@ from rasterio.io import DatasetReader
 
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DRIVER = "GTiff"
 """Only GeoTIFF, COG or not: a JPEG or a VRT under the name of a .tif is refused, not guessed at."""
@@ -31,6 +35,7 @@ GDAL_SETTINGS: dict[str, str | int] = {
     "VSI_CACHE": "TRUE",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_TIMEOUT": "60",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a failure is remembered, and a retry not sent
 }
 MAX_OPEN_FILES = 64
 ATTEMPTS = 4
@@ -63,7 +68,25 @@ class SourceInfo:
         return GeoBox(self.shape, self.transform, self.crs)
 
 
+def persistent(read: Callable[P, T]) -> Callable[P, T]:
+    """`read`, tried again after failures that pass, with a growing pause."""
+
+    @wraps(read)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return read(*args, **kwargs)
+            except AssetReadError as error:
+                if not _PASSING.search(_text(error.__cause__)):
+                    raise
+                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        return read(*args, **kwargs)
+
+    return wrapped
+
+
 @lru_cache(maxsize=4096)
+@persistent
 def inspect(source: BandSource) -> SourceInfo:
     """Grid, dtype and nodata of a band, from its file. Raises AssetReadError naming the file."""
     with opened(source) as file:
@@ -109,19 +132,6 @@ def opened(source: BandSource) -> Iterator[DatasetReader]:
         except RasterioError as error:
             _forget(source.href)
             raise AssetReadError(_explain(source.href, error)) from error
-
-
-def passes(error: AssetReadError) -> bool:
-    """True if the failure may be gone a second later: a busy server, a broken connection."""
-    return bool(_PASSING.search(_text(error.__cause__)))
-
-
-def pauses() -> Iterator[int]:
-    """Attempt numbers, with a growing pause before each but the first."""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-        yield attempt
 
 
 class _Handles(threading.local):

@@ -15,7 +15,7 @@ from rasterio.windows import Window as FileWindow
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.files import SourceInfo, inspect, opened, passes, pauses
+from noise2map_core.imagery.files import SourceInfo, inspect, opened, persistent
 
 __all__ = ["ResamplingName", "SourceInfo", "inspect", "pixel_type", "read_pixels"]
 
@@ -110,18 +110,11 @@ def _pixels_of(bounds: tuple[float, float, float, float], transform: Any) -> Win
 def _read_band(
     source: BandSource, geobox: GeoBox, resampling: Resampling
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """One band on `geobox` and where it is observed; tried again after failures that pass."""
-    for _ in pauses():
-        try:
-            shift = _grid_shift(inspect(source), geobox)
-            if shift is not None:
-                return _read_plain(source, geobox, *shift)
-            return _read_warped(source, geobox, resampling)
-        except AssetReadError as error:
-            if not passes(error):
-                raise
-            failure = error
-    raise failure
+    """One band on `geobox` and where it is observed."""
+    shift = _grid_shift(inspect(source), geobox)
+    if shift is not None:
+        return _read_plain(source, geobox, *shift)
+    return _read_warped(source, geobox, resampling)
 
 
 def _grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
@@ -191,6 +184,7 @@ def _source_window(info: SourceInfo, geobox: GeoBox) -> tuple[int, Window]:
     return step, window.intersect(Window(0, 0, *info.shape))
 
 
+@persistent
 def _read_window(
     source: BandSource, info: SourceInfo, window: Window, step: int, resampling: Resampling
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
