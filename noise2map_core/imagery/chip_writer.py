@@ -98,6 +98,9 @@ class ShardRecord:
 
 def create_store(path: Path, header: StoreHeader, table: ChipTable) -> None:
     """Write the metadata and the per-chip arrays; the directory appears whole or not at all."""
+    progress_folder(path).mkdir(parents=True, exist_ok=True)
+    for stale in progress_folder(path).glob("shard-*.json"):
+        stale.unlink()
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     group = zarr.create_group(partial, zarr_format=3, attributes=header.attributes(len(table.row)))
