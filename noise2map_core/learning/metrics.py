@@ -1,0 +1,151 @@
+"""Scores of a classification, from counts that can be added up. numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE = 255
+"""Label value of pixels that count nowhere."""
+
+NUM_BINS = 1000
+"""Bins of a score histogram; thresholds are multiples of 1 / NUM_BINS."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Scores of one class, each in [0, 1]; 0 where it is 0 / 0."""
+
+    f1: float
+    iou: float
+    precision: float
+    recall: float
+    support: int
+    """Pixels that truly are of this class."""
+
+
+@dataclass(frozen=True)
+class ConfusionCounts:
+    """Pixels by true and predicted class. Counts of disjoint pixels add up."""
+
+    matrix: NDArray[np.int64]
+    """int64 [K, K]: row = true class, column = predicted class."""
+
+    @classmethod
+    def empty(cls, num_classes: int) -> "ConfusionCounts":
+        """No pixel yet."""
+        return cls(np.zeros((num_classes, num_classes), np.int64))
+
+    @classmethod
+    def of(
+        cls, label: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
+    ) -> "ConfusionCounts":
+        """Counts of pixels [...] whose label is not `IGNORE`."""
+        counted = label != IGNORE
+        pairs = label[counted].astype(np.int64) * num_classes + predicted[counted]
+        counts = np.bincount(pairs, minlength=num_classes**2)
+        return cls(counts.reshape(num_classes, num_classes).astype(np.int64))
+
+    def __add__(self, other: "ConfusionCounts") -> "ConfusionCounts":
+        return ConfusionCounts(self.matrix + other.matrix)
+
+    @property
+    def num_pixels(self) -> int:
+        """All pixels that were counted."""
+        return int(self.matrix.sum())
+
+    def scores(self, value: int) -> ClassScores:
+        """Scores of class `value` against all others."""
+        hit = int(self.matrix[value, value])
+        support, predicted = int(self.matrix[value].sum()), int(self.matrix[:, value].sum())
+        return ClassScores(
+            f1=_ratio(2 * hit, support + predicted),
+            iou=_ratio(hit, support + predicted - hit),
+            precision=_ratio(hit, predicted),
+            recall=_ratio(hit, support),
+            support=support,
+        )
+
+
+@dataclass(frozen=True)
+class ScoreHistogram:
+    """Scores in [0, 1] of negative and positive pixels, in bins. Histograms add up.
+
+    Stands for the whole precision-recall curve without keeping a pixel.
+    """
+
+    counts: NDArray[np.int64]
+    """int64 [2, bins]: row 0 = negative pixels, row 1 = positive pixels."""
+
+    @classmethod
+    def empty(cls, num_bins: int = NUM_BINS) -> "ScoreHistogram":
+        """No pixel yet."""
+        return cls(np.zeros((2, num_bins), np.int64))
+
+    @classmethod
+    def of(
+        cls, score: NDArray[np.floating], label: NDArray[np.integer], num_bins: int = NUM_BINS
+    ) -> "ScoreHistogram":
+        """Histogram of pixels [...]: label 1 is positive, 0 negative, `IGNORE` not counted."""
+        counted = label != IGNORE
+        # The small shift keeps a score that was rounded to a bin's edge in the bin above it.
+        bins = np.floor(score[counted].astype(np.float64) * num_bins + 1e-6).astype(np.int64)
+        flat = label[counted].astype(np.int64) * num_bins + np.clip(bins, 0, num_bins - 1)
+        counts = np.bincount(flat, minlength=2 * num_bins)
+        return cls(counts.reshape(2, num_bins).astype(np.int64))
+
+    def __add__(self, other: "ScoreHistogram") -> "ScoreHistogram":
+        return ScoreHistogram(self.counts + other.counts)
+
+    @property
+    def num_positives(self) -> int:
+        """Pixels that truly are positive."""
+        return int(self.counts[1].sum())
+
+    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Precision and recall [bins] of the thresholds k / bins; positive = score ≥ threshold.
+
+        Precision is 1 where nothing is positive.
+        """
+        negative, positive = self._at_or_above()
+        predicted = negative + positive
+        precision = np.where(predicted > 0, positive / np.maximum(predicted, 1), 1.0)
+        return precision, positive / max(self.num_positives, 1)
+
+    def f1(self) -> NDArray[np.float64]:
+        """F1 of the positive pixels [bins] at each threshold k / bins."""
+        negative, positive = self._at_or_above()
+        return 2 * positive / np.maximum(negative + positive + self.num_positives, 1)
+
+    def best_threshold(self) -> tuple[float, float]:
+        """The threshold of the highest F1, and that F1; the middle one if many are equal."""
+        f1 = self.f1()
+        best = np.flatnonzero(f1 == f1.max())
+        chosen = int(best[len(best) // 2])
+        return chosen / len(f1), float(f1[chosen])
+
+    def _at_or_above(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        negative, positive = np.cumsum(self.counts[:, ::-1], axis=1)[:, ::-1]
+        return negative, positive
+
+
+def block_bootstrap_f1(
+    blocks: NDArray[np.int64], value: int, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % percentile interval of the F1 of class `value` over spatial blocks.
+
+    `blocks` [block, K, K] are the confusion counts of each block. Neighbouring pixels are alike, so
+    whole blocks are drawn with replacement, not pixels.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = generator.integers(len(blocks), size=(draws, len(blocks)))
+    hit = blocks[:, value, value]
+    either = blocks[:, value, :].sum(axis=1) + blocks[:, :, value].sum(axis=1)
+    totals = np.maximum(either[chosen].sum(axis=1), 1)
+    f1 = 2 * hit[chosen].sum(axis=1) / totals
+    low, high = np.percentile(f1, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else 0.0

@@ -1,0 +1,106 @@
+"""Checkpoint directories: weights, spec and model card, saved whole and verified when loaded."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from noise2map_core.errors import CheckpointError
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import (
+    CARD_NAME,
+    SPEC_NAME,
+    WEIGHTS_NAME,
+    CheckpointSpec,
+    read_spec,
+)
+
+
+def save_checkpoint(
+    model: Noise2Map, spec: CheckpointSpec, path: Path | str, card: str
+) -> CheckpointSpec:
+    """Write model.safetensors, model.json and README.md (`card`) as directory `path`.
+
+    The directory appears whole or not at all; one that is there is replaced. Returns the spec as
+    written, with the digest of the weights.
+    """
+    path = Path(path)
+    weights = save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()})
+    spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        (partial / WEIGHTS_NAME).write_bytes(weights)
+        (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+        if path.exists():
+            old = path.with_name(f".{path.name}.{uuid4().hex}.old")
+            path.rename(old)
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return spec
+
+
+def load_checkpoint(path: Path | str) -> Noise2Map:
+    """The model in a checkpoint directory, on the CPU, in evaluation mode.
+
+    Raises CheckpointError if a file is missing or unreadable, the weights are not those that
+    model.json names, do not fit the network, or are not finite.
+    """
+    path = Path(path)
+    spec = read_spec(path)
+    model = Noise2Map(spec)
+    weights = _read_weights(path, spec)
+    _require_keys(path, weights, model.state_dict())
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"checkpoint {path}: {name} holds NaN or infinity. Training diverged; train again "
+                "with a lower learning rate."
+            )
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _read_weights(path: Path, spec: CheckpointSpec) -> dict[str, Tensor]:
+    file = path / WEIGHTS_NAME
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror}. Copy the whole "
+            "directory again."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
+        raise CheckpointError(
+            f"checkpoint {path}: {WEIGHTS_NAME} is not the file that {SPEC_NAME} names: its "
+            "SHA-256 differs. Copy the whole directory again."
+        )
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {WEIGHTS_NAME} is not a safetensors file: {error}. Train again."
+        ) from error
+
+
+def _require_keys(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    misshapen = [n for n in found if n in expected and found[n].shape != expected[n].shape]
+    for what, names in (("lacks", missing), ("has unknown", extra), ("has misshapen", misshapen)):
+        if names:
+            raise CheckpointError(
+                f"checkpoint {path}: {WEIGHTS_NAME} {what} {names[0]}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}. The weights belong to "
+                "another network; restore the directory that was saved together."
+            )
