@@ -1,0 +1,114 @@
+"""From a chip store to batches: in order for evaluation, shuffled for training."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns
+from noise2map_core.learning.metrics import IGNORE
+
+COLUMNS = ("image", "valid", "label_change")
+CACHE_BYTES = 2**30
+"""Decoded shards that one process keeps, so that a store of that size is read once."""
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ChipBatch:
+    """Labelled chips, in plain numpy."""
+
+    image: NDArray[np.generic]
+    """[chip, date, band, y, x], raw numbers."""
+    valid: NDArray[np.bool_]
+    """[chip, date, y, x], True = observed."""
+    label: NDArray[np.uint8]
+    """[chip, y, x], 255 = not labelled."""
+    chip: Int64
+    """[chip] numbers of the chips in the store."""
+
+    def pair(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Raw numbers [B, date·band, H, W] and valid [B, date, H, W], as `Noise2Map` takes them."""
+        image = torch.from_numpy(self.image).flatten(1, 2)
+        return image.to(device), torch.from_numpy(self.valid).to(device)
+
+    def truth(self) -> NDArray[np.uint8]:
+        """Labels [chip, y, x] where all dates were observed; 255 elsewhere."""
+        return np.where(self.valid.all(axis=1), self.label, np.uint8(IGNORE))
+
+
+class ChipReader:
+    """Reads chips by number and keeps the last decoded shards."""
+
+    def __init__(self, store: ChipStore, cache_bytes: int = CACHE_BYTES) -> None:
+        self._store = store
+        self._shards: OrderedDict[int, Columns] = OrderedDict()
+        self._cache_bytes = cache_bytes
+
+    def read(self, chips: Int64) -> ChipBatch:
+        """The chips of these numbers, in this order."""
+        rows = [self._shard(int(chip) // CHIPS_PER_SHARD) for chip in chips]
+        image, valid, label = (
+            np.stack([
+                shard[name][chip % CHIPS_PER_SHARD]
+                for shard, chip in zip(rows, chips, strict=True)
+            ])
+            for name in COLUMNS
+        )
+        return ChipBatch(image, valid, label, chips)
+
+    def shards_held(self, shard: int) -> int:
+        """How many shards of the size of `shard` fit into the cache; at least one."""
+        size = sum(values.nbytes for values in self._shard(shard).values())
+        return max(1, self._cache_bytes // size)
+
+    def _shard(self, shard: int) -> Columns:
+        if shard in self._shards:
+            self._shards.move_to_end(shard)
+            return self._shards[shard]
+        self._shards[shard] = self._store.read_shard(shard, COLUMNS)
+        held = sum(v.nbytes for columns in self._shards.values() for v in columns.values())
+        while held > self._cache_bytes and len(self._shards) > 1:
+            _, dropped = self._shards.popitem(last=False)
+            held -= sum(values.nbytes for values in dropped.values())
+        return self._shards[shard]
+
+
+def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[ChipBatch]:
+    """`chips` in order, the last batch as short as it comes."""
+    for start in range(0, len(chips), batch_size):
+        yield reader.read(chips[start : start + batch_size])
+
+
+def labelled_chips(reader: ChipReader, chips: Int64) -> Int64:
+    """Those of `chips` that have a labelled pixel which was observed at all dates."""
+    kept = [
+        batch.chip[(batch.truth() != IGNORE).any(axis=(1, 2))]
+        for batch in iter_batches(reader, chips, CHIPS_PER_SHARD)
+    ]
+    return np.concatenate(kept)
+
+
+def epoch_batches(
+    chips: Int64, batch_size: int, shards_held: int, seed: int, epoch: int
+) -> list[Int64]:
+    """The global batches of one epoch: chip numbers, a function of the arguments alone.
+
+    Every batch has `batch_size` chips, so that every rank has equally many batches of equal size;
+    the last is filled up with chips of the epoch's start. Chips are shuffled freely if the cache
+    holds all their shards, else within groups of shards that it holds, in shuffled order.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    shard_of = chips // CHIPS_PER_SHARD
+    shards = generator.permutation(np.unique(shard_of))
+    order = np.concatenate([
+        generator.permutation(chips[np.isin(shard_of, shards[start : start + shards_held])])
+        for start in range(0, len(shards), shards_held)
+    ])
+    num_batches = -(-len(order) // batch_size)
+    return list(np.resize(order, num_batches * batch_size).reshape(num_batches, batch_size))

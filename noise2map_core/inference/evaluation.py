@@ -1,0 +1,170 @@
+"""Counting what a model, or the baseline, gets right on a split of a chip store."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise2map_core.imagery.chip_store import ChipStore
+from noise2map_core.inference.chip_batches import ChipBatch, ChipReader, iter_batches
+from noise2map_core.learning.metrics import (
+    IGNORE,
+    ConfusionCounts,
+    ScoreHistogram,
+)
+from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
+from noise2map_core.models.noise2map import Noise2Map
+
+Int64 = NDArray[np.int64]
+
+Scorer = Callable[[ChipBatch], NDArray[np.float32]]
+"""How surely each pixel [chip, y, x] of a batch changed, in [0, 1]."""
+
+
+def model_scorer(model: Noise2Map, timesteps: Iterable[int]) -> Scorer:
+    """The probability of change, cut to the steps in which maps store it.
+
+    So a threshold decides here as it decides on a map. Runs on the model's device.
+    """
+    steps = tuple(timesteps)
+
+    def score(batch: ChipBatch) -> NDArray[np.float32]:
+        image, valid = batch.pair(model.alpha_bars.device)
+        with torch.inference_mode():
+            logits = torch.stack([model.logits(image, step, valid) for step in steps]).mean(dim=0)
+            probability = (logits / model.spec.temperature).softmax(dim=1)[:, 1]
+        return np.rint(probability.cpu().numpy() * PROBABILITY_SCALE) / PROBABILITY_SCALE
+
+    return score
+
+
+class PixelOwners:
+    """Which chip of a split counts a pixel that several share: the one whose centre is nearest.
+
+    Distance is the larger of rows and columns; of equal ones the lower row wins, then the column.
+    So every pixel counts once, with as much context as there is.
+    """
+
+    def __init__(self, store: ChipStore, split: str) -> None:
+        self._chip_px = int(store.array("image").shape[-1])
+        self._place: dict[int, tuple[int, int, int]] = {}
+        self._at: defaultdict[tuple[int, int, int], list[tuple[int, int]]] = defaultdict(list)
+        # Pixels are shared only within one grid and one pair of dates.
+        columns = np.column_stack([store.read("crs"), store.read("datetime")])
+        _, group = np.unique(columns, axis=0, return_inverse=True)
+        row, col = store.read("row"), store.read("col")
+        for chip in store.chips_of(split).tolist():
+            place = int(group.flat[chip]), int(row[chip]), int(col[chip])
+            self._place[chip] = place
+            self._at[self._cell(*place)].append(place[1:])
+
+    def owned(self, chip: int) -> NDArray[np.bool_]:
+        """bool [y, x]: the pixels that `chip` counts."""
+        group, row, col = self._place[chip]
+        cell_group, cell_row, cell_col = self._cell(group, row, col)
+        offsets = {
+            (other_row - row, other_col - col)
+            for down in (-1, 0, 1)
+            for right in (-1, 0, 1)
+            for other_row, other_col in self._at.get(
+                (cell_group, cell_row + down, cell_col + right), ()
+            )
+        }
+        near = {o for o in offsets if max(abs(o[0]), abs(o[1])) < self._chip_px} - {(0, 0)}
+        return _nearest(self._chip_px, frozenset(near))
+
+    def _cell(self, group: int, row: int, col: int) -> tuple[int, int, int]:
+        return group, row // self._chip_px, col // self._chip_px
+
+
+@lru_cache(maxsize=256)
+def _nearest(chip_px: int, offsets: frozenset[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Pixels nearer to the centre of a chip than to those of neighbours `offsets` away."""
+    centred = 2 * np.arange(chip_px) + 1 - chip_px  # twice the distance: whole numbers
+    own = np.maximum(abs(centred)[:, None], abs(centred)[None, :])
+    mine = np.ones((chip_px, chip_px), bool)
+    for row, col in offsets:
+        other = np.maximum(abs(centred - 2 * row)[:, None], abs(centred - 2 * col)[None, :])
+        mine &= (own <= other) if (row, col) > (0, 0) else (own < other)
+    return mine
+
+
+@dataclass(frozen=True)
+class SplitPixels:
+    """The pixels of a split that count: labelled, observed, each once."""
+
+    store: ChipStore
+    chips: Int64
+    """Chips to go through; a part of the split's, when several workers share them."""
+    owners: PixelOwners
+    batch_size: int
+
+    @classmethod
+    def of(cls, store: ChipStore, split: str, batch_size: int) -> "SplitPixels":
+        """All pixels of a split."""
+        return cls(store, store.chips_of(split), PixelOwners(store, split), batch_size)
+
+    def part(self, rank: int, world_size: int) -> "SplitPixels":
+        """What one of several workers goes through."""
+        return SplitPixels(
+            self.store, self.chips[rank::world_size], self.owners, self.batch_size
+        )
+
+    def scored(
+        self, scorer: Scorer
+    ) -> Iterator[tuple[ChipBatch, NDArray[np.float32], NDArray[np.uint8]]]:
+        """Batches, their scores and their truth [chip, y, x]; 255 where a pixel does not count."""
+        # In order, a shard is read once and not needed again.
+        reader = ChipReader(self.store, cache_bytes=0)
+        for batch in iter_batches(reader, self.chips, self.batch_size):
+            mine = np.stack([self.owners.owned(chip) for chip in batch.chip.tolist()])
+            yield batch, scorer(batch), np.where(mine, batch.truth(), np.uint8(IGNORE))
+
+
+def score_histogram(pixels: SplitPixels, scorer: Scorer, num_bins: int) -> ScoreHistogram:
+    """Scores of the changed and of the unchanged pixels."""
+    total = ScoreHistogram.empty(num_bins)
+    for _, score, truth in pixels.scored(scorer):
+        total += ScoreHistogram.of(score, truth, num_bins)
+    return total
+
+
+def block_counts(
+    pixels: SplitPixels, scorer: Scorer, threshold: float, block_px: int
+) -> NDArray[np.int64]:
+    """Confusion counts int64 [block, K, K] at a threshold, per spatial block of `block_px` pixels.
+
+    Blocks are anchored to the grid; those without a pixel that counts are left out.
+    """
+    store = pixels.store
+    grid, row, col = store.read("crs"), store.read("row"), store.read("col")
+    blocks: dict[tuple[int, int, int], ConfusionCounts] = {}
+    for batch, score, truth in pixels.scored(scorer):
+        # The tolerance takes in scores that equal the threshold but for the last bit of a float32.
+        changed = (score >= threshold - 1e-6).astype(np.uint8)
+        for index, chip in enumerate(batch.chip.tolist()):
+            place = int(row[chip]), int(col[chip])
+            for block, window in _blocks(*place, truth.shape[-1], block_px):
+                counts = ConfusionCounts.of(truth[index][window], changed[index][window], 2)
+                key = (int(grid[chip]), *block)
+                blocks[key] = blocks.get(key, ConfusionCounts.empty(2)) + counts
+    found = [blocks[key].matrix for key in sorted(blocks) if blocks[key].num_pixels]
+    return np.stack(found) if found else np.zeros((0, 2, 2), np.int64)
+
+
+def _blocks(
+    row: int, col: int, chip_px: int, block_px: int
+) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
+    """The blocks that a chip touches, each with the chip's pixels in it."""
+    for block_row in range(row // block_px, (row + chip_px - 1) // block_px + 1):
+        for block_col in range(col // block_px, (col + chip_px - 1) // block_px + 1):
+            top, left = block_row * block_px - row, block_col * block_px - col
+            window = (
+                slice(max(top, 0), min(top + block_px, chip_px)),
+                slice(max(left, 0), min(left + block_px, chip_px)),
+            )
+            yield (block_row, block_col), window
