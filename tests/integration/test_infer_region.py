@@ -17,6 +17,9 @@ import pytest
 import rasterio
 import torch
 import yaml
+from pystac.errors import STACValidationError
+from pystac.validation import validate_dict
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
 from noise2map_core.digest import file_sha256
@@ -102,9 +105,20 @@ def test_polygons_hold_exactly_the_changed_pixels(undisturbed: Path) -> None:
     assert polygons["polygon_id"].is_unique
 
 
-def test_the_item_is_valid_and_every_checksum_true(
-    undisturbed: Path, embedded: EmbeddedCatalog
-) -> None:
+def test_the_item_is_valid_offline(undisturbed: Path, real_data: Path) -> None:
+    validator = JsonSchemaSTACValidator()
+    for path in (real_data / "stac_schemas").glob("*.json"):
+        schema = json.loads(path.read_text())
+        validator.schema_cache[schema["$id"].rstrip("#")] = schema
+    item = json.loads((undisturbed / "item.json").read_text())
+    checked = validate_dict(item, validator=validator)
+    assert set(item["stac_extensions"]) < set(checked)
+    item["assets"]["change"]["file:checksum"] = "not hexadecimal"
+    with pytest.raises(STACValidationError):
+        validate_dict(item, validator=validator)
+
+
+def test_the_item_names_its_sources_and_every_checksum_is_true(undisturbed: Path) -> None:
     item = pystac.Item.from_file(str(undisturbed / "item.json"))
     assert len(item.get_links("derived_from")) == 2
     for link in item.get_links("derived_from"):
