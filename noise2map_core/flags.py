@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -172,9 +173,12 @@ def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> di
 
 
 def _one_line(complaint: str, known: Sequence[str]) -> str:
-    """tyro's framed message cut to its first sentence, or an unknown flag and one near it."""
-    lines = [line.strip("│ ") for line in complaint.splitlines() if line.startswith("│")]
-    text = " ".join(" ".join(lines).split("──")[0].split("Got errors:")[0].split())
+    """tyro's framed message cut to its first sentence, or an unknown flag and one near it.
+
+    The frame is drawn with hyphens where the locale has no lines; a title stands before the first.
+    """
+    parts = re.split(r"^.*(?:──|-----).*$", complaint, flags=re.MULTILINE)
+    text = " ".join(parts[min(1, len(parts) - 1)].replace("│", " ").split("Got errors:")[0].split())
     if not text.startswith("Unrecognized"):
         return f"{text.rstrip('.')}. See --help."
     flag = text.split(": ", 1)[1].split(",")[0]
