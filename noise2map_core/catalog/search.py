@@ -24,6 +24,8 @@ def search_scenes(
     """
     if not bands:
         raise ConfigError("no bands were asked for. Set search.bands.")
+    if len(set(bands)) < len(bands):
+        raise ConfigError(f"a band is named twice in {', '.join(bands)}. Mend search.bands.")
     return _search(search, aoi, parse_interval(interval), bands)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
+import pystac
 import shapely
 from pystac_client import Client
 from pystac_client.exceptions import APIError
@@ -31,6 +32,8 @@ RETRY = Retry(
 )
 REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 PAGE_ITEMS = 100
+UNKNOWN_STATUS = (400, 403, 404)
+"""What APIs answer when asked for a collection that they do not have."""
 
 Document = dict[str, Any]
 
@@ -89,7 +92,7 @@ class StacSource(Protocol):
 
 
 def open_catalog(catalog: str) -> StacSource:
-    """The catalogue at a path or URL: an API if it says so of itself, else static files.
+    """The catalogue at a path or URL: an API if it links to a search, else static files.
 
     Raises CatalogError if it cannot be reached or is no STAC catalogue.
     """
@@ -101,7 +104,7 @@ def open_catalog(catalog: str) -> StacSource:
             f"catalogue {catalog} is not a STAC catalogue: its type is {root.get('type')!r}. "
             "Set --catalog to a STAC API or to a catalog.json."
         )
-    if "conformsTo" in root or any(link.get("rel") == "search" for link in root["links"]):
+    if any(link.get("rel") == "search" for link in root["links"]):
         return _StacApi(href, io)
     return _StaticCatalog(href, io, root)
 
@@ -212,13 +215,15 @@ class _StacApi:
         self._href = href
         with _answering(href):
             self._client = Client.open(href, stac_io=io)
+        self._client.add_conforms_to("ITEM_SEARCH")  # it has the link, whatever it says of itself
 
     def collection(self, name: str) -> Document:
         with _answering(self._href):
-            ids = {collection.id: collection for collection in self._client.get_collections()}
-        if name not in ids:
-            raise _unknown_collection(name, self._href, ids)
-        document: Document = ids[name].to_dict(include_self_link=False, transform_hrefs=False)
+            found = self._find(name)
+            if found is None:
+                known = [collection.id for collection in self._client.get_collections()]
+                raise _unknown_collection(name, self._href, known)
+        document: Document = found.to_dict(include_self_link=False, transform_hrefs=False)
         return document
 
     def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
@@ -232,6 +237,14 @@ class _StacApi:
             documents = list(search.items_as_dicts())
         for document in documents:
             yield Item(document, self._address(name, document))
+
+    def _find(self, name: str) -> pystac.Collection | None:
+        try:
+            return self._client.get_collection(name)
+        except APIError as error:
+            if getattr(error, "status_code", None) not in UNKNOWN_STATUS:
+                raise
+            return None
 
     def _address(self, name: str, document: Document) -> str:
         links = document.get("links", [])

@@ -198,10 +198,11 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     """A chip store as a dask-backed dataset, one dask chunk a shard.
 
     Variables image [chip, date, band, y, x] in raw numbers, valid [chip, date, y, x], and
-    label_change [chip, y, x] (255: not labelled) where there are labels. Coordinates per chip: x,
-    y (upper left corner), row, col (its pixel on the grid), tile_row, tile_col, crs, split,
-    datetime and items (per date), footprint (west, south, east, north of what is stored). Band
-    table, class table, GSD and statistics are attributes.
+    label_change [chip, y, x] (255: not labelled) where there are labels. Coordinates per chip:
+    corner_x, corner_y (upper left; arrays `x` and `y` of the store, names that dimensions have
+    here), row, col (its pixel on the grid), tile_row, tile_col, crs, split, datetime and items (per
+    date), footprint (west, south, east, north of what is stored). Band table, class table, GSD and
+    statistics are attributes.
 
     Raises ChipStoreError if the store is missing, unfinished, damaged or of a newer format.
     """
@@ -218,6 +219,7 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     coords: dict[str, Any] = {
         name: (dims, store.read(name)) for name, dims in CHIP_ARRAYS.items() if name != "items"
     }
+    coords["corner_x"], coords["corner_y"] = coords.pop("x"), coords.pop("y")
     coords["split"] = ("chip", store.splits)
     coords["crs"] = ("chip", store._decoded("crs", "crs_table"))
     coords["datetime"] = (("chip", "date"), store.read("datetime").astype("datetime64[s]"))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import shapely
@@ -17,9 +17,7 @@ from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.files import SourceInfo, inspect, opened, persistent
 
-__all__ = ["ResamplingName", "SourceInfo", "inspect", "pixel_type", "read_pixels"]
-
-ResamplingName = Literal["nearest", "bilinear", "cubic", "average", "mode"]
+__all__ = ["SourceInfo", "inspect", "pixel_type", "read_pixels"]
 
 SAME_GRID_PX = 1e-3
 """Grids that agree to this fraction of a pixel, at every corner, are one grid."""
@@ -190,16 +188,22 @@ def _read_window(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Pixels of a window of the file, thinned `step` times, from overviews if there are any."""
     shape = (-(-window.height // step), -(-window.width // step))
-    thinning = Resampling.nearest if resampling is Resampling.nearest else Resampling.average
-    place = {
-        "window": FileWindow(window.col, window.row, window.width, window.height),
-        "out_shape": shape, "resampling": thinning,
-    }  # fmt: skip
     with opened(source) as file:
+        place = {
+            "window": FileWindow(window.col, window.row, window.width, window.height),
+            "out_shape": shape,
+            "resampling": _thinning(file.nodatavals[source.band - 1], info, resampling),
+        }
         pixels = file.read(source.band, **place)
         if info.nodata is not None:
             return pixels, _differs(pixels, info.nodata)
         return pixels, file.read_masks(source.band, **place) > 0
+
+
+def _thinning(stated: float | None, info: SourceInfo, resampling: Resampling) -> Resampling:
+    """How GDAL thins a read: means, unless it does not know of the nodata (the item alone does)."""
+    known = info.nodata is None or stated == info.nodata or math.isnan(info.nodata)
+    return Resampling.average if known and resampling != Resampling.nearest else Resampling.nearest
 
 
 def _differs(pixels: NDArray[Any], nodata: float) -> NDArray[np.bool_]:

@@ -100,8 +100,8 @@ def test_every_labelled_pixel_is_stored_and_every_chip_has_one(
 
 def test_places_dates_and_items_of_chips_are_true(job: ChipJob, chips: xr.Dataset) -> None:
     grid = job.header.grid
-    assert np.array_equal(chips.x, grid.x_origin + chips.col * 10.0)
-    assert np.array_equal(chips.y, grid.y_origin - chips.row * 10.0)
+    assert np.array_equal(chips.corner_x, grid.x_origin + chips.col * 10.0)
+    assert np.array_equal(chips.corner_y, grid.y_origin - chips.row * 10.0)
     assert np.array_equal(chips.tile_row, (chips.row + PX // 2) // 64)
     assert set(chips.crs.values) == {"EPSG:32633"}
     assert set(chips["items"].values[:, 0]) == {"date0"}
@@ -112,8 +112,8 @@ def test_places_dates_and_items_of_chips_are_true(job: ChipJob, chips: xr.Datase
     for number, split in enumerate(chips.split.values):
         left, low, right, top = box[split]
         assert (west[number], north[number]) == (
-            max(left, chips.x.values[number]),
-            min(top, chips.y.values[number]),
+            max(left, chips.corner_x.values[number]),
+            min(top, chips.corner_y.values[number]),
         )
         assert right >= east[number] > west[number] and low <= south[number] < north[number]
 

@@ -261,3 +261,13 @@ def test_a_server_that_does_not_give_a_file_is_named(
             read_pixels(scenes, geobox)
         tries = [line for line in server.requests if asset in line]
     assert len(tries) >= (files.ATTEMPTS if fault is Fault.FAILING else 1)
+
+
+def test_nodata_that_only_the_item_states_does_not_leak_into_means(tmp_path: Path) -> None:
+    whole = frame(256, 256)
+    pixels = np.full((256, 256), 100, np.uint8)
+    pixels[::3] = 200
+    path = write_tif(tmp_path / "striped.tif", pixels, whole)
+    scene = scene_of(path, geobox=whole, nodata=200.0)
+    image, valid = read_pixels([scene], frame(32, 32, resolution=80.0), "bilinear")
+    assert valid.any() and set(np.unique(image[0, valid])) == {100}
