@@ -64,7 +64,7 @@ class FinetuneMapsResult:
     """Checkpoint directory."""
     spec: CheckpointSpec
     val_f1: float
-    """Validation F1 of the changed class."""
+    """Highest validation F1 of the changed class at any threshold; it chose the epoch."""
     epoch: int
     """Epochs behind the weights."""
     trained: bool
@@ -79,8 +79,8 @@ class FinetuneMapsResult:
         threshold = self.spec.threshold["changed"]
         return [
             f"checkpoint  {self.checkpoint}",
-            f"validation  F1 of change {self.val_f1:.3f} at threshold {threshold:.3f}, "
-            f"epoch {self.epoch}",
+            f"validation  best F1 of change {self.val_f1:.3f} after {self.epoch} epochs; decision "
+            f"threshold {threshold:.3f}",
         ]
 
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+TrainingTimesteps = Literal["distinguishable", "uniform"]
+
 
 class LinearSchedule(BaseModel):
     """Betas that rise evenly from `beta_start` to `beta_end` (Ho et al. 2020)."""
@@ -43,7 +45,7 @@ class DiffusionConfig(BaseModel):
     schedule: LinearSchedule = LinearSchedule()
     """How much of it at each timestep."""
 
-    training_timesteps: Literal["distinguishable", "uniform"] = "distinguishable"
+    training_timesteps: TrainingTimesteps = "distinguishable"
     """uniform: all timesteps alike, as in the paper. distinguishable: without the tenth of them
     where the mixture is nearly the same for both dates, so that change cannot be seen; training
     there only adds noise to the gradient."""

@@ -6,20 +6,17 @@ there both dates look alike and no label can be learnt. `distinguishable` leaves
 the timesteps around that point. In a small probe on building pairs this won 0.010 F1.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from noise2map_core.diffusion.config import TrainingTimesteps
 from noise2map_core.diffusion.corruption import swapped_pair_gain
 
 MIN_GAIN = 0.2
 """Below this size of the gain the dates count as not to be told apart."""
 
 
-def training_timesteps(
-    kind: Literal["distinguishable", "uniform"], alpha_bars: Tensor
-) -> Tensor:
+def training_timesteps(kind: TrainingTimesteps, alpha_bars: Tensor) -> Tensor:
     """The admissible timesteps, int64, increasing."""
     if kind == "uniform":
         return torch.arange(len(alpha_bars))

@@ -23,6 +23,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import Tensor
 
+from noise2map_core.diffusion.config import TrainingTimesteps
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
 from noise2map_core.inference.chip_batches import ChipReader, epoch_batches, labelled_chips
@@ -50,7 +51,7 @@ class TrainingJob:
     """Where Ray Train keeps checkpoints, absolute."""
     spec: CheckpointSpec
     """Of the model to come; its threshold is not chosen yet."""
-    timesteps: str
+    timesteps: TrainingTimesteps
     """Which timesteps are trained on."""
     training: TrainingConfig
     seed: int
@@ -65,9 +66,9 @@ class TrainedWeights:
     epoch: int
     """Epochs that it had been trained for."""
     threshold: float
-    """Probability of change from which validation F1 is best."""
+    """Probability of change from which a pixel counts as changed; chosen on validation."""
     val_f1: float
-    """Validation F1 of the changed class at that threshold."""
+    """Highest validation F1 of the changed class at any threshold; it chose the epoch."""
     history: list[dict[str, float]]
     """Of every validated epoch: epoch, loss, val_f1, threshold."""
 
@@ -77,7 +78,7 @@ def train_model(job: TrainingJob) -> TrainedWeights:
 
     Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
     """
-    log = _EpochLog.options(num_cpus=0).remote()
+    log: Any = ray.remote(num_cpus=0)(_EpochLog).remote()
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={"job": job, "log": log},
@@ -93,7 +94,7 @@ def train_model(job: TrainingJob) -> TrainedWeights:
         ),
     )
     with _showing(log, job.training.epochs), _own_interrupt():
-        result = trainer.fit()
+        result: Any = trainer.fit()
     if result.return_value:
         epoch, step = result.return_value
         raise Noise2MapError(
@@ -114,10 +115,9 @@ def _scaling(training: TrainingConfig) -> ScalingConfig:
     )
 
 
-def _best(result: ray.train.Result) -> TrainedWeights:
-    kept = result.best_checkpoints or []
+def _best(result: Any) -> TrainedWeights:
+    kept = result.best_checkpoints
     checkpoint, metrics = max(kept, key=lambda one: (one[1]["val_f1"], one[1]["epoch"]))
-    assert result.checkpoint is not None
     return TrainedWeights(
         weights=_load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
@@ -133,7 +133,7 @@ def _load_state(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
     return state
 
 
-def _train_worker(config: dict[str, Any]) -> tuple[int, int] | None:
+def _train_worker(config: dict[str, Any]) -> Any:
     """What each worker runs. Returns (epoch, step) if the loss stopped being finite."""
     job: TrainingJob = config["job"]
     torch.set_num_threads(max(1, math.floor(job.training.worker_cpus)))
@@ -193,12 +193,12 @@ class _Worker:
 
     def report(self, log: Any) -> None:
         """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
-        threshold, val_f1 = self._validate().best_threshold()
+        histogram = self._validate()
         metrics = {
             "epoch": float(self.epoch),
             "loss": sum(self.losses) / len(self.losses),
-            "val_f1": val_f1,
-            "threshold": threshold,
+            "val_f1": histogram.best_f1(),
+            "threshold": histogram.robust_threshold(),
         }
         self.history.append(metrics)
         with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +237,6 @@ class _Worker:
         return value
 
 
-@ray.remote
 class _EpochLog:
     """Carries figures from the workers to the driver, who shows them."""
 

@@ -54,10 +54,12 @@ class ChipReader:
         """The chips of these numbers, in this order."""
         rows = [self._shard(int(chip) // CHIPS_PER_SHARD) for chip in chips]
         image, valid, label = (
-            np.stack([
-                shard[name][chip % CHIPS_PER_SHARD]
-                for shard, chip in zip(rows, chips, strict=True)
-            ])
+            np.stack(
+                [
+                    shard[name][chip % CHIPS_PER_SHARD]
+                    for shard, chip in zip(rows, chips, strict=True)
+                ]
+            )
             for name in COLUMNS
         )
         return ChipBatch(image, valid, label, chips)
@@ -106,9 +108,11 @@ def epoch_batches(
     generator = np.random.default_rng((seed, epoch))
     shard_of = chips // CHIPS_PER_SHARD
     shards = generator.permutation(np.unique(shard_of))
-    order = np.concatenate([
-        generator.permutation(chips[np.isin(shard_of, shards[start : start + shards_held])])
-        for start in range(0, len(shards), shards_held)
-    ])
+    order = np.concatenate(
+        [
+            generator.permutation(chips[np.isin(shard_of, shards[start : start + shards_held])])
+            for start in range(0, len(shards), shards_held)
+        ]
+    )
     num_batches = -(-len(order) // batch_size)
     return list(np.resize(order, num_batches * batch_size).reshape(num_batches, batch_size))

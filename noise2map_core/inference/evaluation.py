@@ -110,9 +110,7 @@ class SplitPixels:
 
     def part(self, rank: int, world_size: int) -> "SplitPixels":
         """What one of several workers goes through."""
-        return SplitPixels(
-            self.store, self.chips[rank::world_size], self.owners, self.batch_size
-        )
+        return SplitPixels(self.store, self.chips[rank::world_size], self.owners, self.batch_size)
 
     def scored(
         self, scorer: Scorer

@@ -97,7 +97,7 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
         return analysis.score(batch.image)
 
     training = SplitPixels.of(store, "train", config.batch_size)
-    threshold, _ = score_histogram(training, scorer, NUM_BINS).best_threshold()
+    threshold = score_histogram(training, scorer, NUM_BINS).best_threshold()
     scores = _scores(store, split, scorer, threshold, config)
     return replace(scores, threshold=magnitude_of(threshold))
 

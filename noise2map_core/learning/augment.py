@@ -64,9 +64,7 @@ def augment(batch: TrainingBatch, draws: AugmentDraws) -> TrainingBatch:
     Chips are square. Change has no direction in time here, so labels survive the exchange. Invalid
     pixels stay zero.
     """
-    pair = torch.stack([
-        _turned(chip, draws, index) for index, chip in enumerate(batch.pair)
-    ])
+    pair = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.pair)])
     label = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.label)])
     valid = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.valid)])
     before, after = pair.chunk(2, dim=1)

@@ -14,7 +14,7 @@ class TrainingConfig(BaseModel):
     batch_size: PositiveInt = 16
     """Chips in one step, over all workers; a multiple of `num_workers`."""
 
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-3
     """Highest learning rate of AdamW; it warms up linearly and falls to zero along a cosine."""
 
     warmup: float = Field(default=0.05, ge=0, lt=1)
@@ -39,6 +39,10 @@ class TrainingConfig(BaseModel):
 
     checkpoint_epochs: PositiveInt = 5
     """Epochs between validations; a run that was killed continues from the last one."""
+
+    context_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
+    pixel path strong where few labels would let the network learn places by heart."""
 
     num_workers: PositiveInt = 1
     """Workers that train together, each on its part of every batch."""

@@ -1,5 +1,6 @@
 """Scores of a classification, from counts that can be added up. numpy only."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,12 +118,28 @@ class ScoreHistogram:
         negative, positive = self._at_or_above()
         return 2 * positive / np.maximum(negative + positive + self.num_positives, 1)
 
-    def best_threshold(self) -> tuple[float, float]:
-        """The threshold of the highest F1, and that F1; the middle one if many are equal."""
-        f1 = self.f1()
-        best = np.flatnonzero(f1 == f1.max())
-        chosen = int(best[len(best) // 2])
-        return chosen / len(f1), float(f1[chosen])
+    def best_f1(self) -> float:
+        """The highest F1 of the positive pixels at any threshold."""
+        return float(self.f1().max())
+
+    def best_threshold(self) -> float:
+        """The threshold of the highest F1; the middle one of those that are equally high."""
+        return self._middle(self.f1() == self.best_f1())
+
+    def robust_threshold(self) -> float:
+        """The middle of the thresholds whose F1 is within one standard error of the highest.
+
+        A small or easy part has a wide plateau on which the highest point is chance and may lie at
+        the very edge; elsewhere the edge is where F1 falls. The standard error is that of a share
+        of as many positive pixels, so that the plateau narrows to the highest point as they grow.
+        """
+        best = self.best_f1()
+        error = math.sqrt(best * (1 - best) / max(self.num_positives, 1))
+        return self._middle(self.f1() >= best - error)
+
+    def _middle(self, chosen: NDArray[np.bool_]) -> float:
+        indices = np.flatnonzero(chosen)
+        return int(indices[len(indices) // 2]) / len(chosen)
 
     def _at_or_above(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         negative, positive = np.cumsum(self.counts[:, ::-1], axis=1)[:, ::-1]

@@ -20,9 +20,7 @@ def loss_sums(logits: Tensor, batch: TrainingBatch, class_weights: Tensor) -> tu
     of the summed sums, so it does not depend on how they are spread over batches and workers.
     """
     target = batch.label.masked_fill(~batch.valid, IGNORE)
-    loss = cross_entropy(
-        logits, target, weight=class_weights, ignore_index=IGNORE, reduction="sum"
-    )
+    loss = cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE, reduction="sum")
     return loss, class_weights[target[target != IGNORE]].sum()
 
 
@@ -30,6 +28,7 @@ def train_step(
     model: nn.Module,
     batch: TrainingBatch,
     timesteps: Tensor,
+    keep_context: Tensor,
     optimiser: torch.optim.Optimizer,
     class_weights: Tensor,
     max_gradient_norm: float,
@@ -43,7 +42,7 @@ def train_step(
     multiplying by `world_size` makes that the sum. A loss that is not finite leaves the weights as
     they were; the caller stops.
     """
-    loss, weight = loss_sums(model(batch.pair, timesteps), batch, class_weights)
+    loss, weight = loss_sums(model(batch.pair, timesteps, keep_context), batch, class_weights)
     total_loss, total_weight = sum_over_ranks(torch.stack([loss.detach(), weight]))
     mean_loss = float(total_loss / total_weight)
     optimiser.zero_grad(set_to_none=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noise2map_core.diffusion.config import TrainingTimesteps
 from noise2map_core.diffusion.timesteps import draw_timesteps, training_timesteps
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
 from noise2map_core.learning.config import TrainingConfig
@@ -30,7 +31,7 @@ class Learner:
         self,
         spec: CheckpointSpec,
         config: TrainingConfig,
-        timesteps: str,
+        timesteps: TrainingTimesteps,
         seed: int,
         device: torch.device,
         wrap: Callable[[nn.Module], nn.Module],
@@ -48,7 +49,8 @@ class Learner:
     @property
     def averaged(self) -> Noise2Map:
         """The model with averaged weights, in evaluation mode."""
-        model: Noise2Map = self._average.module.eval()
+        model = self._average.module.eval()
+        assert isinstance(model, Noise2Map)
         return model
 
     def step(
@@ -66,6 +68,7 @@ class Learner:
         count, channels = len(batch.pair) * world_size, batch.pair.shape[1]
         draws = draw_augmentations(count, channels, self._config.jitter, generator)
         timesteps = draw_timesteps(self._timesteps, count, generator)[rank::world_size]
+        keep = torch.rand(count, generator=generator)[rank::world_size]
         rate = learning_rate(
             epoch * steps_per_epoch + step, self._config.epochs * steps_per_epoch, self._config
         )
@@ -76,6 +79,7 @@ class Learner:
             self._wrapped,
             augment(batch, draws.of_rank(rank, world_size)),
             timesteps.to(batch.pair.device),
+            (keep >= self._config.context_dropout).to(batch.pair.device),
             self._optimiser,
             self._weights,
             self._config.max_gradient_norm,

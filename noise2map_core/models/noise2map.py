@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from noise2map_core.diffusion.corruption import swapped_pair
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.spec import CheckpointSpec
-from noise2map_core.models.unet import PatchUNet
+from noise2map_core.models.unet import PairNetwork
 
 
 class Noise2Map(nn.Module):
@@ -23,7 +23,7 @@ class Noise2Map(nn.Module):
         super().__init__()
         self.spec = spec
         channels = spec.num_dates * len(spec.bands)
-        self.network = PatchUNet(spec.network, channels, len(spec.classes))
+        self.network = PairNetwork(spec.network, channels, len(spec.classes))
         # Constants of the spec, not weights: kept out of the state dict.
         self.register_buffer("alpha_bars", schedule_alpha_bars(spec.schedule), persistent=False)
         for name, values in (("mean", spec.normalisation.mean), ("std", spec.normalisation.std)):
@@ -49,8 +49,11 @@ class Noise2Map(nn.Module):
         # where, not a product: what lies under an invalid pixel may be NaN.
         return torch.where(valid.all(dim=1, keepdim=True), normalised, 0.0)
 
-    def forward(self, x_0: Tensor, timesteps: Tensor) -> Tensor:
-        """Logits [B, K, H, W] of a normalised pair `x_0` at `timesteps` (int64 [B])."""
+    def forward(self, x_0: Tensor, timesteps: Tensor, keep_context: Tensor | None = None) -> Tensor:
+        """Logits [B, K, H, W] of a normalised pair `x_0` at `timesteps` (int64 [B]).
+
+        `keep_context` bool [B]: see `PairNetwork`; None outside of training.
+        """
         x_t = swapped_pair(x_0, self.alpha_bars[timesteps])
-        logits: Tensor = self.network(x_t, timesteps)
+        logits: Tensor = self.network(x_t, timesteps, keep_context)
         return logits

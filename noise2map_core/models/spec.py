@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from noise2map_core.diffusion.config import LinearSchedule, SwappedPairCorruption
 from noise2map_core.errors import CheckpointError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
@@ -57,6 +57,10 @@ class NetworkSpec(_Section):
     layers_per_block: PositiveInt
     norm_groups: PositiveInt
     """Groups of the group normalisation; divides every number of channels."""
+    context_channels: PositiveInt = 16
+    """Features that the UNet hands to the pixel path."""
+    detail_channels: PositiveInt = 32
+    """Width of the pixel path."""
 
     @property
     def stride(self) -> int:
