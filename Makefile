@@ -45,7 +45,7 @@ wheel: $(VENV)/.installed-dev  ## dist/*.whl, applications included
 wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: must run the demo
 	rm -rf out/wheel-venv out/wheel-demo
 	$(PYTHON) -m venv out/wheel-venv
-	out/wheel-venv/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	out/wheel-venv/bin/python -m pip install --quiet --no-compile --constraint constraints.txt dist/*.whl
 	mkdir -p out/wheel-demo
 	cd out/wheel-demo && ../wheel-venv/bin/noise2map demo --output demo
 	rm -rf out/wheel-venv
@@ -56,11 +56,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev,tune]"
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable ".[dev,tune]"
 	touch $@ $(VENV)/.installed
 
 clean:  ## Removes what make made
