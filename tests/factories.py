@@ -25,7 +25,14 @@ def checkpoint_spec(**changes: Any) -> CheckpointSpec:
         "chip_px": 32,
         "stride_px": 16,
         "preset": "tiny",
-        "network": NetworkSpec(patch=2, block_channels=(8, 16), layers_per_block=1, norm_groups=4),
+        "network": NetworkSpec(
+            patch=2,
+            block_channels=(8, 16),
+            layers_per_block=1,
+            norm_groups=4,
+            context_channels=4,
+            detail_channels=8,
+        ),
         "code_version": "0",
         **changes,
     }

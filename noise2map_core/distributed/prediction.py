@@ -16,12 +16,10 @@ from ray.data.datasource import Datasource, ReadTask
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.geo.grid import Tile
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile import TileImage, predict_tile, read_tile
+from noise2map_core.inference.tile_image import TileImage, read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.models.checkpoint import load_checkpoint
 
 MAX_READ_TASKS = 1000
 """Read tasks are objects of the driver: their number must not grow with the region."""
@@ -125,9 +123,15 @@ class TileWorker:
     """An actor that holds the model, and writes the tiles that it predicts."""
 
     def __init__(self, job: RegionJob) -> None:
+        # Here and not above: the readers, processes of their own, need no torch.
+        from noise2map_core.inference.predictor import Predictor
+        from noise2map_core.inference.tile import predict_tile
+        from noise2map_core.models.checkpoint import load_checkpoint
+
         self._job = job
         model = load_checkpoint(job.checkpoint)
-        self._predictor = Predictor(model, job.path, job.lattice, job.timesteps)
+        predictor = Predictor(model, job.path, job.lattice, job.timesteps)
+        self._predict = partial(predict_tile, job, predictor)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
         self._ledger = Ledger(job.output)
 
@@ -140,8 +144,8 @@ class TileWorker:
         except OSError as error:
             records = [_failed(batch, index, str(error)) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
-        columns = {field.name: [getattr(record, field.name) for record in records]
-                   for field in fields(TileRecord)}  # fmt: skip
+        names = [field.name for field in fields(TileRecord)]
+        columns = {name: [getattr(record, name) for record in records] for name in names}
         return {**columns, "unwritten": unwritten}
 
     def _make(self, batch: dict[str, NDArray[Any]], index: int) -> TileRecord:
@@ -149,7 +153,7 @@ class TileWorker:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
         pixels = TileImage(batch["image"][index], batch["valid"][index])
-        tile_map, chips = predict_tile(self._job, self._predictor, tile, pixels)
+        tile_map, chips = self._predict(tile, pixels)
         self._mosaic.write(tile, tile_map)
         decided = int((tile_map.reason == 0).sum())
         return TileRecord(
