@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import Normalisation
+from tests.factories import checkpoint_spec
+
+MEAN, STD = ((10.0, 20.0), (30.0, 40.0)), ((1.0, 2.0), (4.0, 8.0))
+
+
+@pytest.fixture(scope="module")
+def model() -> Noise2Map:
+    torch.manual_seed(0)
+    spec = checkpoint_spec(normalisation=Normalisation(mean=MEAN, std=STD))
+    return Noise2Map(spec).eval()
+
+
+def raw(dtype: torch.dtype = torch.uint8, count: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randint(1, 200, (count, 4, 32, 32), generator=generator).to(dtype)
+
+
+def test_normalisation_is_a_z_score_per_date_and_band(model: Noise2Map) -> None:
+    image = raw().numpy().astype(float).reshape(3, 2, 2, 32, 32)
+    mean, std = (np.asarray(v)[None, :, :, None, None] for v in (MEAN, STD))
+    expected = ((image - mean) / std).reshape(3, 4, 32, 32)
+    np.testing.assert_allclose(model.normalise(raw()).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.int16, torch.float32, torch.float64])
+def test_raw_numbers_of_any_dtype_give_the_same_logits(
+    model: Noise2Map, dtype: torch.dtype
+) -> None:
+    with torch.inference_mode():
+        assert torch.equal(model.logits(raw(dtype), 999), model.logits(raw(), 999))
+
+
+def test_a_fixed_batch_gives_the_same_bits(model: Noise2Map) -> None:
+    with torch.inference_mode():
+        first, again = model.logits(raw(), 999), model.logits(raw(), 999)
+    assert first.dtype == torch.float32
+    assert first.shape == (3, 2, 32, 32)
+    assert torch.equal(first, again)
+
+
+def test_what_lies_under_an_invalid_pixel_does_not_matter(model: Noise2Map) -> None:
+    valid = torch.ones(3, 2, 32, 32, dtype=torch.bool)
+    valid[:, 1, 4:9, 10:20] = False
+    image, other = raw(torch.float32), raw(torch.float32)
+    other[:, :2, 4:9, 10:20] = 1e9
+    other[:, 2:, 4:9, 10:20] = torch.nan
+    with torch.inference_mode():
+        assert torch.equal(model.logits(image, 999, valid), model.logits(other, 999, valid))
+        assert not torch.equal(model.logits(image, 999, valid), model.logits(image, 999))
+    assert (model.normalise(other, valid)[:, :, 4:9, 10:20] == 0).all()
+
+
+def test_the_timestep_matters(model: Noise2Map) -> None:
+    with torch.inference_mode():
+        assert not torch.equal(model.logits(raw(), 999), model.logits(raw(), 0))
