@@ -1,3 +1,29 @@
 """Noise2Map on Ray: semantic maps and change maps of whole regions."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from noise2map_core.distributed.chips import read_chips, write_chips
+    from noise2map_core.imagery.chip_store import open_chips
+    from noise2map_core.mapping.mosaic import open_mosaic
+    from noise2map_core.models.checkpoint import load_checkpoint
+
+__all__ = ["load_checkpoint", "open_chips", "open_mosaic", "read_chips", "write_chips"]
+
+_HOMES = {
+    "load_checkpoint": "noise2map_core.models.checkpoint",
+    "open_chips": "noise2map_core.imagery.chip_store",
+    "open_mosaic": "noise2map_core.mapping.mosaic",
+    "read_chips": "noise2map_core.distributed.chips",
+    "write_chips": "noise2map_core.distributed.chips",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names, imported when first asked for: torch, Ray and GDAL take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
