@@ -1,0 +1,27 @@
+"""The settings that ship: of the demonstration, and of the real scenes."""
+
+from pathlib import Path
+
+import pytest
+
+from noise2map_core.config import build_config, read_settings
+from noise2map_core.demo import STEPS, step_settings
+from noise2map_core.launch import load_application
+
+CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_that_ships_is_one_of_its_application(path: Path) -> None:
+    command, config_name = STEPS[path.stem.rpartition("-")[2]]
+    config_type = getattr(load_application(command), config_name)
+    assert build_config(config_type, read_settings(path), {})
+
+
+def test_every_path_of_the_demonstration_lies_in_its_output() -> None:
+    output = Path("/elsewhere")
+    for step in STEPS:
+        settings = step_settings(step, output)
+        assert "out/demo" not in str(settings)
+        assert str(settings["output"]).startswith("/elsewhere")
+    assert step_settings("infer", output)["search"]["catalog"] == "/elsewhere/catalog/catalog.json"
