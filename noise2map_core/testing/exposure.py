@@ -18,6 +18,8 @@ from noise2map_core.testing.landscape import (
 BANDS = ("blue", "green", "red", "nir", "swir16")
 SCALE = 10_000
 """Digital numbers are reflectance times SCALE; 0 is nodata."""
+VEIL = 0.1
+"""Share of the signal from which cloud counts as cloud; its fringes look like anything."""
 
 Image = NDArray[np.float32]
 
@@ -88,7 +90,7 @@ SKIES = (
 
 
 def expose(rng: Generator, land: Landscape) -> tuple[NDArray[np.uint16], Mask]:
-    """Pictures uint16 [before/after, band, y, x] and opaque cloud [before/after, y, x].
+    """Pictures uint16 [before/after, band, y, x] and cloud [before/after, y, x].
 
     Crops are drawn for each date on their own, so that fields differ wherever they please.
     """
@@ -97,9 +99,9 @@ def expose(rng: Generator, land: Landscape) -> tuple[NDArray[np.uint16], Mask]:
     pictures, clouds = [], []
     for date, sky in enumerate(SKIES):
         ground = _shade(land, _ground(rng, land, date, crops[date], texture), date)
-        seen, opaque = _through_air(rng, ground, sky)
+        seen, cloudy = _through_air(rng, ground, sky)
         pictures.append(_record(rng, seen))
-        clouds.append(opaque)
+        clouds.append(cloudy)
     return np.stack(pictures), np.stack(clouds)
 
 
@@ -185,7 +187,7 @@ def _shade(land: Landscape, ground: Image, date: int) -> Image:
 
 
 def _through_air(rng: Generator, ground: Image, sky: Sky) -> tuple[Image, Mask]:
-    """The ground under haze, cloud and its shadow; and where the cloud hides the ground."""
+    """The ground under haze, cloud and its shadow; and where cloud veils the ground."""
     size = ground.shape[1]
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     wisps = 0.02 * fractal_noise(rng, size, size / 6, 1.8)
@@ -198,7 +200,7 @@ def _through_air(rng: Generator, ground: Image, sky: Sky) -> tuple[Image, Mask]:
     shadow = ndimage.shift(cloud, offset, order=0, mode="constant")
     lit = ground * (1 - 0.58 * shadow) * np.array(sky.gain, dtype=np.float32)[:, None, None]
     hazy = lit * (1 - haze) + HAZE * haze
-    return hazy * (1 - cloud) + CLOUD * (1 + 0.05 * puffs) * cloud, cloud > 0.5
+    return hazy * (1 - cloud) + CLOUD * (1 + 0.05 * puffs) * cloud, cloud > VEIL
 
 
 def _record(rng: Generator, seen: Image) -> NDArray[np.uint16]:

@@ -106,8 +106,8 @@ def write_catalog(root: Path, *, size_px: int = 1024, seed: int = 0) -> Embedded
     """Draw the scene and write the catalogue, its areas of interest and the truth under `root`.
 
     The west of the scene is for training and validation, the east for mapping. The label raster has
-    1 changed, 0 unchanged, 255 where either date is nodata or under opaque cloud, where nobody
-    could label. Shadow, haze and cloud fringes keep their labels.
+    1 changed, 0 unchanged, 255 where either date is nodata or under cloud, where nobody could
+    label. Shadow and haze keep their labels.
     """
     rng = np.random.default_rng(seed)
     land = build_landscape(rng, size_px)
@@ -211,7 +211,7 @@ def _write_label(root: Path, frame: _Frame, change: Mask, hidden: Mask) -> pysta
     path = root / COLLECTION / item.id / f"{LABEL_ASSET}.tif"
     _write_cog(path, frame, np.where(hidden, IGNORE, change).astype(np.uint8), IGNORE)
     fields = _file_fields(path, "uint8", IGNORE)
-    title = "1 changed, 0 unchanged, 255 nodata or opaque cloud at either date"
+    title = "1 changed, 0 unchanged, 255 nodata or cloud at either date"
     item.add_asset(LABEL_ASSET, pystac.Asset(str(path), title, None, COG, ["labels"], fields))
     return item
 

@@ -94,7 +94,7 @@ def test_truth_is_where_built_up_land_differs_and_nowhere_else(scene: EmbeddedCa
     assert 0.03 < truth.mean() < 0.2
 
 
-def test_label_is_the_truth_except_under_nodata_and_opaque_cloud(scene: EmbeddedCatalog) -> None:
+def test_label_is_the_truth_except_under_nodata_and_cloud(scene: EmbeddedCatalog) -> None:
     label, truth = read_label(scene), read(scene.truth)
     rng = np.random.default_rng(3)
     _, clouds = expose(rng, build_landscape(rng, 256))
