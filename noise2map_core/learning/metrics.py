@@ -90,7 +90,7 @@ class ScoreHistogram:
         """Histogram of pixels [...]: label 1 is positive, 0 negative, `IGNORE` not counted."""
         counted = label != IGNORE
         # The small shift keeps a score that was rounded to a bin's edge in the bin above it.
-        bins = np.floor(score[counted].astype(np.float64) * num_bins + 1e-6).astype(np.int64)
+        bins = np.floor(score[counted].astype(np.float64) * num_bins + 1e-3).astype(np.int64)
         flat = label[counted].astype(np.int64) * num_bins + np.clip(bins, 0, num_bins - 1)
         counts = np.bincount(flat, minlength=2 * num_bins)
         return cls(counts.reshape(2, num_bins).astype(np.int64))
@@ -130,11 +130,12 @@ class ScoreHistogram:
         """The middle of the thresholds whose F1 is within one standard error of the highest.
 
         A small or easy part has a wide plateau on which the highest point is chance and may lie at
-        the very edge; elsewhere the edge is where F1 falls. The standard error is that of a share
-        of as many positive pixels, so that the plateau narrows to the highest point as they grow.
+        the very edge, where another place would fall off. The standard error is that of a share of
+        as many positive pixels, so that the plateau narrows to the highest point as they grow.
         """
-        best = self.best_f1()
-        error = math.sqrt(best * (1 - best) / max(self.num_positives, 1))
+        best, count = self.best_f1(), max(self.num_positives, 1)
+        share = (count * best + 1) / (count + 2)  # Laplace: a perfect score has an error, too
+        error = math.sqrt(share * (1 - share) / count)
         return self._middle(self.f1() >= best - error)
 
     def _middle(self, chosen: NDArray[np.bool_]) -> float:

@@ -59,17 +59,17 @@ class ContextUNet(nn.Module):
 class PairNetwork(nn.Module):
     """Class logits of a corrupted image pair, from each pixel's own values and from its context.
 
-    The pixel path sees the pair and the size of its difference, |before − after|, which does not
-    depend on the order of the dates; so it finds spectral change from the first steps on. With few
-    labels a UNet alone learns by heart where in the training scene the labels lie, and misses
-    changes of a kind, size or setting that it has not seen.
+    The pixel path sees the pair, the size of its difference per band, and the length of the change
+    vector; neither depends on the order of the dates. So it finds spectral change from the first
+    steps on. With few labels a UNet alone learns by heart where in the training scene the labels
+    lie, and misses changes of a kind, size or setting that it has not seen.
     """
 
     def __init__(self, network: NetworkSpec, in_channels: int, num_classes: int) -> None:
         super().__init__()
         self.context = ContextUNet(network, in_channels)
         width = network.detail_channels
-        seen = in_channels + in_channels // 2 + network.context_channels
+        seen = in_channels + in_channels // 2 + 1 + network.context_channels
         self.pixel = nn.Sequential(
             nn.Conv2d(seen, width, 1),
             nn.SiLU(),
@@ -85,8 +85,10 @@ class PairNetwork(nn.Module):
         False, the pixel path is on its own; None: everywhere True.
         """
         before, after = x.chunk(2, dim=1)
+        change = (before - after).abs()
+        length = torch.linalg.vector_norm(change, dim=1, keepdim=True)
         context = self.context(x, timesteps)
         if keep_context is not None:
             context = context * keep_context.to(context.dtype)[:, None, None, None]
-        logits: Tensor = self.pixel(torch.cat([x, (before - after).abs(), context], dim=1))
+        logits: Tensor = self.pixel(torch.cat([x, change, length, context], dim=1))
         return logits

@@ -1,0 +1,165 @@
+"""Chip store → Ray Train → checkpoint → scores, in small."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from noise2map_core.errors import ConfigError, Noise2MapError, OutputMismatchError
+from noise2map_core.imagery.config import SplitConfig
+from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
+from pipelines.evaluate_maps import EvaluateMapsConfig
+from pipelines.evaluate_maps import run as evaluate
+from pipelines.finetune_maps import FinetuneMapsConfig
+from pipelines.finetune_maps import run as finetune
+from tests.chip_factories import make_store, plan_store
+from tests.unit.inference.test_evaluation import bounds
+
+SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
+SHORT = TrainingConfig(epochs=4, batch_size=8, checkpoint_epochs=2, worker_cpus=0.5)
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chips")
+    return make_store(plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT))
+
+
+def config(chips: Path, output: Path, **training: object) -> FinetuneMapsConfig:
+    return FinetuneMapsConfig(
+        chips=chips, output=output, training=SHORT.model_copy(update=training)
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(ray_cluster: None, chips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of an undisturbed run."""
+    output = tmp_path_factory.mktemp("trained")
+    assert finetune(config(chips, output)).trained
+    return output
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return load_file(output / "checkpoint" / WEIGHTS_NAME)
+
+
+def test_a_run_leaves_a_checkpoint_that_loads_and_state_beside_it(trained: Path) -> None:
+    model = load_checkpoint(trained / "checkpoint")
+    assert 0 < model.spec.threshold["changed"] < 1
+    assert {path.name for path in trained.iterdir()} == {"checkpoint", "run.json", "state"}
+    history = json.loads((trained / "run.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [2, 4]
+    card = (trained / "checkpoint" / "README.md").read_text()
+    assert f"{model.spec.threshold['changed']:g}" in card
+
+
+def test_a_finished_run_says_so_and_trains_nothing(trained: Path, chips: Path) -> None:
+    written = (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns
+    again = finetune(config(chips, trained))
+    assert not again.trained
+    assert "nothing to do" in again.summary()[0]
+    assert (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns == written
+    # Where it runs is no part of what is learnt.
+    assert not finetune(config(chips, trained, num_workers=2)).trained
+
+
+def test_other_settings_in_an_existing_output_are_refused(trained: Path, chips: Path) -> None:
+    with pytest.raises(OutputMismatchError, match="other settings or other chips"):
+        finetune(config(chips, trained, epochs=5))
+
+
+def test_a_batch_that_workers_cannot_share_is_refused(chips: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not a multiple of training\.num_workers 3"):
+        finetune(config(chips, tmp_path / "out", num_workers=3))
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_workers_learn_what_one_learns(
+    ray_cluster: None, trained: Path, chips: Path, tmp_path: Path
+) -> None:
+    finetune(config(chips, tmp_path, num_workers=2))
+    alone, together = (
+        json.loads((output / "run.json").read_text())["history"] for output in (trained, tmp_path)
+    )
+    for one, two in zip(alone, together, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(
+    ray_cluster: None, chips: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Noise2MapError, match=r"not finite at epoch \d+, step \d+"):
+        finetune(config(chips, tmp_path, learning_rate=1e30, warmup=0.0))
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_checkpoint_is_scored_beside_the_baseline(
+    trained: Path, chips: Path, tmp_path: Path
+) -> None:
+    result = evaluate(
+        EvaluateMapsConfig(
+            checkpoint=trained / "checkpoint", chips=chips, split="val", output=tmp_path / "s.json"
+        )
+    )
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert document["model_digest"] == read_spec(trained / "checkpoint").digest
+    assert document["model"]["num_pixels"] == document["baseline"]["num_pixels"] > 0
+    for method in (document["model"], document["baseline"]):
+        for scores in method["classes"].values():
+            assert scores["f1_low"] <= scores["f1"] <= scores["f1_high"]
+    assert any("CVA" in line for line in result.summary())
+
+
+SCRIPT = """
+import sys
+from pipelines.finetune_maps import FinetuneMapsConfig, run
+run(FinetuneMapsConfig.model_validate_json(sys.argv[1]))
+"""
+
+
+def start(settings: FinetuneMapsConfig, checkout: Path) -> "subprocess.Popen[bytes]":
+    """A run in a process group of its own, with a cluster of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, settings.model_dump_json()],
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def states(output: Path) -> list[Path]:
+    return list(output.glob("state/train/checkpoint_*/state.pt"))
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
+    checkout: Path, chips: Path, tmp_path: Path
+) -> None:
+    training = {"epochs": 60, "checkpoint_epochs": 2}
+    calm, killed = (config(chips, tmp_path / name, **training) for name in ("calm", "killed"))
+    assert start(calm, checkout).wait(240) == 0
+    process = start(killed, checkout)
+    deadline = time.monotonic() + 200
+    while not states(killed.output) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    # The driver leads the group; Ray's processes follow it and end with it.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    assert states(killed.output)
+    assert not (killed.output / "checkpoint").exists()
+    assert start(killed, checkout).wait(240) == 0
+    for name, weight in weights(calm.output).items():
+        assert torch.equal(weight, weights(killed.output)[name]), name
+    assert (calm.output / "checkpoint" / "model.json").read_bytes() == (
+        killed.output / "checkpoint" / "model.json"
+    ).read_bytes()

@@ -1,0 +1,123 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from noise2map_core.diffusion.config import DiffusionConfig, LinearSchedule
+from noise2map_core.errors import ChipStoreError, ConfigError
+from noise2map_core.imagery.chip_store import ChipStore, object_digest, open_store
+from noise2map_core.imagery.config import SplitConfig
+from noise2map_core.inference.training_data import plan_spec, require_trainable
+from noise2map_core.models.config import ModelConfig
+from noise2map_core.models.spec import CheckpointSpec
+from tests.chip_factories import make_store, plan_store, scenery
+from tests.unit.inference.test_evaluation import SPLIT, bounds
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ChipStore:
+    folder = tmp_path_factory.mktemp("chips")
+    job = plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT)
+    return open_store(make_store(job))
+
+
+def spec_of(store: ChipStore, **diffusion: Any) -> CheckpointSpec:
+    return plan_spec(store, ModelConfig(), DiffusionConfig(**diffusion), None)
+
+
+def test_the_spec_follows_from_the_store(store: ChipStore) -> None:
+    spec = spec_of(store)
+    assert list(spec.bands) == store.bands
+    assert (spec.gsd, spec.gsd_range) == (10.0, (5.0, 20.0))
+    assert (spec.chip_px, spec.stride_px) == (16, 8)
+    assert spec.inference_timesteps == (999,)
+    assert [entry.name for entry in spec.classes] == ["unchanged", "changed"]
+    assert 0 <= spec.value_range[0] < spec.value_range[1] <= 65_535
+
+
+def test_normalisation_is_that_of_the_training_part_per_date_and_band(store: ChipStore) -> None:
+    moments, normalisation = store.statistics("train"), spec_of(store).normalisation
+    np.testing.assert_allclose(normalisation.mean, moments.mean)
+    np.testing.assert_allclose(np.square(normalisation.std) * moments.count, moments.m2)
+    pixels = scenery().images[:, :, :30, :50]
+    for date in range(2):
+        for band in range(2):
+            values = pixels[date, band][(pixels[date] != 0).all(axis=0)]
+            # Not all of these pixels lie in chips that are stored.
+            assert normalisation.mean[date][band] == pytest.approx(values.mean(), rel=0.02)
+            assert normalisation.std[date][band] == pytest.approx(values.std(), rel=0.05)
+
+
+def test_settings_of_the_config_reach_the_spec(store: ChipStore) -> None:
+    schedule = LinearSchedule(num_timesteps=100, beta_end=0.1)
+    spec = spec_of(store, schedule=schedule, inference_timestep=7)
+    assert spec.schedule == schedule
+    assert spec.inference_timesteps == (7,)
+    assert plan_spec(store, ModelConfig(), DiffusionConfig(), (9, 11)).gsd_range == (9, 11)
+
+
+def test_a_timestep_outside_the_schedule_is_refused(store: ChipStore) -> None:
+    with pytest.raises(ConfigError, match="inference_timestep 1000"):
+        spec_of(store, inference_timestep=1000)
+
+
+def test_a_store_with_labels_and_both_parts_is_trainable(store: ChipStore) -> None:
+    require_trainable(store)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labelled": False}, "has no labels"),
+        ({}, "no chips of split 'val'"),
+        (
+            {"split": SplitConfig(boxes={"train": SPLIT.boxes["train"],
+                                         "val": (bounds(30, 70, 90, 110),)})},
+            "'val' has no observed pixel labelled changed",
+        ),
+        (
+            {"split": SplitConfig(buffer_px=0, boxes={"train": (bounds(0, 0, 30, 50),),
+                                                      "val": (bounds(30, 0, 90, 50),)})},
+            None,
+        ),
+    ],
+)  # fmt: skip
+def test_a_store_that_cannot_be_trained_on_is_refused(
+    tmp_path: Path, settings: dict[str, Any], message: str | None
+) -> None:
+    job = plan_store(tmp_path / "sources", tmp_path / "chips.zarr", **settings)
+    store = open_store(make_store(job))
+    if message is None:  # boxes that touch are fine where no buffer was asked for …
+        require_trainable(store)
+        store = with_attributes(tmp_path / "chips.zarr", buffer_px=16)
+        message = "nearer to another split than 16 pixels"  # … and refused where one was
+    with pytest.raises(ChipStoreError, match=message):
+        require_trainable(store)
+
+
+def with_attributes(path: Path, **changes: Any) -> ChipStore:
+    """The store with other attributes, and a manifest that knows."""
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    group.attrs.update(changes)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["objects"]["zarr.json"] = object_digest(path / "zarr.json")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return open_store(path)
+
+
+def test_a_band_with_one_single_value_is_refused(store: ChipStore, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
+    statistics = store.attributes["statistics"]
+    statistics["train"]["m2"] = np.array([[1.0, 1.0], [0.0, 1.0]]).tolist()
+    with pytest.raises(ChipStoreError, match="one single value at date 2"):
+        spec_of(with_attributes(path, statistics=statistics))
+
+
+def test_chips_that_the_network_cannot_take_are_refused(store: ChipStore, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
+    with pytest.raises(ChipStoreError, match="multiple of 8"):
+        spec_of(with_attributes(path, chip_px=20))

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from noise2map_core.learning.augment import (
+    AugmentDraws,
+    TrainingBatch,
+    augment,
+    draw_augmentations,
+)
+
+COUNT, BANDS, PX = 24, 3, 8
+
+
+def batch() -> TrainingBatch:
+    """Every pixel's label is the rounded first band, so that their places can be compared."""
+    generator = torch.Generator().manual_seed(2)
+    label = torch.randint(0, 100, (COUNT, PX, PX), generator=generator)
+    valid = torch.rand(COUNT, PX, PX, generator=generator) < 0.8
+    pair = torch.randn(COUNT, 2 * BANDS, PX, PX, generator=generator)
+    pair[:, 0] = label.float()
+    pair[:, BANDS] = label.float()
+    return TrainingBatch(torch.where(valid[:, None], pair, 0.0), label, valid)
+
+
+def draws(jitter: float = 0.0, seed: int = 0) -> AugmentDraws:
+    return draw_augmentations(COUNT, 2 * BANDS, jitter, torch.Generator().manual_seed(seed))
+
+
+def test_pair_label_and_valid_are_turned_alike() -> None:
+    turned = augment(batch(), draws())
+    for channel in (0, BANDS):
+        assert torch.equal(
+            turned.pair[:, channel], torch.where(turned.valid, turned.label.float(), 0.0)
+        )
+
+
+def test_all_eight_symmetries_occur() -> None:
+    image = torch.arange(PX * PX).reshape(1, PX, PX)
+    many = batch()
+    turned = augment(
+        TrainingBatch(many.pair, image.expand(COUNT, PX, PX), torch.ones_like(many.valid)), draws()
+    )
+    eight = {
+        tuple(torch.rot90(way, k, dims=(-2, -1)).flatten().tolist())
+        for k in range(4)
+        for way in (image[0], image[0].flip(-1))
+    }
+    assert {tuple(label.flatten().tolist()) for label in turned.label} == eight
+
+
+def test_dates_are_exchanged_in_about_half_of_the_chips() -> None:
+    still = replace(
+        draws(), flip=torch.zeros(COUNT, dtype=torch.bool), turns=torch.zeros(COUNT).long()
+    )
+    before = batch()
+    after = augment(before, still)
+    exchanged = torch.cat([before.pair[:, BANDS:], before.pair[:, :BANDS]], dim=1)
+    for index, swap in enumerate(still.swap):
+        assert torch.equal(after.pair[index], (exchanged if swap else before.pair)[index])
+    assert 0.2 < still.swap.float().mean() < 0.8
+
+
+def test_jitter_is_one_gain_and_offset_per_date_and_band_and_spares_invalid_pixels() -> None:
+    calm, jittered = augment(batch(), draws()), augment(batch(), draws(jitter=0.3))
+    some = draws(jitter=0.3)
+    expected = calm.pair * some.gain[:, :, None, None] + some.offset[:, :, None, None]
+    torch.testing.assert_close(jittered.pair, torch.where(jittered.valid[:, None], expected, 0.0))
+    assert (jittered.pair[~jittered.valid[:, None].expand_as(jittered.pair)] == 0).all()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_a_chip_is_augmented_alike_whatever_the_number_of_workers(world_size: int) -> None:
+    whole, some = batch(), draws(jitter=0.2)
+    alone = augment(whole, some).pair
+    for rank in range(world_size):
+        mine = slice(rank, None, world_size)
+        part = TrainingBatch(whole.pair[mine], whole.label[mine], whole.valid[mine])
+        assert torch.equal(augment(part, some.of_rank(rank, world_size)).pair, alone[mine])

@@ -1,0 +1,118 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.learning.steps import (
+    build_average,
+    learning_rate,
+    loss_sums,
+    train_step,
+)
+
+WEIGHTS = torch.tensor([1.0, 3.0])
+
+
+def labelled(count: int = 4) -> tuple[torch.Tensor, TrainingBatch]:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(0, 3, (count, 6, 6), generator=generator)
+    label[label == 2] = IGNORE
+    valid = torch.rand(count, 6, 6, generator=generator) < 0.7
+    logits = torch.randn(count, 2, 6, 6, generator=generator)
+    return logits, TrainingBatch(torch.zeros(count, 4, 6, 6), label, valid)
+
+
+def test_the_loss_is_torch_weighted_mean_over_labelled_valid_pixels() -> None:
+    logits, batch = labelled()
+    loss, weight = loss_sums(logits, batch, WEIGHTS)
+    counted = batch.valid & (batch.label != IGNORE)
+    expected = cross_entropy(
+        logits.permute(0, 2, 3, 1)[counted], batch.label[counted], weight=WEIGHTS
+    )
+    torch.testing.assert_close(loss / weight, expected)
+
+
+def test_sums_of_parts_give_the_loss_of_the_whole() -> None:
+    logits, batch = labelled()
+    whole = torch.stack(loss_sums(logits, batch, WEIGHTS))
+    parts = [
+        torch.stack(
+            loss_sums(
+                logits[part],
+                TrainingBatch(batch.pair[part], batch.label[part], batch.valid[part]),
+                WEIGHTS,
+            )
+        )
+        for part in (slice(0, 1), slice(1, 4))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+class Linear(nn.Module):
+    """A stand-in for the model: one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(4, 2, 1)
+
+    def forward(self, pair: torch.Tensor, timesteps: object, keep: object) -> torch.Tensor:
+        return self.layer(pair)
+
+
+def step(model: Linear, pair: torch.Tensor, max_norm: float = 1.0) -> float:
+    _, batch = labelled()
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    return train_step(
+        model,
+        TrainingBatch(pair, batch.label, batch.valid),
+        torch.zeros(4),
+        torch.ones(4),
+        optimiser,
+        WEIGHTS,
+        max_norm,
+        lambda total: total,
+        1,
+    )
+
+
+def test_a_step_moves_the_weights_by_the_clipped_gradient() -> None:
+    torch.manual_seed(0)
+    model = Linear()
+    before = [weight.clone() for weight in model.parameters()]
+    assert math.isfinite(step(model, 100 * torch.randn(4, 4, 6, 6), max_norm=0.5))
+    moved = [(new - old).detach() for new, old in zip(model.parameters(), before, strict=True)]
+    assert math.sqrt(sum(float(part.square().sum()) for part in moved)) == pytest.approx(0.5, 1e-3)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights() -> None:
+    model = Linear()
+    before = [weight.clone() for weight in model.parameters()]
+    assert math.isnan(step(model, torch.full((4, 4, 6, 6), torch.nan)))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
+    config = TrainingConfig(learning_rate=1e-2, warmup=0.1)
+    rates = [learning_rate(step, 200, config) for step in range(201)]
+    assert rates[0] == pytest.approx(1e-2 / 20)
+    assert max(rates) == rates[19] == pytest.approx(1e-2)
+    assert rates[110] == pytest.approx(5e-3)
+    assert rates[200] == pytest.approx(0, abs=1e-9)
+    assert all(a >= b for a, b in pairwise(rates[19:]))
+
+
+def test_the_average_follows_the_weights_with_its_decay() -> None:
+    model = Linear()
+    average = build_average(model, 0.9)
+    average.update_parameters(model)
+    first = model.layer.bias.detach().clone()
+    with torch.no_grad():
+        model.layer.bias.add_(1.0)
+    average.update_parameters(model)
+    torch.testing.assert_close(average.module.layer.bias.detach(), first + 0.1)
