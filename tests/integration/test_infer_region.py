@@ -35,11 +35,16 @@ TILE_PX = 64
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -> Path:
     """An untrained network: what it says is noise, but the same noise every time."""
-    bands = tuple(embedded.bands)
-    spec = checkpoint_spec(bands=bands)
-    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "random"
-    save_checkpoint(Noise2Map(spec), spec, path, "# untrained\n")
+    spec = checkpoint_spec(bands=tuple(embedded.bands))
+    torch.manual_seed(0)
+    model = Noise2Map(spec).eval()
+    with torch.inference_mode():
+        logits = model.logits(torch.randint(0, 3000, (4, 2 * len(spec.bands), 32, 32)), 999)
+    median = float(logits.softmax(dim=1)[:, 1].median())
+    save_checkpoint(
+        model, spec.model_copy(update={"threshold": {"changed": median}}), path, "# x\n"
+    )
     return path
 
 
