@@ -110,20 +110,22 @@ def _diagnosis(error: BaseException) -> tuple[str, int]:
                 f"OutputError: no space left{where}. Free some and run the same command again.",
                 1,
             )
-    root = list(_causes(error))[-1]
+    root = next(_causes(error))
     return f"{type(root).__name__}: {_joined(root)} (--debug shows the traceback)", 1
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors behind an error, the plain ones first.
+    """An error and what is behind it, the one that tells most first.
 
     Ray hands on a worker's error as one that carries the original as `cause` and whose text is a
     whole traceback; it may even be an instance of the original's class, so the cause goes first.
     """
-    inner = getattr(error, "cause", None) or error.__cause__
+    inner = getattr(error, "cause", None)
     if isinstance(inner, BaseException):
         yield from _causes(inner)
     yield error
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)
 
 
 def _joined(error: BaseException) -> str:

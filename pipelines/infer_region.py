@@ -105,11 +105,12 @@ def run(config: InferRegionConfig) -> InferRegionResult:
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.mosaic import Mosaic
-    from noise2map_core.models.spec import read_spec
+    from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
 
     watch = Stopwatch()
     spec = read_spec(config.checkpoint)
+    read_weights(config.checkpoint, spec)  # refused here, before the workers would find out
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
         job = _plan(config, spec, aoi)

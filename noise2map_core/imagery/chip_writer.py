@@ -253,7 +253,9 @@ def is_finished(path: Path, key: str) -> bool:
     try:
         found = read_attributes(path)
     except ChipStoreError as error:
-        raise OutputMismatchError(f"{error} Set another --output.") from error
+        raise OutputMismatchError(
+            f"{path} is there and is not a chip store of this version. Set another --output."
+        ) from error
     if found["key"] != key:
         raise OutputMismatchError(
             f"chip store {path} was made from other scenes or settings. Set another --output, or "

@@ -8,7 +8,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    epochs: PositiveInt = 60
+    epochs: PositiveInt = 40
     """Passes over the training chips."""
 
     batch_size: PositiveInt = 16

@@ -18,6 +18,7 @@ from noise2map_core.models.spec import (
     WEIGHTS_NAME,
     CheckpointSpec,
     read_spec,
+    read_weights,
 )
 
 
@@ -73,19 +74,7 @@ def load_checkpoint(path: Path | str) -> Noise2Map:
 
 
 def _read_weights(path: Path, spec: CheckpointSpec) -> dict[str, Tensor]:
-    file = path / WEIGHTS_NAME
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror}. Copy the whole "
-            "directory again."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
-        raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} is not the file that {SPEC_NAME} names: its "
-            "SHA-256 differs. Copy the whole directory again."
-        )
+    content = read_weights(path, spec)
     try:
         return load(content)
     except SafetensorError as error:

@@ -147,6 +147,24 @@ def read_spec(path: Path | str) -> CheckpointSpec:
         ) from error
 
 
+def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
+    """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s."""
+    file = Path(path) / WEIGHTS_NAME
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror}. Copy the whole "
+            "directory again."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
+        raise CheckpointError(
+            f"checkpoint {path}: {WEIGHTS_NAME} is not the file that {SPEC_NAME} names: its "
+            "SHA-256 differs. Copy the whole directory again."
+        )
+    return content
+
+
 def _load_json(file: Path) -> dict[str, object]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))

@@ -258,9 +258,6 @@ def test_checkpoint_that_is_none(commands: Commands) -> None:
     commands.refuse("infer", 2, f"{empty}.*cannot be read", checkpoint=str(empty))
 
 
-@pytest.mark.xfail(strict=True, reason="found by the workers, after the output was begun")
-@pytest.mark.slow
-@pytest.mark.usefixtures("ray_cluster")
 def test_checkpoint_whose_weights_are_cut(commands: Commands) -> None:
     path = commands.folder / "cut"
     shutil.copytree(commands.checkpoint, path)
@@ -449,10 +446,7 @@ def test_chip_store_of_other_chips(commands: Commands) -> None:
     "name",
     [
         "infer",
-        pytest.param(
-            "ingest",
-            marks=pytest.mark.xfail(strict=True, reason="the inner error's way out is shown"),
-        ),
+        "ingest",
     ],
 )
 def test_output_that_is_a_file(commands: Commands, name: str) -> None:

@@ -130,7 +130,7 @@ def test_other_settings_are_refused_and_nothing_touched(
         ingest(embedded, undisturbed, labels={"kind": "none"})
     assert digests(undisturbed) == before
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputMismatchError, match="not a chip store"):
+    with pytest.raises(OutputMismatchError, match="is not a chip store"):
         ingest(embedded, tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "notes.txt"]
 
