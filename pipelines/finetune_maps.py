@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     from noise2map_core.inference.training_data import plan_spec, require_trainable
 
     store = open_store(config.chips)
-    _require_divisible(config.training)
+    _require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, config.diffusion, config.gsd_range)
     digest = _run_digest(config, store)
     finished = _finished(config.output, digest)
@@ -105,11 +106,20 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     return _save(config, store, spec, trained, digest)
 
 
-def _require_divisible(training: TrainingConfig) -> None:
+def _require_feasible(training: TrainingConfig, resources: ResourcesConfig) -> None:
+    """Refuse what could only fail, or wait for ever, later."""
     if training.batch_size % training.num_workers:
         raise ConfigError(
             f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
             f"{training.num_workers}. Change one of them."
+        )
+    if resources.address is not None or "RAY_ADDRESS" in os.environ:
+        return  # a cluster elsewhere may grow
+    needed, cpus = training.num_workers * training.worker_cpus, resources.num_cpus or os.cpu_count()
+    if cpus is not None and needed > cpus:
+        raise ConfigError(
+            f"{training.num_workers} training workers of {training.worker_cpus:g} CPUs do not fit "
+            f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
         )
 
 
@@ -146,11 +156,11 @@ def _finished(output: Path, digest: str) -> FinetuneMapsResult | None:
             f"{output} holds a training with other settings or other chips; nothing was touched. "
             "Set another output, or remove that directory."
         )
-    if "val_f1" not in earlier:
+    checkpoint = output / "checkpoint"
+    if "val_f1" not in earlier or not checkpoint.exists():
         return None
     from noise2map_core.models.spec import read_spec
 
-    checkpoint = output / "checkpoint"
     return FinetuneMapsResult(
         checkpoint, read_spec(checkpoint), earlier["val_f1"], earlier["epoch"], trained=False
     )

@@ -1,6 +1,7 @@
 """What a chip store says about the model that can be trained on it."""
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
@@ -97,21 +98,20 @@ def band_spread(store: ChipStore, moments: Moments) -> NDArray[np.float64]:
 
 def _require_apart(store: ChipStore) -> None:
     """Splits must lie `buffer_px` apart, whoever made the store."""
-    buffer = store.attributes["buffer_px"] * float(store.attributes["gsd"])
-    bounds, crs, splits = store.read("footprint"), store.read("crs"), store.splits
-    for split in np.unique(splits):
-        for box, grid in zip(bounds[splits == split], crs[splits == split], strict=True):
-            others = bounds[(splits != split) & (crs == grid)]
-            # Distance of boxes per axis: negative where they overlap.
-            gap_x = np.maximum(others[:, 0] - box[2], box[0] - others[:, 2])
-            gap_y = np.maximum(others[:, 1] - box[3], box[1] - others[:, 3])
-            # A thousandth of a pixel for the rounding of coordinates.
-            if (np.maximum(gap_x, gap_y) < buffer - 1e-3 * store.attributes["gsd"]).any():
-                raise ChipStoreError(
-                    f"chip store {store.path} has chips of {split} nearer to another split than "
-                    f"{store.attributes['buffer_px']} pixels: training would see what it is judged "
-                    "on. Ingest it with boxes further apart."
-                )
+    gsd, buffer_px = float(store.attributes["gsd"]), store.attributes["buffer_px"]
+    # A thousandth of a pixel for the rounding of coordinates.
+    margin = (buffer_px - 1e-3) * gsd * np.array([-1, -1, 1, 1])
+    footprints, crs, splits = store.read("footprint"), store.read("crs"), store.splits
+    grown = shapely.box(*(footprints + margin).T)
+    one, other = shapely.STRtree(shapely.box(*footprints.T)).query(grown, predicate="intersects")
+    near = (splits[one] != splits[other]) & (crs[one] == crs[other])
+    if near.any():
+        first = int(np.argmax(near))
+        raise ChipStoreError(
+            f"chip store {store.path} has chips of {splits[one[first]]} and {splits[other[first]]} "
+            f"nearer than {buffer_px} pixels: training would see what it is judged on. Ingest it "
+            "with boxes further apart."
+        )
 
 
 def _require_both_classes(store: ChipStore, split: str) -> None:

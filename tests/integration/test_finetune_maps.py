@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, Noise2MapError, OutputMismatchError
 from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.learning.config import TrainingConfig
@@ -80,6 +81,16 @@ def test_other_settings_in_an_existing_output_are_refused(trained: Path, chips: 
 def test_a_batch_that_workers_cannot_share_is_refused(chips: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not a multiple of training\.num_workers 3"):
         finetune(config(chips, tmp_path / "out", num_workers=3))
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_that_do_not_fit_are_refused_instead_of_waited_for(
+    chips: Path, tmp_path: Path
+) -> None:
+    settings = config(chips, tmp_path / "out", num_workers=4, worker_cpus=1.0)
+    few = settings.model_copy(update={"resources": ResourcesConfig(num_cpus=2)})
+    with pytest.raises(ConfigError, match="do not fit into 2 CPUs"):
+        finetune(few)
     assert not (tmp_path / "out").exists()
 
 

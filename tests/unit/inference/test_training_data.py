@@ -94,7 +94,7 @@ def test_a_store_that_cannot_be_trained_on_is_refused(
     if message is None:  # boxes that touch are fine where no buffer was asked for …
         require_trainable(store)
         store = with_attributes(tmp_path / "chips.zarr", buffer_px=16)
-        message = "nearer to another split than 16 pixels"  # … and refused where one was
+        message = "nearer than 16 pixels"  # … and refused where one was
     with pytest.raises(ChipStoreError, match=message):
         require_trainable(store)
 
