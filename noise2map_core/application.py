@@ -67,7 +67,8 @@ def _run(
     args: Sequence[str],
     aliases: Mapping[str, str],
 ) -> int:
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    sigterm = _Sigterm()
+    signal.signal(signal.SIGTERM, sigterm)
     description = sys.modules[run.__module__].__doc__ or ""
     try:
         result = run(parse_config(config_type, args, description=description, aliases=aliases))
@@ -76,18 +77,34 @@ def _run(
         sys.stdout.flush()
         return 0
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return report_failure(error, debug="--debug" in args)
+        if isinstance(error, SystemExit) and not sigterm.received:
+            raise
+        return report_failure(error, debug="--debug" in args, terminated=sigterm.received)
 
 
-def report_failure(error: BaseException, *, debug: bool) -> int:
+class _Sigterm:
+    """Unwinds the main thread at SIGTERM, and remembers that it came.
+
+    The memory is what counts: Ray makes of whatever is raised while it waits an exit with code 1.
+    """
+
+    received = False
+
+    def __call__(self, signum: int, frame: FrameType | None) -> NoReturn:
+        self.received = True
+        raise SystemExit(TERMINATED)
+
+
+def report_failure(error: BaseException, *, debug: bool, terminated: bool = False) -> int:
     """Say in one line on stderr what went wrong; returns the exit code."""
-    if isinstance(error, SystemExit) and error.code != signal.SIGTERM:
-        raise error
     if debug:
         traceback.print_exception(error)
-    line, code = _diagnosis(error)
+    line, code = (_STOPPED, TERMINATED) if terminated else _diagnosis(error)
     print(line, file=sys.stderr, flush=True)
     return code
+
+
+_STOPPED = "Stopped by SIGTERM; the same command continues where this one ended."
 
 
 def _command() -> str:
@@ -97,8 +114,6 @@ def _command() -> str:
 
 
 def _diagnosis(error: BaseException) -> tuple[str, int]:
-    if isinstance(error, SystemExit):
-        return "Stopped by SIGTERM; the same command continues where this one ended.", TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted; the same command continues where this one ended.", 130
     for cause in _causes(error):
@@ -130,8 +145,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _joined(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no message"
-
-
-def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
-    """Unwind as Ray's own handler does, which takes this one's place once a cluster is up."""
-    raise SystemExit(int(signal.SIGTERM))
