@@ -1,4 +1,4 @@
-"""Fine-tune a change model on a chip store; the best epoch on validation becomes the checkpoint."""
+"""Fine-tune a change model on a chip store; the epoch that validation chooses becomes the checkpoint."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class FinetuneMapsResult:
 
 
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
-    """Check the chips, train from where an earlier run ended, save the best epoch's weights."""
+    """Check the chips, train from where an earlier run ended, save the chosen weights."""
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.training import train_model
     from noise2map_core.imagery.chip_store import open_store

@@ -59,7 +59,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainedWeights:
-    """The best epoch of a run."""
+    """The chosen epoch of a run."""
 
     weights: dict[str, Tensor]
     """State dict of the moving average."""
@@ -68,9 +68,9 @@ class TrainedWeights:
     threshold: float
     """Probability of change from which a pixel counts as changed; chosen on validation."""
     val_f1: float
-    """Highest validation F1 of the changed class at any threshold; it chose the epoch."""
+    """Its highest validation F1 of the changed class at any threshold."""
     history: list[dict[str, float]]
-    """Of every validated epoch: epoch, loss, val_f1, threshold."""
+    """Of every validated epoch: epoch, loss, val_f1, val_error, threshold."""
 
 
 def train_model(job: TrainingJob) -> TrainedWeights:
@@ -101,7 +101,7 @@ def train_model(job: TrainingJob) -> TrainedWeights:
             f"training diverged: the loss is not finite at epoch {epoch}, step {step}. Lower "
             "training.learning_rate, check the chips for absurd values, and use another output."
         )
-    return _best(result)
+    return _chosen(result)
 
 
 def _scaling(training: TrainingConfig) -> ScalingConfig:
@@ -115,9 +115,17 @@ def _scaling(training: TrainingConfig) -> ScalingConfig:
     )
 
 
-def _best(result: Any) -> TrainedWeights:
+def _chosen(result: Any) -> TrainedWeights:
+    """The last epoch, unless validation says with more than one standard error that one was better.
+
+    The last has the lowest learning rate and the longest average; an easy validation part cannot
+    tell epochs apart, and its highest score is then chance.
+    """
     kept = result.best_checkpoints
-    checkpoint, metrics = max(kept, key=lambda one: (one[1]["val_f1"], one[1]["epoch"]))
+    checkpoint, metrics = max(kept, key=lambda one: one[1]["epoch"])
+    best = max(kept, key=lambda one: one[1]["val_f1"])
+    if metrics["val_f1"] < best[1]["val_f1"] - best[1]["val_error"]:
+        checkpoint, metrics = best
     return TrainedWeights(
         weights=_load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
@@ -198,6 +206,7 @@ class _Worker:
             "epoch": float(self.epoch),
             "loss": sum(self.losses) / len(self.losses),
             "val_f1": histogram.best_f1(),
+            "val_error": histogram.best_f1_error(),
             "threshold": histogram.robust_threshold(),
         }
         self.history.append(metrics)

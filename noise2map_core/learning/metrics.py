@@ -126,17 +126,20 @@ class ScoreHistogram:
         """The threshold of the highest F1; the middle one of those that are equally high."""
         return self._middle(self.f1() == self.best_f1())
 
+    def best_f1_error(self) -> float:
+        """Standard error of the highest F1, taken as a share of as many positive pixels."""
+        best, count = self.best_f1(), max(self.num_positives, 1)
+        share = (count * best + 1) / (count + 2)  # Laplace: a perfect score has an error, too
+        return math.sqrt(share * (1 - share) / count)
+
     def robust_threshold(self) -> float:
         """The middle of the thresholds whose F1 is within one standard error of the highest.
 
         A small or easy part has a wide plateau on which the highest point is chance and may lie at
-        the very edge, where another place would fall off. The standard error is that of a share of
-        as many positive pixels, so that the plateau narrows to the highest point as they grow.
+        the very edge, where another place would fall off. It narrows to the highest point as
+        positive pixels grow in number.
         """
-        best, count = self.best_f1(), max(self.num_positives, 1)
-        share = (count * best + 1) / (count + 2)  # Laplace: a perfect score has an error, too
-        error = math.sqrt(share * (1 - share) / count)
-        return self._middle(self.f1() >= best - error)
+        return self._middle(self.f1() >= self.best_f1() - self.best_f1_error())
 
     def _middle(self, chosen: NDArray[np.bool_]) -> float:
         indices = np.flatnonzero(chosen)
