@@ -1,4 +1,4 @@
-"""Fine-tune a change model on a chip store; the epoch that validation chooses becomes the checkpoint."""
+"""Fine-tune a change model on a chip store, and choose epoch and threshold on validation."""
 
 from __future__ import annotations
 
