@@ -1,4 +1,4 @@
-"""Puts the applications into the standard wheel, so that `noise2map` finds them without a checkout."""
+"""Puts the applications into the standard wheel, so that `noise2map` works without a checkout."""
 
 from pathlib import Path
 from typing import Any
