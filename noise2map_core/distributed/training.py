@@ -121,9 +121,9 @@ def _chosen(result: Any) -> TrainedWeights:
     The last has the lowest learning rate and the longest average; an easy validation part cannot
     tell epochs apart, and its highest score is then chance.
     """
-    kept = result.best_checkpoints
-    checkpoint, metrics = max(kept, key=lambda one: one[1]["epoch"])
-    best = max(kept, key=lambda one: one[1]["val_f1"])
+    last = _load_state(result.checkpoint)
+    checkpoint, metrics = result.checkpoint, last["history"][-1]
+    best = max(result.best_checkpoints, key=lambda one: one[1]["val_f1"])
     if metrics["val_f1"] < best[1]["val_f1"] - best[1]["val_error"]:
         checkpoint, metrics = best
     return TrainedWeights(
@@ -131,7 +131,7 @@ def _chosen(result: Any) -> TrainedWeights:
         epoch=int(metrics["epoch"]),
         threshold=float(metrics["threshold"]),
         val_f1=float(metrics["val_f1"]),
-        history=_load_state(result.checkpoint)["history"],
+        history=last["history"],
     )
 
 
