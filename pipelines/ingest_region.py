@@ -165,7 +165,8 @@ def _write(config: IngestRegionConfig, plan: _Plan, table: ChipTable, watch: Sto
         sweep,
     )
 
-    job = ChipJob(config.output, config.chips, plan.header, plan.dates, plan.labels, table)
+    output = config.output.resolve()  # workers run in folders of their own
+    job = ChipJob(output, config.chips, plan.header, plan.dates, plan.labels, table)
     if not config.output.exists():
         create_store(config.output, plan.header, table)
     sweep(config.output)

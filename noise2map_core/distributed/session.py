@@ -1,8 +1,12 @@
 """The connection to a Ray cluster."""
 
 import logging
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -18,13 +22,14 @@ def ray_session(resources: ResourcesConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        address=resources.address,
-        num_cpus=resources.num_cpus,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        log_to_driver=False,
-    )
+    _quiet_logs()
+    with _own_sigterm():
+        ray.init(
+            **_target(resources),
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+        )
     _quiet_data()
     try:
         yield
@@ -32,8 +37,33 @@ def ray_session(resources: ResourcesConfig) -> Iterator[None]:
         ray.shutdown()
 
 
+def _target(resources: ResourcesConfig) -> dict[str, Any]:
+    """Which cluster: the one that is named, else a new one; never one that happens to run here.
+
+    Ray refuses a number of CPUs for a cluster that it does not start.
+    """
+    address = resources.address or os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        return {"address": address}
+    return {"address": "local", "num_cpus": resources.num_cpus}
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Give the process its handler of SIGTERM back: Ray's own aborts a driver that waits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _quiet_logs() -> None:
+    """That a local cluster has a token is no warning."""
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+
+
 def _quiet_data() -> None:
     """Our own progress line speaks; Ray Data's bars and logs do not."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

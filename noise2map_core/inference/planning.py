@@ -33,10 +33,10 @@ def plan_region(
     _require_gsd(grid.resolution, spec, checkpoint)
     scenes = [*before, *after]
     return RegionJob(
-        output=output,
+        output=output.resolve(),  # workers run in folders of their own
         grid=grid,
         spec=spec,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint.resolve(),
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         timesteps=config.timesteps or spec.inference_timesteps,
         path=resolve_numeric_path(config, gpus),

@@ -1,0 +1,73 @@
+"""The connection to a cluster."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.session import _target
+
+SCRIPT = """
+import time
+import ray
+from pydantic import BaseModel
+from noise2map_core.application import application
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.session import ray_session
+
+class WaitConfig(BaseModel):
+    pass
+
+@ray.remote
+def wait():
+    time.sleep(100)
+
+def run(config):
+    try:
+        with ray_session(ResourcesConfig(num_cpus=1)):
+            task = wait.remote()
+            print("ready", flush=True)
+            ray.get(task)
+    finally:
+        print("unwound", flush=True)
+
+application(WaitConfig, run)
+"""
+
+
+def test_sigterm_unwinds_a_driver_that_waits_for_ray(tmp_path: Path) -> None:
+    script = tmp_path / "wait_ray.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert out == "unwound\n"
+    assert err == "Stopped by SIGTERM; the same command continues where this one ended.\n"
+
+
+@pytest.mark.parametrize(
+    ("resources", "environment", "target"),
+    [
+        (ResourcesConfig(num_cpus=2), None, {"address": "local", "num_cpus": 2}),
+        (ResourcesConfig(num_cpus=2), "10.0.0.1:6379", {"address": "10.0.0.1:6379"}),
+        (ResourcesConfig(address="auto", num_cpus=2), None, {"address": "auto"}),
+        (ResourcesConfig(), None, {"address": "local", "num_cpus": None}),
+    ],
+)
+def test_a_cluster_is_named_or_new(
+    resources: ResourcesConfig,
+    environment: str | None,
+    target: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if environment:
+        monkeypatch.setenv("RAY_ADDRESS", environment)
+    assert _target(resources) == target
