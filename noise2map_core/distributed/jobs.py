@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from ray.exceptions import AuthenticationError
@@ -11,6 +12,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from noise2map_core.errors import ConfigError
 
 POLL_S = 1.0
+AGENT_TIMEOUT_S = 60.0
+NO_AGENT = "No available agent"
 EXCLUDES = [".git", ".venv", "out", "dist"]
 """Left out of the upload even where a .rayignore does not say so."""
 
@@ -54,7 +57,7 @@ def submit(client: JobSubmissionClient, entrypoint: str, working_dir: Path) -> s
     """Upload `working_dir` and start `entrypoint` there; returns the job's id."""
     environment = {"working_dir": str(working_dir), "excludes": EXCLUDES}
     try:
-        return client.submit_job(entrypoint=entrypoint, runtime_env=environment)
+        return _submit_when_ready(client, entrypoint, environment)
     except AuthenticationError as error:
         raise _refused(error) from error
     except (RuntimeError, ValueError) as error:
@@ -62,6 +65,20 @@ def submit(client: JobSubmissionClient, entrypoint: str, working_dir: Path) -> s
             f"the job was not accepted: {_first(error)}. If {working_dir} is too large to upload, "
             "name what to leave out in its .rayignore."
         ) from error
+
+
+def _submit_when_ready(
+    client: JobSubmissionClient, entrypoint: str, environment: dict[str, Any]
+) -> str:
+    """Submit, again and again while a cluster that has just started lacks its job agent."""
+    deadline = time.monotonic() + AGENT_TIMEOUT_S
+    while True:
+        try:
+            return client.submit_job(entrypoint=entrypoint, runtime_env=environment)
+        except RuntimeError as error:
+            if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_S)
 
 
 def exit_code(client: JobSubmissionClient, job_id: str) -> int:
