@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ import pyarrow as pa
 import ray
 from numpy.typing import NDArray
 from ray.data import DataContext, Dataset
-from ray.data.block import Block, BlockMetadata
+from ray.data.block import Block
 from ray.data.datasource import Datasource, ReadTask
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.work import MAX_READ_TASKS, WorkSource, metadata
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
-
-MAX_READ_TASKS = 1000
-"""Read tasks are objects of the driver: their number must not grow with the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,44 +30,6 @@ class ShardOutcome:
     """Why it could not be read; empty: it is written."""
 
 
-class ShardSource(Datasource):
-    """Shard numbers, handed out in ranges.
-
-    A source of its own and not `from_items`: the driver holds eight bytes a shard and no row.
-    """
-
-    def __init__(self, shards: NDArray[np.int64]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._shards = shards
-
-    def get_name(self) -> str:
-        """Name in Ray's own logs."""
-        return "Shards"
-
-    def estimate_inmemory_data_size(self) -> int:
-        """Bytes of the rows."""
-        return self._shards.nbytes
-
-    def get_read_tasks(
-        self,
-        parallelism: int,
-        per_task_row_limit: int | None = None,
-        data_context: DataContext | None = None,
-    ) -> list[ReadTask]:
-        """One task a shard for small stores, ranges of shards for large ones."""
-        parts = np.array_split(self._shards, min(len(self._shards), MAX_READ_TASKS))
-        return [
-            ReadTask(
-                partial(_shard_block, part), BlockMetadata(len(part), part.nbytes, None, None, None)
-            )
-            for part in parts
-        ]
-
-
-def _shard_block(shards: NDArray[np.int64]) -> list[Block]:
-    return [pa.table({"shard": shards})]
-
-
 def write_chips(
     job: ChipJob, shards: Sequence[int], resources: ResourcesConfig
 ) -> Iterator[ShardOutcome]:
@@ -81,7 +40,8 @@ def write_chips(
     """
     shared = ray.put(job)
     dataset = ray.data.read_datasource(
-        ShardSource(np.asarray(shards, np.int64)), num_cpus=resources.reader_cpus
+        WorkSource("Shards", ("shard",), np.asarray(shards, np.int64)[:, None]),
+        num_cpus=resources.reader_cpus,
     ).map_batches(_make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
@@ -141,7 +101,7 @@ class ChipSource(Datasource):
         size = len(chips) * self._chip_bytes
         return ReadTask(
             lambda: _read_blocks(store, chips, columns),
-            BlockMetadata(len(chips), size, None, None, None),
+            metadata(len(chips), size),
         )
 
 

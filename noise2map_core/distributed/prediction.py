@@ -6,69 +6,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import ray
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.data.block import BlockMetadata
-from ray.data.datasource import Datasource, ReadTask
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
-
-MAX_READ_TASKS = 1000
-"""Read tasks are objects of the driver: their number must not grow with the region."""
-
-
-class TileSource(Datasource):
-    """The tiles [tile, (row, col)] to be made, handed out in ranges.
-
-    A source of its own and not `from_items`: the driver holds eight bytes a tile and no row.
-    """
-
-    def __init__(self, tiles: NDArray[np.int32]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._tiles = tiles
-
-    def get_name(self) -> str:
-        """Name in Ray's own logs."""
-        return "Tiles"
-
-    def estimate_inmemory_data_size(self) -> int:
-        """Bytes of the rows."""
-        return self._tiles.nbytes
-
-    def get_read_tasks(
-        self,
-        parallelism: int,
-        per_task_row_limit: int | None = None,
-        data_context: DataContext | None = None,
-    ) -> list[ReadTask]:
-        """One task a tile for small regions, ranges of tiles for large ones."""
-        count = min(len(self._tiles), MAX_READ_TASKS)
-        return [
-            ReadTask(partial(_tile_table, part), _metadata(part))
-            for part in np.array_split(self._tiles, count)
-        ]
-
-
-def _tile_table(tiles: NDArray[np.int32]) -> list[pa.Table]:
-    return [pa.table({"tile_row": tiles[:, 0], "tile_col": tiles[:, 1]})]
-
-
-def _metadata(tiles: NDArray[np.int32]) -> BlockMetadata:
-    return BlockMetadata(
-        num_rows=len(tiles),
-        size_bytes=tiles.nbytes,
-        input_files=None,
-        exec_stats=None,
-        task_exec_stats=None,
-    )
 
 
 def predict_tiles(
@@ -81,7 +30,9 @@ def predict_tiles(
     """
     DataContext.get_current().target_max_block_size = _tile_bytes(job, tiles)
     dataset = (
-        ray.data.read_datasource(TileSource(tiles), num_cpus=resources.reader_cpus)
+        ray.data.read_datasource(
+            WorkSource("Tiles", ("tile_row", "tile_col"), tiles), num_cpus=resources.reader_cpus
+        )
         .map_batches(
             _read_batch, batch_size=1, fn_kwargs={"job": job}, num_cpus=resources.reader_cpus
         )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import rasterio
@@ -459,11 +459,17 @@ def test_output_that_is_a_file(commands: Commands, name: str) -> None:
     assert contents(commands.folder) == before
 
 
+def _cannot_mount(why: str) -> NoReturn:
+    """Skip, saying why; CI fails instead, so that no part goes missing in silence."""
+    outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    outcome(f"no small tmpfs can be mounted here: {why}")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 200 kB; grows when mounted again with another size."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
+        _cannot_mount("that needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -471,7 +477,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         capture_output=True, text=True, timeout=10, check=False,
     )  # fmt: skip
     if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+        _cannot_mount(mounted.stderr.strip())
     yield disk
     subprocess.run(["umount", str(disk)], timeout=10, check=True)
 
