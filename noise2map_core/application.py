@@ -33,13 +33,16 @@ def application(
     run: Callable[[ConfigT], Any],
     *,
     aliases: Mapping[str, str] = ALIASES,
+    operand: str | None = None,
 ) -> NoReturn:
     """Run an application as a command: `[CONFIG.yaml] [--flags]`.
+
+    `operand` names a setting that may stand first without its flag, in place of the YAML file.
 
     Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else
     the exit code of the error, with one line on stderr (and the traceback after `--debug`).
     """
-    sys.exit(_run(config_type, run, sys.argv[1:], aliases))
+    sys.exit(_run(config_type, run, _with_flag(sys.argv[1:], operand), aliases))
 
 
 def parse_config(
@@ -59,6 +62,13 @@ def parse_config(
     given = read_flags(flags, config_type, settings, aliases, _command(), description)
     given.pop("debug", None)
     return build_config(config_type, settings, given)
+
+
+def _with_flag(args: Sequence[str], operand: str | None) -> Sequence[str]:
+    """`change.tif …` as `--map change.tif …`; flags and YAML files stay as they are."""
+    if operand is None or not args or args[0].startswith("-"):
+        return args
+    return args if args[0].endswith((".yaml", ".yml")) else [f"--{operand}", *args]
 
 
 def _run(

@@ -17,7 +17,7 @@ from noise2map_core.launch import (
     summary_of,
 )
 
-TOOLS = ("demo", "doctor")
+TOOLS = ("demo", "doctor", "ingest-dataset", "rank", "sample", "assess")
 """Commands that are modules of this package, each with a `main()`."""
 
 USAGE = """\
@@ -49,15 +49,20 @@ def _main(args: list[str]) -> None:
         print(f"noise2map {noise2map_core.__version__}")
     elif args[0] in TOOLS:
         sys.argv = [f"noise2map {args[0]}", *args[1:]]
-        importlib.import_module(f"noise2map_core.{args[0]}").main()
+        importlib.import_module(f"noise2map_core.{module_of(args[0])}").main()
     else:
         _launch(find_application(args[0]), args[1:])
+
+
+def module_of(tool: str) -> str:
+    """The module of this package that is a tool."""
+    return tool.replace("-", "_")
 
 
 def usage() -> str:
     """What `noise2map --help` prints: the applications that exist here, and the tools."""
     package = Path(noise2map_core.__file__).parent
-    tools = {name: summary_of(package / f"{name}.py") for name in TOOLS}
+    tools = {name: summary_of(package / f"{module_of(name)}.py") for name in TOOLS}
     applications = {found.command: found.summary for found in find_applications()}
     return "\n".join(
         [USAGE, "applications:", *_rows(applications), "", "tools:", *_rows(tools), "", SUBMIT_HELP]

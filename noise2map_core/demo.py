@@ -161,7 +161,8 @@ def _baseline_map(
     store = open_store(output / "chips.zarr")
     moments = store.statistics("train")
     analysis = ChangeVectorAnalysis(moments.mean, band_spread(store, moments))
-    threshold = json.loads((output / "scores.json").read_text("utf-8"))["baseline"]["threshold"]
+    scores = json.loads((output / "scores.json").read_text("utf-8"))
+    threshold = scores["baseline"]["threshold"]["changed"]
     return (analysis.magnitude(image[None])[0] >= threshold).astype(np.uint8)
 
 

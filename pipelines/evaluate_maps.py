@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.application import application
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.learning.config import EvaluationConfig
+from noise2map_core.models.spec import Task
 
 if TYPE_CHECKING:
     from noise2map_core.imagery.chip_store import ChipStore
@@ -32,6 +33,9 @@ class EvaluateMapsConfig(BaseModel):
     split: SplitName = "test"
     """Part of the store that is scored. The baseline's statistics and threshold come from train."""
 
+    task: Task | None = None
+    """What is scored: change or segment. None: the checkpoint's only task."""
+
     output: Path | None = None
     """JSON file for the scores. None: only the table is printed."""
 
@@ -44,8 +48,10 @@ class EvaluateMapsResult:
     """Scores of model and baseline on the same pixels."""
 
     split: str
+    task: Task
     model: MapScores
-    baseline: MapScores
+    baseline: MapScores | None
+    """Change vector analysis; None where it does not apply: other tasks, no training part."""
     output: Path | None
 
     def summary(self) -> list[str]:
@@ -54,7 +60,9 @@ class EvaluateMapsResult:
             f"{'':10} {'class':10} {'F1':>6} {'95 % interval':>16} {'IoU':>6} {'prec.':>6} "
             f"{'recall':>6} {'pixels':>9}"
         )
-        rows = [*_rows("noise2map", self.model), *_rows("CVA", self.baseline)]
+        rows = _rows("noise2map", self.model)
+        if self.baseline is not None:
+            rows += _rows("CVA", self.baseline)
         pixels = f"{self.model.num_pixels:,} labelled pixels of {self.split} in "
         written = [f"scores  {self.output}"] if self.output else []
         return [f"{pixels}{self.model.num_blocks} spatial blocks", head, *rows, *written]
@@ -72,11 +80,14 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
 
     store = open_store(config.chips)
     model = load_checkpoint(config.checkpoint)
-    require_evaluable(model.spec, store, config.split)
+    task = model.spec.task_name(config.task)
+    require_evaluable(model.spec, store, config.split, task)
+    comparable = task == "change" and "train" in store.splits
     result = EvaluateMapsResult(
         config.split,
-        evaluate_model(model, store, config.split, config.evaluation),
-        evaluate_baseline(store, config.split, config.evaluation),
+        task,
+        evaluate_model(model, store, config.split, task, config.evaluation),
+        evaluate_baseline(store, config.split, config.evaluation) if comparable else None,
         config.output,
     )
     if config.output is not None:
@@ -101,8 +112,10 @@ def _write(
 
     document: dict[str, Any] = {
         "split": result.split,
+        "task": result.task,
         "model": asdict(result.model),
-        "baseline": {"kind": "change_vector_analysis", **asdict(result.baseline)},
+        "baseline": result.baseline
+        and {"kind": "change_vector_analysis", **asdict(result.baseline)},
         "checkpoint": str(config.checkpoint),
         "model_digest": digest,
         "chips": str(config.chips),

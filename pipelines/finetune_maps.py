@@ -1,4 +1,4 @@
-"""Fine-tune a change model on a chip store, and choose epoch and threshold on validation."""
+"""Fine-tune a model on a chip store, and choose epoch and threshold on validation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
-from noise2map_core.diffusion.config import DiffusionConfig
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, OutputMismatchError
-from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig, segment_training
 from noise2map_core.models.config import ModelConfig
+from noise2map_core.models.spec import Task
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights
@@ -28,7 +28,7 @@ PLACEMENT = {"num_workers", "worker_cpus", "worker_gpus"}
 
 
 class FinetuneMapsConfig(BaseModel):
-    """Fine-tune a change model on a chip store."""
+    """Fine-tune a model on a chip store: change detection, segmentation, or both at once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -47,8 +47,14 @@ class FinetuneMapsConfig(BaseModel):
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
 
-    diffusion: DiffusionConfig = Field(default_factory=DiffusionConfig)
-    """Corruption, schedule, timesteps."""
+    tasks: tuple[Task, ...] = Field(default=("change",), min_length=1)
+    """What it learns: change, segment, or both at once with one shared backbone."""
+
+    change: TaskTrainingConfig = Field(default_factory=TaskTrainingConfig)
+    """How change is learnt."""
+
+    segment: TaskTrainingConfig = Field(default_factory=segment_training)
+    """How segmentation is learnt."""
 
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """How it is trained."""
@@ -65,7 +71,7 @@ class FinetuneMapsResult:
     """Checkpoint directory."""
     spec: CheckpointSpec
     val_f1: float
-    """Highest validation F1 of the changed class at any threshold; it chose the epoch."""
+    """Validation F1 of the classes that are sought, mean over the tasks; it chose the epoch."""
     epoch: int
     """Epochs behind the weights."""
     trained: bool
@@ -77,11 +83,15 @@ class FinetuneMapsResult:
         return [line for line in (done, *self._figures()) if line]
 
     def _figures(self) -> list[str]:
-        threshold = self.spec.threshold["changed"]
+        thresholds = [
+            f"{name} from {value:.3f}"
+            for task in self.spec.tasks.values()
+            for name, value in task.threshold.items()
+        ]
+        decided = f"; decided {', '.join(thresholds)}" if thresholds else ""
         return [
             f"checkpoint  {self.checkpoint}",
-            f"validation  best F1 of change {self.val_f1:.3f} after {self.epoch} epochs; decision "
-            f"threshold {threshold:.3f}",
+            f"validation  best F1 {self.val_f1:.3f} after {self.epoch} epochs{decided}",
         ]
 
 
@@ -94,24 +104,25 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
 
     store = open_store(config.chips)
     _require_feasible(config.training, config.resources)
-    spec = plan_spec(store, config.model, config.diffusion, config.gsd_range)
+    spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
     digest = _run_digest(config, store)
     finished = _finished(config.output, digest)
     if finished is not None:
         return finished
-    require_trainable(store)
+    require_trainable(store, config.tasks)
     _claim(config, digest)
     with ray_session(config.resources):
-        trained = train_model(_job(config, spec))
+        trained = train_model(_job(config, store, spec))
     return _save(config, store, spec, trained, digest)
 
 
 def _require_feasible(training: TrainingConfig, resources: ResourcesConfig) -> None:
     """Refuse what could only fail, or wait for ever, later."""
-    if training.batch_size % training.num_workers:
+    if training.batch_size % (training.num_workers * training.accumulation):
         raise ConfigError(
             f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
-            f"{training.num_workers}. Change one of them."
+            f"{training.num_workers} times training.accumulation {training.accumulation}. Change one "
+            "of them."
         )
     if resources.address is not None or "RAY_ADDRESS" in os.environ:
         return  # a cluster elsewhere may grow
@@ -123,14 +134,28 @@ def _require_feasible(training: TrainingConfig, resources: ResourcesConfig) -> N
         )
 
 
-def _job(config: FinetuneMapsConfig, spec: CheckpointSpec) -> Any:
-    from noise2map_core.distributed.training import TrainingJob
+def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
+    """How each of the asked tasks is learnt."""
+    both: dict[Task, TaskTrainingConfig] = {"change": config.change, "segment": config.segment}
+    return {name: both[name] for name in config.tasks}
 
+
+def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> Any:
+    from noise2map_core.distributed.training import TrainingJob
+    from noise2map_core.inference.training_data import class_counts
+    from noise2map_core.learning.losses import class_weights_of
+
+    tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
         chips=config.chips.resolve(),  # workers run in folders of their own
         state=(config.output / "state").resolve(),
         spec=spec,
-        timesteps=config.diffusion.training_timesteps,
+        tasks=tasks,
+        class_weights={
+            name: class_weights_of(task.loss, class_counts(store, name))
+            for name, task in tasks.items()
+        },
+        backbone=backbone.resolve() if backbone else None,
         training=config.training,
         seed=config.seed,
     )
@@ -140,7 +165,8 @@ def _run_digest(config: FinetuneMapsConfig, store: ChipStore) -> str:
     """What the weights depend on: the settings and every byte of the chips."""
     from noise2map_core.digest import digest_of
 
-    settings = config.model_dump(mode="json", exclude={"chips", "output", "resources"})
+    unused = {"change", "segment"} - set(config.tasks)
+    settings = config.model_dump(mode="json", exclude={"chips", "output", "resources"} | unused)
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     return digest_of({"settings": settings, "chips": store.objects})
 
@@ -188,7 +214,11 @@ def _save(
     from noise2map_core.models.checkpoint import save_checkpoint
     from noise2map_core.models.noise2map import Noise2Map
 
-    spec = spec.model_copy(update={"threshold": {"changed": trained.threshold}})
+    tasks = {
+        name: task.model_copy(update={"threshold": trained.thresholds[name]})
+        for name, task in spec.tasks.items()
+    }
+    spec = spec.model_copy(update={"tasks": tasks})
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
     card = write_card(spec, store, trained.val_f1, trained.epoch)

@@ -116,7 +116,7 @@ def run(config: InferRegionConfig) -> InferRegionResult:
         job = _plan(config, spec, aoi)
     _require_output(config, job)
     with hold_lease(config.output) as fence:
-        mosaic = Mosaic.create(config.output / "mosaic.zarr", job.grid, class_table(spec))
+        mosaic = Mosaic.create(config.output / "mosaic.zarr", job.grid, class_table(job.task))
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
@@ -150,7 +150,7 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
     from noise2map_core.mapping.products import clear_output
 
     try:
-        require_same_output(config.output / "mosaic.zarr", job.grid, class_table(job.spec))
+        require_same_output(config.output / "mosaic.zarr", job.grid, class_table(job.task))
     except OutputMismatchError:
         if not config.overwrite:
             raise

@@ -71,7 +71,7 @@ class IngestRegionResult:
     written: int
     """Shards that this run wrote."""
     counts: dict[str, dict[str, Any]]
-    """Per split: chips, pixels, valid pixels per date, labelled pixels per class."""
+    """Per split: chips, pixels, valid pixels per date, labelled pixels per task and class."""
     bytes: int
     """Size of the store."""
     seconds: dict[str, float]
@@ -79,7 +79,9 @@ class IngestRegionResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        lines = [self._split_line(split, part) for split, part in self.counts.items()]
+        from noise2map_core.imagery.chip_summary import split_line
+
+        lines = [split_line(split, part) for split, part in self.counts.items()]
         if not self.written:
             return [*lines, f"nothing new: {self.output} is complete and current"]
         kept = self.shards - self.written
@@ -89,13 +91,6 @@ class IngestRegionResult:
             f"in {sum(self.seconds.values()):.1f} s",
             f"chips     {self.output} ({self.bytes / 1e6:,.1f} MB)",
         ]
-
-    def _split_line(self, split: str, part: dict[str, Any]) -> str:
-        valid = ", ".join(f"{count / part['px']:.1%}" for count in part["valid_px"])
-        unchanged, changed = part["labels"]
-        labels = f"; labelled pixels {changed:,} changed, {unchanged:,} unchanged"
-        line = f"{split:<9} {part['chips']:,} chips; valid {valid}"
-        return line + labels if unchanged + changed else line
 
 
 def run(config: IngestRegionConfig) -> IngestRegionResult:

@@ -1,28 +1,75 @@
-"""Which timesteps are trained on.
+"""Which timesteps are trained on, and which are used at inference.
 
 The paper draws t uniformly from all. For the swapped pair the difference between the dates is
-scaled by sqrt(ᾱ) − sqrt(1 − ᾱ), which passes through zero (at t = 258 of the linear schedule):
-there both dates look alike and no label can be learnt. `distinguishable` leaves out the tenth of
-the timesteps around that point. In a small probe on building pairs this won 0.010 F1.
+scaled by √ᾱ − √(1 − ᾱ), which passes through zero (at t = 258 of the linear schedule): there both
+dates look alike and no label can be learnt. `min_gain` leaves that band out.
 """
 
 import torch
 from torch import Tensor
 
-from noise2map_core.diffusion.config import TrainingTimesteps
-from noise2map_core.diffusion.corruption import swapped_pair_gain
+from noise2map_core.diffusion.config import (
+    Corruption,
+    DiffusionConfig,
+    EarlyTimesteps,
+    FixedTimestep,
+    LateTimesteps,
+    LogitNormalTimesteps,
+    TimestepSampler,
+    UniformTimesteps,
+)
+from noise2map_core.diffusion.corruption import difference_gain
 
-MIN_GAIN = 0.2
-"""Below this size of the gain the dates count as not to be told apart."""
+
+def timestep_weights(config: DiffusionConfig, alpha_bars: Tensor) -> Tensor:
+    """Probability of each timestep in training, float64 [T], sum 1.
+
+    Raises ValueError if `min_gain` leaves none.
+    """
+    weights = _density(config.training_timesteps, len(alpha_bars))
+    apart = difference_gain(config.corruption, alpha_bars).abs() >= config.min_gain
+    kept = torch.where(apart, weights, 0.0)
+    if not kept.any():
+        raise ValueError(
+            f"min_gain {config.min_gain:g} leaves no timestep of {config.training_timesteps.kind} "
+            "training timesteps; lower it"
+        )
+    return kept / kept.sum()
 
 
-def training_timesteps(kind: TrainingTimesteps, alpha_bars: Tensor) -> Tensor:
-    """The admissible timesteps, int64, increasing."""
-    if kind == "uniform":
-        return torch.arange(len(alpha_bars))
-    return torch.nonzero(swapped_pair_gain(alpha_bars).abs() >= MIN_GAIN).flatten()
+def draw_timesteps(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` timesteps, int64 [count], drawn with replacement by their `weights` [T]."""
+    return torch.multinomial(weights, count, replacement=True, generator=generator)
 
 
-def draw_timesteps(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` timesteps drawn uniformly, with replacement, from `candidates`: int64 [count]."""
-    return candidates[torch.randint(len(candidates), (count,), generator=generator)]
+def inference_timesteps(config: DiffusionConfig) -> tuple[int, ...]:
+    """The timesteps of the forward passes at inference. Raises ValueError if one is not below T."""
+    T = config.schedule.num_timesteps
+    chosen = config.inference_timesteps or (default_timestep(config.corruption, T),)
+    for t in chosen:
+        if t >= T:
+            raise ValueError(f"inference_timesteps {t} is not below {T}")
+    return chosen
+
+
+def default_timestep(corruption: Corruption, T: int) -> int:
+    """T − 1 for structured noise, as in the paper; 0 where x_{T−1} would tell nothing."""
+    return 0 if corruption.kind in ("gaussian", "none") else T - 1
+
+
+def _density(sampler: TimestepSampler, T: int) -> Tensor:
+    """Density over the timesteps, float64 [T], up to a factor; t stands for (t + ½) / T."""
+    u = (torch.arange(T, dtype=torch.float64) + 0.5) / T
+    match sampler:
+        case UniformTimesteps():
+            return torch.ones_like(u)
+        case LogitNormalTimesteps(mean=mean, std=std):
+            return torch.exp(-(((torch.logit(u) - mean) / std) ** 2) / 2) / (u * (1 - u))
+        case EarlyTimesteps(power=power):
+            return (1 - u) ** power
+        case LateTimesteps(power=power):
+            return u**power
+        case FixedTimestep(timestep=timestep):
+            if timestep >= T:
+                raise ValueError(f"training_timesteps.timestep {timestep} is not below {T}")
+            return (torch.arange(T) == timestep).double()

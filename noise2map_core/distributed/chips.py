@@ -110,13 +110,11 @@ def read_chips(
 ) -> Dataset:
     """A Ray dataset of the chips of a split: `chip`, its number, and `columns`.
 
-    Default columns: image, valid, and label_change where there are labels. Raw numbers in the
-    source dtype; order is not defined. Raises ChipStoreError.
+    Default columns: image, valid and the labels that there are. Raw numbers in the source dtype;
+    order is not defined. Raises ChipStoreError.
     """
     opened = open_store(store)
-    labels = ["label_change"] if opened.has_labels else []
-    source = ChipSource(opened, split, columns or ["image", "valid", *labels])
-    return ray.data.read_datasource(source)
+    return ray.data.read_datasource(ChipSource(opened, split, columns or opened.pixel_arrays))
 
 
 def _read_blocks(

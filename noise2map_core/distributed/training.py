@@ -11,28 +11,30 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 import ray.train
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import Tensor
 
-from noise2map_core.diffusion.config import TrainingTimesteps
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
 from noise2map_core.inference.chip_batches import ChipReader, epoch_batches, labelled_chips
-from noise2map_core.inference.evaluation import SplitPixels, model_scorer, score_histogram
+from noise2map_core.inference.evaluation import SplitPixels
+from noise2map_core.inference.validation import TaskValidation, validate, validation_of
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TrainingConfig
-from noise2map_core.learning.metrics import NUM_BINS, ScoreHistogram
-from noise2map_core.learning.trainer import Learner
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
+from noise2map_core.models.spec import CheckpointSpec, Task
 from noise2map_core.progress import progress
 
 RUN_NAME = "train"
@@ -50,9 +52,13 @@ class TrainingJob:
     state: Path
     """Where Ray Train keeps checkpoints, absolute."""
     spec: CheckpointSpec
-    """Of the model to come; its threshold is not chosen yet."""
-    timesteps: TrainingTimesteps
-    """Which timesteps are trained on."""
+    """Of the model to come; its thresholds are not chosen yet."""
+    tasks: dict[Task, TaskTrainingConfig]
+    """How each of its tasks is learnt."""
+    class_weights: dict[Task, tuple[float, ...]]
+    """Weight of each class in the losses of a task."""
+    backbone: Path | None
+    """Published UNet that the backbone starts from, absolute."""
     training: TrainingConfig
     seed: int
 
@@ -65,12 +71,12 @@ class TrainedWeights:
     """State dict of the moving average."""
     epoch: int
     """Epochs that it had been trained for."""
-    threshold: float
-    """Probability of change from which a pixel counts as changed; chosen on validation."""
+    thresholds: dict[Task, dict[str, float]]
+    """Of each task, chosen on validation."""
     val_f1: float
-    """Its highest validation F1 of the changed class at any threshold."""
-    history: list[dict[str, float]]
-    """Of every validated epoch: epoch, loss, val_f1, val_error, threshold."""
+    """Validation F1 of the classes that are sought, mean over the tasks."""
+    history: list[dict[str, Any]]
+    """Of every validated epoch: epoch, loss, val_f1, val_error, tasks."""
 
 
 def train_model(job: TrainingJob) -> TrainedWeights:
@@ -129,7 +135,7 @@ def _chosen(result: Any) -> TrainedWeights:
     return TrainedWeights(
         weights=_load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
-        threshold=float(metrics["threshold"]),
+        thresholds={name: task["threshold"] for name, task in metrics["tasks"].items()},
         val_f1=float(metrics["val_f1"]),
         history=last["history"],
     )
@@ -163,33 +169,26 @@ class _Worker:
 
     def __init__(self, job: TrainingJob) -> None:
         context = ray.train.get_context()
-        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
+        self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), self._sum_over_ranks)
         self.job = job
         self.epoch = 0
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, Any]] = []
         self.losses: list[float] = []
-        self.device = get_device()
+        model = new_model(job.spec, job.seed, get_device(), job.backbone)
         self.learner = Learner(
-            job.spec, job.training, job.timesteps, job.seed, self.device, wrap=prepare_model
+            model, job.training, job.tasks, job.class_weights, job.seed, wrap=prepare_model
         )
-        store = open_store(job.chips)
-        self.reader = ChipReader(store)
-        self.chips = labelled_chips(self.reader, store.chips_of("train"))
-        self.shards_held = self.reader.shards_held(int(self.chips[0]) // CHIPS_PER_SHARD)
-        validation = SplitPixels.of(store, "val", job.training.batch_size)
-        self.validation = validation.part(self.rank, self.world_size)
+        self.data = {name: _TaskData(job, name, self.ranks) for name in job.tasks}
+        self.num_steps = max(len(data.batches(0)) for data in self.data.values())
 
     def run_epoch(self, epoch: int) -> Iterator[float]:
         """Train one epoch; yields the loss of every global batch."""
-        batches = epoch_batches(
-            self.chips, self.job.training.batch_size, self.shards_held, self.job.seed, epoch
-        )
+        batches = {name: data.batches(epoch) for name, data in self.data.items()}
         self.losses = []
-        for step, chips in enumerate(batches):
-            loss = self.learner.step(
-                self._load(chips[self.rank :: self.world_size]),
-                epoch, step, len(batches), self.rank, self.world_size, self._sum_over_ranks,
-            )  # fmt: skip
+        for step in range(self.num_steps):
+            # A task with fewer chips starts again while the longest goes on.
+            loaded = {name: self._load(name, own[step % len(own)]) for name, own in batches.items()}
+            loss = self.learner.step(loaded, epoch, step, self.num_steps, self.ranks)
             self.losses.append(loss)
             yield loss
         self.epoch = epoch + 1
@@ -201,22 +200,22 @@ class _Worker:
 
     def report(self, log: Any) -> None:
         """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
-        histogram = self._validate()
+        tasks = self._validate()
         metrics = {
             "epoch": float(self.epoch),
             "loss": sum(self.losses) / len(self.losses),
-            "val_f1": histogram.best_f1(),
-            "val_error": histogram.best_f1_error(),
-            "threshold": histogram.robust_threshold(),
+            "val_f1": sum(task.f1 for task in tasks.values()) / len(tasks),
+            "val_error": math.hypot(*(task.error for task in tasks.values())) / len(tasks),
+            "tasks": {name: asdict(task) for name, task in tasks.items()},
         }
         self.history.append(metrics)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
-            if self.rank == 0:
+            if self.ranks.rank == 0:
                 state = self.learner.state() | {"epoch": self.epoch, "history": self.history}
                 torch.save(state, Path(folder) / STATE_NAME)
                 checkpoint = ray.train.Checkpoint.from_directory(folder)
-                log.add.remote(metrics)
+                log.add.remote({name: metrics[name] for name in ("epoch", "loss", "val_f1")})
             ray.train.report(metrics, checkpoint=checkpoint)
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -224,26 +223,47 @@ class _Worker:
         self.epoch, self.history = state["epoch"], state["history"]
         self.learner.restore(state)
 
-    def _load(self, chips: Any) -> TrainingBatch:
-        batch = self.reader.read(chips)
-        image, valid = batch.pair(self.device)
+    def _load(self, task: Task, chips: Any) -> TrainingBatch:
+        model, reader = self.learner.model, self.data[task].reader
+        batch = reader.read(chips[self.ranks.rank :: self.ranks.world_size])
+        image, valid = batch.inputs(task, model.device)
         return TrainingBatch(
-            pair=self.learner.model.normalise(image, valid),
-            label=torch.from_numpy(batch.label).to(self.device).long(),
+            image=model.normalise(image, valid, task),
+            label=torch.from_numpy(batch.labels_of(task)).to(model.device).long(),
             valid=valid.all(dim=1),
         )
 
-    def _validate(self) -> ScoreHistogram:
+    def _validate(self) -> dict[Task, TaskValidation]:
         """Scores of the moving average on the validation part, at inference's timesteps."""
-        scorer = model_scorer(self.learner.averaged, self.job.spec.inference_timesteps)
-        counts = score_histogram(self.validation, scorer, NUM_BINS).counts
-        total = self._sum_over_ranks(torch.from_numpy(counts).to(self.device))
-        return ScoreHistogram(total.cpu().numpy())
+        found = {}
+        for name, data in self.data.items():
+            counts = validate(self.learner.averaged, data.validation)
+            total = self._sum_over_ranks(torch.from_numpy(counts).to(self.learner.model.device))
+            found[name] = validation_of(total.cpu().numpy(), self.job.spec.tasks[name])
+        return found
 
     def _sum_over_ranks(self, value: Tensor) -> Tensor:
-        if self.world_size > 1:
+        if self.ranks.world_size > 1:
             dist.all_reduce(value)
         return value
+
+
+class _TaskData:
+    """The chips of one task."""
+
+    def __init__(self, job: TrainingJob, task: Task, ranks: Ranks) -> None:
+        store = open_store(job.chips)
+        self.job = job
+        self.reader = ChipReader(store, (task,))
+        self.chips = labelled_chips(self.reader, store.chips_of("train"), task)
+        self.shards_held = self.reader.shards_held(int(self.chips[0]) // CHIPS_PER_SHARD)
+        pixels = SplitPixels.of(store, "val", task, job.training.batch_size)
+        self.validation = pixels.part(ranks.rank, ranks.world_size)
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The global batches of an epoch: chip numbers."""
+        size, seed = self.job.training.batch_size, self.job.seed
+        return epoch_batches(self.chips, size, self.shards_held, seed, epoch)
 
 
 class _EpochLog:

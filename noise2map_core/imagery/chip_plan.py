@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -40,9 +41,11 @@ class ChipTable:
     split: NDArray[np.uint8]
     """Split code."""
     datetime: Int64
-    """[chip, date] seconds since 1970, of the preferred scene."""
+    """[chip, date] seconds since 1970, of the preferred scene; UNKNOWN_TIME where unknown."""
     items: NDArray[np.int32]
     """[chip, date, slot] numbers of the scenes that touch the chip, preferred first; -1: none."""
+    crs: NDArray[np.unsignedinteger[Any]]
+    """Code of the CRS in the store's table."""
 
     def window(self, chip: int, chip_px: int) -> Window:
         """All pixels of a chip."""
@@ -100,7 +103,8 @@ def plan_chips(
     seconds = [int(scene.datetime.timestamp()) for scenes in dates for scene in scenes]
     table = _item_table(items)
     times = np.asarray(seconds, np.int64)[table[:, :, 0]]
-    return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table)
+    crs = np.zeros(len(corners), np.uint16)
+    return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table, crs)
 
 
 def read_labels(labels: LabelSource, grid: RegionGrid, window: Window) -> Labels:

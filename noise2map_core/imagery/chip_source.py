@@ -92,17 +92,17 @@ def _read_group(job: ChipJob, chips: list[int]) -> Columns:
     pixels = [read_pixels(scenes, geobox, job.chips.resampling) for scenes in job.dates]
     image, valid = (np.stack(part) for part in zip(*pixels, strict=True))
     windows = [job.table.window(chip, job.chips.chip_px) for chip in chips]
-    placed = list(zip(windows, clips, strict=True))
+    places = list(zip(windows, clips, strict=True))
     sources: dict[str, tuple[NDArray[Any], int]] = {"image": (image, 0), "valid": (valid, 0)}
     if job.labels is not None:
         sources["label_change"] = (read_labels(job.labels, job.header.grid, cover), IGNORE)
     return {
-        name: np.stack([_placed(pixels, *place, cover, fill) for place in placed])
+        name: np.stack([placed(pixels, *place, cover, fill) for place in places])
         for name, (pixels, fill) in sources.items()
     }
 
 
-def _placed(
+def placed(
     source: NDArray[Any], chip: Window, clip: Window, cover: Window, fill: int
 ) -> NDArray[Any]:
     """The chip's pixels [..., chip_px, chip_px]: those of `clip`, `fill` elsewhere."""

@@ -1,4 +1,4 @@
-"""Reading a chip store: chips of two dates with labels, in Zarr v3.
+"""Reading a chip store: chips of one date or two with labels, in Zarr v3.
 
 One chip a chunk, 32 chips a shard. Text lies in tables of the group's attributes and integer codes
 in the arrays. `manifest.json` beside the arrays holds length and SHA-256 of every object; it is
@@ -31,9 +31,16 @@ IGNORE = 255
 PIXEL_ARRAYS = {
     "image": ("chip", "date", "band", "y", "x"),
     "valid": ("chip", "date", "y", "x"),
+    "label_segment": ("chip", "date", "y", "x"),
     "label_change": ("chip", "y", "x"),
 }
 """Arrays that are written shard by shard; the others are written whole."""
+
+LABEL_ARRAYS = {"segment": "label_segment", "change": "label_change"}
+"""Where the labels of each task are."""
+
+UNKNOWN_TIME = int(np.iinfo(np.int64).min)
+"""Stands in `datetime` where nobody says when an image was taken; NaT in `open_chips`."""
 
 CHIP_ARRAYS: dict[str, tuple[str, ...]] = {
     "row": ("chip",), "col": ("chip",), "tile_row": ("chip",), "tile_col": ("chip",),
@@ -71,14 +78,28 @@ class ChipStore:
         return [band["name"] for band in self.attributes["bands"]]
 
     @property
+    def num_dates(self) -> int:
+        """Dates of every chip: one or two."""
+        return int(self.array("datetime").shape[1])
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks that the chips have labels of: segment, change, both or none."""
+        return [task for task in LABEL_ARRAYS if task in self.attributes["classes"]]
+
+    @property
     def has_labels(self) -> bool:
-        """True if the chips are labelled."""
-        return bool(self.attributes["classes"])
+        """True if the chips are labelled, for whatever task."""
+        return bool(self.tasks)
+
+    def has_labels_of(self, task: str) -> bool:
+        """True if the chips are labelled for this task."""
+        return task in self.tasks
 
     @property
     def pixel_arrays(self) -> list[str]:
-        """image, valid and, where there are labels, label_change."""
-        return [name for name in PIXEL_ARRAYS if name != "label_change" or self.has_labels]
+        """image, valid and the labels of the store's tasks."""
+        return ["image", "valid", *(LABEL_ARRAYS[task] for task in self.tasks)]
 
     @cached_property
     def splits(self) -> NDArray[np.str_]:
@@ -176,15 +197,17 @@ def read_attributes(path: Path) -> dict[str, Any]:
 def iter_shards(
     path: Path | str,
     split: str | None = None,
-    columns: Sequence[str] = ("image", "valid", "label_change"),
+    columns: Sequence[str] | None = None,
     shards: Sequence[int] | None = None,
 ) -> Iterator[Columns]:
     """Chips shard by shard, in plain numpy: `columns`, and `chip`, the chips' numbers.
 
+    Default columns: image, valid and the labels that there are.
     Only shards with chips of `split`, and of them only those chips; in the order of `shards`
     (default: ascending). For a fresh order in every epoch, hand over shuffled shard numbers.
     """
     store = open_store(path)
+    columns = columns or store.pixel_arrays
     chosen = store.chips_of(split)
     for shard in shards if shards is not None else np.unique(chosen // CHIPS_PER_SHARD):
         inside = chosen[chosen // CHIPS_PER_SHARD == shard]
@@ -197,8 +220,9 @@ def iter_shards(
 def open_chips(path: Path | str) -> "xr.Dataset":
     """A chip store as a dask-backed dataset, one dask chunk a shard.
 
-    Variables image [chip, date, band, y, x] in raw numbers, valid [chip, date, y, x], and
-    label_change [chip, y, x] (255: not labelled) where there are labels. Coordinates per chip:
+    Variables image [chip, date, band, y, x] in raw numbers, valid [chip, date, y, x], and, of the
+    tasks with labels, label_segment [chip, date, y, x] and label_change [chip, y, x] (255: not
+    labelled). Coordinates per chip:
     corner_x, corner_y (upper left; arrays `x` and `y` of the store, names that dimensions have
     here), row, col (its pixel on the grid), tile_row, tile_col, crs, split, datetime and items (per
     date), footprint (west, south, east, north of what is stored). Band table, class table, GSD and

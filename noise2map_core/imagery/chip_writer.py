@@ -7,7 +7,7 @@ shard that is written, made after its pixels.
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from noise2map_core.imagery.chip_store import (
     CHIPS_PER_SHARD,
     FORMAT_VERSION,
     IGNORE,
+    LABEL_ARRAYS,
     PIXEL_ARRAYS,
     Columns,
     object_digest,
@@ -37,7 +38,7 @@ ROWS_PER_CHUNK = 1 << 16
 """Of the arrays of one row a chip."""
 
 COMPRESSORS = [BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()]
-FILLS = {"image": 0, "valid": False, "label_change": IGNORE}
+FILLS = {"image": 0, "valid": False, "label_segment": IGNORE, "label_change": IGNORE}
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,15 @@ class StoreHeader:
     """Least distance between boxes of different splits."""
     items: list[dict[str, Any]]
     """Id, collection, datetime, href and attribution of the source items."""
+    crs_table: tuple[str, ...] = ()
+    """Where the chips lie on several grids of one kind: their CRS by code. Empty: the grid's."""
+    dataset: dict[str, Any] = field(default_factory=dict)
+    """Of a published data set: which, its task and protocol."""
 
     def attributes(self, num_chips: int) -> dict[str, Any]:
         """The group's attributes."""
         grid = self.grid
+        dataset = {"dataset": self.dataset} if self.dataset else {}
         return {
             "format_version": FORMAT_VERSION,
             "key": self.key,
@@ -75,10 +81,11 @@ class StoreHeader:
             "classes": self.classes,
             "splits": list(self.splits),
             "buffer_px": self.buffer_px,
-            "crs_table": [grid.crs],
+            "crs_table": list(self.crs_table) or [grid.crs],
             "origin": [grid.x_origin, grid.y_origin],
             "tile_px": grid.tile_px,
             "items": self.items,
+            **dataset,
         }
 
 
@@ -90,8 +97,8 @@ class ShardRecord:
     objects: dict[str, list[Any]]
     """Length and SHA-256 of its objects."""
     splits: dict[str, dict[str, Any]]
-    """Per split: chips, pixels, valid pixels per date, labelled pixels per class, moments. A pixel
-    of the ground is counted once, in the chip whose centre is nearest."""
+    """Per split: chips, pixels, valid pixels per date, labelled pixels per task and class, moments.
+    A pixel of the ground is counted once, in the chip whose centre is nearest."""
     quality_valid: list[float]
     """Of each chip, the share of its pixels that is observed at every date."""
 
@@ -108,10 +115,12 @@ def create_store(path: Path, header: StoreHeader, table: ChipTable) -> None:
     shapes = {
         "image": (header.dtype, (dates, len(header.bands), px, px)),
         "valid": ("bool", (dates, px, px)),
+        "label_segment": ("uint8", (dates, px, px)),
         "label_change": ("uint8", (px, px)),
     }
+    left_out = {name for task, name in LABEL_ARRAYS.items() if task not in header.classes}
     for name, (dtype, shape) in shapes.items():
-        if name != "label_change" or header.classes:
+        if name not in left_out:
             _create_pixels(group, name, dtype, (len(table.row), *shape))
     for name, values in _chip_columns(header, table).items():
         _create_rows(group, name, values)
@@ -164,7 +173,7 @@ def _chip_columns(header: StoreHeader, table: ChipTable) -> Columns:
         "tile_col": (table.col + half) // grid.tile_px,
         "x": grid.x_origin + table.col * grid.resolution,
         "y": grid.y_origin - table.row * grid.resolution,
-        "crs": np.zeros(len(table.row), np.uint16),
+        "crs": table.crs,
         "split": table.split,
         "datetime": table.datetime,
         "items": table.items,
@@ -177,7 +186,7 @@ class ShardContent:
     """The chips of one shard."""
 
     arrays: Columns
-    """image, valid and, where there are labels, label_change, of each chip."""
+    """image, valid and the labels of the store's tasks, of each chip."""
     splits: NDArray[np.str_]
     """Split of each chip."""
     counted: NDArray[np.bool_]
@@ -197,28 +206,41 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
         )
         array[start : start + len(values)] = values
     keys = [shard_key(name, shard) for name in arrays]
+    classes: Any = group.attrs["classes"]
     record = ShardRecord(
         shard,
         {key: object_digest(path / key) or [] for key in keys},
-        {name: _summary(content, splits == name) for name in sorted(set(splits.tolist()))},
+        {name: _summary(content, splits == name, classes) for name in sorted(set(splits.tolist()))},
         arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
     )
     write_atomically(progress_folder(path) / f"shard-{shard:08d}.json", json.dumps(vars(record)))
     return record
 
 
-def _summary(content: ShardContent, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+def _summary(
+    content: ShardContent, chosen: NDArray[np.bool_], classes: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
     counted = content.counted[chosen]
     valid = content.arrays["valid"][chosen] & counted[:, None]
-    labels = content.arrays.get("label_change", np.empty((0, 1, 1), np.uint8))
-    known = labels[chosen][counted] if len(labels) else labels
     return {
         "chips": int(chosen.sum()),
         "px": int(counted.sum()),
         "valid_px": valid.sum(axis=(0, 2, 3)).tolist(),
-        "labels": [int((known == value).sum()) for value in (0, 1)],
+        "label_px": {
+            task: _label_counts(content.arrays[LABEL_ARRAYS[task]][chosen], counted, table)
+            for task, table in classes.items()
+        },
         "statistics": Moments.of(content.arrays["image"][chosen], valid).to_json(),
     }
+
+
+def _label_counts(
+    labels: NDArray[np.uint8], counted: NDArray[np.bool_], table: list[dict[str, Any]]
+) -> dict[str, int]:
+    """Counted pixels of each class, by its name; `labels` [chip, y, x] or [chip, date, y, x]."""
+    dates = labels.reshape(len(labels), -1, *labels.shape[-2:])
+    present = np.bincount(dates[np.broadcast_to(counted[:, None], dates.shape)], minlength=256)
+    return {entry["name"]: int(present[entry["value"]]) for entry in table}
 
 
 def progress_folder(path: Path) -> Path:
@@ -310,7 +332,11 @@ def _totals(records: list[ShardRecord]) -> dict[str, Any]:
 
 
 def _added(total: dict[str, Any] | None, part: dict[str, Any]) -> dict[str, Any]:
-    names = ("chips", "px", "valid_px", "labels")
     if total is None:
-        return {name: part[name] for name in names}
-    return {name: (np.add(total[name], part[name])).tolist() for name in names}
+        return {name: part[name] for name in ("chips", "px", "valid_px", "label_px")}
+    sums = {name: np.add(total[name], part[name]).tolist() for name in ("chips", "px", "valid_px")}
+    label_px = {
+        task: {name: count + part["label_px"][task][name] for name, count in counts.items()}
+        for task, counts in total["label_px"].items()
+    }
+    return {**sums, "label_px": label_px}

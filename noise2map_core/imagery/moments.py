@@ -1,6 +1,7 @@
 """Mean and spread that can be merged."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,14 @@ class Moments:
         delta = other.mean - self.mean
         mean = self.mean + delta * weight
         return Moments(count, mean, self.m2 + other.m2 + delta**2 * self.count * weight)
+
+    def over_dates(self) -> "Moments":
+        """Of all dates together, as one date."""
+        dates = [
+            Moments(*(part[date : date + 1] for part in (self.count, self.mean, self.m2)))
+            for date in range(len(self.count))
+        ]
+        return reduce(Moments.merge, dates)
 
     def to_json(self) -> dict[str, list[list[float]]]:
         """Nested lists [date][band]; floats survive a round trip through JSON."""

@@ -1,18 +1,19 @@
 """From a chip store to batches: in order for evaluation, shuffled for training."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
 from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.models.spec import Task
 
-COLUMNS = ("image", "valid", "label_change")
 CACHE_BYTES = 2**30
 """Decoded shards that one process keeps, so that a store of that size is read once."""
 
@@ -21,48 +22,75 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ChipBatch:
-    """Labelled chips, in plain numpy."""
+    """Labelled chips, in plain numpy.
+
+    A task makes *samples* of them: change one of each chip, segment one of each chip and date,
+    first all chips of the first date, then of the next.
+    """
 
     image: NDArray[np.generic]
     """[chip, date, band, y, x], raw numbers."""
     valid: NDArray[np.bool_]
     """[chip, date, y, x], True = observed."""
-    label: NDArray[np.uint8]
-    """[chip, y, x], 255 = not labelled."""
+    labels: Mapping[Task, NDArray[np.uint8]]
+    """change [chip, y, x], segment [chip, date, y, x]; 255 = not labelled."""
     chip: Int64
     """[chip] numbers of the chips in the store."""
 
-    def pair(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        """Raw numbers [B, date·band, H, W] and valid [B, date, H, W], as `Noise2Map` takes them."""
-        image = torch.from_numpy(self.image).flatten(1, 2)
-        return image.to(device), torch.from_numpy(self.valid).to(device)
+    def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
+        image, valid = torch.from_numpy(self.image), torch.from_numpy(self.valid)
+        if task == "segment":
+            image, valid = image.transpose(0, 1), valid.transpose(0, 1)
+            return image.flatten(0, 1).to(device), valid.flatten(0, 1)[:, None].to(device)
+        return image.flatten(1, 2).to(device), valid.to(device)
 
-    def truth(self) -> NDArray[np.uint8]:
-        """Labels [chip, y, x] where all dates were observed; 255 elsewhere."""
-        return np.where(self.valid.all(axis=1), self.label, np.uint8(IGNORE))
+    def labels_of(self, task: Task) -> NDArray[np.uint8]:
+        """Labels [sample, y, x], 255 = not labelled."""
+        if task == "segment":
+            return _by_date(self.labels[task])
+        return self.labels[task]
+
+    def truth(self, task: Task) -> NDArray[np.uint8]:
+        """Labels [sample, y, x] where they were observed; 255 elsewhere."""
+        seen = _by_date(self.valid) if task == "segment" else self.valid.all(axis=1)
+        return np.where(seen, self.labels_of(task), np.uint8(IGNORE))
+
+    def chip_of(self, task: Task) -> Int64:
+        """[sample] the chip that each sample is of."""
+        return np.tile(self.chip, self.valid.shape[1]) if task == "segment" else self.chip
+
+
+def _by_date(pixels: NDArray[Any]) -> NDArray[Any]:
+    """[chip, date, y, x] to [date·chip, y, x]."""
+    return pixels.swapaxes(0, 1).reshape(-1, *pixels.shape[-2:])
 
 
 class ChipReader:
     """Reads chips by number and keeps the last decoded shards."""
 
-    def __init__(self, store: ChipStore, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, store: ChipStore, tasks: Sequence[Task], cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self._store = store
+        self._tasks = tuple(tasks)
+        self._columns = ("image", "valid", *(LABEL_ARRAYS[task] for task in tasks))
         self._shards: OrderedDict[int, Columns] = OrderedDict()
         self._cache_bytes = cache_bytes
 
     def read(self, chips: Int64) -> ChipBatch:
         """The chips of these numbers, in this order."""
         rows = [self._shard(int(chip) // CHIPS_PER_SHARD) for chip in chips]
-        image, valid, label = (
+        image, valid, *labels = (
             np.stack(
                 [
                     shard[name][chip % CHIPS_PER_SHARD]
                     for shard, chip in zip(rows, chips, strict=True)
                 ]
             )
-            for name in COLUMNS
+            for name in self._columns
         )
-        return ChipBatch(image, valid, label, chips)
+        return ChipBatch(image, valid, dict(zip(self._tasks, labels, strict=True)), chips)
 
     def shards_held(self, shard: int) -> int:
         """How many shards of the size of `shard` fit into the cache; at least one."""
@@ -73,7 +101,7 @@ class ChipReader:
         if shard in self._shards:
             self._shards.move_to_end(shard)
             return self._shards[shard]
-        self._shards[shard] = self._store.read_shard(shard, COLUMNS)
+        self._shards[shard] = self._store.read_shard(shard, self._columns)
         held = sum(v.nbytes for columns in self._shards.values() for v in columns.values())
         while held > self._cache_bytes and len(self._shards) > 1:
             _, dropped = self._shards.popitem(last=False)
@@ -87,12 +115,12 @@ def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[
         yield reader.read(chips[start : start + batch_size])
 
 
-def labelled_chips(reader: ChipReader, chips: Int64) -> Int64:
-    """Those of `chips` that have a labelled pixel which was observed at all dates."""
-    kept = [
-        batch.chip[(batch.truth() != IGNORE).any(axis=(1, 2))]
-        for batch in iter_batches(reader, chips, CHIPS_PER_SHARD)
-    ]
+def labelled_chips(reader: ChipReader, chips: Int64, task: Task) -> Int64:
+    """Those of `chips` that have a labelled, observed pixel."""
+    kept = []
+    for batch in iter_batches(reader, chips, CHIPS_PER_SHARD):
+        known = (batch.truth(task) != IGNORE).any(axis=(1, 2))
+        kept.append(np.unique(batch.chip_of(task)[known]))
     return np.concatenate(kept)
 
 

@@ -1,4 +1,4 @@
-"""From probabilities to the map's codes."""
+"""From probabilities to classes, and to the map's codes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,26 @@ from noise2map_core.mapping.mosaic import (
     Reason,
     TileMap,
 )
+from noise2map_core.models.spec import TaskSpec
+
+TOLERANCE = 1e-6
+"""Takes in probabilities that equal a threshold but for the last bit of a float32."""
+
+
+def decide_classes(probability: NDArray[np.float32], task: TaskSpec) -> NDArray[np.uint8]:
+    """The class of each pixel [..., H, W] from class probabilities [..., K, H, W].
+
+    Classes with a threshold come first, in their order; the rest is for the most probable one of
+    the others.
+    """
+    values = {entry.name: entry.value for entry in task.classes}
+    others = [values[name] for name in values if name not in task.threshold]
+    most_probable = probability[..., others, :, :].argmax(axis=-3)
+    decided = np.asarray(others, np.uint8)[most_probable]
+    for name, threshold in reversed(task.threshold.items()):
+        sure = probability[..., values[name], :, :] >= threshold - TOLERANCE
+        decided = np.where(sure, np.uint8(values[name]), decided)
+    return decided
 
 
 def decide_change(

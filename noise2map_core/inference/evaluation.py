@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.chip_batches import ChipBatch, ChipReader, iter_batches
+from noise2map_core.inference.decision import TOLERANCE
 from noise2map_core.learning.metrics import (
     IGNORE,
     ConfusionCounts,
@@ -18,28 +19,45 @@ from noise2map_core.learning.metrics import (
 )
 from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import Task
 
 Int64 = NDArray[np.int64]
 
 Scorer = Callable[[ChipBatch], NDArray[np.float32]]
-"""How surely each pixel [chip, y, x] of a batch changed, in [0, 1]."""
+"""How surely each pixel [sample, y, x] of a batch is of the class that is sought, in [0, 1]."""
+
+Decider = Callable[[ChipBatch], NDArray[np.uint8]]
+"""The class of each pixel [sample, y, x] of a batch."""
 
 
-def model_scorer(model: Noise2Map, timesteps: Iterable[int]) -> Scorer:
-    """The probability of change, cut to the steps in which maps store it.
+def model_probability(
+    model: Noise2Map, timesteps: Iterable[int], task: Task
+) -> Callable[[ChipBatch], NDArray[np.float32]]:
+    """Class probabilities [sample, class, y, x], cut to the steps in which maps store them.
 
     So a threshold decides here as it decides on a map. Runs on the model's device.
     """
-    steps = tuple(timesteps)
+    steps, temperature = tuple(timesteps), model.spec.tasks[task].temperature
 
-    def score(batch: ChipBatch) -> NDArray[np.float32]:
-        image, valid = batch.pair(model.alpha_bars.device)
+    def probability(batch: ChipBatch) -> NDArray[np.float32]:
+        image, valid = batch.inputs(task, model.device)
         with torch.inference_mode():
-            logits = torch.stack([model.logits(image, step, valid) for step in steps]).mean(dim=0)
-            probability = (logits / model.spec.temperature).softmax(dim=1)[:, 1]
-        return np.rint(probability.cpu().numpy() * PROBABILITY_SCALE) / PROBABILITY_SCALE
+            logits = model.logits_over(image, steps, valid, task).mean(dim=0)
+            exact = (logits / temperature).softmax(dim=1).cpu().numpy()
+        return np.asarray(np.rint(exact * PROBABILITY_SCALE) / PROBABILITY_SCALE)
 
-    return score
+    return probability
+
+
+def model_scorer(model: Noise2Map, timesteps: Iterable[int], task: Task) -> Scorer:
+    """The probability of the last class, which of two is the one that is sought."""
+    probability = model_probability(model, timesteps, task)
+    return lambda batch: probability(batch)[:, -1]
+
+
+def threshold_decider(scorer: Scorer, threshold: float) -> Decider:
+    """Class 1 from a score on, inclusive; else 0."""
+    return lambda batch: (scorer(batch) >= threshold - TOLERANCE).astype(np.uint8)
 
 
 class PixelOwners:
@@ -95,63 +113,64 @@ def _nearest(chip_px: int, offsets: frozenset[tuple[int, int]]) -> NDArray[np.bo
 
 @dataclass(frozen=True)
 class SplitPixels:
-    """The pixels of a split that count: labelled, observed, each once."""
+    """The pixels of a split that count for a task: labelled, observed, each once."""
 
     store: ChipStore
+    task: Task
     chips: Int64
     """Chips to go through; a part of the split's, when several workers share them."""
     owners: PixelOwners
     batch_size: int
 
     @classmethod
-    def of(cls, store: ChipStore, split: str, batch_size: int) -> "SplitPixels":
+    def of(cls, store: ChipStore, split: str, task: Task, batch_size: int) -> "SplitPixels":
         """All pixels of a split."""
-        return cls(store, store.chips_of(split), PixelOwners(store, split), batch_size)
+        return cls(store, task, store.chips_of(split), PixelOwners(store, split), batch_size)
 
     def part(self, rank: int, world_size: int) -> "SplitPixels":
         """What one of several workers goes through."""
-        return SplitPixels(self.store, self.chips[rank::world_size], self.owners, self.batch_size)
+        return replace(self, chips=self.chips[rank::world_size])
 
-    def scored(
-        self, scorer: Scorer
-    ) -> Iterator[tuple[ChipBatch, NDArray[np.float32], NDArray[np.uint8]]]:
-        """Batches, their scores and their truth [chip, y, x]; 255 where a pixel does not count."""
+    def batches(self) -> Iterator[tuple[ChipBatch, NDArray[np.uint8]]]:
+        """Batches and their truth [sample, y, x]; 255 where a pixel does not count."""
         # In order, a shard is read once and not needed again.
-        reader = ChipReader(self.store, cache_bytes=0)
+        reader = ChipReader(self.store, (self.task,), cache_bytes=0)
         for batch in iter_batches(reader, self.chips, self.batch_size):
-            mine = np.stack([self.owners.owned(chip) for chip in batch.chip.tolist()])
-            yield batch, scorer(batch), np.where(mine, batch.truth(), np.uint8(IGNORE))
+            mine = np.stack([self.owners.owned(c) for c in batch.chip_of(self.task).tolist()])
+            yield batch, np.where(mine, batch.truth(self.task), np.uint8(IGNORE))
 
 
 def score_histogram(pixels: SplitPixels, scorer: Scorer, num_bins: int) -> ScoreHistogram:
-    """Scores of the changed and of the unchanged pixels."""
+    """Scores of the pixels of class 1 and of the others."""
     total = ScoreHistogram.empty(num_bins)
-    for _, score, truth in pixels.scored(scorer):
-        total += ScoreHistogram.of(score, truth, num_bins)
+    for batch, truth in pixels.batches():
+        total += ScoreHistogram.of(scorer(batch), truth, num_bins)
     return total
 
 
 def block_counts(
-    pixels: SplitPixels, scorer: Scorer, threshold: float, block_px: int
+    pixels: SplitPixels, decider: Decider, num_classes: int, block_px: int
 ) -> NDArray[np.int64]:
-    """Confusion counts int64 [block, K, K] at a threshold, per spatial block of `block_px` pixels.
+    """Confusion counts int64 [block, K, K], per spatial block of `block_px` pixels.
 
-    Blocks are anchored to the grid; those without a pixel that counts are left out.
+    Blocks are anchored to the grid; those without a pixel that counts are left out. All dates of a
+    place lie in one block.
     """
     store = pixels.store
     grid, row, col = store.read("crs"), store.read("row"), store.read("col")
     blocks: dict[tuple[int, int, int], ConfusionCounts] = {}
-    for batch, score, truth in pixels.scored(scorer):
-        # The tolerance takes in scores that equal the threshold but for the last bit of a float32.
-        changed = (score >= threshold - 1e-6).astype(np.uint8)
-        for index, chip in enumerate(batch.chip.tolist()):
+    for batch, truth in pixels.batches():
+        decided = decider(batch)
+        for index, chip in enumerate(batch.chip_of(pixels.task).tolist()):
             place = int(row[chip]), int(col[chip])
             for block, window in _blocks(*place, truth.shape[-1], block_px):
-                counts = ConfusionCounts.of(truth[index][window], changed[index][window], 2)
+                counts = ConfusionCounts.of(
+                    truth[index][window], decided[index][window], num_classes
+                )
                 key = (int(grid[chip]), *block)
-                blocks[key] = blocks.get(key, ConfusionCounts.empty(2)) + counts
+                blocks[key] = blocks.get(key, ConfusionCounts.empty(num_classes)) + counts
     found = [blocks[key].matrix for key in sorted(blocks) if blocks[key].num_pixels]
-    return np.stack(found) if found else np.zeros((0, 2, 2), np.int64)
+    return np.stack(found) if found else np.zeros((0, num_classes, num_classes), np.int64)
 
 
 def _blocks(

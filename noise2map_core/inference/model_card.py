@@ -1,13 +1,19 @@
 """The model card: README.md of a checkpoint directory."""
 
 from noise2map_core.imagery.chip_store import ChipStore
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 
-CARD = """# Noise2Map change model
+USES = {
+    "change": "Predicts, per pixel, whether land changed between images of one place.",
+    "segment": "Predicts, per pixel, what an image shows.",
+}
 
-Predicts, per pixel, whether land changed between two images of one place. One forward pass at
-timestep {timesteps} of a diffusion network that was trained on mixtures of each image pair with its
-swap (A. Shibli, A. Nascetti, Y. Ban: Noise2Map, IEEE TGRS 2026).
+CARD = """# Noise2Map model: {tasks}
+
+{uses}
+
+One forward pass of a diffusion network a timestep (A. Shibli, A. Nascetti, Y. Ban: Noise2Map, IEEE
+TGRS 2026).
 
 | | |
 | --- | --- |
@@ -16,8 +22,8 @@ swap (A. Shibli, A. Nascetti, Y. Ban: Noise2Map, IEEE TGRS 2026).
 | expected raw numbers | {low:g} to {high:g} |
 | chips | {chip_px} px, {stride_px} px apart at inference |
 | network | preset {preset} |
-| decision threshold | probability of change ≥ {threshold:g}, chosen on the validation part |
-| validation F1 of change | {val_f1:.4f}, after {epoch} epochs |
+{task_rows}
+| validation F1 | {val_f1:.4f}, after {epoch} epochs |
 | trained by | noise2map {code_version} |
 
 ## Training data
@@ -37,7 +43,9 @@ imagery and labels have their own licences.
 def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int) -> str:
     """The card's Markdown."""
     return CARD.format(
-        timesteps=", ".join(str(step) for step in spec.inference_timesteps),
+        tasks=" and ".join(spec.tasks),
+        uses="\n".join(USES[name] for name in spec.tasks),
+        task_rows="\n".join(_task_rows(name, task) for name, task in spec.tasks.items()),
         bands=", ".join(spec.bands),
         gsd=spec.gsd,
         gsd_low=spec.gsd_range[0],
@@ -47,7 +55,6 @@ def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int
         chip_px=spec.chip_px,
         stride_px=spec.stride_px,
         preset=spec.preset,
-        threshold=spec.threshold["changed"],
         val_f1=val_f1,
         epoch=epoch,
         code_version=spec.code_version,
@@ -55,6 +62,19 @@ def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int
         num_val=len(store.chips_of("val")),
         items="\n".join(_item_line(item) for item in store.attributes["items"]),
     )
+
+
+def _task_rows(name: str, task: TaskSpec) -> str:
+    thresholds = ", ".join(f"{value:g} for {label}" for label, value in task.threshold.items())
+    rows = {
+        "classes": ", ".join(entry.name for entry in task.classes),
+        "noise": f"{task.corruption.kind}, schedule {task.schedule.kind}, "
+        f"T = {task.schedule.num_timesteps}",
+        "timesteps at inference": ", ".join(map(str, task.inference_timesteps)),
+        "decision threshold": f"{thresholds}; chosen on the validation part" if thresholds else "",
+        "temperature": f"{task.temperature:g}",
+    }
+    return "\n".join(f"| {name}: {what} | {value} |" for what, value in rows.items() if value)
 
 
 def _item_line(item: dict[str, str]) -> str:

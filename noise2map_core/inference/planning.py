@@ -38,7 +38,7 @@ def plan_region(
         spec=spec,
         checkpoint=checkpoint.resolve(),
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        timesteps=config.timesteps or spec.inference_timesteps,
+        timesteps=config.timesteps or spec.task("change").inference_timesteps,
         path=resolve_numeric_path(config, gpus),
         before=tuple(before),
         after=tuple(after),
@@ -63,7 +63,7 @@ def _require_settings(config: InferenceConfig, spec: CheckpointSpec) -> None:
         raise ConfigError(
             f"inference.stride_px {stride} leaves gaps between chips of {chip} px. Lower it."
         )
-    last = spec.schedule.num_timesteps - 1
+    last = spec.task("change").schedule.num_timesteps - 1
     if any(not 0 <= timestep <= last for timestep in config.timesteps or ()):
         raise ConfigError(
             f"inference.timesteps must lie in 0 … {last}: the checkpoint has no other."

@@ -24,6 +24,7 @@ class Predictor:
         self._lattice = lattice
         self._timesteps = tuple(timesteps)
         self._model = model.eval().to(path.device)
+        self._task = model.spec.tasks["change"]
 
     def predict(
         self,
@@ -41,7 +42,7 @@ class Predictor:
         """
         cover = self._lattice.cover(core)
         chips = [chip for chip in self._lattice.chips_touching(core) if _any(wanted, chip, core)]
-        blend = TileBlend(core, len(self._model.spec.classes), self._lattice.chip_px)
+        blend = TileBlend(core, len(self._task.classes), self._lattice.chip_px)
         for batch in _batches(chips, self._path.batch):
             logits = self._logits(
                 np.stack([image[:, :, *chip.slices_in(cover)] for chip in batch]),
@@ -49,7 +50,7 @@ class Predictor:
             )
             for chip, chip_logits in zip(batch, logits, strict=True):
                 blend.add(chip, chip_logits)
-        return _softmax(blend.mean() / self._model.spec.temperature), len(chips)
+        return _softmax(blend.mean() / self._task.temperature), len(chips)
 
     @torch.inference_mode()
     def _logits(self, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -60,12 +61,9 @@ class Predictor:
         valid = np.pad(valid, padding + [(0, 0)] * 3)
         on_device = torch.from_numpy(image).to(self._path.device)
         valid_on_device = torch.from_numpy(valid).to(self._path.device)
-        total = torch.stack(
-            [
-                self._model.logits(on_device, timestep, valid_on_device)
-                for timestep in self._timesteps
-            ]
-        ).mean(dim=0)
+        total = self._model.logits_over(on_device, self._timesteps, valid_on_device, "change").mean(
+            dim=0
+        )
         return total[:count].float().cpu().numpy()
 
 

@@ -7,12 +7,12 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.region import RegionDiff, RegionJob
 from noise2map_core.mapping.subject import MapSubject
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.spec import TaskSpec
 
 
-def class_table(spec: CheckpointSpec) -> list[dict[str, Any]]:
+def class_table(task: TaskSpec) -> list[dict[str, Any]]:
     """The classes as plain values, for attributes and items."""
-    return [entry.model_dump() for entry in spec.classes]
+    return [entry.model_dump() for entry in task.classes]
 
 
 def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
@@ -23,9 +23,9 @@ def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
         "preset": job.spec.preset,
         "bands": ", ".join(job.spec.bands),
         "trained at": f"{job.spec.gsd:g} m a pixel",
-        "decision threshold": f"{job.spec.threshold['changed']:.4f}",
+        "decision threshold": f"{job.task.threshold['changed']:.4f}",
     }
-    return MapSubject(aoi, job.before, job.after, job.spec.bands, class_table(job.spec), model)
+    return MapSubject(aoi, job.before, job.after, job.spec.bands, class_table(job.task), model)
 
 
 def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.ledger import Ledger
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 
 ALGORITHM_VERSION = 1
 """Raised when the same inputs give other pixels; every tile is then made again."""
@@ -49,6 +49,11 @@ class RegionJob:
     """Pixel type of the imagery."""
     fence: int
     """Fencing number of the run."""
+
+    @property
+    def task(self) -> TaskSpec:
+        """What the map shows."""
+        return self.spec.tasks["change"]
 
     def cover(self, tile: Tile) -> Window:
         """The pixels that a tile reads: itself and its halo."""

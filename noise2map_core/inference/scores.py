@@ -1,6 +1,6 @@
 """Scores of a model and of the baseline on one split, with intervals."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,19 +8,21 @@ from numpy.typing import NDArray
 from noise2map_core.errors import CheckpointError, ChipStoreError
 from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.chip_batches import ChipBatch
+from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import (
-    Scorer,
+    Decider,
     SplitPixels,
     block_counts,
-    model_scorer,
+    model_probability,
     score_histogram,
+    threshold_decider,
 )
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.learning.metrics import ConfusionCounts, block_bootstrap_f1
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.spec import CheckpointSpec, Task
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,16 @@ class ScoredClass:
 class MapScores:
     """Scores of one method on one split."""
 
-    threshold: float
-    """Model: probability of change. Baseline: length of the change vector, standard deviations."""
+    threshold: dict[str, float]
+    """By class. Model: probability. Baseline: length of the change vector, standard deviations."""
     mean_f1: float
-    """Mean F1 over the classes."""
+    """Mean F1 over the classes that occur."""
+    mean_iou: float
+    """Mean IoU over the classes that occur."""
+    accuracy: float
+    """Part of the pixels whose class is right."""
+    kappa: float
+    """Cohen's kappa."""
     num_pixels: int
     """Labelled, observed pixels, each counted once."""
     num_blocks: int
@@ -53,18 +61,24 @@ class MapScores:
     classes: dict[str, ScoredClass]
 
 
-def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str) -> None:
+def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str, task: Task) -> None:
     """Raise unless the model fits the chips and the split has labels."""
-    if not store.has_labels:
+    if not store.has_labels_of(task):
         raise ChipStoreError(
-            f"chip store {store.path} has no labels to score against. Ingest it with `labels` set."
+            f"chip store {store.path} has no labels of task {task!r} to score against. Ingest it "
+            "with `labels` set."
         )
-    for needed in (split, "train"):
-        store.chips_of(needed)
+    store.chips_of(split)
     if list(spec.bands) != store.bands:
         raise CheckpointError(
             f"the checkpoint expects bands ({', '.join(spec.bands)}); chip store {store.path} has "
             f"({', '.join(store.bands)}). Ingest the checkpoint's bands in its order."
+        )
+    names = [entry["name"] for entry in store.attributes["classes"][task]]
+    if names != [entry.name for entry in spec.tasks[task].classes]:
+        raise CheckpointError(
+            f"the checkpoint knows the classes ({_listed(spec, task)}); chip store {store.path} "
+            f"has ({', '.join(names)}). Use a checkpoint of these classes."
         )
     low, high = spec.gsd_range
     if not low <= float(store.attributes["gsd"]) <= high:
@@ -80,45 +94,70 @@ def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str) -> Non
         )
 
 
+def _listed(spec: CheckpointSpec, task: Task) -> str:
+    return ", ".join(entry.name for entry in spec.tasks[task].classes)
+
+
 def evaluate_model(
-    model: Noise2Map, store: ChipStore, split: str, config: EvaluationConfig
+    model: Noise2Map, store: ChipStore, split: str, task: Task, config: EvaluationConfig
 ) -> MapScores:
-    """Scores of the model, decided at its own threshold."""
-    scorer = model_scorer(model, model.spec.inference_timesteps)
-    return _scores(store, split, scorer, model.spec.threshold["changed"], config)
+    """Scores of the model, decided at its own thresholds."""
+    spec = model.spec.tasks[task]
+    probability = model_probability(model, spec.inference_timesteps, task)
+    return _scores(
+        SplitPixels.of(store, split, task, config.batch_size),
+        lambda batch: decide_classes(probability(batch), spec),
+        spec.threshold,
+        config,
+    )
 
 
 def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) -> MapScores:
-    """Scores of change vector analysis; its threshold has the best F1 on the training part."""
+    """Scores of change vector analysis; its threshold has the best F1 on the training part.
+
+    The threshold is given as the length of the change vector, standard deviations.
+    """
     moments = store.statistics("train")
     analysis = ChangeVectorAnalysis(moments.mean, band_spread(store, moments))
 
     def scorer(batch: ChipBatch) -> NDArray[np.float32]:
         return analysis.score(batch.image)
 
-    training = SplitPixels.of(store, "train", config.batch_size)
+    training = SplitPixels.of(store, "train", "change", config.batch_size)
     threshold = score_histogram(training, scorer, NUM_BINS).best_threshold()
-    scores = _scores(store, split, scorer, threshold, config)
-    return replace(scores, threshold=magnitude_of(threshold))
+    return _scores(
+        SplitPixels.of(store, split, "change", config.batch_size),
+        threshold_decider(scorer, threshold),
+        {store.attributes["classes"]["change"][1]["name"]: magnitude_of(threshold)},
+        config,
+    )
 
 
 def _scores(
-    store: ChipStore, split: str, scorer: Scorer, threshold: float, config: EvaluationConfig
+    pixels: SplitPixels, decider: Decider, threshold: dict[str, float], config: EvaluationConfig
 ) -> MapScores:
-    pixels = SplitPixels.of(store, split, config.batch_size)
-    blocks = block_counts(pixels, scorer, threshold, config.block_px)
+    table = pixels.store.attributes["classes"][pixels.task]
+    blocks = block_counts(pixels, decider, len(table), config.block_px)
     if not len(blocks):
         raise ChipStoreError(
-            f"chip store {store.path}: split {split!r} has no labelled, observed pixel. Ingest it "
-            "with boxes where there are labels."
+            f"chip store {pixels.store.path}: the split has no labelled, observed pixel of task "
+            f"{pixels.task!r}. Ingest it with boxes where there are labels."
         )
     counts = ConfusionCounts(blocks.sum(axis=0))
     classes = {}
-    for entry in store.attributes["classes"]["change"]:
+    for entry in table:
         scores = counts.scores(entry["value"])
         low, high = block_bootstrap_f1(blocks, entry["value"])
         classes[entry["name"]] = ScoredClass(
             scores.f1, low, high, scores.iou, scores.precision, scores.recall, scores.support
         )
-    mean_f1 = sum(one.f1 for one in classes.values()) / len(classes)
-    return MapScores(threshold, mean_f1, counts.num_pixels, len(blocks), classes)
+    return MapScores(
+        threshold=threshold,
+        mean_f1=counts.mean_f1,
+        mean_iou=counts.mean_iou,
+        accuracy=counts.overall_accuracy,
+        kappa=counts.kappa,
+        num_pixels=counts.num_pixels,
+        num_blocks=len(blocks),
+        classes=classes,
+    )

@@ -1,33 +1,37 @@
 """What a chip store says about the model that can be trained on it."""
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
 from noise2map_core.diffusion.config import DiffusionConfig
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
 from noise2map_core.errors import ChipStoreError, ConfigError
-from noise2map_core.imagery.chip_store import ChipStore
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.inference.chip_batches import ChipReader, iter_batches
+from noise2map_core.inference.evaluation import SplitPixels
+from noise2map_core.learning.config import TaskTrainingConfig
+from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
 from noise2map_core.models.config import ModelConfig
-from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Normalisation
-from noise2map_core.models.unet import network_of
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Normalisation, Task, TaskSpec
 
-COLORS = ("#d9d9d9", "#d7301f")
-"""Unchanged, changed."""
+COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
+"""Of the classes, by value; the first is what lies around the others."""
 
 VALUE_SPREAD = 10.0
 """Values this many standard deviations from the mean are still expected."""
 
 
-def require_trainable(store: ChipStore) -> None:
+def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
     """Raise ChipStoreError unless a model can be trained and judged on the store."""
-    if not store.has_labels:
-        raise ChipStoreError(
-            f"chip store {store.path} has no labels. Ingest it with `labels` set to a raster or to "
-            "polygons."
-        )
+    for task in tasks:
+        _require_labels(store, task)
     for split in ("train", "val"):
         if split not in store.splits:
             raise ChipStoreError(
@@ -35,53 +39,69 @@ def require_trainable(store: ChipStore) -> None:
                 f"split.boxes that has boxes for train and val."
             )
     _require_apart(store)
-    for split in ("train", "val"):
-        _require_both_classes(store, split)
+    for task in tasks:
+        for split in ("train", "val"):
+            _require_all_classes(store, split, task)
 
 
 def plan_spec(
     store: ChipStore,
     model: ModelConfig,
-    diffusion: DiffusionConfig,
+    tasks: Mapping[Task, TaskTrainingConfig],
     gsd_range: tuple[float, float] | None,
 ) -> CheckpointSpec:
     """The spec of a model for the store's bands; normalised by its training part.
 
-    The threshold is 0.5 until validation chooses one. Raises ConfigError or ChipStoreError if chip
-    size, timestep or bands cannot be used.
+    Thresholds are 0.5 until validation chooses them. Raises ConfigError or ChipStoreError if chip
+    size, labels, timesteps or bands cannot be used.
     """
-    network = network_of(model)
     chip_px, gsd = int(store.attributes["chip_px"]), float(store.attributes["gsd"])
+    network = network_of(model.preset, chip_px)
     if chip_px % network.stride:
         raise ChipStoreError(
             f"chip store {store.path} has chips of {chip_px} pixels; preset {model.preset} needs a "
             f"multiple of {network.stride}. Ingest it with another chips.chip_px."
         )
-    steps = diffusion.schedule.num_timesteps
-    timestep = steps - 1 if diffusion.inference_timestep is None else diffusion.inference_timestep
-    if timestep >= steps:
-        raise ConfigError(f"diffusion.inference_timestep {timestep} is not below {steps}.")
     moments = store.statistics("train")
     std = band_spread(store, moments)
     return CheckpointSpec(
+        tasks={name: _plan_task(store, name, task.diffusion) for name, task in tasks.items()},
         bands=tuple(store.bands),
         gsd=gsd,
         gsd_range=gsd_range or (gsd / 2, gsd * 2),
         value_range=_value_range(store, moments, std),
-        normalisation=Normalisation(mean=_nested(moments.mean), std=_nested(std)),
-        corruption=diffusion.corruption,
-        schedule=diffusion.schedule,
-        inference_timesteps=(timestep,),
-        classes=tuple(
-            ClassSpec(value=entry["value"], name=entry["name"], color=color)
-            for entry, color in zip(store.attributes["classes"]["change"], COLORS, strict=True)
-        ),
-        threshold={"changed": 0.5},
         chip_px=chip_px,
         stride_px=max(1, chip_px // 2),
         preset=model.preset,
         network=network,
         code_version=__version__,
+    )
+
+
+def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> TaskSpec:
+    _require_labels(store, task)
+    try:
+        timesteps = inference_timesteps(diffusion)
+        timestep_weights(diffusion, schedule_alpha_bars(diffusion.schedule))
+    except ValueError as error:
+        raise ConfigError(f"{task}.diffusion: {error}.") from error
+    moments = store.statistics("train")
+    if task == "segment":
+        moments = moments.over_dates()
+    classes = tuple(
+        ClassSpec(value=entry["value"], name=entry["name"], color=COLORS[index % len(COLORS)])
+        for index, entry in enumerate(store.attributes["classes"][task])
+    )
+    return TaskSpec(
+        num_dates=1 if task == "segment" else store.num_dates,
+        normalisation=Normalisation(
+            mean=_nested(moments.mean), std=_nested(band_spread(store, moments))
+        ),
+        corruption=diffusion.corruption,
+        schedule=diffusion.schedule,
+        inference_timesteps=timesteps,
+        classes=classes,
+        threshold={classes[1].name: 0.5} if len(classes) == 2 else {},
     )
 
 
@@ -94,6 +114,14 @@ def band_spread(store: ChipStore, moments: Moments) -> NDArray[np.float64]:
             f"{date + 1} in the training part. Ingest without it, or from other scenes."
         )
     return std
+
+
+def _require_labels(store: ChipStore, task: Task) -> None:
+    if not store.has_labels_of(task):
+        raise ChipStoreError(
+            f"chip store {store.path} has no labels of task {task!r}. Ingest it with `labels` set "
+            "to a raster or to polygons, or leave the task out of `tasks`."
+        )
 
 
 def _require_apart(store: ChipStore) -> None:
@@ -114,18 +142,34 @@ def _require_apart(store: ChipStore) -> None:
         )
 
 
-def _require_both_classes(store: ChipStore, split: str) -> None:
-    reader = ChipReader(store, cache_bytes=0)
+def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
+    """Every class must occur in training; of many, two are enough for validation."""
+    names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
     seen: set[int] = set()
-    for batch in iter_batches(reader, store.chips_of(split), 32):
-        seen |= set(np.unique(batch.truth()).tolist())
-        if {0, 1} <= seen:
+    for batch in iter_batches(
+        ChipReader(store, (task,), cache_bytes=0), store.chips_of(split), CHIPS_PER_SHARD
+    ):
+        seen |= set(np.unique(batch.truth(task)).tolist()) - {IGNORE}
+        if strange := seen - set(names):
+            raise ChipStoreError(
+                f"chip store {store.path} has pixels labelled {min(strange)}, which its class "
+                f"table of task {task!r} does not name. Ingest it anew."
+            )
+        if len(seen) == len(names) or (split == "val" and len(seen) > 1):
             return
-    missing = "changed" if 1 not in seen else "unchanged"
+    missing = next(name for value, name in names.items() if value not in seen)
     raise ChipStoreError(
         f"chip store {store.path}: split {split!r} has no observed pixel labelled {missing}. Move "
-        "its boxes to where there are both."
+        "its boxes to where there are all classes."
     )
+
+
+def class_counts(store: ChipStore, task: Task) -> tuple[int, ...]:
+    """Labelled, observed pixels of each class in the training part, each counted once."""
+    counts = ConfusionCounts.empty(len(store.attributes["classes"][task]))
+    for _, truth in SplitPixels.of(store, "train", task, CHIPS_PER_SHARD).batches():
+        counts += ConfusionCounts.of(truth, truth, len(counts.matrix))
+    return tuple(counts.matrix.diagonal().tolist())
 
 
 def _value_range(

@@ -1,6 +1,6 @@
 """Augmentations: what may be changed in a training batch without changing what is true."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -8,14 +8,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Normalised pairs and their labels."""
+    """Normalised images of one task and their labels."""
 
-    pair: Tensor
-    """float32 [B, 2·C, H, W], z-scores; 0 where invalid."""
+    image: Tensor
+    """float32 [B, date·band, H, W], z-scores; 0 where invalid."""
     label: Tensor
     """int64 [B, H, W]; 255 = ignore."""
     valid: Tensor
-    """bool [B, H, W]; True = observed at both dates."""
+    """bool [B, H, W]; True = observed at every date."""
+
+    def __getitem__(self, part: slice) -> "TrainingBatch":
+        """Some of its chips."""
+        return TrainingBatch(self.image[part], self.label[part], self.valid[part])
+
+    def __len__(self) -> int:
+        """Its number of chips."""
+        return len(self.image)
 
 
 @dataclass(frozen=True)
@@ -27,23 +35,23 @@ class AugmentDraws:
     """bool [B]: mirror the columns."""
     turns: Tensor
     """int64 [B] in 0 … 3: quarter turns."""
-    swap: Tensor
-    """bool [B]: exchange the dates."""
+    reverse: Tensor
+    """bool [B]: reverse the order of the dates."""
     gain: Tensor
-    """float32 [B, 2·C], around 1."""
+    """float32 [B, date·band], around 1."""
     offset: Tensor
-    """float32 [B, 2·C], around 0, in standard deviations."""
+    """float32 [B, date·band], around 0, in standard deviations."""
 
     def of_rank(self, rank: int, world_size: int) -> "AugmentDraws":
         """Every `world_size`-th draw from `rank` on."""
-        fields = (self.flip, self.turns, self.swap, self.gain, self.offset)
-        return AugmentDraws(*(field[rank::world_size] for field in fields))
+        own = {field.name: getattr(self, field.name)[rank::world_size] for field in fields(self)}
+        return AugmentDraws(**own)
 
 
 def draw_augmentations(
     count: int, channels: int, jitter: float, generator: torch.Generator
 ) -> AugmentDraws:
-    """Random numbers for `count` pairs of `channels` = 2·C channels.
+    """Random numbers for `count` images of `channels` = date·band channels.
 
     Gain and offset are drawn per date and band, normally with standard deviation `jitter`: dates
     differ in light, haze and season, and a network that trusts absolute levels fails on the next
@@ -52,26 +60,26 @@ def draw_augmentations(
     return AugmentDraws(
         flip=torch.rand(count, generator=generator) < 0.5,
         turns=torch.randint(4, (count,), generator=generator),
-        swap=torch.rand(count, generator=generator) < 0.5,
+        reverse=torch.rand(count, generator=generator) < 0.5,
         gain=1 + jitter * torch.randn(count, channels, generator=generator),
         offset=jitter * torch.randn(count, channels, generator=generator),
     )
 
 
-def augment(batch: TrainingBatch, draws: AugmentDraws) -> TrainingBatch:
-    """Mirror and turn pair, label and valid alike; exchange dates; jitter the radiometry.
+def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> TrainingBatch:
+    """Mirror and turn image, label and valid alike; reverse the dates; jitter the radiometry.
 
-    Chips are square. Change has no direction in time here, so labels survive the exchange. Invalid
+    Chips are square. Change has no direction in time here, so labels survive the reversal. Invalid
     pixels stay zero.
     """
-    pair = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.pair)])
-    label = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.label)])
-    valid = torch.stack([_turned(chip, draws, index) for index, chip in enumerate(batch.valid)])
-    before, after = pair.chunk(2, dim=1)
-    swapped = torch.cat([after, before], dim=1)
-    pair = torch.where(draws.swap[:, None, None, None].to(pair.device), swapped, pair)
-    gain, offset = draws.gain.to(pair.device), draws.offset.to(pair.device)
-    jittered = pair * gain[:, :, None, None] + offset[:, :, None, None]
+    image, label, valid = (
+        torch.stack([_turned(chip, draws, index) for index, chip in enumerate(part)])
+        for part in (batch.image, batch.label, batch.valid)
+    )
+    reversed_dates = torch.cat(list(image.chunk(num_dates, dim=1))[::-1], dim=1)
+    image = torch.where(draws.reverse[:, None, None, None].to(image.device), reversed_dates, image)
+    gain, offset = draws.gain.to(image.device), draws.offset.to(image.device)
+    jittered = image * gain[:, :, None, None] + offset[:, :, None, None]
     return TrainingBatch(torch.where(valid[:, None], jittered, 0.0), label, valid)
 
 

@@ -1,6 +1,18 @@
 """Settings of training and evaluation."""
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
 
 
 class TrainingConfig(BaseModel):
@@ -12,7 +24,15 @@ class TrainingConfig(BaseModel):
     """Passes over the training chips."""
 
     batch_size: PositiveInt = 16
-    """Chips in one step, over all workers; a multiple of `num_workers`."""
+    """Chips in one step of each task, over all workers; a multiple of `num_workers` times
+    `accumulation`."""
+
+    accumulation: PositiveInt = 1
+    """Parts that each worker's share of a batch goes through the network in; the step is the same
+    and takes less memory."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: forward passes in bfloat16 where that is safe (autocast); weights stay fp32."""
 
     learning_rate: PositiveFloat = 3e-3
     """Highest learning rate of AdamW; it warms up linearly and falls to zero along a cosine."""
@@ -28,10 +48,6 @@ class TrainingConfig(BaseModel):
 
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """Decay a step of the moving average of the weights, which is what is saved."""
-
-    changed_weight: PositiveFloat = 1.0
-    """Weight of changed pixels in the loss; unchanged pixels weigh 1. The decision threshold is
-    chosen on the validation part in any case."""
 
     jitter: NonNegativeFloat = 0.1
     """Random gain and offset per date and band, in standard deviations of the band: how much light
@@ -64,3 +80,54 @@ class EvaluationConfig(BaseModel):
 
     batch_size: PositiveInt = 16
     """Chips in one forward pass."""
+
+
+class LossConfig(BaseModel):
+    """What training makes small: a sum of losses, each with its weight; 0 leaves one out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    cross_entropy: NonNegativeFloat = 1.0
+    """Weight of cross-entropy."""
+
+    dice: NonNegativeFloat = 0.0
+    """Weight of the soft Dice loss: overlap of each class, however rare. Class weights do not
+    enter it."""
+
+    focal: NonNegativeFloat = 0.0
+    """Weight of the focal loss: cross-entropy in which easy pixels count little."""
+
+    focal_gamma: NonNegativeFloat = 2.0
+    """How little easy pixels count in the focal loss; 0 makes it cross-entropy."""
+
+    class_weights: (
+        Literal["equal", "inverse_frequency", "median_frequency"] | tuple[PositiveFloat, ...]
+    ) = "equal"
+    """Weight of each class's pixels in cross-entropy and focal loss: from the number of labelled
+    training pixels, or one number a class."""
+
+    @model_validator(mode="after")
+    def _any_loss(self) -> "LossConfig":
+        if not (self.cross_entropy or self.dice or self.focal):
+            raise ValueError("no loss is left: give cross_entropy, dice or focal a weight")
+        return self
+
+
+class TaskTrainingConfig(BaseModel):
+    """How one task is learnt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    weight: PositiveFloat = 1.0
+    """Weight of the task's loss where several are learnt at once."""
+
+    diffusion: DiffusionConfig = Field(default_factory=DiffusionConfig)
+    """Corruption, schedule, timesteps."""
+
+    loss: LossConfig = Field(default_factory=LossConfig)
+    """What is made small."""
+
+
+def segment_training() -> TaskTrainingConfig:
+    """The paper's noise for segmentation: the image itself."""
+    return TaskTrainingConfig(diffusion=DiffusionConfig(corruption=SelfCorruption()))

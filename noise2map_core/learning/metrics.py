@@ -67,6 +67,42 @@ class ConfusionCounts:
             support=support,
         )
 
+    def class_scores(self) -> tuple[ClassScores, ...]:
+        """Scores of each class against all others, by class."""
+        return tuple(self.scores(value) for value in range(len(self.matrix)))
+
+    @property
+    def occurring(self) -> tuple[int, ...]:
+        """Classes that are true or predicted somewhere; the others have nothing to score."""
+        return tuple(np.flatnonzero(self.matrix.sum(axis=0) + self.matrix.sum(axis=1)).tolist())
+
+    @property
+    def mean_f1(self) -> float:
+        """F1, mean over the occurring classes (macro F1); 0 without a pixel."""
+        return _mean([self.scores(value).f1 for value in self.occurring])
+
+    @property
+    def mean_iou(self) -> float:
+        """IoU, mean over the occurring classes; 0 without a pixel."""
+        return _mean([self.scores(value).iou for value in self.occurring])
+
+    @property
+    def overall_accuracy(self) -> float:
+        """Part of the pixels whose class is right, in [0, 1]; 0 without a pixel."""
+        return _ratio(int(self.matrix.trace()), self.num_pixels)
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa (1960): agreement beyond chance, in [-1, 1].
+
+        0 where chance alone agrees everywhere: one class, or no pixel.
+        """
+        total = self.num_pixels
+        truths, predictions = self.matrix.sum(axis=1).tolist(), self.matrix.sum(axis=0).tolist()
+        # Whole numbers of Python: products of pixel counts of large regions leave int64.
+        by_chance = sum(t * p for t, p in zip(truths, predictions, strict=True))
+        return _ratio(total * int(self.matrix.trace()) - by_chance, total**2 - by_chance)
+
 
 @dataclass(frozen=True)
 class ScoreHistogram:
@@ -166,6 +202,10 @@ def block_bootstrap_f1(
     f1 = 2 * hit[chosen].sum(axis=1) / totals
     low, high = np.percentile(f1, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -1,57 +1,131 @@
 """One training step: loss, gradient, learning rate, moving average."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.config import TrainingConfig
-from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.learning.losses import Loss, local_part
+from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.models.spec import Task
 
 
-def loss_sums(logits: Tensor, batch: TrainingBatch, class_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted cross-entropy summed over the labelled, valid pixels, and the sum of their weights.
+@dataclass(frozen=True)
+class MicroBatch:
+    """What goes through the network at once: a batch of each task."""
 
-    `logits` [B, K, H, W], `class_weights` [K]. The mean loss of any set of pixels is the quotient
-    of the summed sums, so it does not depend on how they are spread over batches and workers.
-    """
-    target = batch.label.masked_fill(~batch.valid, IGNORE)
-    loss = cross_entropy(logits, target, weight=class_weights, ignore_index=IGNORE, reduction="sum")
-    return loss, class_weights[target[target != IGNORE]].sum()
+    inputs: Mapping[Task, TaskInput]
+    targets: Mapping[Task, Tensor]
+    """int64 [B, H, W]; 255 where a pixel does not count."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The weighted sum of the tasks' losses."""
+
+    parts: Mapping[Task, tuple[float, Loss]]
+    """Weight and loss of each task."""
+
+    def sums(self, logits: Mapping[Task, Tensor], targets: Mapping[Task, Tensor]) -> Tensor:
+        """float32 [n]: the sums of every task's loss, one after the other."""
+        return torch.cat([loss.sums(logits[t], targets[t]) for t, (_, loss) in self.parts.items()])
+
+    def mean(self, sums: Tensor) -> Tensor:
+        """The objective (a scalar) of all pixels behind `sums`."""
+        own = sums.split([loss.num_sums for _, loss in self.parts.values()])
+        pairs = zip(self.parts.values(), own, strict=True)
+        return torch.stack([weight * loss.mean(part) for (weight, loss), part in pairs]).sum()
+
+    @property
+    def num_sums(self) -> int:
+        """Those of all tasks."""
+        return sum(loss.num_sums for _, loss in self.parts.values())
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The workers that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+    sum_over: Callable[[Tensor], Tensor] = lambda value: value
+    """Adds a tensor up over all workers."""
 
 
 def train_step(
     model: nn.Module,
-    batch: TrainingBatch,
-    timesteps: Tensor,
-    keep_context: Tensor,
+    batches: Sequence[MicroBatch],
+    objective: Objective,
     optimiser: torch.optim.Optimizer,
-    class_weights: Tensor,
     max_gradient_norm: float,
-    sum_over_ranks: Callable[[Tensor], Tensor],
-    world_size: int,
+    ranks: Ranks,
+    autocast: AbstractContextManager[None] | None = None,
 ) -> float:
-    """One step of the optimiser; returns the mean loss of the global batch.
+    """One step of the optimiser over all `batches` of all workers; returns their mean loss.
 
-    The loss is divided by the weights of the *global* batch, so that every labelled pixel counts
-    alike wherever it lies. `model` averages gradients over the ranks (DistributedDataParallel):
-    multiplying by `world_size` makes that the sum. A loss that is not finite leaves the weights as
-    they were; the caller stops.
+    The loss is that of the *global* batch: every labelled pixel counts alike, wherever it lies and
+    however batches are cut. `model` averages gradients over the workers
+    (DistributedDataParallel): multiplying by their number makes that the sum. A loss that is not
+    finite leaves the weights as they were; the caller stops.
     """
-    loss, weight = loss_sums(model(batch.pair, timesteps, keep_context), batch, class_weights)
-    total_loss, total_weight = sum_over_ranks(torch.stack([loss.detach(), weight]))
-    mean_loss = float(total_loss / total_weight)
+    autocast = autocast or nullcontext()
+    total = _totals_before(model, batches, objective, ranks, autocast)
     optimiser.zero_grad(set_to_none=True)
-    if not math.isfinite(mean_loss):
-        return mean_loss
-    (loss * world_size / total_weight).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
-    optimiser.step()
-    return mean_loss
+    seen = torch.zeros(objective.num_sums)
+    for index, batch in enumerate(batches):
+        with _synchronised(model, last=index == len(batches) - 1):
+            sums = _sums(model, batch, objective, autocast)
+            here = ranks.sum_over(sums.detach().clone()) if total is None else total
+            (local_part(objective, sums, here) * ranks.world_size).backward()
+        seen = seen.to(sums.device) + sums.detach()
+    loss = float(objective.mean(ranks.sum_over(seen)))
+    if math.isfinite(loss):
+        nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
+        optimiser.step()
+    return loss
+
+
+def _totals_before(
+    model: nn.Module,
+    batches: Sequence[MicroBatch],
+    objective: Objective,
+    ranks: Ranks,
+    autocast: AbstractContextManager[None],
+) -> Tensor | None:
+    """The sums of the global batch, which each part's gradient needs; None: one part is all.
+
+    With several parts they are known only after a pass over all of them, which keeps no graph.
+    """
+    if len(batches) == 1:
+        return None
+    with torch.no_grad():
+        parts = [_sums(model, batch, objective, autocast) for batch in batches]
+    return ranks.sum_over(torch.stack(parts).sum(dim=0))
+
+
+def _sums(
+    model: nn.Module,
+    batch: MicroBatch,
+    objective: Objective,
+    autocast: AbstractContextManager[None],
+) -> Tensor:
+    with autocast:
+        logits = model(batch.inputs)
+    return objective.sums(logits, batch.targets)
+
+
+def _synchronised(model: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """Gradients are averaged over workers once a step: behind the last part."""
+    if last or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    context: AbstractContextManager[None] = model.no_sync()
+    return context
 
 
 def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
@@ -72,5 +146,8 @@ def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
 
 
 def build_average(model: nn.Module, decay: float) -> AveragedModel:
-    """The exponential moving average of the weights; it starts at the first update."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    """The exponential moving average of the weights; it starts at the first update.
+
+    Running statistics of batch normalisation are averaged, too.
+    """
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)

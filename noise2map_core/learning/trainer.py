@@ -1,50 +1,65 @@
 """A learner: model, optimiser and moving average, taking one step at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noise2map_core.diffusion.config import TrainingTimesteps
-from noise2map_core.diffusion.timesteps import draw_timesteps, training_timesteps
+from noise2map_core.diffusion.corruption import needs_epsilon
+from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
+from noise2map_core.errors import ConfigError
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
-from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.losses import build_loss
+from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.steps import (
+    MicroBatch,
+    Objective,
+    Ranks,
     build_average,
     build_optimiser,
     learning_rate,
     train_step,
 )
-from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.backbone import load_backbone
+from noise2map_core.models.noise2map import Noise2Map, TaskInput
+from noise2map_core.models.spec import CheckpointSpec, SegmentationModelSpec, Task
 
 
 class Learner:
     """Everything that changes while training.
 
-    `wrap` turns the model into the one whose gradients are averaged over ranks.
+    `class_weights` are each task's, [K]; `wrap` turns the model into the one whose gradients are
+    averaged over workers.
     """
 
     def __init__(
         self,
-        spec: CheckpointSpec,
+        model: Noise2Map,
         config: TrainingConfig,
-        timesteps: TrainingTimesteps,
+        tasks: Mapping[Task, TaskTrainingConfig],
+        class_weights: Mapping[Task, tuple[float, ...]],
         seed: int,
-        device: torch.device,
-        wrap: Callable[[nn.Module], nn.Module],
+        wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> None:
-        torch.manual_seed(seed)
-        self.model = Noise2Map(spec).to(device)
-        self._config = config
-        self._seed = seed
-        self._average = build_average(self.model, config.ema_decay)
-        self._wrapped = wrap(self.model)
-        self._optimiser = build_optimiser(self.model, config)
-        self._weights = torch.tensor([1.0, config.changed_weight], device=device)
-        self._timesteps = training_timesteps(timesteps, self.model.alpha_bars.cpu())
+        self.model = model
+        self._config, self._seed = config, seed
+        self._average = build_average(model, config.ema_decay)
+        self._wrapped = wrap(model)
+        self._optimiser = build_optimiser(model, config)
+        self._objective = Objective(
+            {
+                name: (task.weight, build_loss(task.loss, self._tensor(class_weights[name])))
+                for name, task in tasks.items()
+            }
+        )
+        self._timestep_weights = {
+            name: timestep_weights(task.diffusion, model.alpha_bars(name).cpu())
+            for name, task in tasks.items()
+        }
 
     @property
     def averaged(self) -> Noise2Map:
@@ -55,20 +70,16 @@ class Learner:
 
     def step(
         self,
-        batch: TrainingBatch,
+        batches: Mapping[Task, TrainingBatch],
         epoch: int,
         step: int,
         steps_per_epoch: int,
-        rank: int,
-        world_size: int,
-        sum_over_ranks: Callable[[Tensor], Tensor],
+        ranks: Ranks,
     ) -> float:
-        """Train on this rank's part of a global batch; returns the loss of the global batch."""
-        generator = self._generator(epoch, step)
-        count, channels = len(batch.pair) * world_size, batch.pair.shape[1]
-        draws = draw_augmentations(count, channels, self._config.jitter, generator)
-        timesteps = draw_timesteps(self._timesteps, count, generator)[rank::world_size]
-        keep = torch.rand(count, generator=generator)[rank::world_size]
+        """Train on this worker's part of a global batch of each task.
+
+        Returns the loss of the global batch.
+        """
         rate = learning_rate(
             epoch * steps_per_epoch + step, self._config.epochs * steps_per_epoch, self._config
         )
@@ -77,17 +88,64 @@ class Learner:
         self._wrapped.train()
         loss = train_step(
             self._wrapped,
-            augment(batch, draws.of_rank(rank, world_size)),
-            timesteps.to(batch.pair.device),
-            (keep >= self._config.context_dropout).to(batch.pair.device),
+            self._cut(
+                {
+                    name: self._prepare(name, batch, epoch, step, ranks)
+                    for name, batch in batches.items()
+                }
+            ),
+            self._objective,
             self._optimiser,
-            self._weights,
             self._config.max_gradient_norm,
-            sum_over_ranks,
-            world_size,
+            ranks,
+            self._autocast(),
         )
         self._average.update_parameters(self.model)
         return loss
+
+    def _prepare(
+        self, task: Task, batch: TrainingBatch, epoch: int, step: int, ranks: Ranks
+    ) -> tuple[TaskInput, Tensor]:
+        """Augment a batch and draw its timesteps; the draws are of the global batch."""
+        generator = self._generator(task, epoch, step)
+        spec = self.model.spec.tasks[task]
+        mine = slice(ranks.rank, None, ranks.world_size)
+        count, channels = len(batch) * ranks.world_size, batch.image.shape[1]
+        draws = draw_augmentations(count, channels, self._config.jitter, generator)
+        timesteps = draw_timesteps(self._timestep_weights[task], count, generator)[mine]
+        keep = torch.rand(count, generator=generator)[mine] >= self._config.context_dropout
+        epsilon = None
+        if needs_epsilon(spec.corruption):
+            size = (count, *batch.image.shape[1:])
+            epsilon = self._tensor(torch.randn(size, generator=generator)[mine])
+        batch = augment(batch, draws.of_rank(ranks.rank, ranks.world_size), spec.num_dates)
+        network_input = TaskInput(
+            x_0=batch.image,
+            valid=batch.valid[:, None],
+            timesteps=self._tensor(timesteps),
+            epsilon=epsilon,
+            keep_context=self._tensor(keep),
+        )
+        return network_input, batch.label.masked_fill(~batch.valid, IGNORE)
+
+    def _cut(self, whole: Mapping[Task, tuple[TaskInput, Tensor]]) -> list[MicroBatch]:
+        """A batch of each task in `accumulation` parts."""
+        parts = self._config.accumulation
+        return [
+            MicroBatch(
+                {name: inputs.part(index, parts) for name, (inputs, _) in whole.items()},
+                {name: target[index::parts] for name, (_, target) in whole.items()},
+            )
+            for index in range(parts)
+        ]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.model.device.type, torch.bfloat16, enabled=self._config.precision == "bf16"
+        )
+
+    def _tensor(self, values: Any) -> Tensor:
+        return torch.as_tensor(values, device=self.model.device)
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""
@@ -105,7 +163,26 @@ class Learner:
         self._average.module.load_state_dict(state["average"])
         self._average.n_averaged.fill_(state["num_averaged"])
 
-    def _generator(self, epoch: int, step: int) -> torch.Generator:
-        """Random numbers of one global batch: the same on every rank, and after a restart."""
-        mixed = np.random.SeedSequence((self._seed, epoch, step)).generate_state(1, np.uint64)
+    def _generator(self, task: Task, epoch: int, step: int) -> torch.Generator:
+        """Random numbers of one global batch: the same on every worker, and after a restart."""
+        entropy = (self._seed, epoch, step, *task.encode())
+        mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(mixed[0]))
+
+
+def new_model(
+    spec: CheckpointSpec, seed: int, device: torch.device, backbone: Path | None = None
+) -> Noise2Map:
+    """A model with random weights that follow from the seed alone.
+
+    `backbone` is the folder of a diffusers UNet2DModel that its UNet starts from. Raises
+    CheckpointError if that is another UNet, ConfigError if the network has none.
+    """
+    torch.manual_seed(seed)
+    model = Noise2Map(spec)
+    if backbone is not None:
+        if isinstance(spec.network, SegmentationModelSpec):
+            raise ConfigError(f"preset {spec.preset} has no backbone; leave model.backbone out.")
+        network: Any = model.network
+        load_backbone(network.backbone, spec.network.unet, backbone)
+    return model.to(device)

@@ -1,8 +1,15 @@
 """Settings of the network."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+Preset = Literal[
+    "reference", "base", "small", "tiny",
+    "unet", "deeplabv3plus", "segformer",
+    "unet_difference", "deeplabv3plus_difference", "segformer_difference",
+]  # fmt: skip
 
 
 class ModelConfig(BaseModel):
@@ -10,5 +17,13 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    preset: Literal["tiny"] = "tiny"
-    """Size of the network. tiny: for CPUs; under 1 GFLOP a chip of 64 x 64 pixels."""
+    preset: Preset = "tiny"
+    """reference: the published layout, 114 million parameters on every pixel. base: the same UNet
+    on patches of 2 x 2 pixels, at full width. small: under 5 GFLOP a chip of 128 x 128 pixels.
+    tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
+    from scratch; for change their encoder sees each date, and the features are put side by side or,
+    with _difference, subtracted."""
+
+    backbone: Path | None = None
+    """Folder of a diffusers UNet2DModel (config.json, diffusion_pytorch_model.safetensors) whose
+    weights the backbone starts from; presets reference and base. None: from scratch."""

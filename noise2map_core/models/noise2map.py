@@ -1,59 +1,189 @@
 """Noise2Map: raw numbers in, logits out, in one forward pass (Shibli et al., TGRS 2026)."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from noise2map_core.diffusion.corruption import swapped_pair
+from noise2map_core.diffusion.config import NoCorruption
+from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.models.spec import CheckpointSpec
-from noise2map_core.models.unet import PairNetwork
+from noise2map_core.models.baselines import SegmentationModels
+from noise2map_core.models.spec import (
+    CheckpointSpec,
+    PatchUNetSpec,
+    ReferenceSpec,
+    SegmentationModelSpec,
+    Task,
+    TaskSpec,
+)
+from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
 
 
-class Noise2Map(nn.Module):
-    """A diffusion UNet that maps a corrupted image pair straight to class logits.
+@dataclass(frozen=True)
+class TaskInput:
+    """A batch of one task, ready for the network."""
 
-    Channels are ordered by date, then band: `before` bands, then `after` bands.
-    """
+    x_0: Tensor
+    """float32 [B, date·band, H, W], normalised; 0 where invalid."""
+    valid: Tensor
+    """bool [B, 1, H, W], True = observed at every date."""
+    timesteps: Tensor
+    """int64 [B]."""
+    epsilon: Tensor | None = None
+    """Standard normal, broadcasts to `x_0`; needed where the noise has a Gaussian part."""
+    keep_context: Tensor | None = None
+    """bool [B], training only: where False, pixels are judged without context. None: all kept."""
+
+    def part(self, index: int, parts: int) -> "TaskInput":
+        """Every `parts`-th chip from `index` on."""
+        mine = slice(index, None, parts)
+        return TaskInput(
+            self.x_0[mine],
+            self.valid[mine],
+            self.timesteps[mine],
+            None if self.epsilon is None else self.epsilon[mine],
+            None if self.keep_context is None else self.keep_context[mine],
+        )
+
+
+class _TaskConstants(nn.Module):
+    """What the spec says about a task, as tensors. Not weights: kept out of the state dict."""
 
     alpha_bars: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: CheckpointSpec) -> None:
+    def __init__(self, task: TaskSpec) -> None:
         super().__init__()
-        self.spec = spec
-        channels = spec.num_dates * len(spec.bands)
-        self.network = PairNetwork(spec.network, channels, len(spec.classes))
-        # Constants of the spec, not weights: kept out of the state dict.
-        self.register_buffer("alpha_bars", schedule_alpha_bars(spec.schedule), persistent=False)
-        for name, values in (("mean", spec.normalisation.mean), ("std", spec.normalisation.std)):
+        self.register_buffer("alpha_bars", schedule_alpha_bars(task.schedule), persistent=False)
+        for name, values in (("mean", task.normalisation.mean), ("std", task.normalisation.std)):
             constant = torch.tensor(values, dtype=torch.float32).flatten()[:, None, None]
             self.register_buffer(name, constant, persistent=False)
 
-    def logits(self, image: Tensor, timestep: int, valid: Tensor | None = None) -> Tensor:
+
+class Noise2Map(nn.Module):
+    """A diffusion UNet that maps a corrupted image, or pair, straight to class logits.
+
+    Channels are ordered by date, then band: all bands of the first date, then of the next.
+    """
+
+    def __init__(self, spec: CheckpointSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = build_network(spec)
+        self.constants = nn.ModuleDict(
+            {name: _TaskConstants(task) for name, task in spec.tasks.items()}
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.parameters()).device
+
+    def alpha_bars(self, task: Task | None = None) -> Tensor:
+        """ᾱ of a task's schedule, float64 [T]."""
+        return self._constants(self.spec.task_name(task)).alpha_bars
+
+    def logits(
+        self,
+        image: Tensor,
+        timestep: int,
+        valid: Tensor | None = None,
+        task: Task | None = None,
+    ) -> Tensor:
         """Class logits, float32 [B, K, H, W], of raw numbers [B, date·band, H, W].
 
-        `valid` bool [B, date, H, W], True = observed; None: all. H and W must be multiples of
-        `spec.network.stride`. Averaging over timesteps, blending, temperature and threshold are
-        the caller's.
+        `valid` bool [B, date, H, W], True = observed; None: all. `task` None: the only one. H and W
+        must be multiples of `spec.network.stride`. Blending, temperature and threshold are the
+        caller's. Raises CheckpointError if the model does not know the task.
         """
-        timesteps = torch.full((len(image),), timestep, device=image.device)
-        logits: Tensor = self(self.normalise(image, valid), timesteps)
+        name = self.spec.task_name(task)
+        batch = TaskInput(
+            x_0=self.normalise(image, valid, name),
+            valid=_observed(image, valid),
+            timesteps=torch.full((len(image),), timestep, device=image.device),
+            epsilon=self._fixed_epsilon(image, name),
+        )
+        logits: Tensor = self({name: batch})[name]
         return logits.float()
 
-    def normalise(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
-        """z-scores, float32 [B, date·band, H, W]; 0 at every date where any date is invalid."""
-        normalised = (image.to(torch.float32) - self.mean) / self.std
-        if valid is None:
-            return normalised
-        # where, not a product: what lies under an invalid pixel may be NaN.
-        return torch.where(valid.all(dim=1, keepdim=True), normalised, 0.0)
+    def logits_over(
+        self,
+        image: Tensor,
+        timesteps: Sequence[int],
+        valid: Tensor | None = None,
+        task: Task | None = None,
+    ) -> Tensor:
+        """Class logits at each of several timesteps, float32 [timestep, B, K, H, W].
 
-    def forward(self, x_0: Tensor, timesteps: Tensor, keep_context: Tensor | None = None) -> Tensor:
-        """Logits [B, K, H, W] of a normalised pair `x_0` at `timesteps` (int64 [B]).
-
-        `keep_context` bool [B]: see `PairNetwork`; None outside of training.
+        Their mean is the prediction, their spread says how much it depends on the timestep.
         """
-        x_t = swapped_pair(x_0, self.alpha_bars[timesteps])
-        logits: Tensor = self.network(x_t, timesteps, keep_context)
-        return logits
+        return torch.stack([self.logits(image, t, valid, task) for t in timesteps])
+
+    def normalise(
+        self, image: Tensor, valid: Tensor | None = None, task: Task | None = None
+    ) -> Tensor:
+        """z-scores, float32 [B, date·band, H, W]; 0 at every date where any date is invalid."""
+        constants = self._constants(self.spec.task_name(task))
+        normalised = (image.to(torch.float32) - constants.mean) / constants.std
+        # where, not a product: what lies under an invalid pixel may be NaN.
+        return torch.where(_observed(image, valid), normalised, 0.0)
+
+    def forward(self, batches: Mapping[Task, TaskInput]) -> dict[Task, Tensor]:
+        """Logits [B, K, H, W] of a batch of each task.
+
+        All tasks of a training step go through one call, so that gradients of the shared backbone
+        are averaged over workers once.
+        """
+        return {
+            name: self.network(name, self.corrupt(batch, name), batch.timesteps, batch.keep_context)
+            for name, batch in batches.items()
+        }
+
+    def corrupt(self, batch: TaskInput, task: Task) -> Tensor:
+        """x_t of a batch, float32 [B, date·band, H, W]."""
+        spec = self.spec.tasks[task]
+        if isinstance(spec.corruption, NoCorruption):
+            return batch.x_0
+        noise = noise_of(spec.corruption, batch.x_0, spec.num_dates, batch.epsilon)
+        return corrupt(batch.x_0, noise, self.alpha_bars(task)[batch.timesteps], batch.valid)
+
+    def _fixed_epsilon(self, image: Tensor, task: Task) -> Tensor | None:
+        if not needs_epsilon(self.spec.tasks[task].corruption):
+            return None
+        return fixed_epsilon(*image.shape[1:]).to(image.device)
+
+    def _constants(self, task: Task) -> _TaskConstants:
+        constants = self.constants[task]
+        assert isinstance(constants, _TaskConstants)
+        return constants
+
+
+def build_network(spec: CheckpointSpec) -> nn.Module:
+    """The network of a spec, with random weights."""
+    shapes = {
+        name: TaskShape(task.num_dates, len(spec.bands), len(task.classes))
+        for name, task in spec.tasks.items()
+    }
+    match spec.network:
+        case PatchUNetSpec():
+            return PatchUNet(spec.network, shapes)
+        case ReferenceSpec():
+            return ReferenceNetwork(spec.network, shapes)
+        case SegmentationModelSpec():
+            return SegmentationModels(spec.network, shapes)
+
+
+def _observed(image: Tensor, valid: Tensor | None) -> Tensor:
+    """bool [B, 1, H, W], True = observed at every date."""
+    if valid is None:
+        return torch.ones_like(image[:, :1], dtype=torch.bool)
+    return valid.all(dim=1, keepdim=True)
+
+
+def count_parameters(model: Any) -> int:
+    """Numbers that training can change."""
+    return sum(parameter.numel() for parameter in model.parameters())

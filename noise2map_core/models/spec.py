@@ -6,17 +6,19 @@ Reading it needs no torch, so that a plan or a refusal costs nothing.
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from noise2map_core.diffusion.config import LinearSchedule, SwappedPairCorruption
+from noise2map_core.diffusion.config import Corruption, Schedule
 from noise2map_core.errors import CheckpointError
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+
+Task = Literal["segment", "change"]
 
 
 class _Section(BaseModel):
@@ -47,16 +49,14 @@ class ClassSpec(_Section):
     """CSS hex colour, "#rrggbb"."""
 
 
-class NetworkSpec(_Section):
-    """Shape of the network; written out, so that a preset may change without breaking models."""
+class PatchUNetSpec(_Section):
+    """A diffusion UNet on patches, with a stem and a head per task at full width."""
 
+    kind: Literal["patch_unet"] = "patch_unet"
     patch: PositiveInt
     """Side of the pixel-unshuffle patch."""
-    block_channels: tuple[PositiveInt, ...]
-    """Channels of each level; every level but the first halves the resolution."""
-    layers_per_block: PositiveInt
-    norm_groups: PositiveInt
-    """Groups of the group normalisation; divides every number of channels."""
+    unet: dict[str, Any]
+    """Arguments of diffusers' UNet2DModel; channels in and out are its width."""
     context_channels: PositiveInt = 16
     """Features that the UNet hands to the pixel path."""
     detail_channels: PositiveInt = 32
@@ -65,15 +65,86 @@ class NetworkSpec(_Section):
     @property
     def stride(self) -> int:
         """Chip sides must be multiples of this many pixels."""
-        return int(self.patch * 2 ** (len(self.block_channels) - 1))
+        return self.patch * unet_stride(self.unet)
+
+
+class ReferenceSpec(_Section):
+    """The published layout: 3-channel projections around a UNet on pixels."""
+
+    kind: Literal["reference"] = "reference"
+    unet: dict[str, Any]
+    """Arguments of diffusers' UNet2DModel; 3 channels in and out."""
+    resized_px: PositiveInt | None = None
+    """Side of the chips that it is made for, where they are resized to `unet["sample_size"]`.
+    None: chips go through as they are."""
+
+    @property
+    def stride(self) -> int:
+        """Chip sides must be multiples of this many pixels; of `resized_px`, be that."""
+        return self.resized_px or unet_stride(self.unet)
+
+
+class SegmentationModelSpec(_Section):
+    """A baseline of segmentation-models-pytorch; it knows no timestep."""
+
+    kind: Literal["segmentation_model"] = "segmentation_model"
+    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"]
+    encoder: str
+    """Name of the encoder in segmentation-models-pytorch."""
+    fusion: Literal["concatenation", "difference"] = "concatenation"
+    """How the features of two dates become one map's."""
+    stride: PositiveInt = 32
+    """Chip sides must be multiples of this many pixels."""
+
+
+NetworkSpec = Annotated[
+    PatchUNetSpec | ReferenceSpec | SegmentationModelSpec, Field(discriminator="kind")
+]
+
+
+def unet_stride(unet: dict[str, Any]) -> int:
+    """Every level of a UNet but the first halves the resolution."""
+    return int(2 ** (len(unet["block_out_channels"]) - 1))
+
+
+class TaskSpec(_Section):
+    """One task of a model: what goes in, what comes out."""
+
+    num_dates: PositiveInt
+    """Dates of an input; segment 1, change 2 or more."""
+    normalisation: Normalisation
+    corruption: Corruption
+    schedule: Schedule
+    inference_timesteps: tuple[int, ...]
+    """Timesteps of the forward passes whose logits are averaged."""
+    classes: tuple[ClassSpec, ...]
+    threshold: dict[str, float] = {}
+    """Class name to the probability from which (inclusive) a pixel gets that class, tried in this
+    order; other pixels get the class that is left or, of several, the most probable one."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it before the softmax."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.inference_timesteps or not all(
+            0 <= t < self.schedule.num_timesteps for t in self.inference_timesteps
+        ):
+            raise ValueError("inference_timesteps must lie within the schedule")
+        if [entry.value for entry in self.classes] != list(range(len(self.classes))):
+            raise ValueError("classes must have the values 0, 1, … in this order")
+        names = {entry.name for entry in self.classes}
+        if len(names) < len(self.classes) or len(names) < 2:
+            raise ValueError("classes must have two or more different names")
+        if not self.threshold.keys() <= names:
+            raise ValueError("threshold must name classes of the task")
+        return self
 
 
 class CheckpointSpec(_Section):
     """The contents of model.json, `format_version` 1."""
 
     format_version: Literal[1] = FORMAT_VERSION
-    tasks: tuple[Literal["change"], ...] = ("change",)
-    num_dates: Literal[2] = 2
+    tasks: dict[Task, TaskSpec] = Field(min_length=1)
     bands: tuple[str, ...]
     """Band names in channel order; all bands of a date lie together."""
     gsd: float
@@ -82,16 +153,6 @@ class CheckpointSpec(_Section):
     """Ground sample distances that it accepts, metres, both ends included."""
     value_range: tuple[float, float]
     """Raw numbers that it expects; others hint at another product level or scaling."""
-    normalisation: Normalisation
-    corruption: SwappedPairCorruption = SwappedPairCorruption()
-    schedule: LinearSchedule = LinearSchedule()
-    inference_timesteps: tuple[int, ...]
-    """Timesteps of the forward passes whose logits are averaged."""
-    classes: tuple[ClassSpec, ...]
-    threshold: dict[str, float]
-    """Class name to the probability from which (inclusive) a pixel gets that class."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Logits are divided by it before the softmax."""
     chip_px: PositiveInt
     """Side of the training chips, halo included."""
     stride_px: PositiveInt
@@ -105,16 +166,31 @@ class CheckpointSpec(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for numbers in (self.normalisation.mean, self.normalisation.std):
-            if [len(date) for date in numbers] != [len(self.bands)] * self.num_dates:
-                raise ValueError("normalisation needs one mean and one std per date and band")
+        for name, task in self.tasks.items():
+            for numbers in (task.normalisation.mean, task.normalisation.std):
+                if [len(date) for date in numbers] != [len(self.bands)] * task.num_dates:
+                    raise ValueError(
+                        f"normalisation of {name} needs one mean and one std per date and band"
+                    )
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
-        if not self.inference_timesteps or not all(
-            0 <= t < self.schedule.num_timesteps for t in self.inference_timesteps
-        ):
-            raise ValueError("inference_timesteps must lie within the schedule")
         return self
+
+    def task(self, name: Task | None = None) -> TaskSpec:
+        """One of its tasks; None: the only one. Raises CheckpointError if that is not there."""
+        return self.tasks[self.task_name(name)]
+
+    def task_name(self, name: Task | None = None) -> Task:
+        """`name`, or the only task's. Raises CheckpointError if the model does not know the task,
+        or None was given and it knows several."""
+        if name is None and len(self.tasks) == 1:
+            return next(iter(self.tasks))
+        if name is None or name not in self.tasks:
+            asked = f"does not do task {name!r}" if name else "does several tasks"
+            raise CheckpointError(
+                f"the checkpoint {asked}; it knows: {', '.join(self.tasks)}. Name one of these."
+            )
+        return name
 
     @property
     def digest(self) -> str:

@@ -55,12 +55,12 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_leaves_a_checkpoint_that_loads_and_state_beside_it(trained: Path) -> None:
     model = load_checkpoint(trained / "checkpoint")
-    assert 0 < model.spec.threshold["changed"] < 1
+    assert 0 < model.spec.task().threshold["changed"] < 1
     assert {path.name for path in trained.iterdir()} == {"checkpoint", "run.json", "state"}
     history = json.loads((trained / "run.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == [2, 4]
     card = (trained / "checkpoint" / "README.md").read_text()
-    assert f"{model.spec.threshold['changed']:g}" in card
+    assert f"{model.spec.task().threshold['changed']:g}" in card
 
 
 def test_a_finished_run_says_so_and_trains_nothing(trained: Path, chips: Path) -> None:

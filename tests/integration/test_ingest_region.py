@@ -200,8 +200,9 @@ def test_taizhou_is_stored_whole_on_its_own_pixels(
         labels = file.read(1)
     places = {"train": np.s_[:288, :200], "val": np.s_[304:, :200], "test": np.s_[:, 216:]}
     for split, place in places.items():
-        expected = [int((labels[place] == value).sum()) for value in (0, 1)]
-        assert result.counts[split]["labels"] == expected
+        unchanged, changed = (int((labels[place] == value).sum()) for value in (0, 1))
+        expected = {"change": {"unchanged": unchanged, "changed": changed}}
+        assert result.counts[split]["label_px"] == expected
     chips = open_chips(tmp_path / "chips.zarr").load()
     for number in range(0, chips.sizes["chip"], 11):
         chip = chips.isel(chip=number)

@@ -128,14 +128,14 @@ def test_statistics_count_each_pixel_of_the_ground_once(tmp_path: Path) -> None:
         np.testing.assert_allclose(moments.mean[date], values.mean(axis=1))
         np.testing.assert_allclose(moments.m2[date] / values.shape[1], values.var(axis=1))
     counts = store.attributes["counts"]["train"]
-    assert counts["px"] == HEIGHT * WIDTH and counts["labels"] == [0, 0]
+    assert counts["px"] == HEIGHT * WIDTH and counts["label_px"] == {}
     assert not store.has_labels and "label_change" not in open_chips(store.path)
 
 
 def test_labelled_pixels_are_counted_once(chips: xr.Dataset) -> None:
     inside = scenery().labels[TRAIN.slices_in(Window(0, 0, 0, 0))]
-    expected = [int((inside == value).sum()) for value in (0, 1)]
-    assert chips.attrs["counts"]["train"]["labels"] == expected
+    expected = {name: int((inside == v).sum()) for v, name in enumerate(("unchanged", "changed"))}
+    assert chips.attrs["counts"]["train"]["label_px"] == {"change": expected}
 
 
 def test_any_order_and_any_repetition_write_the_same_bytes(

@@ -25,39 +25,39 @@ def test_chips_are_read_in_any_order_whatever_the_cache_holds(
 ) -> None:
     expected = open_chips(store.path)
     chips = np.random.default_rng(0).permutation(store.num_chips)[:40]
-    batch = ChipReader(store, cache_bytes).read(chips)
+    batch = ChipReader(store, ("change",), cache_bytes).read(chips)
     chosen = expected.isel(chip=chips).compute()
     assert (batch.image == chosen["image"]).all()
     assert (batch.valid == chosen["valid"]).all()
-    assert (batch.label == chosen["label_change"]).all()
+    assert (batch.labels["change"] == chosen["label_change"]).all()
 
 
 def test_batches_go_through_all_chips_in_order(store: ChipStore) -> None:
     chips = store.chips_of("train")
-    batches = list(iter_batches(ChipReader(store), chips, 16))
+    batches = list(iter_batches(ChipReader(store, ("change",)), chips, 16))
     assert np.concatenate([batch.chip for batch in batches]).tolist() == chips.tolist()
     assert {len(batch.chip) for batch in batches[:-1]} == {16}
 
 
 def test_a_pair_has_the_bands_of_a_date_together(store: ChipStore) -> None:
-    batch = ChipReader(store).read(np.array([3, 5]))
-    image, valid = batch.pair()
+    batch = ChipReader(store, ("change",)).read(np.array([3, 5]))
+    image, valid = batch.inputs("change")
     assert (image[:, 2:].numpy() == batch.image[:, 1]).all()
     assert (valid.numpy() == batch.valid).all()
 
 
 def test_truth_is_the_label_where_all_dates_were_observed(store: ChipStore) -> None:
-    batch = ChipReader(store).read(np.arange(store.num_chips))
-    truth = batch.truth()
+    batch = ChipReader(store, ("change",)).read(np.arange(store.num_chips))
+    truth = batch.truth("change")
     observed = batch.valid[:, 0] & batch.valid[:, 1]
     assert not observed.all()
     assert (truth[~observed] == 255).all()
-    assert (truth[observed] == batch.label[observed]).all()
+    assert (truth[observed] == batch.labels["change"][observed]).all()
 
 
 def test_labelled_chips_are_those_with_truth(store: ChipStore) -> None:
-    found = labelled_chips(ChipReader(store), store.chips_of("train"))
-    truth = ChipReader(store).read(store.chips_of("train")).truth()
+    found = labelled_chips(ChipReader(store, ("change",)), store.chips_of("train"), "change")
+    truth = ChipReader(store, ("change",)).read(store.chips_of("train")).truth("change")
     assert found.tolist() == np.flatnonzero((truth != 255).any(axis=(1, 2))).tolist()
 
 

@@ -13,6 +13,7 @@ from noise2map_core.inference.evaluation import (
     block_counts,
     model_scorer,
     score_histogram,
+    threshold_decider,
 )
 from noise2map_core.models.noise2map import Noise2Map
 from tests.chip_factories import BOX, CHIPS, make_store, plan_store, scenery
@@ -80,8 +81,8 @@ def test_every_pixel_is_owned_by_the_chip_with_the_nearest_centre(
 def test_every_labelled_pixel_of_a_split_is_counted_once(store: ChipStore) -> None:
     for split, rows in (("train", (0, 30)), ("val", (46, 90))):
         truth, score = ground_truth(*rows)
-        pixels = SplitPixels.of(store, split, 8)
-        found = block_counts(pixels, scorer, 0.5, 16).sum(axis=0)
+        pixels = SplitPixels.of(store, split, "change", 8)
+        found = block_counts(pixels, threshold_decider(scorer, 0.5), 2, 16).sum(axis=0)
         known = truth != 255
         assert (found == confusion_matrix(truth[known], score[known] >= 0.5)).all()
         histogram = score_histogram(pixels, scorer, 1000)
@@ -97,7 +98,9 @@ def test_blocks_are_anchored_to_the_grid(store: ChipStore) -> None:
     blocks = {
         ((origin[0] + r) // 16, (origin[1] + c) // 16) for r, c in zip(rows, cols, strict=True)
     }
-    found = block_counts(SplitPixels.of(store, "train", 8), scorer, 0.5, 16)
+    found = block_counts(
+        SplitPixels.of(store, "train", "change", 8), threshold_decider(scorer, 0.5), 2, 16
+    )
     assert len(found) == len(blocks), top
 
 
@@ -107,7 +110,7 @@ def scenery_corner() -> tuple[int, int]:
 
 
 def test_parts_of_several_workers_add_up(store: ChipStore) -> None:
-    whole = SplitPixels.of(store, "val", 8)
+    whole = SplitPixels.of(store, "val", "change", 8)
     total = score_histogram(whole, scorer, 1000)
     parts = [score_histogram(whole.part(rank, 3), scorer, 1000) for rank in range(3)]
     assert (sum(part.counts for part in parts) == total.counts).all()
@@ -116,9 +119,9 @@ def test_parts_of_several_workers_add_up(store: ChipStore) -> None:
 def test_a_model_scores_in_the_steps_of_the_map(store: ChipStore) -> None:
     torch.manual_seed(0)
     model = Noise2Map(checkpoint_spec(chip_px=16, temperature=2.0)).eval()
-    batch = ChipReader(store).read(np.arange(5))
-    score = model_scorer(model, (999, 0))(batch)
-    image, valid = batch.pair()
+    batch = ChipReader(store, ("change",)).read(np.arange(5))
+    score = model_scorer(model, (999, 0), "change")(batch)
+    image, valid = batch.inputs("change")
     with torch.inference_mode():
         logits = (model.logits(image, 999, valid) + model.logits(image, 0, valid)) / 2
     expected = torch.sigmoid((logits[:, 1] - logits[:, 0]) / 2)

@@ -12,6 +12,7 @@ from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.chip_store import ChipStore, object_digest, open_store
 from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.inference.training_data import plan_spec, require_trainable
+from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CheckpointSpec
 from tests.chip_factories import make_store, plan_store, scenery
@@ -25,8 +26,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ChipStore:
     return open_store(make_store(job))
 
 
+def task(**diffusion: Any) -> TaskTrainingConfig:
+    return TaskTrainingConfig(diffusion=DiffusionConfig(**diffusion))
+
+
 def spec_of(store: ChipStore, **diffusion: Any) -> CheckpointSpec:
-    return plan_spec(store, ModelConfig(), DiffusionConfig(**diffusion), None)
+    return plan_spec(store, ModelConfig(), {"change": task(**diffusion)}, None)
 
 
 def test_the_spec_follows_from_the_store(store: ChipStore) -> None:
@@ -34,13 +39,13 @@ def test_the_spec_follows_from_the_store(store: ChipStore) -> None:
     assert list(spec.bands) == store.bands
     assert (spec.gsd, spec.gsd_range) == (10.0, (5.0, 20.0))
     assert (spec.chip_px, spec.stride_px) == (16, 8)
-    assert spec.inference_timesteps == (999,)
-    assert [entry.name for entry in spec.classes] == ["unchanged", "changed"]
+    assert spec.task().inference_timesteps == (999,)
+    assert [entry.name for entry in spec.task().classes] == ["unchanged", "changed"]
     assert 0 <= spec.value_range[0] < spec.value_range[1] <= 65_535
 
 
 def test_normalisation_is_that_of_the_training_part_per_date_and_band(store: ChipStore) -> None:
-    moments, normalisation = store.statistics("train"), spec_of(store).normalisation
+    moments, normalisation = store.statistics("train"), spec_of(store).task().normalisation
     np.testing.assert_allclose(normalisation.mean, moments.mean)
     np.testing.assert_allclose(np.square(normalisation.std) * moments.count, moments.m2)
     pixels = scenery().images[:, :, :30, :50]
@@ -54,25 +59,25 @@ def test_normalisation_is_that_of_the_training_part_per_date_and_band(store: Chi
 
 def test_settings_of_the_config_reach_the_spec(store: ChipStore) -> None:
     schedule = LinearSchedule(num_timesteps=100, beta_end=0.1)
-    spec = spec_of(store, schedule=schedule, inference_timestep=7)
-    assert spec.schedule == schedule
-    assert spec.inference_timesteps == (7,)
-    assert plan_spec(store, ModelConfig(), DiffusionConfig(), (9, 11)).gsd_range == (9, 11)
+    spec = spec_of(store, schedule=schedule, inference_timesteps=(7,))
+    assert spec.task().schedule == schedule
+    assert spec.task().inference_timesteps == (7,)
+    assert plan_spec(store, ModelConfig(), {"change": task()}, (9, 11)).gsd_range == (9, 11)
 
 
 def test_a_timestep_outside_the_schedule_is_refused(store: ChipStore) -> None:
-    with pytest.raises(ConfigError, match="inference_timestep 1000"):
-        spec_of(store, inference_timestep=1000)
+    with pytest.raises(ConfigError, match="inference_timesteps 1000"):
+        spec_of(store, inference_timesteps=(1000,))
 
 
 def test_a_store_with_labels_and_both_parts_is_trainable(store: ChipStore) -> None:
-    require_trainable(store)
+    require_trainable(store, ["change"])
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"labelled": False}, "has no labels"),
+        ({"labelled": False}, "no labels of task 'change'"),
         ({}, "no chips of split 'val'"),
         (
             {"split": SplitConfig(boxes={"train": SPLIT.boxes["train"],
@@ -92,11 +97,11 @@ def test_a_store_that_cannot_be_trained_on_is_refused(
     job = plan_store(tmp_path / "sources", tmp_path / "chips.zarr", **settings)
     store = open_store(make_store(job))
     if message is None:  # boxes that touch are fine where no buffer was asked for …
-        require_trainable(store)
+        require_trainable(store, ["change"])
         store = with_attributes(tmp_path / "chips.zarr", buffer_px=16)
         message = "nearer than 16 pixels"  # … and refused where one was
     with pytest.raises(ChipStoreError, match=message):
-        require_trainable(store)
+        require_trainable(store, ["change"])
 
 
 def with_attributes(path: Path, **changes: Any) -> ChipStore:

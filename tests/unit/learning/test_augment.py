@@ -29,10 +29,10 @@ def draws(jitter: float = 0.0, seed: int = 0) -> AugmentDraws:
 
 
 def test_pair_label_and_valid_are_turned_alike() -> None:
-    turned = augment(batch(), draws())
+    turned = augment(batch(), draws(), 2)
     for channel in (0, BANDS):
         assert torch.equal(
-            turned.pair[:, channel], torch.where(turned.valid, turned.label.float(), 0.0)
+            turned.image[:, channel], torch.where(turned.valid, turned.label.float(), 0.0)
         )
 
 
@@ -40,7 +40,9 @@ def test_all_eight_symmetries_occur() -> None:
     image = torch.arange(PX * PX).reshape(1, PX, PX)
     many = batch()
     turned = augment(
-        TrainingBatch(many.pair, image.expand(COUNT, PX, PX), torch.ones_like(many.valid)), draws()
+        TrainingBatch(many.image, image.expand(COUNT, PX, PX), torch.ones_like(many.valid)),
+        draws(),
+        2,
     )
     eight = {
         tuple(torch.rot90(way, k, dims=(-2, -1)).flatten().tolist())
@@ -55,26 +57,41 @@ def test_dates_are_exchanged_in_about_half_of_the_chips() -> None:
         draws(), flip=torch.zeros(COUNT, dtype=torch.bool), turns=torch.zeros(COUNT).long()
     )
     before = batch()
-    after = augment(before, still)
-    exchanged = torch.cat([before.pair[:, BANDS:], before.pair[:, :BANDS]], dim=1)
-    for index, swap in enumerate(still.swap):
-        assert torch.equal(after.pair[index], (exchanged if swap else before.pair)[index])
-    assert 0.2 < still.swap.float().mean() < 0.8
+    after = augment(before, still, 2)
+    exchanged = torch.cat([before.image[:, BANDS:], before.image[:, :BANDS]], dim=1)
+    for index, swap in enumerate(still.reverse):
+        assert torch.equal(after.image[index], (exchanged if swap else before.image)[index])
+    assert 0.2 < still.reverse.float().mean() < 0.8
 
 
 def test_jitter_is_one_gain_and_offset_per_date_and_band_and_spares_invalid_pixels() -> None:
-    calm, jittered = augment(batch(), draws()), augment(batch(), draws(jitter=0.3))
+    calm, jittered = augment(batch(), draws(), 2), augment(batch(), draws(jitter=0.3), 2)
     some = draws(jitter=0.3)
-    expected = calm.pair * some.gain[:, :, None, None] + some.offset[:, :, None, None]
-    torch.testing.assert_close(jittered.pair, torch.where(jittered.valid[:, None], expected, 0.0))
-    assert (jittered.pair[~jittered.valid[:, None].expand_as(jittered.pair)] == 0).all()
+    expected = calm.image * some.gain[:, :, None, None] + some.offset[:, :, None, None]
+    torch.testing.assert_close(jittered.image, torch.where(jittered.valid[:, None], expected, 0.0))
+    assert (jittered.image[~jittered.valid[:, None].expand_as(jittered.image)] == 0).all()
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_a_chip_is_augmented_alike_whatever_the_number_of_workers(world_size: int) -> None:
     whole, some = batch(), draws(jitter=0.2)
-    alone = augment(whole, some).pair
+    alone = augment(whole, some, 2).image
     for rank in range(world_size):
         mine = slice(rank, None, world_size)
-        part = TrainingBatch(whole.pair[mine], whole.label[mine], whole.valid[mine])
-        assert torch.equal(augment(part, some.of_rank(rank, world_size)).pair, alone[mine])
+        assert torch.equal(
+            augment(whole[mine], some.of_rank(rank, world_size), 2).image, alone[mine]
+        )
+
+
+def test_one_date_is_not_reversed_and_three_are() -> None:
+    def calm(count: int, channels: int) -> AugmentDraws:
+        drawn = draw_augmentations(count, channels, 0.0, torch.Generator().manual_seed(0))
+        none = torch.zeros(count, dtype=torch.bool)
+        return replace(drawn, flip=none, turns=none.long(), reverse=~none)
+
+    images = torch.randn(2, 6, PX, PX)
+    label, valid = torch.zeros(2, PX, PX).long(), torch.ones(2, PX, PX).bool()
+    batch = TrainingBatch(images, label, valid)
+    assert torch.equal(augment(batch, calm(2, 6), 1).image, images)
+    three = augment(batch, calm(2, 6), 3).image
+    assert torch.equal(three, torch.cat([images[:, 4:], images[:, 2:4], images[:, :2]], dim=1))

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
     confusion_matrix,
     f1_score,
     jaccard_score,
@@ -46,6 +48,41 @@ def test_scores_are_those_of_scikit_learn(value: int) -> None:
 def test_nothing_found_and_nothing_there_scores_zero() -> None:
     scores = ConfusionCounts.empty(2).scores(1)
     assert (scores.f1, scores.iou, scores.precision, scores.recall, scores.support) == (0,) * 5
+
+
+@given(
+    hnp.arrays(np.uint8, 30, elements=st.sampled_from([0, 2, 3, IGNORE])),
+    hnp.arrays(np.uint8, 30, elements=st.integers(0, 3)),
+)
+def test_summaries_are_those_of_scikit_learn_with_classes_absent(
+    label: np.ndarray, predicted: np.ndarray
+) -> None:
+    counts = ConfusionCounts.of(label, predicted, 5)
+    truth, found = label[label != IGNORE], predicted[label != IGNORE]
+    assume(len(truth))
+    assert counts.overall_accuracy == pytest.approx(accuracy_score(truth, found))
+    settings = {"average": "macro", "zero_division": 0}
+    assert counts.mean_f1 == pytest.approx(f1_score(truth, found, **settings))
+    assert counts.mean_iou == pytest.approx(jaccard_score(truth, found, **settings))
+    assert counts.occurring == tuple(np.union1d(truth, found))
+    if len(counts.occurring) > 1:
+        assert counts.kappa == pytest.approx(cohen_kappa_score(truth, found), abs=1e-12)
+    each = f1_score(truth, found, labels=range(5), average=None, zero_division=0)
+    assert [scores.f1 for scores in counts.class_scores()] == pytest.approx(each)
+
+
+def test_kappa_is_that_of_cohen_by_hand() -> None:
+    # 50 proposals of two readers: observed agreement 0.7, by chance 0.5.
+    assert ConfusionCounts(np.array([[20, 5], [10, 15]])).kappa == pytest.approx(0.4)
+    # Counts of a continent, whose products leave 64 bits.
+    large = ConfusionCounts(np.array([[20, 5], [10, 15]]) * 10**11)
+    assert large.kappa == pytest.approx(0.4)
+
+
+def test_nothing_to_summarise_is_zero() -> None:
+    empty = ConfusionCounts.empty(3)
+    assert (empty.overall_accuracy, empty.kappa, empty.mean_f1, empty.mean_iou) == (0,) * 4
+    assert ConfusionCounts(np.array([[9, 0], [0, 0]])).kappa == 0
 
 
 @given(

@@ -6,52 +6,26 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.losses import CrossEntropy
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.steps import (
+    MicroBatch,
+    Objective,
+    Ranks,
     build_average,
     learning_rate,
-    loss_sums,
     train_step,
 )
+from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.models.spec import Task
 
-WEIGHTS = torch.tensor([1.0, 3.0])
-
-
-def labelled(count: int = 4) -> tuple[torch.Tensor, TrainingBatch]:
-    generator = torch.Generator().manual_seed(0)
-    label = torch.randint(0, 3, (count, 6, 6), generator=generator)
-    label[label == 2] = IGNORE
-    valid = torch.rand(count, 6, 6, generator=generator) < 0.7
-    logits = torch.randn(count, 2, 6, 6, generator=generator)
-    return logits, TrainingBatch(torch.zeros(count, 4, 6, 6), label, valid)
+OBJECTIVE = Objective({"change": (1.0, CrossEntropy(torch.tensor([1.0, 3.0])))})
 
 
-def test_the_loss_is_torch_weighted_mean_over_labelled_valid_pixels() -> None:
-    logits, batch = labelled()
-    loss, weight = loss_sums(logits, batch, WEIGHTS)
-    counted = batch.valid & (batch.label != IGNORE)
-    expected = cross_entropy(
-        logits.permute(0, 2, 3, 1)[counted], batch.label[counted], weight=WEIGHTS
-    )
-    torch.testing.assert_close(loss / weight, expected)
-
-
-def test_sums_of_parts_give_the_loss_of_the_whole() -> None:
-    logits, batch = labelled()
-    whole = torch.stack(loss_sums(logits, batch, WEIGHTS))
-    parts = [
-        torch.stack(
-            loss_sums(
-                logits[part],
-                TrainingBatch(batch.pair[part], batch.label[part], batch.valid[part]),
-                WEIGHTS,
-            )
-        )
-        for part in (slice(0, 1), slice(1, 4))
-    ]
-    torch.testing.assert_close(sum(parts), whole)
+def target(count: int = 4) -> torch.Tensor:
+    label = torch.randint(0, 3, (count, 6, 6), generator=torch.Generator().manual_seed(0))
+    return label.masked_fill(label == 2, IGNORE)
 
 
 class Linear(nn.Module):
@@ -61,24 +35,24 @@ class Linear(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(4, 2, 1)
 
-    def forward(self, pair: torch.Tensor, timesteps: object, keep: object) -> torch.Tensor:
-        return self.layer(pair)
+    def forward(self, batches: dict[Task, TaskInput]) -> dict[Task, torch.Tensor]:
+        return {name: self.layer(batch.x_0) for name, batch in batches.items()}
 
 
-def step(model: Linear, pair: torch.Tensor, max_norm: float = 1.0) -> float:
-    _, batch = labelled()
+def step(model: Linear, image: torch.Tensor, max_norm: float = 1.0) -> float:
+    batch = TaskInput(image, torch.ones(4, 1, 6, 6).bool(), torch.zeros(4).long())
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
-    return train_step(
-        model,
-        TrainingBatch(pair, batch.label, batch.valid),
-        torch.zeros(4),
-        torch.ones(4),
-        optimiser,
-        WEIGHTS,
-        max_norm,
-        lambda total: total,
-        1,
+    micro = MicroBatch({"change": batch}, {"change": target()})
+    return train_step(model, [micro], OBJECTIVE, optimiser, max_norm, Ranks())
+
+
+def test_the_loss_is_torch_weighted_mean_over_labelled_pixels() -> None:
+    torch.manual_seed(0)
+    model, image = Linear(), torch.randn(4, 4, 6, 6)
+    expected = cross_entropy(
+        model.layer(image), target(), weight=torch.tensor([1.0, 3.0]), ignore_index=IGNORE
     )
+    assert step(model, image) == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_step_moves_the_weights_by_the_clipped_gradient() -> None:

@@ -1,33 +1,69 @@
-import torch
+from typing import Any
 
+import pytest
+import torch
+from torch import nn
+
+from noise2map_core.diffusion.config import (
+    Corruption,
+    DiffusionConfig,
+    GaussianCorruption,
+    MixtureCorruption,
+    NoCorruption,
+    SelfCorruption,
+    SwappedPairCorruption,
+)
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TrainingConfig
-from noise2map_core.learning.trainer import Learner
-from tests.factories import checkpoint_spec
+from noise2map_core.learning.config import LossConfig, TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
+from noise2map_core.models.spec import Task
+from tests.factories import checkpoint_spec, task_spec
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-2)
+CHANGE = {"change": TaskTrainingConfig()}
+BOTH: dict[Task, TaskTrainingConfig] = {
+    "change": TaskTrainingConfig(),
+    "segment": TaskTrainingConfig(
+        weight=0.5, diffusion=DiffusionConfig(corruption=SelfCorruption())
+    ),
+}
 
 
-def learner(seed: int = 0) -> Learner:
+def learner(
+    seed: int = 0, tasks: dict[Task, TaskTrainingConfig] | None = None, **training: Any
+) -> Learner:
+    tasks = tasks or CHANGE
+    spec = checkpoint_spec(
+        chip_px=16,
+        tasks={
+            name: task_spec(name, corruption=task.diffusion.corruption)
+            for name, task in tasks.items()
+        },
+    )
     return Learner(
-        checkpoint_spec(chip_px=16), CONFIG, "distinguishable", seed, torch.device("cpu"),
-        wrap=lambda model: model,
-    )  # fmt: skip
+        new_model(spec, seed, torch.device("cpu")),
+        CONFIG.model_copy(update=training),
+        tasks,
+        dict.fromkeys(tasks, (1.0, 1.0)),
+        seed,
+    )
 
 
-def batch() -> TrainingBatch:
-    """Pairs whose changed pixels differ between the dates."""
+def batch(task: Task = "change") -> TrainingBatch:
+    """Images whose sought pixels are brighter: at the second date, where there are two."""
     generator = torch.Generator().manual_seed(1)
     label = torch.randint(0, 2, (8, 16, 16), generator=generator)
     before = torch.randn(8, 2, 16, 16, generator=generator)
     after = before + 2 * label[:, None]
-    return TrainingBatch(torch.cat([before, after], dim=1), label, torch.ones_like(label).bool())
+    image = torch.cat([before, after], dim=1) if task == "change" else after
+    return TrainingBatch(image, label, torch.ones_like(label).bool())
 
 
 def steps(learner: Learner, first: int, last: int) -> list[float]:
+    batches = {name: batch(name) for name in learner.model.spec.tasks}
     return [
-        learner.step(batch(), step // 10, step % 10, 10, 0, 1, lambda total: total)
-        for step in range(first, last)
+        learner.step(batches, step // 10, step % 10, 10, Ranks()) for step in range(first, last)
     ]
 
 
@@ -36,8 +72,41 @@ def test_training_lowers_the_loss() -> None:
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 
+@pytest.mark.parametrize(
+    "corruption",
+    [
+        NoCorruption(),
+        GaussianCorruption(),
+        SwappedPairCorruption(),
+        SelfCorruption(),
+        MixtureCorruption(),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_every_noise_can_be_learnt_through(corruption: Corruption) -> None:
+    task = TaskTrainingConfig(diffusion=DiffusionConfig(corruption=corruption))
+    losses = steps(learner(tasks={"change": task}), 0, 30)
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_both_tasks_are_learnt_at_once() -> None:
+    trained = learner(tasks=BOTH)
+    steps(trained, 0, 30)
+    for name in BOTH:
+        raw = batch(name).image * 500 + 1000  # the spec normalises it away
+        logits = trained.model.logits(raw, 999, task=name)
+        right = (logits.argmax(dim=1) == batch(name).label).float().mean()
+        assert right > 0.75, name
+
+
+def test_the_loss_is_the_weighted_sum_of_the_tasks() -> None:
+    whole = steps(learner(tasks=BOTH), 0, 1)[0]
+    tripled = {name: t.model_copy(update={"weight": 3 * t.weight}) for name, t in BOTH.items()}
+    assert steps(learner(tasks=tripled), 0, 1)[0] == pytest.approx(3 * whole, rel=1e-6)
+
+
 def test_a_restored_learner_goes_on_to_the_same_bits() -> None:
-    whole, first, second = learner(), learner(), learner(seed=0)
+    whole, first, second = learner(tasks=BOTH), learner(tasks=BOTH), learner(tasks=BOTH)
     losses = steps(whole, 0, 12)
     steps(first, 0, 7)
     second.restore(first.state())
@@ -49,3 +118,68 @@ def test_a_restored_learner_goes_on_to_the_same_bits() -> None:
 def test_seeds_give_different_weights_and_one_seed_the_same() -> None:
     losses = [steps(learner(seed), 0, 1)[0] for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [LossConfig(), LossConfig(dice=1.0), LossConfig(cross_entropy=0, focal=1.0)],
+    ids=["cross entropy", "with dice", "focal"],
+)
+def test_accumulated_parts_make_the_step_of_the_whole(loss: LossConfig) -> None:
+    tasks: dict[Task, TaskTrainingConfig] = {"change": TaskTrainingConfig(loss=loss)}
+    whole, parts = learner(tasks=tasks), learner(tasks=tasks, accumulation=4)
+    assert steps(parts, 0, 5) == pytest.approx(steps(whole, 0, 5), rel=1e-4)
+    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_share_of_each_worker_makes_the_gradient_of_the_whole() -> None:
+    """Two workers in one process: gradients of their shares, averaged, are the whole's."""
+    whole = learner(tasks=BOTH)
+    expected = gradients(whole, [Ranks()])
+    totals: list[torch.Tensor] = []
+    gradients(learner(tasks=BOTH), [rank_of(rank, totals.append) for rank in range(2)])
+    total = totals[0] + totals[2]  # each worker sums twice: before and after
+    shares = [
+        gradients(learner(tasks=BOTH), [Ranks(rank, 2, lambda _: total)]) for rank in range(2)
+    ]
+    for one, first, second in zip(expected, *shares, strict=True):
+        torch.testing.assert_close((first + second) / 2, one, rtol=1e-3, atol=1e-5)
+
+
+def rank_of(rank: int, note: Any) -> Ranks:
+    return Ranks(rank, 2, lambda value: (note(value.clone()), value)[1])
+
+
+def gradients(one: Learner, ranks: list[Ranks]) -> list[torch.Tensor]:
+    """Unclipped gradients of the first step."""
+    one._config = one._config.model_copy(update={"max_gradient_norm": 1e9})
+    for worker in ranks:
+        share = {
+            name: batch(name)[slice(worker.rank, None, worker.world_size)]
+            for name in one.model.spec.tasks
+        }
+        one.step(share, 0, 0, 10, worker)
+    return [p.grad.clone() for p in one.model.parameters() if p.grad is not None]
+
+
+def test_bf16_keeps_the_weights_in_fp32_and_learns() -> None:
+    trained = learner(precision="bf16")
+    losses = steps(trained, 0, 30)
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
+
+
+def test_labels_that_do_not_count_leave_no_trace() -> None:
+    spoilt, clean = learner(), learner()
+    valid = torch.rand(8, 16, 16, generator=torch.Generator().manual_seed(3)) < 0.5
+    some = TrainingBatch(torch.where(valid[:, None], batch().image, 0.0), batch().label, valid)
+    garbage = TrainingBatch(some.image, torch.where(valid, some.label, 1), valid)
+    losses = [
+        one.step({"change": labels}, 0, 0, 10, Ranks())
+        for one, labels in ((clean, some), (spoilt, garbage))
+    ]
+    assert losses[0] == losses[1]
+    weights: list[nn.Module] = [clean.model, spoilt.model]
+    for one, other in zip(*(model.parameters() for model in weights), strict=True):
+        assert torch.equal(one, other)

@@ -74,7 +74,7 @@ def reweighted(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) ->
 
 
 def drop_one(weights: dict[str, torch.Tensor]) -> None:
-    del weights["network.pixel.0.weight"]
+    del weights["network.heads.change.pixel.0.weight"]
 
 
 def add_one(weights: dict[str, torch.Tensor]) -> None:
@@ -82,20 +82,20 @@ def add_one(weights: dict[str, torch.Tensor]) -> None:
 
 
 def grow_one(weights: dict[str, torch.Tensor]) -> None:
-    weights["network.pixel.0.bias"] = torch.zeros(99)
+    weights["network.heads.change.pixel.0.bias"] = torch.zeros(99)
 
 
 def poison_one(weights: dict[str, torch.Tensor]) -> None:
-    weights["network.pixel.0.bias"][0] = torch.nan
+    weights["network.heads.change.pixel.0.bias"][0] = torch.nan
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop_one, r"lacks network\.pixel\.0\.weight"),
+        (drop_one, r"lacks network\.heads\.change\.pixel\.0\.weight"),
         (add_one, "has unknown stray"),
-        (grow_one, r"has misshapen network\.pixel\.0\.bias"),
-        (poison_one, r"network\.pixel\.0\.bias holds NaN"),
+        (grow_one, r"has misshapen network\.heads\.change\.pixel\.0\.bias"),
+        (poison_one, r"network\.heads\.change\.pixel\.0\.bias holds NaN"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.diffusion.config import GaussianCorruption, MixtureCorruption, NoCorruption
+from noise2map_core.errors import CheckpointError
+from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import Normalisation
-from tests.factories import checkpoint_spec
+from tests.factories import checkpoint_spec, task_spec
 
 MEAN, STD = ((10.0, 20.0), (30.0, 40.0)), ((1.0, 2.0), (4.0, 8.0))
 
@@ -59,3 +61,49 @@ def test_what_lies_under_an_invalid_pixel_does_not_matter(model: Noise2Map) -> N
 def test_the_timestep_matters(model: Noise2Map) -> None:
     with torch.inference_mode():
         assert not torch.equal(model.logits(raw(), 999), model.logits(raw(), 0))
+
+
+def both_tasks() -> Noise2Map:
+    tasks = {
+        "change": task_spec("change", corruption=MixtureCorruption(gaussian_share=0.5)),
+        "segment": task_spec("segment", corruption=GaussianCorruption()),
+    }
+    torch.manual_seed(0)
+    return Noise2Map(checkpoint_spec(tasks=tasks)).eval()
+
+
+def test_a_model_of_both_tasks_wants_to_know_which() -> None:
+    model = both_tasks()
+    with torch.inference_mode():
+        assert model.logits(raw(), 999, task="change").shape == (3, 2, 32, 32)
+        assert model.logits(raw()[:, :2], 10, task="segment").shape == (3, 2, 32, 32)
+    with pytest.raises(CheckpointError, match="several tasks; it knows: change, segment"):
+        model.logits(raw(), 999)
+
+
+def test_a_model_of_one_task_refuses_the_other(model: Noise2Map) -> None:
+    with pytest.raises(CheckpointError, match="does not do task 'segment'; it knows: change"):
+        model.logits(raw(), 999, task="segment")
+
+
+def test_a_chip_has_the_same_logits_wherever_it_lies_in_a_batch_of_gaussian_noise() -> None:
+    model, image = both_tasks(), raw(torch.float32, count=4)
+    with torch.inference_mode():
+        batch = model.logits(image, 500, task="change")
+        turned = model.logits(image.flip(0), 500, task="change")
+    torch.testing.assert_close(batch, turned.flip(0), rtol=1e-4, atol=1e-4)
+
+
+def test_logits_over_timesteps_are_those_of_each(model: Noise2Map) -> None:
+    with torch.inference_mode():
+        several = model.logits_over(raw(), (0, 500, 999))
+        for index, timestep in enumerate((0, 500, 999)):
+            assert torch.equal(several[index], model.logits(raw(), timestep))
+
+
+def test_without_noise_the_network_sees_the_clean_image() -> None:
+    torch.manual_seed(0)
+    model = Noise2Map(checkpoint_spec(corruption=NoCorruption(), inference_timesteps=(0,)))
+    x_0 = model.normalise(raw())
+    batch = TaskInput(x_0, torch.ones(3, 1, 32, 32).bool(), torch.tensor([0, 500, 999]))
+    assert torch.equal(model.corrupt(batch, "change"), x_0)

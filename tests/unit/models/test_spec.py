@@ -12,7 +12,10 @@ from tests.factories import checkpoint_spec
 
 
 def written(path: Path, **changes: Any) -> Path:
-    document = checkpoint_spec().model_dump(mode="json") | changes
+    document = checkpoint_spec().model_dump(mode="json")
+    task = document["tasks"]["change"]
+    document |= {name: value for name, value in changes.items() if name not in task}
+    task |= {name: value for name, value in changes.items() if name in task}
     (path / SPEC_NAME).write_text(json.dumps(document))
     return path
 
@@ -43,6 +46,10 @@ def test_the_digest_follows_every_field() -> None:
         ({"bands": ["red"]}, "one std per date and band"),
         ({"chip_px": 33}, "multiple of 4"),
         ({"inference_timesteps": [1000]}, "within the schedule"),
+        ({"inference_timesteps": []}, "within the schedule"),
+        ({"threshold": {"burnt": 0.5}}, "must name classes"),
+        ({"tasks": {}}, "tasks"),
+        ({"tasks": {"dream": {}}}, "tasks"),
     ],
 )
 def test_a_spec_that_cannot_be_used_is_refused_in_one_line(

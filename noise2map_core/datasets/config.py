@@ -1,0 +1,98 @@
+"""Settings of data sets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat
+
+Protocol = Literal["paper", "strict"]
+"""paper: the filters and splits behind the published table. strict: every test chip counts, and
+validation is never test."""
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SpaceNet7Config(BaseModel):
+    """SpaceNet 7: monthly PlanetScope mosaics with building footprints, RGB, about 4 m.
+
+    The training part from https://spacenet.ai/sn7-challenge (AWS bucket spacenet-dataset), licence
+    CC BY-SA 4.0, with the footprints burnt into labels_raster/ and metadata_train.json of Hafner et
+    al. (2023), doi:10.3390/rs15215135.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["spacenet7"] = "spacenet7"
+
+    root: Path
+    """Folder of the data set."""
+
+    task: Literal["change", "segment", "both"] = "change"
+    """Labels to store. both (spacenet7): pairs with change and the buildings of each date."""
+
+
+class WhuConfig(BaseModel):
+    """WHU Building: aerial images of Christchurch, RGB.
+
+    change: pairs of 256 px, 0.2 m; segment: images of 512 px, 0.3 m. From
+    http://gpcv.whu.edu.cn/data/building_dataset.html, free for research.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["whu"] = "whu"
+
+    root: Path
+    """Folder of the data set."""
+
+    task: Literal["change", "segment"] = "change"
+    """Labels to store."""
+
+    val_share: Share = 0.1
+    """Share of train that becomes validation, in one block, where none is given (strict)."""
+
+
+class XView2Config(BaseModel):
+    """xView2 (xBD), the Santa Rosa wildfire: image pairs of 1024 px, RGB, about 0.5 m.
+
+    From https://xview2.org after registration, licence CC BY-NC-SA 4.0; masks burnt from its
+    polygons.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["xview2"] = "xview2"
+
+    root: Path
+    """Folder of the data set."""
+
+    task: Literal["change", "segment"] = "change"
+    """Labels to store."""
+
+    val_share: Share = 0.1
+    """Share of train that becomes validation, in one block, where none is given (strict)."""
+
+
+class FoldersConfig(BaseModel):
+    """Image pairs in plain folders {train,val,test}/{A,B,label}, the layout of LEVIR-CD.
+
+    LEVIR-CD (0.5 m) is at https://justchenhao.github.io/LEVIR, free for research.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["folders"] = "folders"
+
+    root: Path
+    """Folder of the data set."""
+
+    gsd: PositiveFloat
+    """Metres a pixel; LEVIR-CD: 0.5."""
+
+    val_share: Share = 0.1
+    """Share of train that becomes validation, in one block, where none is given (strict)."""
+
+
+DatasetConfig = Annotated[
+    SpaceNet7Config | WhuConfig | XView2Config | FoldersConfig, Discriminator("kind")
+]

@@ -1,0 +1,113 @@
+"""Baselines: networks of segmentation-models-pytorch, from scratch, behind the same interface.
+
+They take the place of the diffusion UNet and know no timestep. For change, one encoder sees each
+date (siamese), and what it finds is put side by side or subtracted (Daudt et al. 2018).
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noise2map_core.errors import ConfigError
+from noise2map_core.models.backbone import let_torchvision_import
+from noise2map_core.models.spec import SegmentationModelSpec, Task
+from noise2map_core.models.unet import TaskShape
+
+
+class SegmentationModels(nn.Module):
+    """One segmentation network a task."""
+
+    def __init__(self, network: SegmentationModelSpec, shapes: Mapping[Task, TaskShape]) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict(
+            {task: SiameseModel(network, shape) for task, shape in shapes.items()}
+        )
+
+    def forward(
+        self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, K, H, W] of `x` [B, C, H, W]; the other arguments have no effect."""
+        logits: Tensor = self.models[task](x)
+        return logits
+
+
+class SiameseModel(nn.Module):
+    """Encoder, fusion over the dates, decoder; with one date a plain segmentation network."""
+
+    def __init__(self, network: SegmentationModelSpec, shape: TaskShape) -> None:
+        super().__init__()
+        model: Any = _build(network, shape)
+        self.encoder, self.decoder, self.head = (
+            model.encoder, model.decoder, model.segmentation_head
+        )  # fmt: skip
+        self.num_dates = shape.num_dates
+        self.fusions = nn.ModuleList(
+            _fusion(network.fusion, channels, shape.num_dates)
+            for channels in model.encoder.out_channels
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K, H, W] of `x` [B, date·band, H, W]."""
+        dates = [self.encoder(date) for date in x.chunk(self.num_dates, dim=1)]
+        fused = [
+            fusion(levels)
+            for fusion, levels in zip(self.fusions, zip(*dates, strict=True), strict=True)
+        ]
+        logits: Tensor = self.head(self.decoder(fused))
+        return logits
+
+
+class Concatenation(nn.Module):
+    """Features of all dates side by side, back to as many channels as one date has."""
+
+    def __init__(self, channels: int, num_dates: int) -> None:
+        super().__init__()
+        # Encoders leave a level empty where they have none.
+        self.conv = nn.Conv2d(channels * num_dates, channels, 1) if channels else nn.Identity()
+
+    def forward(self, dates: Sequence[Tensor]) -> Tensor:
+        """[B, C, h, w] of each date to [B, C, h, w]."""
+        fused: Tensor = self.conv(torch.cat(list(dates), dim=1))
+        return fused
+
+
+class Difference(nn.Module):
+    """Size of the difference between the features of the first and the last date."""
+
+    def forward(self, dates: Sequence[Tensor]) -> Tensor:
+        """[B, C, h, w] of each date to [B, C, h, w]."""
+        return (dates[0] - dates[-1]).abs()
+
+
+class Single(nn.Module):
+    """The features of the only date."""
+
+    def forward(self, dates: Sequence[Tensor]) -> Tensor:
+        """[B, C, h, w] of one date."""
+        return dates[0]
+
+
+def _fusion(kind: str, channels: int, num_dates: int) -> nn.Module:
+    if num_dates == 1:
+        return Single()
+    return Difference() if kind == "difference" else Concatenation(channels, num_dates)
+
+
+def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
+    if find_spec("segmentation_models_pytorch") is None:
+        raise ConfigError(
+            "baseline networks need segmentation-models-pytorch. Install noise2map[baselines]."
+        )
+    let_torchvision_import()
+    import segmentation_models_pytorch as smp
+
+    model: nn.Module = getattr(smp, network.architecture)(
+        encoder_name=network.encoder,
+        encoder_weights=None,
+        in_channels=shape.num_bands,
+        classes=shape.num_classes,
+    )
+    return model

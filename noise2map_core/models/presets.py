@@ -1,0 +1,86 @@
+"""Presets: named networks."""
+
+from typing import Any, Literal
+
+from noise2map_core.models.config import Preset
+from noise2map_core.models.spec import (
+    NetworkSpec,
+    PatchUNetSpec,
+    ReferenceSpec,
+    SegmentationModelSpec,
+)
+
+REFERENCE_PX = 256
+"""Side of the chips that the published UNets are made for."""
+
+ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0"}
+
+
+def ddpm_unet(
+    block_channels: tuple[int, ...], attention_level: int, layers_per_block: int, norm_groups: int
+) -> dict[str, Any]:
+    """UNet2DModel in the layout of the published weights (DDPM's, Ho et al. 2020)."""
+    depth = len(block_channels)
+    down = ["AttnDownBlock2D" if i == attention_level else "DownBlock2D" for i in range(depth)]
+    return {
+        "block_out_channels": list(block_channels),
+        "layers_per_block": layers_per_block,
+        "down_block_types": down,
+        "up_block_types": [kind.replace("Down", "Up") for kind in reversed(down)],
+        "norm_num_groups": norm_groups,
+        "norm_eps": 1e-6,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "attention_head_dim": None,
+        "sample_size": REFERENCE_PX,
+    }
+
+
+PUBLISHED_UNET = ddpm_unet((128, 128, 256, 256, 512, 512), 4, 2, 32)
+
+
+def plain_unet(block_channels: tuple[int, ...]) -> dict[str, Any]:
+    """A small UNet2DModel without attention."""
+    depth = len(block_channels)
+    return {
+        "block_out_channels": list(block_channels),
+        "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D"] * depth,
+        "up_block_types": ["UpBlock2D"] * depth,
+        "norm_num_groups": 8,
+        "add_attention": False,
+    }
+
+
+def network_of(preset: Preset, chip_px: int) -> NetworkSpec:
+    """The network of a preset, for chips of `chip_px` pixels."""
+    match preset:
+        case "tiny":
+            return PatchUNetSpec(patch=2, unet=plain_unet((32, 48, 64)))
+        case "small":
+            return PatchUNetSpec(patch=2, unet=plain_unet((48, 72, 112, 160)))
+        case "base":
+            return PatchUNetSpec(
+                patch=2, unet=PUBLISHED_UNET, context_channels=32, detail_channels=64
+            )
+        case "reference":
+            return ReferenceSpec(
+                unet=PUBLISHED_UNET, resized_px=chip_px if chip_px < REFERENCE_PX else None
+            )
+        case "unet" | "unet_difference":
+            return _baseline("Unet", preset)
+        case "deeplabv3plus" | "deeplabv3plus_difference":
+            return _baseline("DeepLabV3Plus", preset)
+        case "segformer" | "segformer_difference":
+            return _baseline("Segformer", preset)
+
+
+def _baseline(
+    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"], preset: str
+) -> SegmentationModelSpec:
+    return SegmentationModelSpec(
+        architecture=architecture,
+        encoder=ENCODERS[architecture],
+        fusion="difference" if preset.endswith("_difference") else "concatenation",
+    )
