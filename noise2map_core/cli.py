@@ -17,7 +17,10 @@ from noise2map_core.launch import (
     summary_of,
 )
 
-TOOLS = ("demo", "doctor", "ingest-dataset", "rank", "sample", "assess")
+TOOLS = (
+    "demo", "doctor", "ingest-dataset", "rank", "sample", "assess",
+    "import-reference", "export-reference",
+)  # fmt: skip
 """Commands that are modules of this package, each with a `main()`."""
 
 USAGE = """\

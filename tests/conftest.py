@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from noise2map_core.models.backbone import let_torchvision_import
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,13 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray's future default, set here so that it does not warn.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+# Workers stay for the next test, and get their share of a busy machine.
+os.environ.setdefault("RAY_num_workers_soft_limit", "12")
+os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "600000")
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+let_torchvision_import()  # tests ask diffusers themselves, as an oracle
 
 hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)

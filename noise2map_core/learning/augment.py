@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from noise2map_core.learning.config import TrainingConfig
+
 
 @dataclass(frozen=True)
 class TrainingBatch:
@@ -49,20 +51,20 @@ class AugmentDraws:
 
 
 def draw_augmentations(
-    count: int, channels: int, jitter: float, generator: torch.Generator
+    count: int, channels: int, config: TrainingConfig, generator: torch.Generator
 ) -> AugmentDraws:
     """Random numbers for `count` images of `channels` = date·band channels.
 
-    Gain and offset are drawn per date and band, normally with standard deviation `jitter`: dates
-    differ in light, haze and season, and a network that trusts absolute levels fails on the next
+    Gain and offset are drawn per date and band, normally with standard deviation `config.jitter`:
+    dates differ in light, haze and season, and a network that trusts absolute levels fails on the next
     pair of dates.
     """
     return AugmentDraws(
-        flip=torch.rand(count, generator=generator) < 0.5,
-        turns=torch.randint(4, (count,), generator=generator),
-        reverse=torch.rand(count, generator=generator) < 0.5,
-        gain=1 + jitter * torch.randn(count, channels, generator=generator),
-        offset=jitter * torch.randn(count, channels, generator=generator),
+        flip=(torch.rand(count, generator=generator) < 0.5) & config.flips,
+        turns=torch.randint(4, (count,), generator=generator) * config.flips,
+        reverse=(torch.rand(count, generator=generator) < 0.5) & config.reverse_dates,
+        gain=1 + config.jitter * torch.randn(count, channels, generator=generator),
+        offset=config.jitter * torch.randn(count, channels, generator=generator),
     )
 
 

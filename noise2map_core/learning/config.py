@@ -49,6 +49,12 @@ class TrainingConfig(BaseModel):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """Decay a step of the moving average of the weights, which is what is saved."""
 
+    flips: bool = True
+    """Mirror and turn chips at random."""
+
+    reverse_dates: bool = True
+    """Reverse the order of the dates at random: change has no direction then."""
+
     jitter: NonNegativeFloat = 0.1
     """Random gain and offset per date and band, in standard deviations of the band: how much light
     and season may differ between dates."""

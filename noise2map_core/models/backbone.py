@@ -91,11 +91,11 @@ def load_backbone(backbone: nn.Module, unet: dict[str, Any], folder: Path) -> No
 
 @cache
 def let_torchvision_import() -> None:
-    """Declare the operator that torchvision's import wants, where its own library does not load.
+    """Declare the operators that torchvision's import wants, where its own library does not load.
 
     diffusers and the baselines import torchvision where it is installed. The wheel that package
     indices give to Linux wants CUDA's libraries; beside a CPU build of torch it has no operators,
-    and its import stops at this one, which nothing here uses.
+    and its import stops at these, which nothing here uses.
     """
     found = find_spec("torchvision")
     if found is None or not found.submodule_search_locations:
@@ -103,8 +103,9 @@ def let_torchvision_import() -> None:
     try:
         torch.ops.load_library(Path(found.submodule_search_locations[0]) / "_C.so")
     except OSError:
-        schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        torch.library.define("torchvision::nms", schema)
+        for name in ("nms", "qnms"):
+            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            torch.library.define(f"torchvision::{name}", schema)
 
 
 def _same(one: Any, other: Any) -> bool:

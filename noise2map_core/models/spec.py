@@ -74,9 +74,10 @@ class ReferenceSpec(_Section):
     kind: Literal["reference"] = "reference"
     unet: dict[str, Any]
     """Arguments of diffusers' UNet2DModel; 3 channels in and out."""
+    unet_px: PositiveInt = 256
+    """Side to which chips of another size are resized on their way in."""
     resized_px: PositiveInt | None = None
-    """Side of the chips that it is made for, where they are resized to `unet["sample_size"]`.
-    None: chips go through as they are."""
+    """Side of the chips that are resized. None: chips go through as they are."""
 
     @property
     def stride(self) -> int:

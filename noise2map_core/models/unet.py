@@ -147,7 +147,7 @@ class ReferenceNetwork(nn.Module):
     def __init__(self, network: ReferenceSpec, shapes: Mapping[Task, TaskShape]) -> None:
         super().__init__()
         px = network.resized_px
-        up = network.unet["sample_size"] if px else None
+        up = network.unet_px if px else None
         self.stems = nn.ModuleDict(
             {task: ReferenceStem(shape.in_channels, up) for task, shape in shapes.items()}
         )

@@ -9,6 +9,7 @@ from noise2map_core.learning.augment import (
     augment,
     draw_augmentations,
 )
+from noise2map_core.learning.config import TrainingConfig
 
 COUNT, BANDS, PX = 24, 3, 8
 
@@ -25,7 +26,9 @@ def batch() -> TrainingBatch:
 
 
 def draws(jitter: float = 0.0, seed: int = 0) -> AugmentDraws:
-    return draw_augmentations(COUNT, 2 * BANDS, jitter, torch.Generator().manual_seed(seed))
+    return draw_augmentations(
+        COUNT, 2 * BANDS, TrainingConfig(jitter=jitter), torch.Generator().manual_seed(seed)
+    )
 
 
 def test_pair_label_and_valid_are_turned_alike() -> None:
@@ -85,7 +88,9 @@ def test_a_chip_is_augmented_alike_whatever_the_number_of_workers(world_size: in
 
 def test_one_date_is_not_reversed_and_three_are() -> None:
     def calm(count: int, channels: int) -> AugmentDraws:
-        drawn = draw_augmentations(count, channels, 0.0, torch.Generator().manual_seed(0))
+        drawn = draw_augmentations(
+            count, channels, TrainingConfig(jitter=0.0), torch.Generator().manual_seed(0)
+        )
         none = torch.zeros(count, dtype=torch.bool)
         return replace(drawn, flip=none, turns=none.long(), reverse=~none)
 
@@ -95,3 +100,9 @@ def test_one_date_is_not_reversed_and_three_are() -> None:
     assert torch.equal(augment(batch, calm(2, 6), 1).image, images)
     three = augment(batch, calm(2, 6), 3).image
     assert torch.equal(three, torch.cat([images[:, 4:], images[:, 2:4], images[:, :2]], dim=1))
+
+
+def test_what_is_switched_off_does_not_happen() -> None:
+    config = TrainingConfig(flips=False, reverse_dates=False, jitter=0.0)
+    none = draw_augmentations(COUNT, 2 * BANDS, config, torch.Generator().manual_seed(0))
+    assert torch.equal(augment(batch(), none, 2).image, batch().image)

@@ -60,8 +60,11 @@ def test_tasks_share_the_backbone_and_nothing_else() -> None:
     network = patch_unet("tiny")
     loss = network("change", torch.randn(1, 6, 32, 32), T).sum()
     loss.backward()
-    moved = {name.split(".")[0:2][0] + "." + name.split(".")[1] for name, p in
-             network.named_parameters() if p.grad is not None}  # fmt: skip
+    moved = {
+        ".".join(name.split(".")[:2])
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
     assert {"stems.change", "heads.change"} <= moved
     assert not moved & {"stems.segment", "heads.segment"}
     assert any(name.startswith("backbone.") for name in moved)

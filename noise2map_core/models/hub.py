@@ -1,0 +1,46 @@
+"""Published UNets by name, from the Hugging Face hub."""
+
+import sys
+from pathlib import Path
+
+from noise2map_core.errors import CheckpointError
+from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME
+
+
+def resolve_unet(name: str) -> Path:
+    """The folder of a UNet: `name` itself, or a download of `owner/repository[/subfolder]`.
+
+    Says on stderr where a download comes from and under which licence. Raises CheckpointError if
+    there is no such folder and the hub does not give it.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    owner, _, rest = name.partition("/")
+    repository, _, subfolder = rest.partition("/")
+    if not owner or not repository or name.startswith((".", "/")):
+        raise CheckpointError(
+            f"{name} is not a folder. Give the folder of a diffusers UNet2DModel, or its name on "
+            "the Hugging Face hub, such as ali97/noise2map/aid-10k."
+        )
+    return _download(f"{owner}/{repository}", subfolder)
+
+
+def _download(repository: str, subfolder: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    prefix = f"{subfolder}/" if subfolder else ""
+    try:
+        card = HfApi().model_info(repository, timeout=30).card_data
+        root = snapshot_download(
+            repository, allow_patterns=[prefix + CONFIG_NAME, prefix + WEIGHTS_NAME]
+        )
+    except Exception as error:  # the hub's client raises those of several HTTP libraries
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"{repository} is not a folder here, and the Hugging Face hub does not give it: "
+            f"{reason} Download {prefix}{CONFIG_NAME} and {prefix}{WEIGHTS_NAME} where there is a "
+            "network, and give their folder."
+        ) from error
+    licence = (card.license if card else None) or "not stated"
+    print(f"from https://huggingface.co/{repository}, licence: {licence}", file=sys.stderr)
+    return Path(root) / subfolder

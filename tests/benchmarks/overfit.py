@@ -1,0 +1,40 @@
+"""Each preset and task learns eight real chips by heart: F1 on them, and how long it took.
+
+`python tests/benchmarks/overfit.py --presets base reference` (reference: about ten minutes).
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))
+
+STEPS = {"tiny": (150, 3e-3), "small": (100, 2e-3), "base": (80, 3e-4), "reference": (80, 3e-4)}
+"""Steps and learning rate of each preset."""
+
+
+def main() -> None:
+    """Print a line a preset and set of tasks."""
+    from tests.overfit import overfit
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--presets", nargs="+", choices=STEPS, default=["tiny", "small"])
+    parser.add_argument("--px", type=int, default=64)
+    args = parser.parse_args()
+    data = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))
+    print(f"eight chips of {args.px} x {args.px} pixels, seed 0")
+    for preset in args.presets:
+        steps, rate = STEPS[preset]
+        for tasks in (("change",), ("segment",), ("change", "segment")):
+            start = time.perf_counter()
+            f1 = overfit(preset, tasks, data, px=args.px, steps=steps, rate=rate)
+            scores = ", ".join(f"{task} F1 {value:.4f}" for task, value in f1.items())
+            seconds = time.perf_counter() - start
+            print(f"{preset:10} {steps} steps: {scores}  ({seconds:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

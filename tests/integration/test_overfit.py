@@ -1,0 +1,27 @@
+"""Every task can be learnt: eight real chips by heart. `make bench` shows the larger presets."""
+
+from pathlib import Path
+
+import pytest
+
+from noise2map_core.models.config import Preset
+from noise2map_core.models.spec import Task
+from tests.overfit import overfit
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize(
+    ("preset", "tasks", "steps"),
+    [
+        ("tiny", ("change",), 120),
+        ("tiny", ("segment",), 120),
+        ("small", ("change", "segment"), 100),
+    ],
+)
+def test_eight_real_chips_are_learnt_by_heart(
+    real_data: Path, preset: Preset, tasks: tuple[Task, ...], steps: int
+) -> None:
+    found = overfit(preset, tasks, real_data, px=64, steps=steps, rate=3e-3)
+    assert found.keys() == set(tasks)
+    assert min(found.values()) > 0.95

@@ -1,0 +1,84 @@
+"""Baseline networks behind the interface of ours."""
+
+import subprocess
+import sys
+from typing import Literal, get_args
+
+import pytest
+import torch
+
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner
+from noise2map_core.models.baselines import SiameseModel
+from noise2map_core.models.config import Preset
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.spec import SegmentationModelSpec, Task
+from noise2map_core.models.unet import TaskShape
+from tests.factories import checkpoint_spec, task_spec
+
+PRESETS = [
+    preset for preset in get_args(Preset) if network_of(preset, 64).kind == "segmentation_model"
+]
+SMALL = SegmentationModelSpec(architecture="Unet", encoder="resnet18")
+CHIP = 64
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_baseline_does_both_tasks_of_any_bands_and_classes(preset: Preset) -> None:
+    tasks = {
+        "change": task_spec("change", 4),
+        "segment": task_spec("segment", 4),
+    }
+    spec = checkpoint_spec(
+        bands=("blue", "green", "red", "nir"), tasks=tasks, network=network_of(preset, CHIP),
+        chip_px=CHIP,
+    )  # fmt: skip
+    model = Noise2Map(spec).eval()
+    with torch.inference_mode():
+        change = model.logits(1000 + 500 * torch.randn(2, 8, CHIP, CHIP), 0, task="change")
+        segment = model.logits(1000 + 500 * torch.randn(2, 4, CHIP, CHIP), 0, task="segment")
+    assert change.shape == segment.shape == (2, 2, CHIP, CHIP)
+    assert change.isfinite().all()
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "difference"])
+def test_one_encoder_sees_each_date(fusion: Literal["concatenation", "difference"]) -> None:
+    model = SiameseModel(SMALL.model_copy(update={"fusion": fusion}), TaskShape(2, 3, 2)).eval()
+    pair = torch.randn(1, 6, CHIP, CHIP)
+    with torch.inference_mode():
+        logits, swapped = model(pair), model(torch.cat([pair[:, 3:], pair[:, :3]], dim=1))
+    assert torch.equal(logits, swapped) == (fusion == "difference")
+
+
+def test_the_difference_of_equal_dates_tells_nothing() -> None:
+    model = SiameseModel(SMALL.model_copy(update={"fusion": "difference"}), TaskShape(2, 3, 2))
+    date, other = torch.randn(2, 1, 3, CHIP, CHIP)
+    with torch.inference_mode():
+        one, two = (model.eval()(torch.cat([x, x], dim=1)) for x in (date, other))
+    assert torch.equal(one, two)
+
+
+def test_a_baseline_learns_by_the_same_steps() -> None:
+    torch.manual_seed(0)
+    spec = checkpoint_spec(network=SMALL, chip_px=CHIP)
+    tasks: dict[Task, TaskTrainingConfig] = {"change": TaskTrainingConfig()}
+    config = TrainingConfig(learning_rate=1e-3, epochs=3)
+    learner = Learner(Noise2Map(spec), config, tasks, {"change": (1.0, 1.0)}, seed=0)
+    label = (torch.rand(4, 1, 8, 8) < 0.5).long().repeat_interleave(8, 2).repeat_interleave(8, 3)
+    before = torch.randn(4, 2, CHIP, CHIP)
+    batch = TrainingBatch(
+        torch.cat([before, before + 2 * label], dim=1), label[:, 0], torch.ones(4, CHIP, CHIP) > 0
+    )
+    losses = [learner.step({"change": batch}, 0, step, 20, Ranks()) for step in range(12)]
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_the_library_imports_before_and_after_torchvision_was_looked_at() -> None:
+    code = (
+        "from noise2map_core.models.backbone import let_torchvision_import as let; let(); let();"
+        "import torchvision, diffusers; from diffusers import UNet2DModel"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
