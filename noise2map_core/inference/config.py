@@ -17,6 +17,10 @@ class InferenceConfig(BaseModel):
     timesteps: tuple[int, ...] | None = None
     """Timesteps whose logits are averaged. None: the checkpoint's."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Numbers that the network computes in. auto: bf16 where the driver's processor multiplies it
+    (avx512_bf16, amx_bf16) and on GPUs, else fp32."""
+
     batch: PositiveInt = 16
     """Chips in one forward pass; the last batch of a tile is padded to it."""
 

@@ -9,6 +9,10 @@ from typing import Any
 from noise2map_core.inference.config import InferenceConfig
 
 
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+"""Processors with one of these multiply bfloat16 faster than float32."""
+
+
 @dataclass(frozen=True, slots=True)
 class NumericPath:
     """How logits are computed. Maps are identical to the bit for one path on one processor."""
@@ -18,10 +22,13 @@ class NumericPath:
     processor: str
     """Model of the driver's processor."""
     dtype: str
+    """"float32" or "bfloat16": what the UNet computes in; logits are float32."""
     batch: int
     threads: int
     torch: str
     """Version of torch."""
+    form: str = "fixed time"
+    """How the network is written out: at one timestep, with its constants folded in."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for keys and manifests."""
@@ -44,18 +51,30 @@ def resolve_numeric_path(config: InferenceConfig, gpus: float) -> NumericPath:
     return NumericPath(
         device=device,
         processor=_processor(),
-        dtype="float32",
+        dtype=_dtype(config, device),
         batch=config.batch,
         threads=config.threads,
         torch=version("torch"),
     )
 
 
+def _dtype(config: InferenceConfig, device: str) -> str:
+    if config.precision == "auto":
+        fast = device == "cuda" or bool(BF16_FLAGS & set(_cpuinfo("flags").split()))
+        return "bfloat16" if fast else "float32"
+    return "bfloat16" if config.precision == "bf16" else "float32"
+
+
 def _processor() -> str:
-    """The processor's model name; Linux tells it in /proc/cpuinfo only."""
+    """The processor's model name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(key: str) -> str:
+    """What Linux says of the first processor; empty elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
+            if line.partition(":")[0].strip() == key:
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""

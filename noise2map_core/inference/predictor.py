@@ -10,7 +10,7 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.blend import TileBlend
-from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.noise2map import Noise2Map, at_timestep
 
 
 class Predictor:
@@ -22,8 +22,9 @@ class Predictor:
         path.apply()
         self._path = path
         self._lattice = lattice
-        self._timesteps = tuple(timesteps)
-        self._model = model.eval().to(path.device)
+        model = model.eval().to(path.device)
+        dtype: torch.dtype = getattr(torch, path.dtype)
+        self._models = {t: at_timestep(model, t, dtype) for t in timesteps}
         self._task = model.spec.tasks["change"]
 
     def predict(
@@ -61,9 +62,12 @@ class Predictor:
         valid = np.pad(valid, padding + [(0, 0)] * 3)
         on_device = torch.from_numpy(image).to(self._path.device)
         valid_on_device = torch.from_numpy(valid).to(self._path.device)
-        total = self._model.logits_over(on_device, self._timesteps, valid_on_device, "change").mean(
-            dim=0
-        )
+        total = torch.stack(
+            [
+                model.logits(on_device, timestep, valid_on_device, "change")
+                for timestep, model in self._models.items()
+            ]
+        ).mean(dim=0)
         return total[:count].float().cpu().numpy()
 
 

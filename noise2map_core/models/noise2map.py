@@ -1,5 +1,6 @@
 """Noise2Map: raw numbers in, logits out, in one forward pass (Shibli et al., TGRS 2026)."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +161,20 @@ class Noise2Map(nn.Module):
         constants = self.constants[task]
         assert isinstance(constants, _TaskConstants)
         return constants
+
+
+def at_timestep(model: Noise2Map, timestep: int, dtype: torch.dtype) -> Noise2Map:
+    """`model` for inference at `timestep` alone: faster, with its UNet computing in `dtype`.
+
+    Equal to the model up to rounding. Tasks, spec and constants are shared with it.
+    """
+    # Behind the model, whose network has made diffusers ready to be imported.
+    from noise2map_core.models.fixed_time import accelerate
+
+    fixed = copy.copy(model)
+    fixed._modules = dict(model._modules)
+    fixed.network = accelerate(model.network, timestep, dtype)
+    return fixed.eval()
 
 
 def build_network(spec: CheckpointSpec) -> nn.Module:

@@ -3,9 +3,12 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from noise2map_core.inference.decision import decide_change
+from noise2map_core.inference.decision import decide_change, decide_classes
 from noise2map_core.mapping.mosaic import Reason
+from noise2map_core.models.spec import ClassSpec
+from tests.factories import task_spec
 
 
 def test_each_pixel_gets_its_reason() -> None:
@@ -28,3 +31,31 @@ def test_the_class_follows_from_the_stored_probability(p: float, threshold: floa
     yes = np.ones((1, 1), np.bool_)
     tile = decide_change(np.full((1, 1), p, np.float32), threshold, np.stack([yes, yes]), yes)
     assert tile.classes[0, 0] == (tile.probability[0, 0] >= round(threshold * 1e4))
+
+
+def probabilities(*values: tuple[float, ...]) -> np.ndarray:
+    """[K, 1, pixel] of class probabilities of each pixel."""
+    return np.asarray(values, np.float32).T[:, None]
+
+
+def test_two_classes_are_cut_at_the_threshold_inclusive() -> None:
+    task = task_spec("change", threshold={"changed": 0.3})
+    found = decide_classes(probabilities((0.8, 0.2), (0.7, 0.3), (0.1, 0.9)), task)
+    assert found.tolist() == [[0, 1, 1]]
+
+
+@given(
+    arrays(np.float32, (2, 4, 3, 5), elements=st.floats(0, 1, width=32)),
+    st.floats(0.05, 0.95),
+)
+def test_of_many_classes_the_sure_one_wins_and_then_the_most_probable(
+    probability: np.ndarray, threshold: float
+) -> None:
+    classes = tuple(ClassSpec(value=v, name=f"c{v}", color="#000000") for v in range(4))
+    free = task_spec("segment", classes=classes, threshold={})
+    assert (decide_classes(probability, free) == probability.argmax(axis=1)).all()
+    rare = task_spec("segment", classes=classes, threshold={"c2": threshold})
+    found = decide_classes(probability, rare)
+    sure = probability[:, 2] >= threshold - 1e-6
+    others = np.array([0, 1, 3])[probability[:, [0, 1, 3]].argmax(axis=1)]
+    assert (found == np.where(sure, 2, others)).all()

@@ -11,10 +11,11 @@ from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.predictor import Predictor
 from noise2map_core.mapping.blend import blend_weights
-from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.noise2map import Noise2Map, at_timestep
 from tests.factories import checkpoint_spec
 
 PATH = NumericPath("cpu", "any", "float32", batch=4, threads=1, torch="any")
+BF16 = replace(PATH, dtype="bfloat16")
 LATTICE = ChipLattice(32, 16)
 WORLD = Window(-64, -64, 192, 192)
 
@@ -69,14 +70,36 @@ def test_neighbouring_tiles_agree_with_one_large_tile(model: Noise2Map, world: n
         np.testing.assert_allclose(part, whole[:, *tile.slices_in(Window(0, 0, 64, 64))], atol=2e-6)
 
 
+@pytest.mark.parametrize("path", [PATH, BF16], ids=lambda path: path.dtype)
 def test_the_same_tile_gives_the_same_bits_after_other_work(
-    model: Noise2Map, world: np.ndarray
+    model: Noise2Map, world: np.ndarray, path: NumericPath
 ) -> None:
     valid = np.random.default_rng(2).random((2, WORLD.height, WORLD.width)) > 0.2
-    first, _ = predict(model, world, Window(0, 0, 64, 64), valid)
-    predict(model, world, Window(-32, 0, 64, 64), valid)
-    again, _ = predict(model, world, Window(0, 0, 64, 64), valid)
+    first, _ = predict(model, world, Window(0, 0, 64, 64), valid, path)
+    predict(model, world, Window(-32, 0, 64, 64), valid, path)
+    again, _ = predict(model, world, Window(0, 0, 64, 64), valid, path)
     np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_logits_of_a_chip_do_not_depend_on_its_neighbours_in_the_batch(
+    model: Noise2Map, world: np.ndarray, dtype: torch.dtype
+) -> None:
+    chips = torch.from_numpy(world[:, :, :128, :32].reshape(4, 4, 32, 32).astype(np.float32))
+    others = chips.clone()
+    others[[0, 1, 3]] = 3000 - others[[0, 1, 3]]
+    fixed = at_timestep(model, 999, dtype)
+    with torch.inference_mode():
+        assert torch.equal(fixed.logits(chips, 999)[2], fixed.logits(others, 999)[2])
+
+
+def test_bf16_gives_nearly_the_same_map(model: Noise2Map, world: np.ndarray) -> None:
+    valid = np.ones((2, WORLD.height, WORLD.width), np.bool_)
+    core = Window(0, 0, 64, 64)
+    exact, _ = predict(model, world, core, valid)
+    fast, _ = predict(model, world, core, valid, BF16)
+    assert not np.array_equal(fast, exact)
+    np.testing.assert_allclose(fast, exact, atol=0.02)
 
 
 def test_chips_without_a_wanted_pixel_cost_no_forward_pass(
