@@ -94,6 +94,7 @@ def test_workers_that_do_not_fit_are_refused_instead_of_waited_for(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_workers_learn_what_one_learns(
     ray_cluster: None, trained: Path, chips: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_two_workers_learn_what_one_learns(
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(
     ray_cluster: None, chips: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core.digest import file_sha256
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from pipelines.infer_region import InferRegionConfig, run
 from tests.factories import checkpoint_spec
@@ -36,16 +37,19 @@ TILE_PX = 64
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -> Path:
     """An untrained network: what it says is noise, but the same noise every time."""
     path = tmp_path_factory.mktemp("checkpoint") / "random"
-    spec = checkpoint_spec(bands=tuple(embedded.bands))
-    torch.manual_seed(0)
-    model = Noise2Map(spec).eval()
+    bands = tuple(embedded.bands)
+    model = random_model(checkpoint_spec(bands=bands))
     with torch.inference_mode():
-        logits = model.logits(torch.randint(0, 3000, (4, 2 * len(spec.bands), 32, 32)), 999)
+        logits = model.logits(torch.randint(0, 3000, (4, 2 * len(bands), 32, 32)), 999)
     median = float(logits.softmax(dim=1)[:, 1].median())
-    save_checkpoint(
-        model, spec.model_copy(update={"threshold": {"changed": median}}), path, "# x\n"
-    )
+    spec = checkpoint_spec(bands=bands, threshold={"changed": median})
+    save_checkpoint(random_model(spec), spec, path, "# x\n")
     return path
+
+
+def random_model(spec: CheckpointSpec) -> Noise2Map:
+    torch.manual_seed(0)
+    return Noise2Map(spec).eval()
 
 
 def settings(
@@ -177,8 +181,10 @@ def test_lost_products_come_back_without_a_forward_pass(
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize(
     "resources",
-    [{"predictors": 2, "predictor_cpus": 0.5}, {"tiles_per_task": 3}],
-    ids=["two workers", "three tiles a task"],
+    [
+        pytest.param({"predictors": 2, "predictor_cpus": 0.5}, id="two workers"),
+        pytest.param({"tiles_per_task": 3}, id="three tiles a task", marks=pytest.mark.slow),
+    ],
 )
 def test_workers_and_super_tiles_do_not_change_a_byte(
     undisturbed: Path,
@@ -191,6 +197,7 @@ def test_workers_and_super_tiles_do_not_change_a_byte(
     assert pixels(tmp_path / "map") == pixels(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_tiles_in_any_order_give_the_same_bytes(
     undisturbed: Path,

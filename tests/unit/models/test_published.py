@@ -59,9 +59,10 @@ def test_logits_are_those_of_the_reference(
     case: tuple[Noise2Map, Any, Task], timestep: int
 ) -> None:
     model, recorded, _ = case
+    chosen = slice(None) if timestep == 999 else slice(1)  # one chip is enough for the others
     with torch.inference_mode():
-        logits = model.logits(torch.from_numpy(recorded["image_uint8"]), timestep)
-    difference = np.abs(logits[:, :, ::4, ::4].numpy() - recorded[f"logits_{timestep}"])
+        logits = model.logits(torch.from_numpy(recorded["image_uint8"][chosen]), timestep)
+    difference = np.abs(logits[:, :, ::4, ::4].numpy() - recorded[f"logits_{timestep}"][chosen])
     assert difference.max() < 1e-4
 
 

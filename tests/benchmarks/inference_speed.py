@@ -1,0 +1,205 @@
+"""Speed of the forward pass on this processor, against the bare products of the same network.
+
+Four ways, interleaved round by round, so that other load on the machine meets all of them:
+what the reference implementation does (float32, one chip at a time), the same network in the
+fast path's dtype, the fast path, and its convolutions and matrix products alone, in the network's
+own shapes, weights packed, back to back. Weights are random: they do not change the time.
+
+    python tests/benchmarks/inference_speed.py [--networks reference small tiny] [--quick]
+"""
+
+import argparse
+import copy
+import ctypes
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from noise2map_core.models.allocator import keep_freed_memory
+from noise2map_core.models.packed_conv import PackedConv2d
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.spec import PatchUNetSpec
+from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
+
+TIMESTEP = 999
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "bf16", "asimd")
+PLAIN, CAST, FAST, BARE = "float32, NCHW, one by one", "cast, channels-last", "fast path", "bare"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and how it is fed."""
+
+    preset: str
+    chip_px: int
+    batch: int
+    rounds: int
+
+    def build(self) -> nn.Module:
+        """The network, for pairs of three bands."""
+        spec, shapes = network_of(self.preset, self.chip_px), {"change": TaskShape(2, 3, 2)}
+        kind = PatchUNet if isinstance(spec, PatchUNetSpec) else ReferenceNetwork
+        return kind(spec, shapes).eval()
+
+    def chips(self) -> Tensor:
+        """A batch, float32 [B, 6, H, W]."""
+        return torch.randn(self.batch, 6, self.chip_px, self.chip_px)
+
+
+CASES = {
+    "reference": Case("reference", chip_px=256, batch=1, rounds=12),
+    "small": Case("small", chip_px=128, batch=8, rounds=30),
+    "tiny": Case("tiny", chip_px=64, batch=16, rounds=60),
+}
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="three rounds of each")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    print(_processor(arguments.threads))
+    for name in arguments.networks:
+        _report(CASES[name], 3 if arguments.quick else CASES[name].rounds)
+
+
+def _report(case: Case, rounds: int) -> None:
+    from noise2map_core.models.fixed_time import accelerate, inference_dtype
+
+    network, chips = case.build(), case.chips()
+    dtype = inference_dtype(chips.device)
+    cast = copy.deepcopy(network).to(dtype, memory_format=torch.channels_last)
+    fast = accelerate(network, TIMESTEP, dtype)
+    bare = list(_bare_products(network, chips, dtype))
+    ways: dict[str, Callable[[], Any]] = {
+        PLAIN: lambda: torch.cat([_forward(network, chip) for chip in chips.split(1)]),
+        CAST: lambda: _forward(cast, chips.to(dtype, memory_format=torch.channels_last)),
+        FAST: lambda: _forward(fast, chips),
+        BARE: lambda: [product() for product in bare],
+    }
+    exact = ways[PLAIN]()
+    errors = {way: float((ways[way]().float() - exact).abs().max()) for way in (CAST, FAST)}
+    seconds = _interleaved(ways, rounds)
+    size = sum(weight.numel() for weight in network.parameters()) / 1e6
+    print(
+        f"\n{case.preset}: {size:.1f} M parameters, {case.batch} x {case.chip_px} px, "
+        f"fast path in {dtype}, {rounds} rounds, logits within ±{float(exact.abs().max()):.2f}"
+    )
+    print(f"{'':28}{'ms a chip: least':>18}{'median':>9}{'speedup':>9}{'logits off by':>15}")
+    for way, times in seconds.items():
+        least, middle = (1e3 * value / case.batch for value in (min(times), median(times)))
+        off = f"{errors[way]:15.4f}" if way in errors else ""
+        speedup = _ratio(seconds[PLAIN], times)
+        print(f"{way:28}{least:18.2f}{middle:9.2f}{speedup:9.2f}{off}")
+    print(
+        f"bare / fast path: {_ratio(seconds[BARE], seconds[FAST]):.3f} in the median round, "
+        f"{min(seconds[BARE]) / min(seconds[FAST]):.3f} by least times (wanted: 0.85)"
+    )
+
+
+def _forward(network: nn.Module, chips: Tensor) -> Tensor:
+    timesteps = torch.full((len(chips),), TIMESTEP)
+    logits: Tensor = network("change", chips, timesteps)
+    return logits
+
+
+def _interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for counted in [False] + [True] * rounds:
+        for way, run in ways.items():
+            _default_memory() if way in (PLAIN, CAST) else keep_freed_memory()
+            # Behind the switch: a first run fills the allocator, for short passes the caches too.
+            begin = time.perf_counter()
+            run()
+            if counted:
+                seconds[way].append(time.perf_counter() - begin)
+    return seconds
+
+
+def _ratio(times: list[float], others: list[float]) -> float:
+    """Median over the rounds of time to other time."""
+    return median(time / other for time, other in zip(times, others, strict=True))
+
+
+def _default_memory() -> None:
+    """What glibc's allocator arrives at by itself, undoing `keep_freed_memory`."""
+    if sys.platform.startswith("linux"):
+        libc = ctypes.CDLL(None)
+        for name, value in ((-3, 2**25), (-1, 2**26)):
+            libc.mallopt(name, value)
+
+
+class _Products(TorchDispatchMode):
+    """Notes the operands of every convolution and matrix product that passes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ("convolution", "mm", "addmm", "bmm", "baddbmm"):
+            self.seen.append((name, args))
+        elif "scaled_dot_product" in name:
+            query, key, value = (operand.flatten(0, 1) for operand in args[:3])
+            weights = query.new_empty(*query.shape[:2], key.shape[1])
+            self.seen += [("bmm", (query, key.transpose(1, 2))), ("bmm", (weights, value))]
+        return func(*args, **(kwargs or {}))
+
+
+def _bare_products(
+    network: nn.Module, chips: Tensor, dtype: torch.dtype
+) -> Iterator[Callable[[], Tensor]]:
+    """The products of one forward pass, each with operands of its own shape, in `dtype`."""
+    with _Products() as products:
+        _forward(network, chips)
+    for name, args in products.seen:
+        if name == "convolution":
+            yield _bare_convolution(args, dtype)
+        else:
+            left, right = (torch.randn(operand.shape).to(dtype) for operand in args[-2:])
+            yield (lambda a=left, b=right: torch.matmul(a, b))
+
+
+def _bare_convolution(args: tuple[Any, ...], dtype: torch.dtype) -> Callable[[], Tensor]:
+    shape, weight, bias, stride, padding = args[0].shape, *args[1:5]
+    x = torch.randn(shape).to(dtype, memory_format=torch.channels_last)
+    weight = weight.to(dtype, memory_format=torch.channels_last)
+    if weight.shape[-1] == 1:
+        return lambda: F.conv2d(x, weight, bias.to(dtype), stride, padding)
+    convolution = PackedConv2d(weight, bias.to(dtype), stride[0], padding[0])
+    return lambda: convolution(x)
+
+
+def _processor(threads: int) -> str:
+    """The processor's name and the flags that decide its speed."""
+    lines = [
+        line.partition(":")
+        for line in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
+        .splitlines()
+    ]
+    facts = {key.strip(): value.strip() for key, _, value in lines}
+    flags = facts.get("flags", facts.get("Features", "")).split()
+    known = " ".join(flag for flag in FLAGS if flag in flags)
+    return f"{facts.get('model name', 'processor')}, {threads} threads: {known}"
+
+
+if __name__ == "__main__":
+    main()
