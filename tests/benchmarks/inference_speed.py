@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noise2map_core.models.allocator import keep_freed_memory
@@ -167,25 +167,22 @@ class _Products(TorchDispatchMode):
 def _bare_products(
     network: nn.Module, chips: Tensor, dtype: torch.dtype
 ) -> Iterator[Callable[[], Tensor]]:
-    """The products of one forward pass, each with operands of its own shape, in `dtype`."""
+    """The products of one forward pass, in `dtype`; operands of one shape are one tensor."""
     with _Products() as products:
         _forward(network, chips)
+    operand = cache(lambda shape: torch.randn(shape).to(dtype))
+    image = cache(lambda shape: operand(shape).to(memory_format=torch.channels_last))
     for name, args in products.seen:
         if name == "convolution":
-            yield _bare_convolution(args, dtype)
+            yield partial(_convolution(args, dtype), image(args[0].shape))
         else:
-            left, right = (torch.randn(operand.shape).to(dtype) for operand in args[-2:])
-            yield (lambda a=left, b=right: torch.matmul(a, b))
+            yield partial(torch.matmul, operand(args[-2].shape), operand(args[-1].shape))
 
 
-def _bare_convolution(args: tuple[Any, ...], dtype: torch.dtype) -> Callable[[], Tensor]:
-    shape, weight, bias, stride, padding = args[0].shape, *args[1:5]
-    x = torch.randn(shape).to(dtype, memory_format=torch.channels_last)
+def _convolution(args: tuple[Any, ...], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    weight, bias, stride, padding = args[1:5]
     weight = weight.to(dtype, memory_format=torch.channels_last)
-    if weight.shape[-1] == 1:
-        return lambda: F.conv2d(x, weight, bias.to(dtype), stride, padding)
-    convolution = PackedConv2d(weight, bias.to(dtype), stride[0], padding[0])
-    return lambda: convolution(x)
+    return PackedConv2d(weight, bias.to(dtype), stride[0], padding[0])
 
 
 def _processor(threads: int) -> str:
