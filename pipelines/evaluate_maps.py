@@ -1,22 +1,27 @@
-"""Score a checkpoint on one part of a chip store, beside change vector analysis."""
+"""Score checkpoints on one part of a chip store, beside change vector analysis."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
+from noise2map_core.datasets.config import Protocol
+from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.models.spec import Task
 
 if TYPE_CHECKING:
     from noise2map_core.imagery.chip_store import ChipStore
-    from noise2map_core.inference.scores import MapScores
+    from noise2map_core.inference.scores import MapScores, ScoredClass
+    from noise2map_core.models.noise2map import Noise2Map
 
 
 class EvaluateMapsConfig(BaseModel):
@@ -27,14 +32,25 @@ class EvaluateMapsConfig(BaseModel):
     checkpoint: Path
     """Directory that finetune-maps wrote."""
 
+    more_checkpoints: tuple[Path, ...] = ()
+    """The same training from other seeds: scored too, with mean and standard deviation over all."""
+
+    name: str | None = None
+    """Name of the model in tables. None: its preset."""
+
     chips: Path
     """Chip store with labels."""
 
-    split: SplitName = "test"
-    """Part of the store that is scored. The baseline's statistics and threshold come from train."""
+    split: SplitName | None = None
+    """Part of the store that is scored. None: the one that its protocol scores, else test. The
+    baseline's statistics and threshold come from train."""
 
     task: Task | None = None
     """What is scored: change or segment. None: the checkpoint's only task."""
+
+    protocol: Protocol | None = None
+    """The protocol that the scores must be of; a store that was made under another one is refused.
+    None: whichever the store was made under."""
 
     output: Path | None = None
     """JSON file for the scores. None: only the table is printed."""
@@ -45,27 +61,76 @@ class EvaluateMapsConfig(BaseModel):
 
 @dataclass(frozen=True)
 class EvaluateMapsResult:
-    """Scores of model and baseline on the same pixels."""
+    """Scores of models and baseline on the same pixels."""
 
+    name: str
     split: str
     task: Task
-    model: MapScores
+    protocol: str | None
+    models: tuple[MapScores, ...]
+    """Of each checkpoint."""
     baseline: MapScores | None
     """Change vector analysis; None where it does not apply: other tasks, no training part."""
     output: Path | None
 
+    @property
+    def model(self) -> MapScores:
+        """Scores of the first checkpoint."""
+        return self.models[0]
+
     def summary(self) -> list[str]:
         """A table for people."""
+        protocol = f", protocol {self.protocol}" if self.protocol else ""
         head = (
-            f"{'':10} {'class':10} {'F1':>6} {'95 % interval':>16} {'IoU':>6} {'prec.':>6} "
-            f"{'recall':>6} {'pixels':>9}"
+            f"{self.task}, {self.split}{protocol}: {self.model.num_pixels:,} labelled pixels in "
+            f"{self.model.num_blocks} spatial blocks"
         )
-        rows = _rows("noise2map", self.model)
-        if self.baseline is not None:
-            rows += _rows("CVA", self.baseline)
-        pixels = f"{self.model.num_pixels:,} labelled pixels of {self.split} in "
         written = [f"scores  {self.output}"] if self.output else []
-        return [f"{pixels}{self.model.num_blocks} spatial blocks", head, *rows, *written]
+        return [head, *self._table(), *self._notes(), *written]
+
+    def _table(self) -> Iterator[str]:
+        yield (
+            f"{'':14} {'class':12} {'F1':>6} {'95 % interval':>16} {'IoU':>6} {'prec.':>6} "
+            f"{'recall':>6} {'pixels':>11}"
+        )
+        several = len(self.models) > 1
+        for index, scores in enumerate(self.models):
+            yield from _rows(f"{self.name} {index + 1}" if several else self.name, scores)
+        if several:
+            yield from self._spread()
+        if self.baseline is not None:
+            yield from _rows("CVA", self.baseline)
+
+    def _spread(self) -> Iterator[str]:
+        for label in self.model.classes:
+            f1, iou = (
+                [getattr(scores.classes[label], key) for scores in self.models]
+                for key in ("f1", "iou")
+            )
+            spread = f"± {stdev(f1):.3f}"
+            yield (
+                f"{'mean ± std':14} {label:12} {fmean(f1):6.3f} {spread:>16} {fmean(iou):6.3f} "
+                f"± {stdev(iou):.3f}"
+            )
+
+    def _notes(self) -> Iterator[str]:
+        scores = self.model
+        if len(self.models) > 1:
+            yield f"of {self.name} 1:"
+        yield (
+            f"mean F1 {scores.mean_f1:.3f}, mean IoU {scores.mean_iou:.3f}, accuracy "
+            f"{scores.accuracy:.3f}, kappa {scores.kappa:.3f}"
+        )
+        if scores.objects is not None:
+            yield (
+                f"objects of {list(scores.classes)[1]} at IoU 0.5: F1 {scores.objects.f1:.3f} "
+                f"({scores.objects.truths:,} there, {scores.objects.predictions:,} predicted)"
+            )
+        if scores.calibration is not None:
+            yield (
+                f"calibration error {scores.calibration.ece_before:.4f}, with temperature "
+                f"{scores.calibration.temperature:.2f} {scores.calibration.ece_after:.4f}"
+            )
 
 
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
@@ -79,45 +144,78 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     from noise2map_core.models.checkpoint import load_checkpoint
 
     store = open_store(config.chips)
-    model = load_checkpoint(config.checkpoint)
-    task = model.spec.task_name(config.task)
-    require_evaluable(model.spec, store, config.split, task)
+    models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
+    task = models[0].spec.task_name(config.task)
+    origin = store.attributes.get("dataset", {})
+    _require_protocol(config, origin)
+    split = config.split or origin.get("evaluated_on", "test")
+    for model in models:
+        require_evaluable(model.spec, store, split, task)
     comparable = task == "change" and "train" in store.splits
     result = EvaluateMapsResult(
-        config.split,
+        config.name or models[0].spec.preset,
+        split,
         task,
-        evaluate_model(model, store, config.split, task, config.evaluation),
-        evaluate_baseline(store, config.split, config.evaluation) if comparable else None,
+        origin.get("protocol"),
+        tuple(evaluate_model(model, store, split, task, config.evaluation) for model in models),
+        evaluate_baseline(store, split, config.evaluation) if comparable else None,
         config.output,
     )
     if config.output is not None:
-        _write(config, result, model.spec.digest, store)
+        _write(config, result, models, store)
     return result
 
 
-def _rows(name: str, scores: MapScores) -> list[str]:
-    return [
-        f"{name:10} {label:10} {one.f1:6.3f} {one.f1_low:7.3f} – {one.f1_high:.3f} {one.iou:7.3f} "
-        f"{one.precision:6.3f} {one.recall:6.3f} {one.support:9,}"
-        for label, one in scores.classes.items()
-    ]
+def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:
+    if config.protocol is None:
+        return
+    if not origin:
+        raise ConfigError(
+            f"chip store {config.chips} is of no published data set, so there is no protocol. "
+            "Leave protocol out."
+        )
+    if origin["protocol"] != config.protocol:
+        raise ChipStoreError(
+            f"chip store {config.chips} was made under protocol {origin['protocol']}, not "
+            f"{config.protocol}. Make one with ingest-dataset --protocol {config.protocol}."
+        )
+
+
+def _rows(name: str, scores: MapScores) -> Iterator[str]:
+    for label, one in scores.classes.items():
+        yield _row(name, label, one)
+
+
+def _row(name: str, label: str, one: ScoredClass) -> str:
+    return (
+        f"{name:14} {label:12} {one.f1:6.3f} {one.f1_low:7.3f} – {one.f1_high:.3f} {one.iou:7.3f} "
+        f"{one.precision:6.3f} {one.recall:6.3f} {one.support:11,}"
+    )
 
 
 def _write(
-    config: EvaluateMapsConfig, result: EvaluateMapsResult, digest: str, store: ChipStore
+    config: EvaluateMapsConfig,
+    result: EvaluateMapsResult,
+    models: list[Noise2Map],
+    store: ChipStore,
 ) -> None:
     from noise2map_core import __version__
     from noise2map_core.atomic import write_atomically
     from noise2map_core.digest import digest_of
 
     document: dict[str, Any] = {
+        "name": result.name,
         "split": result.split,
         "task": result.task,
+        "dataset": store.attributes.get("dataset"),
         "model": asdict(result.model),
+        "more_models": [asdict(scores) for scores in result.models[1:]],
         "baseline": result.baseline
         and {"kind": "change_vector_analysis", **asdict(result.baseline)},
         "checkpoint": str(config.checkpoint),
-        "model_digest": digest,
+        "more_checkpoints": [str(path) for path in config.more_checkpoints],
+        "model_digest": models[0].spec.digest,
+        "more_model_digests": [model.spec.digest for model in models[1:]],
         "chips": str(config.chips),
         "chips_digest": digest_of(store.objects),
         "evaluation": config.evaluation.model_dump(mode="json"),

@@ -121,8 +121,8 @@ def _require_feasible(training: TrainingConfig, resources: ResourcesConfig) -> N
     if training.batch_size % (training.num_workers * training.accumulation):
         raise ConfigError(
             f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
-            f"{training.num_workers} times training.accumulation {training.accumulation}. Change one "
-            "of them."
+            f"{training.num_workers} times training.accumulation {training.accumulation}. Change "
+            "one of them."
         )
     if resources.address is not None or "RAY_ADDRESS" in os.environ:
         return  # a cluster elsewhere may grow
@@ -215,7 +215,12 @@ def _save(
     from noise2map_core.models.noise2map import Noise2Map
 
     tasks = {
-        name: task.model_copy(update={"threshold": trained.thresholds[name]})
+        name: task.model_copy(
+            update={
+                "threshold": trained.tasks[name].threshold,
+                "temperature": trained.tasks[name].temperature,
+            }
+        )
         for name, task in spec.tasks.items()
     }
     spec = spec.model_copy(update={"tasks": tasks})

@@ -71,8 +71,8 @@ class TrainedWeights:
     """State dict of the moving average."""
     epoch: int
     """Epochs that it had been trained for."""
-    thresholds: dict[Task, dict[str, float]]
-    """Of each task, chosen on validation."""
+    tasks: dict[Task, TaskValidation]
+    """What validation says of each task: thresholds, temperature."""
     val_f1: float
     """Validation F1 of the classes that are sought, mean over the tasks."""
     history: list[dict[str, Any]]
@@ -135,7 +135,7 @@ def _chosen(result: Any) -> TrainedWeights:
     return TrainedWeights(
         weights=_load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
-        thresholds={name: task["threshold"] for name, task in metrics["tasks"].items()},
+        tasks={name: TaskValidation(**task) for name, task in metrics["tasks"].items()},
         val_f1=float(metrics["val_f1"]),
         history=last["history"],
     )

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.chip_batches import ChipBatch, ChipReader, iter_batches
@@ -30,29 +31,28 @@ Decider = Callable[[ChipBatch], NDArray[np.uint8]]
 """The class of each pixel [sample, y, x] of a batch."""
 
 
-def model_probability(
+def model_logits(
     model: Noise2Map, timesteps: Iterable[int], task: Task
 ) -> Callable[[ChipBatch], NDArray[np.float32]]:
-    """Class probabilities [sample, class, y, x], cut to the steps in which maps store them.
+    """Class logits [sample, class, y, x], averaged over the timesteps; on the model's device."""
+    steps = tuple(timesteps)
 
-    So a threshold decides here as it decides on a map. Runs on the model's device.
-    """
-    steps, temperature = tuple(timesteps), model.spec.tasks[task].temperature
-
-    def probability(batch: ChipBatch) -> NDArray[np.float32]:
+    def logits(batch: ChipBatch) -> NDArray[np.float32]:
         image, valid = batch.inputs(task, model.device)
         with torch.inference_mode():
-            logits = model.logits_over(image, steps, valid, task).mean(dim=0)
-            exact = (logits / temperature).softmax(dim=1).cpu().numpy()
-        return np.asarray(np.rint(exact * PROBABILITY_SCALE) / PROBABILITY_SCALE)
+            mean = model.logits_over(image, steps, valid, task).mean(dim=0)
+        return np.asarray(mean.cpu().numpy())
 
-    return probability
+    return logits
 
 
-def model_scorer(model: Noise2Map, timesteps: Iterable[int], task: Task) -> Scorer:
-    """The probability of the last class, which of two is the one that is sought."""
-    probability = model_probability(model, timesteps, task)
-    return lambda batch: probability(batch)[:, -1]
+def probability_of(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Class probabilities [sample, class, y, x], cut to the steps in which maps store them.
+
+    So a threshold decides here as it decides on a map.
+    """
+    exact = softmax(logits / np.float32(temperature), axis=1)
+    return np.asarray(np.rint(exact * PROBABILITY_SCALE) / PROBABILITY_SCALE)
 
 
 def threshold_decider(scorer: Scorer, threshold: float) -> Decider:
@@ -148,29 +148,45 @@ def score_histogram(pixels: SplitPixels, scorer: Scorer, num_bins: int) -> Score
     return total
 
 
+class BlockCounter:
+    """Confusion counts per spatial block of `block_px` pixels.
+
+    Blocks are anchored to the grid. All dates of a place lie in one block.
+    """
+
+    def __init__(self, pixels: SplitPixels, num_classes: int, block_px: int) -> None:
+        store = pixels.store
+        self._place = [store.read(name) for name in ("crs", "row", "col")]
+        self._task, self._num_classes, self._block_px = pixels.task, num_classes, block_px
+        self._counts: dict[tuple[int, int, int], ConfusionCounts] = {}
+
+    def add(self, batch: ChipBatch, truth: NDArray[np.uint8], decided: NDArray[np.uint8]) -> None:
+        """Count samples [sample, y, x]."""
+        for index, chip in enumerate(batch.chip_of(self._task).tolist()):
+            grid, row, col = (int(values[chip]) for values in self._place)
+            for block, window in _blocks(row, col, truth.shape[-1], self._block_px):
+                counts = ConfusionCounts.of(
+                    truth[index][window], decided[index][window], self._num_classes
+                )
+                key = (grid, *block)
+                before = self._counts.get(key, ConfusionCounts.empty(self._num_classes))
+                self._counts[key] = before + counts
+
+    def blocks(self) -> NDArray[np.int64]:
+        """int64 [block, K, K]; blocks without a pixel that counts are left out."""
+        found = [self._counts[k].matrix for k in sorted(self._counts) if self._counts[k].num_pixels]
+        size = self._num_classes
+        return np.stack(found) if found else np.zeros((0, size, size), np.int64)
+
+
 def block_counts(
     pixels: SplitPixels, decider: Decider, num_classes: int, block_px: int
 ) -> NDArray[np.int64]:
-    """Confusion counts int64 [block, K, K], per spatial block of `block_px` pixels.
-
-    Blocks are anchored to the grid; those without a pixel that counts are left out. All dates of a
-    place lie in one block.
-    """
-    store = pixels.store
-    grid, row, col = store.read("crs"), store.read("row"), store.read("col")
-    blocks: dict[tuple[int, int, int], ConfusionCounts] = {}
+    """Confusion counts int64 [block, K, K] of what `decider` says; see `BlockCounter`."""
+    counter = BlockCounter(pixels, num_classes, block_px)
     for batch, truth in pixels.batches():
-        decided = decider(batch)
-        for index, chip in enumerate(batch.chip_of(pixels.task).tolist()):
-            place = int(row[chip]), int(col[chip])
-            for block, window in _blocks(*place, truth.shape[-1], block_px):
-                counts = ConfusionCounts.of(
-                    truth[index][window], decided[index][window], num_classes
-                )
-                key = (int(grid[chip]), *block)
-                blocks[key] = blocks.get(key, ConfusionCounts.empty(num_classes)) + counts
-    found = [blocks[key].matrix for key in sorted(blocks) if blocks[key].num_pixels]
-    return np.stack(found) if found else np.zeros((0, num_classes, num_classes), np.int64)
+        counter.add(batch, truth, decider(batch))
+    return counter.blocks()
 
 
 def _blocks(

@@ -8,7 +8,6 @@ from typing import Any
 
 from noise2map_core.inference.config import InferenceConfig
 
-
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Processors with one of these multiply bfloat16 faster than float32."""
 

@@ -1,6 +1,6 @@
 """Scores of a model and of the baseline on one split, with intervals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,26 @@ from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import (
-    Decider,
+    BlockCounter,
     SplitPixels,
     block_counts,
-    model_probability,
+    model_logits,
+    probability_of,
     score_histogram,
     threshold_decider,
 )
+from noise2map_core.inference.object_tally import ObjectTally
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
+from noise2map_core.learning.calibration import MarginHistogram, ReliabilityRow
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.learning.metrics import ConfusionCounts, block_bootstrap_f1
+from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Task
+
+CURVE_POINTS = 200
+"""Thresholds of a precision-recall curve."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,35 @@ class ScoredClass:
     recall: float
     support: int
     """Pixels that truly are of this class."""
+
+
+@dataclass(frozen=True)
+class ObjectScores:
+    """Scores of the objects of the second of two classes; they match at an IoU above 0.5.
+
+    Chips are put together before objects are formed, so that none is cut at a chip's edge.
+    """
+
+    f1: float
+    precision: float
+    recall: float
+    truths: int
+    predictions: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the probability of the second of two classes can be believed."""
+
+    temperature: float
+    ece_before: float
+    """Expected calibration error without the temperature, 15 bins."""
+    ece_after: float
+    """The same with it."""
+    reliability: tuple[ReliabilityRow, ...]
+    """With the temperature."""
+    precision_recall: tuple[tuple[float, float, float], ...]
+    """Threshold, precision, recall."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +95,10 @@ class MapScores:
     num_blocks: int
     """Spatial blocks with such pixels."""
     classes: dict[str, ScoredClass]
+    objects: ObjectScores | None = None
+    """Of two classes."""
+    calibration: Calibration | None = None
+    """Of a model of two classes."""
 
 
 def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str, task: Task) -> None:
@@ -101,14 +141,45 @@ def _listed(spec: CheckpointSpec, task: Task) -> str:
 def evaluate_model(
     model: Noise2Map, store: ChipStore, split: str, task: Task, config: EvaluationConfig
 ) -> MapScores:
-    """Scores of the model, decided at its own thresholds."""
+    """Scores of the model, decided at its own thresholds, and how far it can be believed."""
     spec = model.spec.tasks[task]
-    probability = model_probability(model, spec.inference_timesteps, task)
-    return _scores(
-        SplitPixels.of(store, split, task, config.batch_size),
-        lambda batch: decide_classes(probability(batch), spec),
-        spec.threshold,
-        config,
+    logits_of = model_logits(model, spec.inference_timesteps, task)
+    pixels = SplitPixels.of(store, split, task, config.batch_size)
+    counter = BlockCounter(pixels, len(spec.classes), config.block_px)
+    objects, margins = ObjectTally(pixels, value=1), MarginHistogram.empty()
+    for batch, truth in pixels.batches():
+        logits = logits_of(batch)
+        decided = decide_classes(probability_of(logits, spec.temperature), spec)
+        counter.add(batch, truth, decided)
+        if len(spec.classes) == 2:
+            objects.add(batch, truth, decided)
+            margins += MarginHistogram.of(logits, truth)
+    scores = _scores(pixels, counter.blocks(), spec.threshold)
+    if len(spec.classes) > 2:
+        return scores
+    return replace(
+        scores,
+        objects=_object_scores(objects.counts),
+        calibration=_calibration(margins, spec.temperature),
+    )
+
+
+def _object_scores(counts: ObjectCounts) -> ObjectScores:
+    return ObjectScores(
+        counts.f1, counts.precision, counts.recall, counts.truths, counts.predictions
+    )
+
+
+def _calibration(margins: MarginHistogram, temperature: float) -> Calibration:
+    reliability = margins.reliability(temperature)
+    precision, recall = margins.scores(temperature, CURVE_POINTS).precision_recall()
+    points = zip((np.arange(CURVE_POINTS) / CURVE_POINTS).tolist(), precision, recall, strict=True)
+    return Calibration(
+        temperature=temperature,
+        ece_before=margins.reliability().expected_calibration_error,
+        ece_after=reliability.expected_calibration_error,
+        reliability=tuple(reliability.table()),
+        precision_recall=tuple((t, round(float(p), 5), round(float(r), 5)) for t, p, r in points),
     )
 
 
@@ -125,19 +196,16 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
 
     training = SplitPixels.of(store, "train", "change", config.batch_size)
     threshold = score_histogram(training, scorer, NUM_BINS).best_threshold()
-    return _scores(
-        SplitPixels.of(store, split, "change", config.batch_size),
-        threshold_decider(scorer, threshold),
-        {store.attributes["classes"]["change"][1]["name"]: magnitude_of(threshold)},
-        config,
-    )
+    pixels = SplitPixels.of(store, split, "change", config.batch_size)
+    blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
+    name = store.attributes["classes"]["change"][1]["name"]
+    return _scores(pixels, blocks, {name: magnitude_of(threshold)})
 
 
 def _scores(
-    pixels: SplitPixels, decider: Decider, threshold: dict[str, float], config: EvaluationConfig
+    pixels: SplitPixels, blocks: NDArray[np.int64], threshold: dict[str, float]
 ) -> MapScores:
     table = pixels.store.attributes["classes"][pixels.task]
-    blocks = block_counts(pixels, decider, len(table), config.block_px)
     if not len(blocks):
         raise ChipStoreError(
             f"chip store {pixels.store.path}: the split has no labelled, observed pixel of task "

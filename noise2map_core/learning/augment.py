@@ -56,8 +56,8 @@ def draw_augmentations(
     """Random numbers for `count` images of `channels` = date·band channels.
 
     Gain and offset are drawn per date and band, normally with standard deviation `config.jitter`:
-    dates differ in light, haze and season, and a network that trusts absolute levels fails on the next
-    pair of dates.
+    dates differ in light, haze and season, and a network that trusts absolute levels fails on the
+    next pair of dates.
     """
     return AugmentDraws(
         flip=(torch.rand(count, generator=generator) < 0.5) & config.flips,

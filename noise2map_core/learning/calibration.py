@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
-from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.learning.metrics import IGNORE, ScoreHistogram
+from noise2map_core.learning.metrics import NUM_BINS as SCORE_BINS
 
 NUM_BINS = 15
 """Bins of a reliability table, as in Guo et al. (2017)."""
@@ -135,3 +138,85 @@ class TemperatureScan:
         turning = spline.derivative().roots(discontinuity=False, extrapolate=False)
         candidates = np.concatenate([ends, turning[np.isfinite(turning)]])
         return float(np.exp(candidates[spline(candidates).argmin()]))
+
+
+MARGIN_BINS = 4096
+MAX_MARGIN = 32.0
+"""Margins of two classes' logits are kept to 1/64, and cut at this size."""
+
+TEMPERATURE_RANGE = (0.25, 16.0)
+"""A temperature is sought in here: where validation makes no error, the likelihood alone would
+sharpen without end."""
+
+
+@dataclass(frozen=True)
+class MarginHistogram:
+    """How far the second of two classes is ahead of the first, of the pixels of either.
+
+    Temperature, threshold, precision-recall curve and reliability all follow from it, so that one
+    pass over a validation part is enough. Histograms add up.
+    """
+
+    counts: NDArray[np.int64]
+    """int64 [2, bins]: row = true class; bins of the margin from -32 to 32."""
+
+    @classmethod
+    def empty(cls) -> "MarginHistogram":
+        """No pixel yet."""
+        return cls(np.zeros((2, MARGIN_BINS), np.int64))
+
+    @classmethod
+    def of(cls, logits: NDArray[np.floating], label: NDArray[np.integer]) -> "MarginHistogram":
+        """Of `logits` [B, 2, H, W] at temperature 1; label `IGNORE` is not counted."""
+        counted = label != IGNORE
+        margin = (logits[:, 1].astype(np.float64) - logits[:, 0])[counted]
+        bins = ((margin / MAX_MARGIN + 1) / 2 * MARGIN_BINS).astype(np.int64)
+        flat = label[counted].astype(np.int64) * MARGIN_BINS + np.clip(bins, 0, MARGIN_BINS - 1)
+        counts = np.bincount(flat, minlength=2 * MARGIN_BINS)
+        return cls(counts.reshape(2, MARGIN_BINS).astype(np.int64))
+
+    def __add__(self, other: "MarginHistogram") -> "MarginHistogram":
+        return MarginHistogram(self.counts + other.counts)
+
+    def temperature(self) -> float:
+        """The temperature of the highest likelihood within `TEMPERATURE_RANGE`; 1 without a pixel.
+
+        Guo et al. (2017), sec. 4.2.
+        """
+        if not self.counts.any():
+            return 1.0
+        low, high = np.log(TEMPERATURE_RANGE)
+        found = minimize_scalar(
+            lambda log_t: self.mean_nll(float(np.exp(log_t))), bounds=(low, high), method="bounded"
+        )
+        return float(np.exp(found.x))
+
+    def mean_nll(self, temperature: float = 1.0) -> float:
+        """Mean negative log likelihood of a pixel, nats."""
+        margin = _margins() / temperature
+        total = self.counts[0] @ np.logaddexp(0, margin) + self.counts[1] @ np.logaddexp(0, -margin)
+        return float(total / max(self.counts.sum(), 1))
+
+    def scores(self, temperature: float = 1.0, num_bins: int = SCORE_BINS) -> ScoreHistogram:
+        """The histogram of the second class's probability."""
+        probability = _sigmoid(_margins() / temperature)
+        bins = np.clip((probability * num_bins).astype(np.int64), 0, num_bins - 1)
+        rows = [np.bincount(bins, row, num_bins) for row in self.counts]
+        return ScoreHistogram(np.stack(rows).astype(np.int64))
+
+    def reliability(self, temperature: float = 1.0, num_bins: int = NUM_BINS) -> ReliabilityBins:
+        """How far the second class's probability can be believed."""
+        probability = _sigmoid(_margins() / temperature)
+        bins = np.clip((probability * num_bins).astype(np.int64), 0, num_bins - 1)
+        pixels = self.counts.sum(axis=0)
+        weights = (pixels, pixels * probability, self.counts[1])
+        return ReliabilityBins(np.stack([np.bincount(bins, w, num_bins) for w in weights]))
+
+
+def _margins() -> NDArray[np.float64]:
+    """The middle of each bin."""
+    return ((np.arange(MARGIN_BINS) + 0.5) / MARGIN_BINS * 2 - 1) * MAX_MARGIN
+
+
+def _sigmoid(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(expit(value))

@@ -91,11 +91,12 @@ def _of_document(document: dict[str, Any]) -> Iterator[Score]:
     dataset = document.get("dataset") or {}
     name = dataset.get("kind") or Path(document["chips"]).stem
     task, protocol = document.get("task", "change"), dataset.get("protocol", "")
-    models = {Path(document["checkpoint"]).name: document["model"]}
+    # Seeds of one model stand for it by their mean.
+    models = {document["name"]: [document["model"], *document.get("more_models", [])]}
     if baseline := document.get("baseline"):
-        models[baseline["kind"]] = baseline
-    for model, scores in models.items():
-        classes = list(scores["classes"].values())[1:]
+        models[baseline["kind"]] = [baseline]
+    for model, runs in models.items():
+        classes = [one for scores in runs for one in list(scores["classes"].values())[1:]]
         f1, iou = (fmean(one[key] for one in classes) for key in ("f1", "iou"))
         yield Score(model, name, task, f1, iou, protocol)
 

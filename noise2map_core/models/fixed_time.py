@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DModel
-from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets import unet_2d_blocks
@@ -39,27 +38,54 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 def accelerate(network: nn.Module, timestep: int, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy of `network`, for inference at `timestep` only, with every UNet2DModel folded.
 
-    The UNets compute in `dtype` (None: `inference_dtype` of their device) and take and give the
-    dtype of their input; what surrounds them keeps its own. A UNet with blocks that cannot be
-    folded stays as it is, which is logged as a warning.
+    The UNets compute in `dtype` (None: `inference_dtype` of their device), as do wide convolutions
+    and sequences of them around the UNets; all take and give the dtype of their input. What else
+    there is keeps its own. A UNet with blocks that cannot be folded stays as it is, which is logged
+    as a warning.
     """
+    dtype = dtype or inference_dtype(next(network.parameters()).device)
     if isinstance(network, UNet2DModel):
         return _fold(network, timestep, dtype)
-    names = [name for name, part in network.named_modules() if isinstance(part, UNet2DModel)]
-    # The folded copies go into the memo, so that the large weights are not copied first.
+    # The replacements go into the memo, so that the large weights are not copied first.
     memo: dict[int, Any] = {}
-    for name in names:
-        unet = network.get_submodule(name)
-        memo[id(unet)] = _fold(unet, timestep, dtype)
+    for part in _outermost(network):
+        if isinstance(part, UNet2DModel):
+            memo[id(part)] = _fold(part, timestep, dtype)
+        elif isinstance(part, nn.Conv2d | nn.Sequential) and _is_wide(part):
+            memo[id(part)] = _Surrounding(part, dtype)
     return copy.deepcopy(network, memo).eval()
 
 
-def _fold(unet: nn.Module, timestep: int, dtype: torch.dtype | None) -> nn.Module:
+def _outermost(module: nn.Module) -> Iterator[nn.Module]:
+    """All modules inside `module`, but what a UNet2DModel consists of."""
+    for child in module.children():
+        yield child
+        if not isinstance(child, UNet2DModel):
+            yield from _outermost(child)
+
+
+def _is_wide(part: nn.Module) -> bool:
+    """Whether it is a convolution with many channels on one side, or such ones with SiLU between.
+
+    Narrow ones take no time, and their few channels carry much: they keep their precision.
+    """
+    convolutions = list(part) if isinstance(part, nn.Sequential) else [part]
+    convolutions = [layer for layer in convolutions if not isinstance(layer, nn.SiLU)]
+    return all(isinstance(layer, nn.Conv2d) and _is_plain(layer) for layer in convolutions)
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    square = len({*conv.kernel_size}) == len({*conv.stride}) == len({*conv.padding}) == 1
+    dense = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
+    return square and dense and conv.bias is not None and max(conv.weight.shape[:2]) >= 16
+
+
+def _fold(unet: Any, timestep: int, dtype: torch.dtype) -> nn.Module:
     obstacle = unfoldable(unet)
     if obstacle is not None:
         _LOGGER.warning("the UNet runs unfolded, in its own dtype: %s", obstacle)
         return copy.deepcopy(unet).eval()
-    return FixedTimeUNet(unet, timestep, dtype or inference_dtype(unet.conv_in.weight.device))
+    return FixedTimeUNet(unet, timestep, dtype)
 
 
 def unfoldable(unet: Any) -> str | None:
@@ -107,9 +133,8 @@ class FixedTimeUNet(nn.Module):
         x = self.conv_in(2 * x - 1 if self.center_input else x)
         skips = [x]
         for down in self.down:
-            for x in down(x):
-                skips.append(x)
-        x = self.mid(x)
+            skips += down(skips[-1])
+        x = self.mid(skips[-1])
         for up in self.up:
             x = up(x, skips)
         return UNet2DOutput(sample=self.conv_out(self.norm_out(x)).to(sample.dtype))
@@ -119,6 +144,25 @@ class FixedTimeUNet(nn.Module):
             return
         if not bool(torch.all(torch.as_tensor(timestep) == self.timestep)):
             raise ValueError(f"this UNet is for timestep {self.timestep}, not for {timestep}")
+
+
+class _Surrounding(nn.Module):
+    """Convolutions outside the UNet, in `dtype`; takes and gives the dtype of its input."""
+
+    def __init__(self, part: nn.Conv2d | nn.Sequential, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        layers = list(part) if isinstance(part, nn.Sequential) else [part]
+        self.layers = nn.Sequential(
+            *(
+                _packed(layer, dtype) if isinstance(layer, nn.Conv2d) else nn.SiLU(inplace=True)
+                for layer in layers
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x.to(self.dtype, memory_format=torch.channels_last))
+        return out.to(x.dtype)
 
 
 class _Down(nn.Module):
@@ -289,10 +333,7 @@ def _pointwise(linears: tuple[Any, ...]) -> nn.Conv2d:
     """The linear maps of a pixel's channels, one below the other, as a 1×1 convolution."""
     weight = torch.cat([linear.weight for linear in linears])
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, device=weight.device)
+    assert conv.bias is not None
     conv.weight.copy_(weight[:, :, None, None])
-    biases = [linear.bias for linear in linears]
-    if biases[0] is None:
-        conv.bias.zero_()
-    else:
-        conv.bias.copy_(torch.cat(biases))
+    conv.bias.copy_(torch.cat([linear.bias for linear in linears]))
     return conv

@@ -46,11 +46,13 @@ class PackedConv2d(nn.Module):
             return y if residual is None else y + residual
         shape = ([self.padding] * 2, [self.stride] * 2, [1, 1], 1)
         if residual is None:
-            operands = (x, self.weight, self.bias, *shape)
-            packed: Tensor = _ONEDNN._convolution_pointwise(*operands, "none", [], None)
+            packed: Tensor = _ONEDNN._convolution_pointwise(
+                x, self.weight, self.bias, *shape, "none", [], None
+            )
             return packed
-        operands = (x, residual, self.weight, self.bias, *shape)
-        fused: Tensor = _ONEDNN._convolution_pointwise.binary(*operands, "add", 1.0, None, [], None)
+        fused: Tensor = _ONEDNN._convolution_pointwise.binary(
+            x, residual, self.weight, self.bias, *shape, "add", 1.0, None, [], None
+        )
         return fused
 
 

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noise2map_core.models.allocator import keep_freed_memory
+from noise2map_core.models.config import Preset
 from noise2map_core.models.packed_conv import PackedConv2d
 from noise2map_core.models.presets import network_of
-from noise2map_core.models.spec import PatchUNetSpec
+from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec, Task
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
 
 TIMESTEP = 999
@@ -39,16 +40,19 @@ PLAIN, CAST, FAST, BARE = "float32, NCHW, one by one", "cast, channels-last", "f
 class Case:
     """A network and how it is fed."""
 
-    preset: str
+    preset: Preset
     chip_px: int
     batch: int
     rounds: int
 
     def build(self) -> nn.Module:
         """The network, for pairs of three bands."""
-        spec, shapes = network_of(self.preset, self.chip_px), {"change": TaskShape(2, 3, 2)}
-        kind = PatchUNet if isinstance(spec, PatchUNetSpec) else ReferenceNetwork
-        return kind(spec, shapes).eval()
+        spec = network_of(self.preset, self.chip_px)
+        shapes: dict[Task, TaskShape] = {"change": TaskShape(2, 3, 2)}
+        if isinstance(spec, PatchUNetSpec):
+            return PatchUNet(spec, shapes).eval()
+        assert isinstance(spec, ReferenceSpec)
+        return ReferenceNetwork(spec, shapes).eval()
 
     def chips(self) -> Tensor:
         """A batch, float32 [B, 6, H, W]."""
@@ -82,7 +86,7 @@ def _report(case: Case, rounds: int) -> None:
 
     network, chips = case.build(), case.chips()
     dtype = inference_dtype(chips.device)
-    cast = copy.deepcopy(network).to(dtype, memory_format=torch.channels_last)
+    cast = copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fast = accelerate(network, TIMESTEP, dtype)
     bare = list(_bare_products(network, chips, dtype))
     ways: dict[str, Callable[[], Any]] = {
@@ -189,8 +193,9 @@ def _processor(threads: int) -> str:
     """The processor's name and the flags that decide its speed."""
     lines = [
         line.partition(":")
-        for line in (Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
-        .splitlines()
+        for line in (
+            Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        ).splitlines()
     ]
     facts = {key.strip(): value.strip() for key, _, value in lines}
     flags = facts.get("flags", facts.get("Features", "")).split()

@@ -11,10 +11,13 @@ from noise2map_core.inference.evaluation import (
     PixelOwners,
     SplitPixels,
     block_counts,
-    model_scorer,
+    model_logits,
+    probability_of,
     score_histogram,
     threshold_decider,
 )
+from noise2map_core.inference.object_tally import ObjectTally
+from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.models.noise2map import Noise2Map
 from tests.chip_factories import BOX, CHIPS, make_store, plan_store, scenery
 from tests.factories import checkpoint_spec
@@ -116,11 +119,22 @@ def test_parts_of_several_workers_add_up(store: ChipStore) -> None:
     assert (sum(part.counts for part in parts) == total.counts).all()
 
 
+def test_objects_are_those_of_the_whole_split_whatever_the_chips(store: ChipStore) -> None:
+    truth, score = ground_truth(0, 30)
+    expected = ObjectCounts.of(truth, (score >= 0.5).astype(np.uint8), 1)
+    pixels = SplitPixels.of(store, "train", "change", 8)
+    tally = ObjectTally(pixels, value=1)
+    for batch, known in pixels.batches():
+        tally.add(batch, known, threshold_decider(scorer, 0.5)(batch))
+    assert tally.counts == expected
+    assert expected.matched > 0
+
+
 def test_a_model_scores_in_the_steps_of_the_map(store: ChipStore) -> None:
     torch.manual_seed(0)
     model = Noise2Map(checkpoint_spec(chip_px=16, temperature=2.0)).eval()
     batch = ChipReader(store, ("change",)).read(np.arange(5))
-    score = model_scorer(model, (999, 0), "change")(batch)
+    score = probability_of(model_logits(model, (999, 0), "change")(batch), 2.0)[:, 1]
     image, valid = batch.inputs("change")
     with torch.inference_mode():
         logits = (model.logits(image, 999, valid) + model.logits(image, 0, valid)) / 2

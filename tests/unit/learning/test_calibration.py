@@ -8,8 +8,12 @@ from scipy.special import expit, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from noise2map_core.learning.calibration import ReliabilityBins, TemperatureScan
-from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.learning.calibration import (
+    MarginHistogram,
+    ReliabilityBins,
+    TemperatureScan,
+)
+from noise2map_core.learning.metrics import IGNORE, ScoreHistogram
 
 RNG = np.random.default_rng(0)
 
@@ -115,3 +119,42 @@ def test_scans_and_bins_of_parts_add_up(logits: np.ndarray, label: np.ndarray) -
     )
     whole = ReliabilityBins.of(probability[:, 1], (label == 1).astype(np.uint8))
     np.testing.assert_allclose((bins[0] + bins[1]).sums, whole.sums, rtol=1e-9)
+
+
+def two_classes(temperature: float, count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [B, 2, H, W] that are `temperature` times too sure, and labels drawn accordingly."""
+    rng = np.random.default_rng(7)
+    margin = 3 * rng.standard_normal(count)
+    label = (rng.random(count) < expit(margin)).astype(np.uint8)
+    logits = np.zeros((1, 2, 1, count))
+    logits[0, 1, 0] = margin * temperature
+    return logits, label.reshape(1, 1, count)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_a_margin_histogram_finds_the_temperature_of_the_scan(temperature: float) -> None:
+    logits, label = two_classes(temperature)
+    found = MarginHistogram.of(logits, label).temperature()
+    assert found == pytest.approx(TemperatureScan.of(logits, label).best_temperature(), rel=0.01)
+    assert found == pytest.approx(temperature, rel=0.05)
+
+
+def test_a_margin_histogram_gives_scores_and_reliability_of_the_pixels() -> None:
+    logits, label = two_classes(2.0)
+    margins, probability = MarginHistogram.of(logits, label), expit(logits[:, 1] / 2)
+    exact = ReliabilityBins.of(probability, label)
+    found = margins.reliability(2.0)
+    assert found.expected_calibration_error == pytest.approx(
+        exact.expected_calibration_error, abs=2e-3
+    )
+    assert found.expected_calibration_error < margins.reliability().expected_calibration_error
+    whole = ScoreHistogram.of(probability, label)
+    assert margins.scores(2.0).best_f1() == pytest.approx(whole.best_f1(), abs=1e-3)
+
+
+def test_margin_histograms_add_up_and_ignore_what_is_not_labelled() -> None:
+    logits, label = two_classes(1.0, 1000)
+    parts = [MarginHistogram.of(logits[..., i::2], label[..., i::2]) for i in range(2)]
+    assert (sum(p.counts for p in parts) == MarginHistogram.of(logits, label).counts).all()
+    none = MarginHistogram.of(np.full_like(logits, np.nan), np.full_like(label, 255))
+    assert none.counts.sum() == 0 and none.temperature() == 1.0

@@ -91,7 +91,7 @@ def evaluation(folder: Path, model: str, dataset: str, f1: float) -> Path:
 
     path = folder / f"{model}-{dataset}.json"
     document = {
-        "checkpoint": f"runs/{model}", "chips": f"stores/{dataset}.zarr", "model": scored(f1),
+        "name": model, "chips": f"stores/{dataset}.zarr", "model": scored(f1),
         "dataset": {"kind": dataset, "protocol": "strict"}, "task": "change",
     }  # fmt: skip
     path.write_text(json.dumps(document))
