@@ -19,7 +19,7 @@ from noise2map_core.launch import (
 
 TOOLS = (
     "demo", "doctor", "ingest-dataset", "rank", "sample", "assess",
-    "import-reference", "export-reference",
+    "study-timesteps", "import-reference", "export-reference",
 )  # fmt: skip
 """Commands that are modules of this package, each with a `main()`."""
 

@@ -23,7 +23,7 @@ def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
         "preset": job.spec.preset,
         "bands": ", ".join(job.spec.bands),
         "trained at": f"{job.spec.gsd:g} m a pixel",
-        "decision threshold": f"{job.task.threshold['changed']:.4f}",
+        "decision threshold": f"{job.task.decided_from:.4f}",
     }
     return MapSubject(aoi, job.before, job.after, job.spec.bands, class_table(job.task), model)
 

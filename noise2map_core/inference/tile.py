@@ -18,4 +18,4 @@ def predict_tile(
     probability, chips = predictor.predict(
         pixels.image, pixels.valid, core, wanted=inside & valid.all(axis=0)
     )
-    return decide_change(probability[1], job.task.threshold["changed"], valid, inside), chips
+    return decide_change(probability[1], job.task.decided_from, valid, inside), chips

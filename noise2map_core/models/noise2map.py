@@ -94,16 +94,22 @@ class Noise2Map(nn.Module):
         timestep: int,
         valid: Tensor | None = None,
         task: Task | None = None,
+        *,
+        reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits, float32 [B, K, H, W], of raw numbers [B, date·band, H, W].
 
         `valid` bool [B, date, H, W], True = observed; None: all. `task` None: the only one. H and W
-        must be multiples of `spec.network.stride`. Blending, temperature and threshold are the
+        must be multiples of `spec.network.stride`. `reverse_dates` shows the network the dates in
+        the other order, each normalised as itself. Blending, temperature and threshold are the
         caller's. Raises CheckpointError if the model does not know the task.
         """
         name = self.spec.task_name(task)
+        x_0 = self.normalise(image, valid, name)
+        if reverse_dates:
+            x_0 = torch.cat(list(x_0.chunk(self.spec.tasks[name].num_dates, dim=1))[::-1], dim=1)
         batch = TaskInput(
-            x_0=self.normalise(image, valid, name),
+            x_0=x_0,
             valid=_observed(image, valid),
             timesteps=torch.full((len(image),), timestep, device=image.device),
             epsilon=self._fixed_epsilon(image, name),
@@ -117,12 +123,16 @@ class Noise2Map(nn.Module):
         timesteps: Sequence[int],
         valid: Tensor | None = None,
         task: Task | None = None,
+        *,
+        reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits at each of several timesteps, float32 [timestep, B, K, H, W].
 
         Their mean is the prediction, their spread says how much it depends on the timestep.
         """
-        return torch.stack([self.logits(image, t, valid, task) for t in timesteps])
+        return torch.stack(
+            [self.logits(image, t, valid, task, reverse_dates=reverse_dates) for t in timesteps]
+        )
 
     def normalise(
         self, image: Tensor, valid: Tensor | None = None, task: Task | None = None

@@ -8,6 +8,7 @@ either side (`input_upscaling.1`, `output_downscaling.1`). RGB is scaled to x / 
 import json
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,9 @@ def read_published(path: Path) -> dict[str, Tensor]:
     Nothing in the file is executed. Raises CheckpointError if it is no state dict.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error says enough
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

@@ -125,6 +125,11 @@ class TaskSpec(_Section):
     temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by it before the softmax."""
 
+    @property
+    def decided_from(self) -> float:
+        """Probability from which a pixel gets the second of two classes."""
+        return self.threshold.get(self.classes[1].name, 0.5)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.inference_timesteps or not all(

@@ -100,7 +100,8 @@ def test_the_summary_says_what_there_is_and_where(
     result = ingest(embedded, undisturbed)
     lines = "\n".join(result.summary())
     train = open_chips(undisturbed).attrs["counts"]["train"]
-    assert f"{train['chips']:,} chips" in lines and f"{train['labels'][1]:,} changed" in lines
+    assert f"{train['chips']:,} chips" in lines and "changed" in train["label_px"]["change"]
+    assert f"{train['label_px']['change']['changed']:,} px changed" in lines
     assert "nothing new" in lines and str(undisturbed) in lines
 
 

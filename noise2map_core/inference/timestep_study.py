@@ -1,0 +1,122 @@
+"""What a model says of a chip at many timesteps and in both orders of the dates.
+
+A pair read at timestep t and its swap read at another one can show the network the same pixels:
+a search over t means nothing unless both orders are tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise2map_core.diffusion.corruption import difference_gain
+from noise2map_core.inference.chip_batches import ChipBatch
+from noise2map_core.inference.decision import TOLERANCE
+from noise2map_core.inference.evaluation import probability_of
+from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import Task
+
+MIN_GAIN = 0.2
+"""Timesteps with less left of the difference between the dates are left out."""
+
+
+@dataclass(frozen=True)
+class TimestepStudy:
+    """One chip at several timesteps, in one order of the dates or both."""
+
+    timesteps: tuple[int, ...]
+    gains: tuple[float, ...]
+    """What is left of the difference between the dates at each."""
+    orders: tuple[str, ...]
+    """"normal", and "swapped" where there are several dates."""
+    probability: NDArray[np.float32]
+    """[order, timestep, y, x] of the class that is sought, calibrated."""
+    threshold: float
+    truth: NDArray[np.uint8]
+    """[y, x]; 255 where not labelled or not observed."""
+    observed: NDArray[np.bool_]
+    """[y, x]"""
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """[order, timestep, y, x]: sought class or not."""
+        return np.asarray(self.probability >= self.threshold - TOLERANCE)
+
+    @property
+    def spread(self) -> NDArray[np.float32]:
+        """Standard deviation of the probability over timesteps and orders, [y, x]."""
+        return np.asarray(self.probability.std(axis=(0, 1)))
+
+    @property
+    def changes_its_mind(self) -> NDArray[np.bool_]:
+        """Observed pixels [y, x] that are decided otherwise at another timestep or order."""
+        decided = self.decided
+        return np.asarray((decided.any(axis=(0, 1)) & ~decided.all(axis=(0, 1))) & self.observed)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Confusion counts [order, timestep, 2, 2] of the labelled pixels."""
+        return np.stack(
+            [
+                np.stack(
+                    [ConfusionCounts.of(self.truth, one.astype(np.uint8), 2).matrix for one in row]
+                )
+                for row in self.decided
+            ]
+        )
+
+
+def study_chip(
+    model: Noise2Map, batch: ChipBatch, task: Task, timesteps: Sequence[int]
+) -> TimestepStudy:
+    """The study of a batch's first chip; of its first date where the task has one.
+
+    The class that is sought is the second of two.
+    """
+    spec = model.spec.tasks[task]
+    image, valid = (part[:1] for part in batch.inputs(task, model.device))
+    orders = {"normal": False} | ({"swapped": True} if spec.num_dates > 1 else {})
+    with torch.inference_mode():
+        probability = [
+            np.concatenate(
+                [
+                    probability_of(logits.cpu().numpy(), spec.temperature)[:, 1]
+                    for logits in model.logits_over(
+                        image, timesteps, valid, task, reverse_dates=swapped
+                    )
+                ]
+            )
+            for swapped in orders.values()
+        ]
+    gains = difference_gain(spec.corruption, model.alpha_bars(task).cpu())
+    return TimestepStudy(
+        timesteps=tuple(timesteps),
+        gains=tuple(float(gains[t]) for t in timesteps),
+        orders=tuple(orders),
+        probability=np.stack(probability),
+        threshold=spec.decided_from,
+        truth=batch.truth(task)[0],
+        observed=valid.all(dim=1)[0].cpu().numpy(),
+    )
+
+
+def telling_timesteps(model: Noise2Map, task: Task, count: int) -> tuple[int, ...]:
+    """About `count` timesteps spread from 0 to T − 1, without those that cannot tell the dates."""
+    spec = model.spec.tasks[task]
+    spread = np.unique(np.linspace(0, spec.schedule.num_timesteps - 1, count).round().astype(int))
+    if spec.num_dates == 1:
+        return tuple(spread.tolist())
+    gains = difference_gain(spec.corruption, model.alpha_bars(task).cpu()).abs().numpy()
+    return tuple(t for t in spread.tolist() if gains[t] >= MIN_GAIN)
+
+
+def f1_of(counts: NDArray[np.int64]) -> list[list[float]]:
+    """F1 of the class that is sought, [order][timestep], of summed `TimestepStudy.counts`."""
+    return [[ConfusionCounts(matrix).scores(1).f1 for matrix in row] for row in counts]
+
+
+def has_labels(study: TimestepStudy) -> bool:
+    """True if a pixel of the chip is labelled."""
+    return bool((study.truth != IGNORE).any())

@@ -1,0 +1,188 @@
+"""See how a model's prediction depends on the timestep and on the order of the dates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from noise2map_core.application import application
+from noise2map_core.errors import ConfigError
+from noise2map_core.imagery.config import SplitName
+from noise2map_core.models.spec import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from noise2map_core.imagery.chip_store import ChipStore
+    from noise2map_core.inference.chip_batches import ChipBatch
+    from noise2map_core.inference.timestep_study import TimestepStudy
+    from noise2map_core.models.noise2map import Noise2Map
+
+
+class StudyTimestepsConfig(BaseModel):
+    """Which chips of which store, and at which timesteps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    chips: Path
+    """Chip store; the first argument, too."""
+
+    checkpoint: Path
+    """Checkpoint directory."""
+
+    task: Task | None = None
+    """What is studied: change or segment. None: the checkpoint's only task."""
+
+    split: SplitName = "test"
+    """Part of the store that chips are taken from."""
+
+    num_chips: PositiveInt = 4
+    """Chips: those with the most labelled pixels of the sought class."""
+
+    timesteps: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
+    """Timesteps. None: eight from 0 to T - 1, without those that cannot tell the dates apart."""
+
+    output: Path
+    """Directory for a picture a chip, and study.json."""
+
+
+@dataclass(frozen=True)
+class StudiedTimesteps:
+    """F1 at each timestep, over all chips that were studied."""
+
+    output: Path
+    timesteps: tuple[int, ...]
+    gains: tuple[float, ...]
+    f1: dict[str, list[float]]
+    """By order of the dates."""
+    undecided: float
+    """Part of the observed pixels that are decided otherwise at another timestep or order."""
+    num_chips: int
+
+    def summary(self) -> list[str]:
+        """A table for people."""
+        head = f"{'t':>6} {'gain':>7} " + " ".join(f"{'F1 ' + name:>12}" for name in self.f1)
+        rows = [
+            f"{t:6} {gain:7.3f} "
+            + " ".join(f"{values[index]:12.3f}" for values in self.f1.values())
+            for index, (t, gain) in enumerate(zip(self.timesteps, self.gains, strict=True))
+        ]
+        return [
+            f"{self.num_chips} chips; {self.undecided:.1%} of their pixels are decided otherwise "
+            "at another timestep or order",
+            head,
+            *rows,
+            f"pictures  {self.output}",
+        ]
+
+
+def main() -> None:
+    """The command `noise2map study-timesteps`."""
+    application(StudyTimestepsConfig, run, operand="chips")
+
+
+def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
+    """Predict some chips at several timesteps and in both orders; draw and count."""
+    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.inference.chip_batches import ChipReader
+    from noise2map_core.inference.scores import require_evaluable
+    from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
+    from noise2map_core.models.checkpoint import load_checkpoint
+
+    model, store = load_checkpoint(config.checkpoint), open_store(config.chips)
+    task = model.spec.task_name(config.task)
+    require_evaluable(model.spec, store, config.split, task)
+    _require_two_classes(model, task)
+    timesteps = config.timesteps or telling_timesteps(model, task, 8)
+    _require_timesteps(model, task, timesteps)
+    reader = ChipReader(store, (task,))
+    studies = []
+    config.output.mkdir(parents=True, exist_ok=True)
+    for chip in _richest(store, config.split, task, config.num_chips):
+        batch = reader.read(chip[None])
+        study = study_chip(model, batch, task, timesteps)
+        _draw(config.output / f"chip-{int(chip):06d}.png", study, batch, model)
+        studies.append(study)
+    return _summed(config, studies)
+
+
+def _require_two_classes(model: Noise2Map, task: Task) -> None:
+    if len(model.spec.tasks[task].classes) != 2:
+        raise ConfigError(
+            f"task {task!r} has {len(model.spec.tasks[task].classes)} classes; a study is of two."
+        )
+
+
+def _require_timesteps(model: Noise2Map, task: Task, timesteps: tuple[int, ...]) -> None:
+    last = model.spec.tasks[task].schedule.num_timesteps - 1
+    if max(timesteps) > last:
+        raise ConfigError(f"timesteps must lie in 0 … {last}: the checkpoint has no other.")
+
+
+def _richest(store: ChipStore, split: str, task: Task, count: int) -> NDArray[np.int64]:
+    """The chips with the most pixels of class 1; of equal ones the first."""
+    import numpy as np
+
+    from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD
+    from noise2map_core.inference.chip_batches import ChipReader, iter_batches
+
+    chips = store.chips_of(split)
+    reader = ChipReader(store, (task,), cache_bytes=0)
+    found = [
+        np.bincount(np.arange(len(batch.chip_of(task))) % len(batch.chip),
+                    (batch.truth(task) == 1).sum(axis=(1, 2)))
+        for batch in iter_batches(reader, chips, CHIPS_PER_SHARD)
+    ]  # fmt: skip
+    best = np.argsort(-np.concatenate(found), kind="stable")[:count]
+    return np.asarray(chips[best])
+
+
+def _draw(path: Path, study: TimestepStudy, batch: ChipBatch, model: Noise2Map) -> None:
+    from noise2map_core.inference.timestep_figure import write_timestep_figure
+    from noise2map_core.mapping.quicklook import rgb_bands, stretched
+
+    rgb, dates = rgb_bands(model.spec.bands), len(batch.image[0])
+    names = ("before", "after") if dates == 2 else tuple(f"date {d + 1}" for d in range(dates))
+    pictures = [
+        (name, stretched(batch.image[0, date], batch.valid[0, date], rgb))
+        for date, name in enumerate(names)
+    ]
+    shown = pictures if len(study.orders) > 1 else pictures[:1]
+    write_timestep_figure(path, study, shown, f"chip {int(batch.chip[0])}")
+
+
+def _summed(config: StudyTimestepsConfig, studies: list[TimestepStudy]) -> StudiedTimesteps:
+    from noise2map_core.atomic import write_atomically
+    from noise2map_core.inference.timestep_study import f1_of
+
+    first = studies[0]
+    f1 = f1_of(sum((study.counts() for study in studies[1:]), first.counts()))
+    observed = sum(int(study.observed.sum()) for study in studies)
+    undecided = sum(int(study.changes_its_mind.sum()) for study in studies)
+    result = StudiedTimesteps(
+        config.output,
+        first.timesteps,
+        first.gains,
+        dict(zip(first.orders, f1, strict=True)),
+        undecided / max(observed, 1),
+        len(studies),
+    )
+    document = {
+        "timesteps": result.timesteps,
+        "gains": result.gains,
+        "f1": result.f1,
+        "undecided": result.undecided,
+        "num_chips": result.num_chips,
+        "threshold": first.threshold,
+    }
+    write_atomically(config.output / "study.json", json.dumps(document, indent=2) + "\n")
+    return result
+
+
+if __name__ == "__main__":
+    main()
