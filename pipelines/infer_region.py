@@ -79,11 +79,16 @@ class InferRegionResult:
     """Tiles that this run predicted."""
     figures: MapFigures | None
     """None: the products were current already."""
+    warnings: tuple[str, ...] = ()
+    """What does not look right."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         kept = self.tiles - self.predicted
-        done = [f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs"]
+        done = [
+            f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs",
+            *self.warnings,
+        ]
         if self.figures is None:
             return [*done, f"nothing new: {self.output} is complete and current"]
         area = f"{self.figures.changed_m2 / 1e4:,.1f} ha changed"
@@ -120,11 +125,13 @@ def run(config: InferRegionConfig) -> InferRegionResult:
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
+        strange: list[TileRecord] = []
         if len(diff.todo):
             with watch.stage("predict"):
-                _predict(replace(job, fence=fence), diff, config.resources)
+                strange = _predict(replace(job, fence=fence), diff, config.resources)
         figures = _update_products(config, job, aoi, diff, mosaic, watch)
-    return InferRegionResult(config.output, diff.tiles, len(diff.todo), figures)
+    warnings = _strange_lines(strange, spec.value_range)
+    return InferRegionResult(config.output, diff.tiles, len(diff.todo), figures, warnings)
 
 
 def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
@@ -158,20 +165,39 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             clear_output(config.output)
 
 
-def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> None:
-    """Predict the missing tiles; raises IncompleteRegionError if any failed for good."""
+def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> list[TileRecord]:
+    """Predict the missing tiles; returns those with numbers that the model does not expect.
+
+    Raises IncompleteRegionError if any failed for good.
+    """
     from noise2map_core.distributed.prediction import predict_tiles
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.progress import progress
 
-    failed = []
+    failed, strange = [], []
     with ray_session(resources), progress(len(diff.todo), "predict", "tile") as bar:
         for record in predict_tiles(job, diff.todo, resources):
             bar.update()
             if record.status == "failed":
                 failed.append(record)
+            if record.strange_px:
+                strange.append(record)
     if failed:
         raise IncompleteRegionError(_failure_text(job.output, failed))
+    return strange
+
+
+def _strange_lines(records: list[TileRecord], value_range: tuple[float, float]) -> tuple[str, ...]:
+    """Warnings, the worst tiles by name."""
+    if not records:
+        return ()
+    worst = sorted(records, key=lambda record: (-record.strange_px, record.row, record.col))
+    total, low, high = sum(record.strange_px for record in records), *value_range
+    return (
+        f"warning: {total:,} pixels in {len(records)} tiles lie outside the numbers that the "
+        f"checkpoint expects ({low:g} to {high:g}); is the product level or scaling another one?",
+        *(f"  {record.tile}: {record.strange_px:,} pixels" for record in worst[:MAX_SHOWN]),
+    )
 
 
 def _failure_text(output: Path, failed: list[TileRecord]) -> str:

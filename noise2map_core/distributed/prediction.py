@@ -104,12 +104,12 @@ class TileWorker:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
         pixels = TileImage(batch["image"][index], batch["valid"][index])
-        tile_map, chips = self._predict(tile, pixels)
-        self._mosaic.write(tile, tile_map)
-        decided = int((tile_map.reason == 0).sum())
+        made = self._predict(tile, pixels)
+        self._mosaic.write(tile, made.map)
         return TileRecord(
-            tile.row, tile.col, self._job.key(tile), "done", chips=chips, decided_px=decided
-        )
+            tile.row, tile.col, self._job.key(tile), "done",
+            chips=made.chips, decided_px=made.decided_px, strange_px=made.strange_px,
+        )  # fmt: skip
 
 
 def _failed(

@@ -6,6 +6,7 @@ from typing import Any
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.region import RegionDiff, RegionJob
+from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.models.spec import TaskSpec
 
@@ -50,7 +51,18 @@ def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:
             "kept": diff.tiles - len(diff.todo),
             "failed": 0,
         },
+        "strange_px": _strange_px(job),
     }
+
+
+def _strange_px(job: RegionJob) -> dict[str, int]:
+    """Decided pixels with numbers outside the model's range: in all, and in how many tiles."""
+    counts = [
+        record.strange_px
+        for record in Ledger(job.output).newest().values()
+        if record.status == "done" and record.strange_px
+    ]
+    return {"total": sum(counts), "tiles": len(counts)}
 
 
 def _items(scenes: Sequence[Scene], identities: dict[str, str]) -> list[dict[str, Any]]:

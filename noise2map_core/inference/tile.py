@@ -1,5 +1,11 @@
 """One tile of a region, predicted."""
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.decision import decide_change
 from noise2map_core.inference.predictor import Predictor
@@ -8,14 +14,38 @@ from noise2map_core.inference.tile_image import TileImage
 from noise2map_core.mapping.mosaic import TileMap
 
 
+@dataclass(frozen=True, slots=True)
+class PredictedTile:
+    """A tile's map, and what it took."""
+
+    map: TileMap
+    chips: int
+    """Chips that went through the network."""
+    decided_px: int
+    """Pixels with a decision."""
+    strange_px: int
+    """Of these, pixels with a number that the model does not expect."""
+
+
 def predict_tile(
     job: RegionJob, predictor: Predictor, tile: Tile, pixels: TileImage
-) -> tuple[TileMap, int]:
-    """The map of one tile, and the chips that went through the network."""
-    core = job.grid.window(tile)
-    inside = job.inside(tile)
-    valid = pixels.valid[:, *core.slices_in(job.cover(tile))]
-    probability, chips = predictor.predict(
-        pixels.image, pixels.valid, core, wanted=inside & valid.all(axis=0)
+) -> PredictedTile:
+    """Map one tile."""
+    core, inside = job.grid.window(tile), job.inside(tile)
+    at_core = core.slices_in(job.cover(tile))
+    valid = pixels.valid[:, *at_core]
+    wanted = inside & valid.all(axis=0)
+    probability, chips = predictor.predict(pixels.image, pixels.valid, core, wanted)
+    strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
+    return PredictedTile(
+        decide_change(probability[1], job.task.decided_from, valid, inside),
+        chips,
+        int(wanted.sum()),
+        int(strange.sum()),
     )
-    return decide_change(probability[1], job.task.decided_from, valid, inside), chips
+
+
+def _strange(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.bool_]:
+    """Pixels [H, W] of image [date, band, H, W] with a number outside the range, or none at all."""
+    low, high = value_range
+    return np.asarray(~((image >= low) & (image <= high)).all(axis=(0, 1)))

@@ -31,6 +31,8 @@ class TileRecord:
     """Chips that went through the network."""
     decided_px: int = 0
     """Pixels with a decision."""
+    strange_px: int = 0
+    """Of these, pixels with a number that the model does not expect."""
 
     @property
     def tile(self) -> Tile:

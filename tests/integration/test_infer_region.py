@@ -17,12 +17,17 @@ import pytest
 import rasterio
 import torch
 import yaml
+from odc.geo.geobox import GeoBox
 from pystac.errors import STACValidationError
 from pystac.validation import validate_dict
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.digest import file_sha256
+from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
@@ -112,6 +117,33 @@ def test_polygons_hold_exactly_the_changed_pixels(undisturbed: Path) -> None:
         changed = file.read(1) == 1
     assert polygons["pixels"].sum() == changed.sum() > 0
     assert polygons["polygon_id"].is_unique
+
+
+def test_numbers_that_the_checkpoint_does_not_expect_are_counted_by_tile_and_said(
+    ray_cluster: None, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    narrow = tmp_path / "narrow"
+    spec = checkpoint_spec(bands=tuple(embedded.bands), value_range=(0.0, 500.0))
+    save_checkpoint(random_model(spec), spec, narrow, "# x\n")
+    result = infer(embedded, narrow, tmp_path / "map")
+    manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
+    strange = manifest["strange_px"]
+    warning = next(line for line in result.summary() if line.startswith("warning"))
+    assert f"{strange['total']:,} pixels in {strange['tiles']} tiles" in warning
+    assert strange["total"] == strange_in_sources(embedded, tmp_path / "map" / "change.tif") > 0
+    assert "(0 to 500)" in warning
+
+
+def strange_in_sources(embedded: EmbeddedCatalog, change: Path) -> int:
+    """Decided pixels whose numbers exceed 500 in any band or date, from the source files."""
+    search = SearchConfig(catalog=embedded.catalog, collection=embedded.collection)
+    pair = search_pair(
+        search, read_aoi(embedded.map_aoi), embedded.before, embedded.after, embedded.bands
+    )
+    with rasterio.open(change) as file:
+        box, decided = GeoBox(file.shape, file.transform, file.crs), file.read(1) != 255
+    images = [read_pixels(scenes, box)[0] for scenes in pair]
+    return int(((np.stack(images) > 500).any(axis=(0, 1)) & decided).sum())
 
 
 def test_the_item_is_valid_offline(undisturbed: Path, real_data: Path) -> None:
