@@ -21,7 +21,7 @@ TOOLS = (
     "demo", "doctor", "ingest-dataset", "rank", "sample", "assess",
     "study-timesteps", "import-reference", "export-reference",
 )  # fmt: skip
-"""Commands that are modules of this package, each with a `main()`."""
+"""Commands that are modules of `tools`, each with a `main()`."""
 
 USAGE = """\
 usage: noise2map COMMAND [CONFIG.yaml] [--flags]
@@ -52,19 +52,19 @@ def _main(args: list[str]) -> None:
         print(f"noise2map {noise2map_core.__version__}")
     elif args[0] in TOOLS:
         sys.argv = [f"noise2map {args[0]}", *args[1:]]
-        importlib.import_module(f"noise2map_core.{module_of(args[0])}").main()
+        importlib.import_module(f"noise2map_core.tools.{module_of(args[0])}").main()
     else:
         _launch(find_application(args[0]), args[1:])
 
 
 def module_of(tool: str) -> str:
-    """The module of this package that is a tool."""
+    """The name of a tool's module."""
     return tool.replace("-", "_")
 
 
 def usage() -> str:
     """What `noise2map --help` prints: the applications that exist here, and the tools."""
-    package = Path(noise2map_core.__file__).parent
+    package = Path(noise2map_core.__file__).parent / "tools"
     tools = {name: summary_of(package / f"{module_of(name)}.py") for name in TOOLS}
     applications = {found.command: found.summary for found in find_applications()}
     return "\n".join(

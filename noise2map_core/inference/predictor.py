@@ -10,6 +10,7 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.blend import TileBlend
+from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
 
 
@@ -20,6 +21,7 @@ class Predictor:
         self, model: Noise2Map, path: NumericPath, lattice: ChipLattice, timesteps: Sequence[int]
     ) -> None:
         path.apply()
+        keep_freed_memory()
         self._path = path
         self._lattice = lattice
         model = model.eval().to(path.device)

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
-from diffusers.models.downsampling import Downsample2D
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.unets import unet_2d_blocks
-from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noise2map_core.models.backbone import let_torchvision_import
 from noise2map_core.models.packed_conv import PackedConv2d, UpsampleConv2d
+
+let_torchvision_import()  # before diffusers, which imports torchvision where it is
+
+from diffusers import UNet2DModel  # noqa: E402
+from diffusers.models.downsampling import Downsample2D  # noqa: E402
+from diffusers.models.resnet import ResnetBlock2D  # noqa: E402
+from diffusers.models.unets import unet_2d_blocks  # noqa: E402
+from diffusers.models.unets.unet_2d import UNet2DOutput  # noqa: E402
 
 _LOGGER = logging.getLogger(__name__)
 _BLOCKS = (

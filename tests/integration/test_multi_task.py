@@ -8,10 +8,10 @@ import xarray as xr
 
 from noise2map_core.datasets.config import SpaceNet7Config
 from noise2map_core.imagery.chip_store import open_chips
-from noise2map_core.ingest_dataset import IngestDatasetConfig
-from noise2map_core.ingest_dataset import run as ingest_dataset
 from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.tools.ingest_dataset import run as ingest_dataset
 from pipelines.evaluate_maps import EvaluateMapsConfig
 from pipelines.evaluate_maps import run as evaluate
 from pipelines.finetune_maps import FinetuneMapsConfig

@@ -21,7 +21,7 @@ from noise2map_core.datasets.config import (
 from noise2map_core.datasets.spacenet7 import SPLITS
 from noise2map_core.errors import AssetReadError, ConfigError, OutputMismatchError
 from noise2map_core.imagery.chip_store import iter_shards, open_chips, open_store, shard_key
-from noise2map_core.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
+from noise2map_core.tools.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
 from tests.dataset_factories import (
     picture,
     save,

@@ -12,7 +12,7 @@ from noise2map_core.inference.chip_batches import ChipReader
 from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.study_timesteps import StudyTimestepsConfig, run
+from noise2map_core.tools.study_timesteps import StudyTimestepsConfig, run
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.unit.inference.test_evaluation import SPLIT

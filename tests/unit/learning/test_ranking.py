@@ -5,7 +5,7 @@ import pytest
 
 from noise2map_core.errors import ConfigError
 from noise2map_core.learning.ranking import Score, rank_models, read_scores
-from noise2map_core.rank import run
+from noise2map_core.tools.rank import run
 
 TABLE = """\
 model,dataset,task,f1,iou,protocol

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from noise2map_core.config import build_config, read_settings
-from noise2map_core.demo import STEPS, step_settings
 from noise2map_core.launch import load_application
+from noise2map_core.tools.demo import STEPS, step_settings
 
-CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "pipelines" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

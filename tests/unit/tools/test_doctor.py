@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from noise2map_core import doctor
-from noise2map_core.doctor import DoctorConfig, examine, run
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.tools import doctor
+from noise2map_core.tools.doctor import DoctorConfig, examine, run
 
 Usage = namedtuple("Usage", "total used free")
 

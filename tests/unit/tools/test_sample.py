@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from noise2map_core.assess import AssessConfig, assess
-from noise2map_core.assess import run as run_assess
 from noise2map_core.digest import file_sha256
 from noise2map_core.errors import ConfigError, OutputMismatchError
-from noise2map_core.sample import SampleConfig, read_class_names
-from noise2map_core.sample import run as run_sample
+from noise2map_core.tools.assess import AssessConfig, assess
+from noise2map_core.tools.assess import run as run_assess
+from noise2map_core.tools.sample import SampleConfig, read_class_names
+from noise2map_core.tools.sample import run as run_sample
 from tests.raster_factories import frame, write_tif
 
 SHAPE = (200, 240)

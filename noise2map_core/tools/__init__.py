@@ -1,0 +1,1 @@
+"""The tools beside the applications: each a command of `noise2map`, with a `main()`."""
