@@ -97,8 +97,8 @@ class ShardRecord:
     objects: dict[str, list[Any]]
     """Length and SHA-256 of its objects."""
     splits: dict[str, dict[str, Any]]
-    """Per split: chips, pixels, valid pixels per date, labelled pixels per task and class, moments.
-    A pixel of the ground is counted once, in the chip whose centre is nearest."""
+    """Per split: chips, pixels, valid pixels per date, labelled and observed pixels per task and
+    class, moments. A pixel of the ground is counted once, in the chip whose centre is nearest."""
     quality_valid: list[float]
     """Of each chip, the share of its pixels that is observed at every date."""
 
@@ -227,7 +227,7 @@ def _summary(
         "px": int(counted.sum()),
         "valid_px": valid.sum(axis=(0, 2, 3)).tolist(),
         "label_px": {
-            task: _label_counts(content.arrays[LABEL_ARRAYS[task]][chosen], counted, table)
+            task: _label_counts(content.arrays[LABEL_ARRAYS[task]][chosen], valid, table)
             for task, table in classes.items()
         },
         "statistics": Moments.of(content.arrays["image"][chosen], valid).to_json(),
@@ -235,11 +235,14 @@ def _summary(
 
 
 def _label_counts(
-    labels: NDArray[np.uint8], counted: NDArray[np.bool_], table: list[dict[str, Any]]
+    labels: NDArray[np.uint8], valid: NDArray[np.bool_], table: list[dict[str, Any]]
 ) -> dict[str, int]:
-    """Counted pixels of each class, by its name; `labels` [chip, y, x] or [chip, date, y, x]."""
-    dates = labels.reshape(len(labels), -1, *labels.shape[-2:])
-    present = np.bincount(dates[np.broadcast_to(counted[:, None], dates.shape)], minlength=256)
+    """Observed pixels of each class, by its name; `labels` [chip, y, x] or [chip, date, y, x].
+
+    A label of change needs all dates, one of a date that date.
+    """
+    observed = valid if labels.ndim == valid.ndim else valid.all(axis=1)
+    present = np.bincount(labels[observed], minlength=256)
     return {entry["name"]: int(present[entry["value"]]) for entry in table}
 
 

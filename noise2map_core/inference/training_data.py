@@ -11,12 +11,11 @@ from noise2map_core.diffusion.config import DiffusionConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
 from noise2map_core.errors import ChipStoreError, ConfigError
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.inference.chip_batches import ChipReader, iter_batches
-from noise2map_core.inference.evaluation import SplitPixels
 from noise2map_core.learning.config import TaskTrainingConfig
-from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
+from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Normalisation, Task, TaskSpec
@@ -40,6 +39,7 @@ def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
             )
     _require_apart(store)
     for task in tasks:
+        _require_known_labels(store, task)
         for split in ("train", "val"):
             _require_all_classes(store, split, task)
 
@@ -150,11 +150,6 @@ def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
         ChipReader(store, (task,), cache_bytes=0), store.chips_of(split), CHIPS_PER_SHARD
     ):
         seen |= set(np.unique(batch.truth(task)).tolist()) - {IGNORE}
-        if strange := seen - set(names):
-            raise ChipStoreError(
-                f"chip store {store.path} has pixels labelled {min(strange)}, which its class "
-                f"table of task {task!r} does not name. Ingest it anew."
-            )
         if len(seen) == len(names) or (split == "val" and len(seen) > 1):
             return
     missing = next(name for value, name in names.items() if value not in seen)
@@ -164,12 +159,25 @@ def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
     )
 
 
+def _require_known_labels(store: ChipStore, task: Task) -> None:
+    """Every label must be a class of the table, or 255."""
+    names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
+    array = LABEL_ARRAYS[task]
+    for shard in range(store.num_shards):
+        labels = store.read_shard(shard, [array])[array]
+        for value in sorted(set(np.unique(labels).tolist()) - {*names, IGNORE}):
+            chip = shard * CHIPS_PER_SHARD + int(np.argwhere(labels == value)[0, 0])
+            raise ChipStoreError(
+                f"chip store {store.path}: chip {chip} has pixels labelled {value}; the classes of "
+                f"task {task!r} are {', '.join(f'{v} {n}' for v, n in names.items())}. Ingest it "
+                "anew, with labels of these classes."
+            )
+
+
 def class_counts(store: ChipStore, task: Task) -> tuple[int, ...]:
     """Labelled, observed pixels of each class in the training part, each counted once."""
-    counts = ConfusionCounts.empty(len(store.attributes["classes"][task]))
-    for _, truth in SplitPixels.of(store, "train", task, CHIPS_PER_SHARD).batches():
-        counts += ConfusionCounts.of(truth, truth, len(counts.matrix))
-    return tuple(counts.matrix.diagonal().tolist())
+    counts = store.attributes["counts"]["train"]["label_px"][task]
+    return tuple(counts[entry["name"]] for entry in store.attributes["classes"][task])
 
 
 def _value_range(

@@ -132,8 +132,10 @@ def test_statistics_count_each_pixel_of_the_ground_once(tmp_path: Path) -> None:
     assert not store.has_labels and "label_change" not in open_chips(store.path)
 
 
-def test_labelled_pixels_are_counted_once(chips: xr.Dataset) -> None:
-    inside = scenery().labels[TRAIN.slices_in(Window(0, 0, 0, 0))]
+def test_labelled_and_observed_pixels_are_counted_once(chips: xr.Dataset) -> None:
+    pixels, place = scenery(), TRAIN.slices_in(Window(0, 0, 0, 0))
+    observed = (pixels.images != 0).all(axis=(0, 1))[place]
+    inside = np.where(observed, pixels.labels[place], 255)
     expected = {name: int((inside == v).sum()) for v, name in enumerate(("unchanged", "changed"))}
     assert chips.attrs["counts"]["train"]["label_px"] == {"change": expected}
 

@@ -11,7 +11,8 @@ from noise2map_core.diffusion.config import DiffusionConfig, LinearSchedule
 from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.chip_store import ChipStore, object_digest, open_store
 from noise2map_core.imagery.config import SplitConfig
-from noise2map_core.inference.training_data import plan_spec, require_trainable
+from noise2map_core.inference.evaluation import SplitPixels
+from noise2map_core.inference.training_data import class_counts, plan_spec, require_trainable
 from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CheckpointSpec
@@ -126,3 +127,22 @@ def test_chips_that_the_network_cannot_take_are_refused(store: ChipStore, tmp_pa
     path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
     with pytest.raises(ChipStoreError, match="multiple of 8"):
         spec_of(with_attributes(path, chip_px=20))
+
+
+def test_labels_outside_the_classes_are_refused_by_chip(store: ChipStore, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
+    array = zarr.open_array(path, path="label_change", mode="r+", zarr_format=3)
+    array[40, 3, 3] = 7
+    manifest = json.loads((path / "manifest.json").read_text())
+    key = "label_change/c/1/0/0"
+    manifest["objects"][key] = object_digest(path / key)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ChipStoreError, match="chip 40 has pixels labelled 7; the classes of"):
+        require_trainable(open_store(path), ["change"])
+
+
+def test_class_counts_are_those_of_the_labelled_and_observed_pixels(store: ChipStore) -> None:
+    pixels = SplitPixels.of(store, "train", "change", 8)
+    truths = np.concatenate([truth.ravel() for _, truth in pixels.batches()])
+    counts = class_counts(store, "change")
+    assert counts == tuple((truths == value).sum() for value in (0, 1))
