@@ -18,13 +18,18 @@ from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.fixed_time import inference_dtype
 from noise2map_core.models.noise2map import at_timestep
 
+TAIZHOU = Path("out/taizhou")
+
 
 def main() -> None:
     """Print one line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("chips", type=Path)
+    parser.add_argument("checkpoint", nargs="?", type=Path, default=TAIZHOU / "checkpoint")
+    parser.add_argument("chips", nargs="?", type=Path, default=TAIZHOU / "chips.zarr")
     args = parser.parse_args()
+    if not args.checkpoint.exists() or not args.chips.exists():
+        print(f"no trained checkpoint at {args.checkpoint}: see Taizhou in the README")
+        return
     torch.set_grad_enabled(False)
     model, store = load_checkpoint(args.checkpoint), open_store(args.chips)
     name, spec = model.spec.task_name(), model.spec.task()

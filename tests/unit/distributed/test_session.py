@@ -49,7 +49,11 @@ def test_sigterm_unwinds_a_driver_that_waits_for_ray(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 143
     assert out == "unwound\n"
-    assert err == "Stopped by SIGTERM; the same command continues where this one ended.\n"
+    # Ray itself may have logged before, such as that there is no network.
+    assert err.splitlines()[-1] == (
+        "Stopped by SIGTERM; the same command continues where this one ended."
+    )
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
