@@ -18,6 +18,8 @@ from pipelines.finetune_maps import FinetuneMapsConfig
 from pipelines.finetune_maps import run as finetune
 from tests.dataset_factories import write_spacenet7
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
