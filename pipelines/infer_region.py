@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,34 @@ class InferRegionResult:
         ]
 
 
+@dataclass
+class StrangeTiles:
+    """Tiles with numbers that the model does not expect: how many, and the worst of them."""
+
+    tiles: int = 0
+    px: int = 0
+    worst: list[TileRecord] = field(default_factory=list)
+    """At most `MAX_SHOWN`: the driver's memory must not grow with the region."""
+
+    def add(self, record: TileRecord) -> None:
+        """Count a tile."""
+        if record.strange_px:
+            self.tiles, self.px = self.tiles + 1, self.px + record.strange_px
+            ranked = sorted([*self.worst, record], key=lambda r: (-r.strange_px, r.row, r.col))
+            self.worst = ranked[:MAX_SHOWN]
+
+    def lines(self, value_range: tuple[float, float]) -> tuple[str, ...]:
+        """Warnings for people, the worst tiles by name; none if there is nothing to say."""
+        if not self.tiles:
+            return ()
+        low, high = value_range
+        return (
+            f"warning: {self.px:,} pixels in {self.tiles} tiles lie outside the numbers that the "
+            f"checkpoint expects ({low:g} to {high:g}); is the product level or scaling another?",
+            *(f"  {record.tile}: {record.strange_px:,} pixels" for record in self.worst),
+        )
+
+
 def run(config: InferRegionConfig) -> InferRegionResult:
     """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products."""
     from noise2map_core.geo.aoi import read_aoi
@@ -125,13 +153,14 @@ def run(config: InferRegionConfig) -> InferRegionResult:
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
-        strange: list[TileRecord] = []
+        strange = StrangeTiles()
         if len(diff.todo):
             with watch.stage("predict"):
                 strange = _predict(replace(job, fence=fence), diff, config.resources)
         figures = _update_products(config, job, aoi, diff, mosaic, watch)
-    warnings = _strange_lines(strange, spec.value_range)
-    return InferRegionResult(config.output, diff.tiles, len(diff.todo), figures, warnings)
+    return InferRegionResult(
+        config.output, diff.tiles, len(diff.todo), figures, strange.lines(spec.value_range)
+    )
 
 
 def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
@@ -165,7 +194,7 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             clear_output(config.output)
 
 
-def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> list[TileRecord]:
+def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> StrangeTiles:
     """Predict the missing tiles; returns those with numbers that the model does not expect.
 
     Raises IncompleteRegionError if any failed for good.
@@ -174,30 +203,16 @@ def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> li
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.progress import progress
 
-    failed, strange = [], []
+    failed, strange = [], StrangeTiles()
     with ray_session(resources), progress(len(diff.todo), "predict", "tile") as bar:
         for record in predict_tiles(job, diff.todo, resources):
             bar.update()
             if record.status == "failed":
                 failed.append(record)
-            if record.strange_px:
-                strange.append(record)
+            strange.add(record)
     if failed:
         raise IncompleteRegionError(_failure_text(job.output, failed))
     return strange
-
-
-def _strange_lines(records: list[TileRecord], value_range: tuple[float, float]) -> tuple[str, ...]:
-    """Warnings, the worst tiles by name."""
-    if not records:
-        return ()
-    worst = sorted(records, key=lambda record: (-record.strange_px, record.row, record.col))
-    total, low, high = sum(record.strange_px for record in records), *value_range
-    return (
-        f"warning: {total:,} pixels in {len(records)} tiles lie outside the numbers that the "
-        f"checkpoint expects ({low:g} to {high:g}); is the product level or scaling another one?",
-        *(f"  {record.tile}: {record.strange_px:,} pixels" for record in worst[:MAX_SHOWN]),
-    )
 
 
 def _failure_text(output: Path, failed: list[TileRecord]) -> str:

@@ -8,6 +8,9 @@ USES = {
     "segment": "Predicts, per pixel, what an image shows.",
 }
 
+MAX_ITEMS = 50
+"""Source items that a card names one by one."""
+
 CARD = """# Noise2Map model: {tasks}
 
 {uses}
@@ -60,7 +63,7 @@ def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int
         code_version=spec.code_version,
         num_train=len(store.chips_of("train")),
         num_val=len(store.chips_of("val")),
-        items="\n".join(_item_line(item) for item in store.attributes["items"]),
+        items=_item_lines(store.attributes["items"]),
     )
 
 
@@ -75,6 +78,13 @@ def _task_rows(name: str, task: TaskSpec) -> str:
         "temperature": f"{task.temperature:g}",
     }
     return "\n".join(f"| {name}: {what} | {value} |" for what, value in rows.items() if value)
+
+
+def _item_lines(items: list[dict[str, str]]) -> str:
+    lines = [_item_line(item) for item in items[:MAX_ITEMS]]
+    if len(items) > MAX_ITEMS:
+        lines.append(f"- and {len(items) - MAX_ITEMS:,} more, in the chip store's attributes")
+    return "\n".join(lines)
 
 
 def _item_line(item: dict[str, str]) -> str:
