@@ -39,6 +39,8 @@ class NumericPath:
 
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(True)
+        # Else every new tensor is filled first; nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
 
 
