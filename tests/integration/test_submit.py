@@ -63,7 +63,7 @@ def free_ports(count: int) -> list[int]:
 def head() -> Iterator[Head]:
     """`ray start --head` in a process and a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="n2m-"))  # short: sockets lie in it
-    port, dashboard = free_ports(2)
+    port, dashboard, agent = free_ports(3)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -74,6 +74,8 @@ def head() -> Iterator[Head]:
     command = [
         BIN / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}",
         "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
+        # The agent takes jobs; its own default port may be another cluster's on this machine.
+        f"--dashboard-agent-listen-port={agent}",
         f"--temp-dir={folder}", "--object-store-memory=300000000",
     ]  # fmt: skip
     with (folder / "head.log").open("wb") as log:
