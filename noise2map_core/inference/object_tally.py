@@ -17,7 +17,8 @@ Place = tuple[int, ...]
 class ObjectTally:
     """Counts the objects of one class over a split.
 
-    A place is held in memory until its last chip has been added, and no longer.
+    A place is held in memory, two bytes for each pixel of the box around its chips, until its last
+    chip has been added, and no longer.
     """
 
     def __init__(self, pixels: SplitPixels, value: int) -> None:
@@ -30,6 +31,7 @@ class ObjectTally:
         self._left = Counter(self._group[pixels.chips].tolist())
         self._chips = pixels.chips
         self._canvas: dict[Place, NDArray[np.uint8]] = {}
+        self._extents: dict[int, tuple[int, int, int, int]] = {}
         self.counts = ObjectCounts()
 
     def add(self, batch: ChipBatch, truth: NDArray[np.uint8], decided: NDArray[np.uint8]) -> None:
@@ -55,6 +57,12 @@ class ObjectTally:
         np.copyto(target, np.stack([truth, decided]), where=truth != IGNORE)
 
     def _extent(self, group: int) -> tuple[int, int, int, int]:
+        """Top row, left column, height and width of all chips of a group."""
+        if group not in self._extents:
+            self._extents[group] = self._measure(group)
+        return self._extents[group]
+
+    def _measure(self, group: int) -> tuple[int, int, int, int]:
         chips = self._chips[self._group[self._chips] == group]
         row, col = self._row[chips], self._col[chips]
         top, left = int(row.min()), int(col.min())

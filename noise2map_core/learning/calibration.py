@@ -129,7 +129,7 @@ class TemperatureScan:
     def best_temperature(self) -> float:
         """The temperature of the highest likelihood, above 0; 1 without a pixel.
 
-        An end of the scan where the likelihood rises to it: every pixel right, or none.
+        Cut to `TEMPERATURE_RANGE`, where its ends are: every pixel right, or none.
         """
         if not self.num_pixels:
             return 1.0
@@ -137,7 +137,8 @@ class TemperatureScan:
         ends = LOG_TEMPERATURES[[0, -1]]
         turning = spline.derivative().roots(discontinuity=False, extrapolate=False)
         candidates = np.concatenate([ends, turning[np.isfinite(turning)]])
-        return float(np.exp(candidates[spline(candidates).argmin()]))
+        best = np.exp(candidates[spline(candidates).argmin()])
+        return float(np.clip(best, *TEMPERATURE_RANGE))
 
 
 MARGIN_BINS = 4096

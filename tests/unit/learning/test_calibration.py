@@ -9,6 +9,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from noise2map_core.learning.calibration import (
+    TEMPERATURE_RANGE,
     MarginHistogram,
     ReliabilityBins,
     TemperatureScan,
@@ -86,11 +87,11 @@ def test_the_temperature_is_the_one_that_a_direct_search_finds() -> None:
     assert scan.mean_nll() == pytest.approx(log_loss(truth, expit(margin)), rel=1e-6)
 
 
-def test_labels_without_an_error_lead_to_the_end_of_the_scan() -> None:
+def test_labels_without_an_error_lead_to_the_end_of_the_range() -> None:
     logits, _ = drawn(2, 1.0)
     right = TemperatureScan.of(logits, logits.argmax(axis=1).astype(np.uint8))
     wrong = TemperatureScan.of(logits, logits.argmin(axis=1).astype(np.uint8))
-    assert right.best_temperature() == pytest.approx(1 / 16)
+    assert right.best_temperature() == pytest.approx(TEMPERATURE_RANGE[0])
     assert wrong.best_temperature() == pytest.approx(16)
     assert TemperatureScan.empty().best_temperature() == 1
 
