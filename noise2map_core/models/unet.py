@@ -76,14 +76,18 @@ class PixelHead(nn.Module):
         context = self.shuffle(self.conv(features))
         if keep_context is not None:
             context = context * keep_context.to(context.dtype)[:, None, None, None]
-        logits: Tensor = self.pixel(torch.cat([x, *self._change(x), context], dim=1))
+        own = torch.cat([x, *self._change(x)], dim=1).to(context.dtype)
+        logits: Tensor = self.pixel(torch.cat([own, context], dim=1))
         return logits
 
     def _change(self, x: Tensor) -> tuple[Tensor, ...]:
         if not self.num_bands:
             return ()
-        change = (x[:, : self.num_bands] - x[:, -self.num_bands :]).abs()
-        return change, torch.linalg.vector_norm(change, dim=1, keepdim=True)
+        change = x[:, : self.num_bands] - x[:, -self.num_bands :]
+        # Not vector_norm, which over a few channels takes longer than the UNet. Without the last
+        # term, a pixel that did not change would have an infinite gradient.
+        length = (change.square().sum(dim=1, keepdim=True) + 1e-12).sqrt()
+        return change.abs(), length
 
 
 class PatchUNet(nn.Module):

@@ -1,7 +1,6 @@
 """The command line of an application."""
 
 import errno
-import resource
 import signal
 import subprocess
 import sys
@@ -343,8 +342,7 @@ def test_the_help_shows_docstrings_and_the_values_of_the_yaml(
 
 
 @pytest.mark.parametrize("command", APPLICATIONS)
-def test_help_takes_under_a_second_and_loads_nothing_heavy(command: str) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_help_loads_nothing_heavy(command: str) -> None:
     probe = (
         "import runpy, sys\n"
         f"sys.argv = [{str(APPLICATIONS[command])!r}, '--help']\n"
@@ -357,9 +355,6 @@ def test_help_takes_under_a_second_and_loads_nothing_heavy(command: str) -> None
     shown = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     loaded = shown.rpartition("LOADED")[2].split()
     assert f"noise2map {command}" in shown
     assert not set(HEAVY) & set(loaded)
-    # Seconds of the processor, so that a busy machine does not fail the test.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
