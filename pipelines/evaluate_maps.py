@@ -131,6 +131,11 @@ class EvaluateMapsResult:
                 f"calibration error {scores.calibration.ece_before:.4f}, with temperature "
                 f"{scores.calibration.temperature:.2f} {scores.calibration.ece_after:.4f}"
             )
+            if scores.calibration.timestep_spread is not None:
+                yield (
+                    "standard deviation of the probability over timesteps "
+                    f"{scores.calibration.timestep_spread:.4f}"
+                )
 
 
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:

@@ -226,7 +226,7 @@ def _save(
     spec = spec.model_copy(update={"tasks": tasks})
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
-    card = write_card(spec, store, trained.val_f1, trained.epoch)
+    card = write_card(spec, store, trained.tasks, trained.val_f1, trained.epoch)
     spec = save_checkpoint(model, spec, config.output / "checkpoint", card)
     note = {
         "digest": digest,

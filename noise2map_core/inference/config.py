@@ -29,3 +29,8 @@ class InferenceConfig(BaseModel):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where predictors hold GPUs, else cpu."""
+
+    graphs: Literal["auto", "on", "off"] = "auto"
+    """Compile the network and replay it as a CUDA graph: a small network's time on a GPU is mostly
+    that of starting its kernels. The first batch of each predictor takes a minute. auto: on GPUs.
+    Needs a C compiler there."""

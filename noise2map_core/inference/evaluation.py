@@ -35,13 +35,21 @@ def model_logits(
     model: Noise2Map, timesteps: Iterable[int], task: Task
 ) -> Callable[[ChipBatch], NDArray[np.float32]]:
     """Class logits [sample, class, y, x], averaged over the timesteps; on the model's device."""
+    over = model_logits_over(model, timesteps, task)
+    return lambda batch: np.asarray(over(batch).mean(axis=0))
+
+
+def model_logits_over(
+    model: Noise2Map, timesteps: Iterable[int], task: Task
+) -> Callable[[ChipBatch], NDArray[np.float32]]:
+    """Class logits at each timestep [timestep, sample, class, y, x]; on the model's device."""
     steps = tuple(timesteps)
 
     def logits(batch: ChipBatch) -> NDArray[np.float32]:
         image, valid = batch.inputs(task, model.device)
         with torch.inference_mode():
-            mean = model.logits_over(image, steps, valid, task).mean(dim=0)
-        return np.asarray(mean.cpu().numpy())
+            each = model.logits_over(image, steps, valid, task)
+        return np.asarray(each.cpu().numpy())
 
     return logits
 

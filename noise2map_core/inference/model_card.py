@@ -1,7 +1,10 @@
 """The model card: README.md of a checkpoint directory."""
 
+from collections.abc import Mapping
+
 from noise2map_core.imagery.chip_store import ChipStore
-from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.inference.validation import TaskValidation
+from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 USES = {
     "change": "Predicts, per pixel, whether land changed between images of one place.",
@@ -43,12 +46,20 @@ imagery and labels have their own licences.
 """
 
 
-def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int) -> str:
-    """The card's Markdown."""
+def write_card(
+    spec: CheckpointSpec,
+    store: ChipStore,
+    validation: Mapping[Task, TaskValidation],
+    val_f1: float,
+    epoch: int,
+) -> str:
+    """The card's Markdown; `validation` is what validation says of each task."""
     return CARD.format(
         tasks=" and ".join(spec.tasks),
         uses="\n".join(USES[name] for name in spec.tasks),
-        task_rows="\n".join(_task_rows(name, task) for name, task in spec.tasks.items()),
+        task_rows="\n".join(
+            _task_rows(name, task, validation[name]) for name, task in spec.tasks.items()
+        ),
         bands=", ".join(spec.bands),
         gsd=spec.gsd,
         gsd_low=spec.gsd_range[0],
@@ -67,7 +78,7 @@ def write_card(spec: CheckpointSpec, store: ChipStore, val_f1: float, epoch: int
     )
 
 
-def _task_rows(name: str, task: TaskSpec) -> str:
+def _task_rows(name: str, task: TaskSpec, validation: TaskValidation) -> str:
     thresholds = ", ".join(f"{value:g} for {label}" for label, value in task.threshold.items())
     rows = {
         "classes": ", ".join(entry.name for entry in task.classes),
@@ -75,9 +86,19 @@ def _task_rows(name: str, task: TaskSpec) -> str:
         f"T = {task.schedule.num_timesteps}",
         "timesteps at inference": ", ".join(map(str, task.inference_timesteps)),
         "decision threshold": f"{thresholds}; chosen on the validation part" if thresholds else "",
-        "temperature": f"{task.temperature:g}",
+        "validation F1": f"{validation.f1:.4f} ± {validation.error:.4f} (standard error)",
+        "temperature": f"{task.temperature:g}{_calibration_error(validation)}",
     }
     return "\n".join(f"| {name}: {what} | {value} |" for what, value in rows.items() if value)
+
+
+def _calibration_error(validation: TaskValidation) -> str:
+    if validation.ece_before is None or validation.ece_after is None:
+        return ""
+    return (
+        f"; expected calibration error on the validation part {validation.ece_before:.4f} without, "
+        f"{validation.ece_after:.4f} with"
+    )
 
 
 def _item_lines(items: list[dict[str, str]]) -> str:

@@ -1,11 +1,13 @@
 """The numeric path: all that moves the last bits of a logit, resolved once by the driver."""
 
+import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.errors import ConfigError
 from noise2map_core.inference.config import InferenceConfig
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -28,6 +30,8 @@ class NumericPath:
     """Version of torch."""
     form: str = "fixed time"
     """How the network is written out: at one timestep, with its constants folded in."""
+    graphs: bool = False
+    """Whether it is compiled and replayed as a CUDA graph."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for keys and manifests."""
@@ -37,6 +41,8 @@ class NumericPath:
         """Set this process to compute on this path."""
         import torch
 
+        # cuBLAS gives the same bits again only with a workspace of fixed size.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(True)
         # Else every new tensor is filled first; nothing here reads what it has not written.
@@ -56,6 +62,7 @@ def resolve_numeric_path(config: InferenceConfig, gpus: float) -> NumericPath:
         batch=config.batch,
         threads=config.threads,
         torch=version("torch"),
+        graphs=_graphs(config, device),
     )
 
 
@@ -64,6 +71,15 @@ def _dtype(config: InferenceConfig, device: str) -> str:
         fast = device == "cuda" or bool(BF16_FLAGS & set(_cpuinfo("flags").split()))
         return "bfloat16" if fast else "float32"
     return "bfloat16" if config.precision == "bf16" else "float32"
+
+
+def _graphs(config: InferenceConfig, device: str) -> bool:
+    if config.graphs == "on" and device != "cuda":
+        raise ConfigError(
+            "inference.graphs is on, but predictors hold no GPU. Leave it at auto, or set "
+            "resources.predictor_gpus."
+        )
+    return device == "cuda" and config.graphs != "off"
 
 
 def _processor() -> str:

@@ -26,7 +26,7 @@ class Predictor:
         self._lattice = lattice
         model = model.eval().to(path.device)
         dtype: torch.dtype = getattr(torch, path.dtype)
-        self._models = {t: at_timestep(model, t, dtype) for t in timesteps}
+        self._models = {t: at_timestep(model, t, dtype, graphs=path.graphs) for t in timesteps}
         self._task = model.spec.tasks["change"]
 
     def predict(

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from noise2map_core.errors import CheckpointError, ChipStoreError
 from noise2map_core.imagery.chip_store import ChipStore
+from noise2map_core.inference.calibration_tally import Calibration, CalibrationTally
 from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import (
     BlockCounter,
     SplitPixels,
     block_counts,
-    model_logits,
+    model_logits_over,
     probability_of,
     score_histogram,
     threshold_decider,
@@ -21,15 +22,11 @@ from noise2map_core.inference.evaluation import (
 from noise2map_core.inference.object_tally import ObjectTally
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
-from noise2map_core.learning.calibration import MarginHistogram, ReliabilityRow
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.learning.metrics import ConfusionCounts, block_bootstrap_f1
 from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Task
-
-CURVE_POINTS = 200
-"""Thresholds of a precision-recall curve."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +59,6 @@ class ObjectScores:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How far the probability of the second of two classes can be believed."""
-
-    temperature: float
-    ece_before: float
-    """Expected calibration error without the temperature, 15 bins."""
-    ece_after: float
-    """The same with it."""
-    reliability: tuple[ReliabilityRow, ...]
-    """With the temperature."""
-    precision_recall: tuple[tuple[float, float, float], ...]
-    """Threshold, precision, recall."""
-
-
-@dataclass(frozen=True)
 class MapScores:
     """Scores of one method on one split."""
 
@@ -98,7 +80,7 @@ class MapScores:
     objects: ObjectScores | None = None
     """Of two classes."""
     calibration: Calibration | None = None
-    """Of a model of two classes."""
+    """Of a model."""
 
 
 def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str, task: Task) -> None:
@@ -143,43 +125,28 @@ def evaluate_model(
 ) -> MapScores:
     """Scores of the model, decided at its own thresholds, and how far it can be believed."""
     spec = model.spec.tasks[task]
-    logits_of = model_logits(model, spec.inference_timesteps, task)
+    logits_of = model_logits_over(model, spec.inference_timesteps, task)
     pixels = SplitPixels.of(store, split, task, config.batch_size)
     counter = BlockCounter(pixels, len(spec.classes), config.block_px)
-    objects, margins = ObjectTally(pixels, value=1), MarginHistogram.empty()
+    objects, calibration = ObjectTally(pixels, value=1), CalibrationTally(spec)
     for batch, truth in pixels.batches():
         logits = logits_of(batch)
-        decided = decide_classes(probability_of(logits, spec.temperature), spec)
+        decided = decide_classes(probability_of(logits.mean(axis=0), spec.temperature), spec)
         counter.add(batch, truth, decided)
+        calibration.add(logits, truth)
         if len(spec.classes) == 2:
             objects.add(batch, truth, decided)
-            margins += MarginHistogram.of(logits, truth)
     scores = _scores(pixels, counter.blocks(), spec.threshold)
-    if len(spec.classes) > 2:
-        return scores
     return replace(
         scores,
-        objects=_object_scores(objects.counts),
-        calibration=_calibration(margins, spec.temperature),
+        objects=_object_scores(objects.counts) if len(spec.classes) == 2 else None,
+        calibration=calibration.result(),
     )
 
 
 def _object_scores(counts: ObjectCounts) -> ObjectScores:
     return ObjectScores(
         counts.f1, counts.precision, counts.recall, counts.truths, counts.predictions
-    )
-
-
-def _calibration(margins: MarginHistogram, temperature: float) -> Calibration:
-    reliability = margins.reliability(temperature)
-    precision, recall = margins.scores(temperature, CURVE_POINTS).precision_recall()
-    points = zip((np.arange(CURVE_POINTS) / CURVE_POINTS).tolist(), precision, recall, strict=True)
-    return Calibration(
-        temperature=temperature,
-        ece_before=margins.reliability().expected_calibration_error,
-        ece_after=reliability.expected_calibration_error,
-        reliability=tuple(reliability.table()),
-        precision_recall=tuple((t, round(float(p), 5), round(float(r), 5)) for t, p, r in points),
     )
 
 

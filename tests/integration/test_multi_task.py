@@ -7,11 +7,13 @@ import pytest
 import xarray as xr
 
 from noise2map_core.datasets.config import SpaceNet7Config
+from noise2map_core.errors import ChipStoreError
 from noise2map_core.imagery.chip_store import open_chips
 from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
 from noise2map_core.tools.ingest_dataset import run as ingest_dataset
+from noise2map_core.tools.rank import run as rank
 from pipelines.evaluate_maps import EvaluateMapsConfig
 from pipelines.evaluate_maps import run as evaluate
 from pipelines.finetune_maps import FinetuneMapsConfig
@@ -66,3 +68,28 @@ def test_each_task_is_scored_on_every_test_pixel_of_its_own(trained: Path, chips
             EvaluateMapsConfig(checkpoint=trained / "checkpoint", chips=chips, task=task)
         )
         assert result.model.num_pixels == pixels > 0
+
+
+def test_scores_of_several_seeds_feed_the_ranks(trained: Path, chips: Path, tmp_path: Path) -> None:
+    checkpoint = trained / "checkpoint"
+    for name in ("one", "other"):
+        result = evaluate(
+            EvaluateMapsConfig(
+                checkpoint=checkpoint, more_checkpoints=(checkpoint,), chips=chips, name=name,
+                task="change", protocol="strict", output=tmp_path / f"{name}.json",
+            )
+        )  # fmt: skip
+        assert any(line.startswith("mean ± std") and "± 0.000" in line for line in result.summary())
+    document = json.loads((tmp_path / "one.json").read_text())
+    assert document["dataset"]["protocol"] == "strict"
+    assert len(document["more_models"]) == 1
+    lines = rank([tmp_path / "one.json", tmp_path / "other.json"])
+    assert [line for line in lines if "one" in line] and [line for line in lines if "other" in line]
+
+
+def test_scores_of_another_protocol_are_refused(trained: Path, chips: Path) -> None:
+    config = EvaluateMapsConfig(
+        checkpoint=trained / "checkpoint", chips=chips, task="change", protocol="paper"
+    )
+    with pytest.raises(ChipStoreError, match="made under protocol strict"):
+        evaluate(config)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noise2map_core.models import packed_conv
 from noise2map_core.models.fixed_time import FixedTimeUNet, accelerate, unfoldable
 from noise2map_core.models.packed_conv import upsampled_kernel
 
@@ -88,6 +89,16 @@ def test_another_timestep_than_the_folded_one_is_refused() -> None:
     folded = FixedTimeUNet(random_unet(), 999, torch.float32)
     with pytest.raises(ValueError, match="for timestep 999"):
         folded(torch.zeros(2, 5, 16, 16), torch.tensor([999, 998]))
+
+
+def test_a_compiler_sees_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Packed weights are the CPU's; a GPU, where networks are compiled, has none.
+    monkeypatch.setattr(packed_conv, "can_pack", lambda weight: False)
+    folded, sample = accelerate(random_unet(), 999, torch.float32), torch.randn(2, 5, 16, 16)
+    whole = torch.compile(folded, backend="eager", fullgraph=True, dynamic=False)
+    with torch.inference_mode():
+        timesteps = torch.full((2,), 999)
+        assert torch.equal(whole(sample, timesteps).sample, folded(sample, timesteps).sample)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
