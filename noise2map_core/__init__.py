@@ -8,15 +8,24 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from noise2map_core.distributed.chips import read_chips, write_chips
     from noise2map_core.imagery.chip_store import open_chips
+    from noise2map_core.inference.pair import predict_pair
     from noise2map_core.mapping.mosaic import open_mosaic
     from noise2map_core.models.checkpoint import load_checkpoint
 
-__all__ = ["load_checkpoint", "open_chips", "open_mosaic", "read_chips", "write_chips"]
+__all__ = [
+    "load_checkpoint",
+    "open_chips",
+    "open_mosaic",
+    "predict_pair",
+    "read_chips",
+    "write_chips",
+]
 
 _HOMES = {
     "load_checkpoint": "noise2map_core.models.checkpoint",
     "open_chips": "noise2map_core.imagery.chip_store",
     "open_mosaic": "noise2map_core.mapping.mosaic",
+    "predict_pair": "noise2map_core.inference.pair",
     "read_chips": "noise2map_core.distributed.chips",
     "write_chips": "noise2map_core.distributed.chips",
 }

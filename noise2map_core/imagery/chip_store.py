@@ -238,7 +238,7 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     for name in store.pixel_arrays:
         array = store.array(name)
         chunks = (CHIPS_PER_SHARD, *array.shape[1:])
-        lazy = da.from_array(array, chunks=chunks)  # type: ignore[no-untyped-call]
+        lazy = da.from_array(array, chunks=chunks)
         pixels[name] = (PIXEL_ARRAYS[name], lazy)
     coords: dict[str, Any] = {
         name: (dims, store.read(name)) for name, dims in CHIP_ARRAYS.items() if name != "items"

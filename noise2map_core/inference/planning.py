@@ -29,8 +29,8 @@ def plan_region(
     Raises ConfigError for settings that the checkpoint does not allow, CheckpointError for a grid
     that does not fit it, AssetReadError for files that are missing or of unlike types.
     """
-    _require_settings(config, spec)
-    _require_gsd(grid.resolution, spec, checkpoint)
+    require_settings(config, spec)
+    require_gsd(grid.resolution, spec, checkpoint)
     scenes = [*before, *after]
     return RegionJob(
         output=output.resolve(),  # workers run in folders of their own
@@ -57,7 +57,8 @@ def require_bands(wanted: tuple[str, ...], spec: CheckpointSpec, checkpoint: Pat
         )
 
 
-def _require_settings(config: InferenceConfig, spec: CheckpointSpec) -> None:
+def require_settings(config: InferenceConfig, spec: CheckpointSpec) -> None:
+    """Raise ConfigError for settings that the checkpoint does not allow."""
     stride, chip = config.stride_px, spec.chip_px
     if stride and stride > chip:
         raise ConfigError(
@@ -70,7 +71,8 @@ def _require_settings(config: InferenceConfig, spec: CheckpointSpec) -> None:
         )
 
 
-def _require_gsd(resolution: float, spec: CheckpointSpec, checkpoint: Path) -> None:
+def require_gsd(resolution: float, spec: CheckpointSpec, checkpoint: Path) -> None:
+    """Raise CheckpointError if the checkpoint does not accept pixels of `resolution` metres."""
     low, high = spec.gsd_range
     if not low <= resolution <= high:
         raise CheckpointError(

@@ -44,12 +44,13 @@ class Ranked:
 
 
 def rank_models(scores: Iterable[Score]) -> list[Ranked]:
-    """The models of each task, best first.
+    """The models of each task, best first. A score that several tables repeat counts once.
 
     Raises ConfigError if scores cannot be compared: several protocols, a model that lacks a data
-    set of its task, a score that is there twice, or shares mixed with percent.
+    set of its task, a model with two scores on one, or shares mixed with percent.
     """
-    ordered = sorted(scores, key=lambda score: (score.task, score.model, score.dataset))
+    # Every table of evaluate-maps repeats the baseline's.
+    ordered = sorted(set(scores), key=lambda score: (score.task, score.model, score.dataset))
     if not ordered:
         raise ConfigError("there are no scores to rank.")
     _require_comparable(ordered)

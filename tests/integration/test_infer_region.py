@@ -17,14 +17,18 @@ import pytest
 import rasterio
 import torch
 import yaml
+from dask.base import is_dask_collection
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr
 from pystac.errors import STACValidationError
 from pystac.validation import validate_dict
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
+from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
+from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import file_sha256
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
@@ -136,14 +140,38 @@ def test_numbers_that_the_checkpoint_does_not_expect_are_counted_by_tile_and_sai
 
 def strange_in_sources(embedded: EmbeddedCatalog, change: Path) -> int:
     """Decided pixels whose numbers exceed 500 in any band or date, from the source files."""
-    search = SearchConfig(catalog=embedded.catalog, collection=embedded.collection)
-    pair = search_pair(
-        search, read_aoi(embedded.map_aoi), embedded.before, embedded.after, embedded.bands
-    )
     with rasterio.open(change) as file:
         box, decided = GeoBox(file.shape, file.transform, file.crs), file.read(1) != 255
-    images = [read_pixels(scenes, box)[0] for scenes in pair]
+    images = [read_pixels(scenes, box)[0] for scenes in scenes_of(embedded)]
     return int(((np.stack(images) > 500).any(axis=(0, 1)) & decided).sum())
+
+
+def scenes_of(embedded: EmbeddedCatalog) -> tuple[list[Scene], list[Scene]]:
+    """The scenes before and after."""
+    search = SearchConfig(catalog=embedded.catalog, collection=embedded.collection)
+    before, after = search_pair(
+        search, read_aoi(embedded.map_aoi), embedded.before, embedded.after, embedded.bands
+    )
+    return list(before), list(after)
+
+
+def test_a_pair_in_memory_gives_the_map_of_the_pipeline_to_the_bit(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
+) -> None:
+    expected = open_mosaic(undisturbed / "mosaic.zarr").load()
+    frame = expected.odc.geobox.pad(32)  # the chips that reach in from outside
+    images = [
+        wrap_xr(np.where(valid, pixels, 0), frame, nodata=0, axis=1)
+        for pixels, valid in (read_pixels(scenes, frame) for scenes in scenes_of(embedded))
+    ]
+    made = predict_pair(images[0].chunk(y=100), images[1], checkpoint, tile_px=TILE_PX)
+    assert is_dask_collection(made["class"].data)
+    found = made.isel(y=slice(32, -32), x=slice(32, -32)).load()
+    decided = (expected["reason"] == 0).values
+    assert decided.sum() > 10_000
+    for name in ("class", "probability"):
+        np.testing.assert_array_equal(found[name].values[decided], expected[name].values[decided])
+    assert found.odc.crs == expected.odc.crs
 
 
 def test_the_item_is_valid_offline(undisturbed: Path, real_data: Path) -> None:

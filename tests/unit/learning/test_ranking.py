@@ -49,6 +49,11 @@ def test_the_order_of_the_rows_does_not_matter(tmp_path: Path) -> None:
     assert rank_models(scores(turned, tmp_path)) == rank_models(scores(TABLE, tmp_path))
 
 
+def test_a_score_that_several_tables_repeat_counts_once(tmp_path: Path) -> None:
+    found = scores(TABLE, tmp_path)
+    assert rank_models([*found, *found]) == rank_models(found)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -1,0 +1,106 @@
+"""A pair in memory: lazy or not the same, and what does not fit is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from affine import Affine
+from dask.base import is_dask_collection
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr
+
+from noise2map_core import predict_pair
+from noise2map_core.errors import CheckpointError, ConfigError
+from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.mapping.mosaic import Reason
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from tests.factories import checkpoint_spec
+
+BOX = GeoBox((70, 100), Affine(10, 0, 600_005, 0, -10, 4_000_705), "EPSG:32651")
+FP32 = InferenceConfig(precision="fp32", batch=4)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path, spec = tmp_path_factory.mktemp("checkpoint") / "random", checkpoint_spec()
+    save_checkpoint(Noise2Map(spec), spec, path, "# x\n")
+    return path
+
+
+def image(seed: int, box: GeoBox = BOX, bands: int = 2) -> xr.DataArray:
+    """Raw numbers with a hole."""
+    pixels = np.random.default_rng(seed).integers(1, 3000, (bands, *box.shape)).astype(np.uint16)
+    pixels[0, 5:9, 20:30] = 0
+    return wrap_xr(pixels, box, nodata=0, axis=1)
+
+
+def test_lazy_or_not_a_pair_has_the_same_map(checkpoint: Path) -> None:
+    before, after = image(0), image(1)
+    made = predict_pair(before, after, checkpoint, inference=FP32, tile_px=64)
+    lazy = predict_pair(before.chunk(y=17, x=23), after, checkpoint, inference=FP32, tile_px=64)
+    assert is_dask_collection(lazy["probability"].data) and not is_dask_collection(
+        made["class"].data
+    )
+    xr.testing.assert_identical(lazy.compute(), made)
+    assert made.sizes == {"y": 70, "x": 100}
+    assert made.odc.geobox == BOX
+    hole = made["reason"] == Reason.NODATA_BEFORE
+    assert int(hole.sum()) == 40 and bool(made["probability"].isnull().where(hole, True).all())
+
+
+def test_tiles_leave_no_trace(checkpoint: Path) -> None:
+    fine, coarse = (
+        predict_pair(image(0), image(1), checkpoint, inference=FP32, tile_px=px)["probability"]
+        for px in (32, 256)
+    )
+    np.testing.assert_allclose(fine, coarse, atol=1.01e-4)  # one step of what is stored
+
+
+def test_numbers_that_are_none_are_not_observed(checkpoint: Path) -> None:
+    before = image(0).astype(np.float32)
+    before[1, 40, 50] = np.nan
+    made = predict_pair(before, image(1), checkpoint, inference=FP32)
+    assert int(made["reason"][40, 50]) == Reason.NODATA_BEFORE
+    assert np.isfinite(made["probability"].values[made["reason"].values == 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (image(1, BOX.pad(1)), "lie on different grids"),
+        (
+            xr.DataArray(np.ones((2, 70, 100)), dims=("band", "y", "x")),
+            r"after must be \[band, y, x\] with a CRS",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_each_other_are_refused(
+    checkpoint: Path, after: xr.DataArray, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        predict_pair(image(0), after, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("box", "bands", "words"),
+    [
+        (BOX, 3, "expects 2 bands"),
+        (BOX.zoom_out(10), 2, "this map would have 100 m"),
+    ],
+)
+def test_images_that_do_not_fit_the_checkpoint_are_refused(
+    checkpoint: Path, box: GeoBox, bands: int, words: str
+) -> None:
+    pair = image(0, box, bands), image(1, box, bands)
+    with pytest.raises(CheckpointError, match=words):
+        predict_pair(*pair, checkpoint)
+
+
+def test_degrees_are_refused(checkpoint: Path) -> None:
+    box = GeoBox.from_bbox((10, 50, 10.01, 50.01), "EPSG:4326", resolution=0.0001)
+    with pytest.raises(ConfigError, match="square pixels in metres"):
+        predict_pair(image(0, box), image(1, box), checkpoint)
