@@ -29,7 +29,7 @@ from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
 
 NAMES = ("class", "probability", "valid", "reason")
 _ONE_AT_A_TIME = threading.Lock()
-"""A predictor keeps nothing between tiles, but two at once would share its threads."""
+"""dask calls from several threads: one loads the model, and one computes with its torch threads."""
 
 
 def predict_pair(
@@ -92,10 +92,10 @@ class _PairJob:
         image, valid = _padded(image, seen, cover), _padded(valid, seen, cover)
         at_core = valid[:, *core.slices_in(cover)]
         inside = _padded(np.ones((self.frame.height, self.frame.width), bool), self.frame, core)
-        predictor = _predictor(
-            self.checkpoint, self.digest, self.lattice, self.timesteps, self.path
-        )
         with _ONE_AT_A_TIME:
+            predictor = _predictor(
+                self.checkpoint, self.digest, self.lattice, self.timesteps, self.path
+            )
             probability, _ = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
         decided = decide_change(probability[1], self.task.decided_from, at_core, inside)
         layers = np.stack([layer.astype(np.uint16) for layer in astuple(decided)])
