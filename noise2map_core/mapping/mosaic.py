@@ -53,6 +53,15 @@ class TileMap:
     valid: NDArray[np.bool_]
     reason: NDArray[np.uint8]
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The pixels under the names of the mosaic's arrays."""
+        return {
+            "class": self.classes,
+            "probability": self.probability,
+            "valid": self.valid,
+            "reason": self.reason,
+        }
+
 
 _ARRAYS: dict[str, tuple[str, Any]] = {
     "class": ("uint8", NO_DECISION),
@@ -85,9 +94,7 @@ class Mosaic:
     def write(self, tile: Tile, pixels: TileMap) -> None:
         """Write one tile; safe to repeat."""
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
-        for name, values in zip(
-            _ARRAYS, (pixels.classes, pixels.probability, pixels.valid, pixels.reason), strict=True
-        ):
+        for name, values in pixels.arrays().items():
             self._array(name)[rows_cols] = values
 
     def read(self, name: str, window: Window) -> NDArray[Any]:
