@@ -10,14 +10,21 @@ _ONEDNN: Any = torch.ops.mkldnn
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether oneDNN takes a weight in a layout of its own: on the CPU, in float32 or bfloat16."""
+    """Whether oneDNN takes a weight in a layout of its own: on the CPU, in float32 or, where the
+    processor has the instructions (AVX-512 or AVX-NE-CONVERT on x86), bfloat16."""
     return (
         weight.device.type == "cpu"
-        and weight.dtype in (torch.float32, torch.bfloat16)
+        and _can_compute(weight.dtype)
         and torch.backends.mkldnn.is_available()
         and hasattr(_ONEDNN, "_convolution_pointwise")
         and hasattr(_ONEDNN, "_convolution_transpose_pointwise")
     )
+
+
+def _can_compute(dtype: torch.dtype) -> bool:
+    if dtype == torch.bfloat16:
+        return bool(_ONEDNN._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
 
 
 class PackedConv2d(nn.Module):
