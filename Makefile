@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 FAST := not slow and not services and not gpu and not online
 export NOISE2MAP_DATA ?= ../shared/data
+# Tests of one Ray cluster run in one process, the others beside it; -n 0: all in one.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup
 PYTEST_ARGS ?=
 
 .PHONY: demo test test-all test-slow check format bench wheel wheel-demo clean help
@@ -16,7 +18,7 @@ demo: $(VENV)/.installed  ## The main job on an embedded catalogue, into out/dem
 	$(BIN)/noise2map demo --output out/demo
 
 test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
-	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev  ## All tests but those that need a GPU or the internet
 	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
