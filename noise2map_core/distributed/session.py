@@ -12,6 +12,10 @@ import ray
 
 from noise2map_core.distributed.config import ResourcesConfig
 
+START_ATTEMPTS = 3
+START_TIMEOUT = "timed out during startup"
+"""What Ray says of a node that has not started within its 30 seconds, as on a busy machine."""
+
 
 @contextmanager
 def ray_session(resources: ResourcesConfig) -> Iterator[None]:
@@ -24,17 +28,28 @@ def ray_session(resources: ResourcesConfig) -> Iterator[None]:
         return
     _quiet_logs()
     with _own_sigterm():
-        ray.init(
-            **_target(resources),
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-        )
+        _connect(_target(resources))
     _quiet_data()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(target: dict[str, Any]) -> None:
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(
+                **target,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+            )
+            return
+        except Exception as error:  # Ray has no class for it
+            if START_TIMEOUT not in str(error) or attempt == START_ATTEMPTS:
+                raise
+            ray.shutdown()
 
 
 def _target(resources: ResourcesConfig) -> dict[str, Any]:

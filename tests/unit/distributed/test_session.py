@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.session import _target
+from noise2map_core.distributed.session import START_ATTEMPTS, START_TIMEOUT, _connect, _target
 
 SCRIPT = """
 import time
@@ -75,3 +75,28 @@ def test_a_cluster_is_named_or_new(
     if environment:
         monkeypatch.setenv("RAY_ADDRESS", environment)
     assert _target(resources) == target
+
+
+def test_a_node_that_starts_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def slow_then_up(**_: object) -> None:
+        calls.append(1)
+        if len(calls) < START_ATTEMPTS:
+            raise Exception(f"The current node {START_TIMEOUT}. The GCS has become overloaded.")
+
+    monkeypatch.setattr("ray.init", slow_then_up)
+    _connect({"address": "local"})
+    assert len(calls) == START_ATTEMPTS
+
+
+@pytest.mark.parametrize("message", ["no such cluster", f"it {START_TIMEOUT}"])
+def test_a_cluster_that_cannot_be_had_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    def never_up(**_: object) -> None:
+        raise ConnectionError(message)
+
+    monkeypatch.setattr("ray.init", never_up)
+    with pytest.raises(ConnectionError, match=message):
+        _connect({"address": "local"})
