@@ -18,6 +18,9 @@ class BandSource:
     """Declared nodata value; None: taken from the file, if it declares one."""
     checksum: str | None
     """The item's `file:checksum` (multihash, hex), if it has one."""
+    scale: float | None = None
+    """Physical value = scale · number + offset; None: not known."""
+    offset: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

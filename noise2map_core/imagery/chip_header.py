@@ -15,7 +15,7 @@ from noise2map_core.imagery.labels import CLASSES, LabelSource
 from noise2map_core.imagery.reader import inspect, pixel_type
 from noise2map_core.imagery.splits import WHOLE
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raised when the same inputs give other chips; a store made before is then another store."""
 
 COMMON_NAMES = {

@@ -1,12 +1,14 @@
 """Pixels of scenes on any grid: a thin layer over rasterio."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
@@ -15,9 +17,10 @@ from rasterio.windows import Window as FileWindow
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.convention import without_offset
 from noise2map_core.imagery.files import SourceInfo, inspect, opened, persistent
 
-__all__ = ["SourceInfo", "inspect", "pixel_type", "read_pixels"]
+__all__ = ["SourceInfo", "inspect", "pixel_type", "read_bands", "read_mosaic", "read_pixels"]
 
 SAME_GRID_PX = 1e-3
 """Grids that agree to this fraction of a pixel, at every corner, are one grid."""
@@ -28,10 +31,20 @@ FOOTPRINT_MARGIN_DEG = 0.01
 KERNEL_PX = 3
 """Source pixels around a window that the widest kernel reaches."""
 
+EDGE_POINTS = 65
+"""Points of each edge of a grid that are projected to find where it lies on another."""
+
+Pixels = NDArray[Any]
+Mask = NDArray[np.bool_]
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north."""
+Hide = Callable[[Scene, GeoBox], tuple[Mask, Mask]]
+"""Of a scene on a grid: [H, W] where it shows no ground (cloud), and where its mask knows."""
+
 
 def read_pixels(
     scenes: Sequence[Scene], geobox: GeoBox, resampling: str = "bilinear"
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+) -> tuple[Pixels, Mask]:
     """Image [band, H, W] in the source dtype and valid [H, W] of `scenes` on `geobox`.
 
     Scenes are mosaicked in their order: the first with a valid pixel gives it, in all bands. A
@@ -40,16 +53,45 @@ def read_pixels(
 
     Raises AssetReadError, naming the file, if one cannot be read or has another dtype.
     """
+    image, valid, _ = read_mosaic(scenes, geobox, resampling)
+    return image, valid
+
+
+def read_mosaic(
+    scenes: Sequence[Scene], geobox: GeoBox, resampling: str = "bilinear", hide: Hide | None = None
+) -> tuple[Pixels, Mask, Mask]:
+    """Image and valid as of `read_pixels`, and masked [H, W]: observed, but hidden in every scene.
+
+    A pixel that `hide` hides is left to the next scene.
+    """
     dtype = pixel_type(scenes)
     image = np.zeros((len(scenes[0].bands), *geobox.shape), dtype)
-    valid = np.zeros(geobox.shape, np.bool_)
-    area = shapely.buffer(geobox.geographic_extent.geom, FOOTPRINT_MARGIN_DEG)
-    for scene in scenes:
-        if shapely.from_wkb(scene.footprint_wkb).intersects(area):
-            _fill(image, valid, scene, geobox, Resampling[resampling])
+    valid, masked = np.zeros(geobox.shape, np.bool_), np.zeros(geobox.shape, np.bool_)
+    for scene in meeting(scenes, geobox):
+        part = _missing(valid).intersect(reach(scene, geobox))
+        if part.is_empty:
+            continue
+        place = part.slices_in(Window(0, 0, 0, 0))
+        pixels, observed = read_bands(scene.bands, geobox[place], resampling)
+        if hide is not None and observed.any():
+            hidden, known = hide(scene, geobox[place])
+            masked[place] |= observed & hidden
+            observed &= known & ~hidden
+        fresh = observed & ~valid[place]
+        np.copyto(image[:, *place], pixels, where=fresh)
+        valid[place] |= fresh
         if valid.all():
             break
-    return image, valid
+    return image, valid, masked & ~valid
+
+
+def meeting(scenes: Sequence[Scene], geobox: GeoBox) -> list[Scene]:
+    """The scenes whose footprint comes near `geobox`, in order."""
+    box = _bounds_in(geobox, "EPSG:4326")
+    if not all(map(math.isfinite, box)):
+        return list(scenes)
+    area = shapely.buffer(shapely.box(*box), FOOTPRINT_MARGIN_DEG)
+    return [scene for scene in scenes if shapely.from_wkb(scene.footprint_wkb).intersects(area)]
 
 
 def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:
@@ -68,35 +110,82 @@ def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:
     return np.dtype(dtype)
 
 
-def _fill(
-    image: NDArray[Any],
-    valid: NDArray[np.bool_],
-    scene: Scene,
-    geobox: GeoBox,
-    resampling: Resampling,
-) -> None:
-    """Add what `scene` knows of the pixels that are not valid yet."""
-    reach = _reach(inspect(scene.bands[0]), geobox)
-    rows, cols = reach.slices_in(Window(0, 0, 0, 0))
-    if valid[rows, cols].all():
-        return
-    part = geobox[rows, cols]
-    bands = [_read_band(source, part, resampling) for source in scene.bands]
-    fresh = np.logical_and.reduce([observed for _, observed in bands]) & ~valid[rows, cols]
-    for number, (pixels, _) in enumerate(bands):
-        np.copyto(image[number, rows, cols], pixels, where=fresh)
-    valid[rows, cols] |= fresh
-
-
-def _reach(info: SourceInfo, geobox: GeoBox) -> Window:
-    """The pixels of `geobox` that a file can touch; empty if none."""
-    assert geobox.crs is not None
-    box = info.geobox.footprint(geobox.crs, buffer=abs(info.transform.a) * KERNEL_PX).boundingbox
+def reach(scene: Scene, geobox: GeoBox) -> Window:
+    """The pixels of `geobox` that a scene's first file can touch; empty if none."""
+    info = inspect(scene.bands[0])
+    west, south, east, north = _file_bounds(info, str(geobox.crs))
     frame = Window(0, 0, geobox.shape[0], geobox.shape[1])
-    return _pixels_of(box.bbox, geobox.affine).intersect(frame)
+    if not all(map(math.isfinite, (west, south, east, north))):
+        return frame
+    return _pixels_of((west, south, east, north), geobox.affine).grow(KERNEL_PX).intersect(frame)
 
 
-def _pixels_of(bounds: tuple[float, float, float, float], transform: Any) -> Window:
+def read_bands(
+    sources: Sequence[BandSource], geobox: GeoBox, resampling: str = "bilinear"
+) -> tuple[Pixels, Mask]:
+    """Image [band, H, W] of one scene on `geobox`, and where all bands are observed.
+
+    Unobserved pixels hold anything. Whole-number offsets of the sensor are taken off.
+    """
+    method = Resampling[resampling]
+    image = np.zeros((len(sources), *geobox.shape), inspect(sources[0]).dtype)
+    observed = np.ones(geobox.shape, np.bool_)
+    for group in _groups(sources):
+        members = [sources[number] for number in group]
+        for number, (pixels, seen) in zip(group, _read_group(members, geobox, method), strict=True):
+            image[number] = without_offset(pixels, seen, sources[number], inspect(sources[number]))
+            observed &= seen
+    return image, observed
+
+
+def _groups(sources: Sequence[BandSource]) -> list[list[int]]:
+    """Numbers of the bands that lie on one grid, with one nodata: they are resampled together."""
+    groups: dict[SourceInfo, list[int]] = {}
+    for number, source in enumerate(sources):
+        groups.setdefault(inspect(source), []).append(number)
+    return list(groups.values())
+
+
+def _missing(valid: Mask) -> Window:
+    """The smallest window that holds every pixel not yet valid; empty if there is none."""
+    rows, cols = (np.flatnonzero(~valid.all(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return Window(0, 0, 0, 0)
+    top, left = int(rows[0]), int(cols[0])
+    return Window(top, left, int(rows[-1]) + 1 - top, int(cols[-1]) + 1 - left)
+
+
+@lru_cache(maxsize=4096)
+def _file_bounds(info: SourceInfo, crs: str) -> Bounds:
+    return _bounds_in(info.geobox, crs)
+
+
+def _bounds_in(geobox: GeoBox, crs: str) -> Bounds:
+    """West, south, east, north of a grid in another CRS, along its projected edges."""
+    return _box_of(*_edge_in(geobox, crs))
+
+
+def _box_of(x: Pixels, y: Pixels) -> Bounds:
+    return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
+
+
+def _edge_in(geobox: GeoBox, crs: str) -> tuple[Pixels, Pixels]:
+    """Points x, y along the edges of a grid, once round, in another CRS."""
+    height, width = geobox.shape
+    way = np.arange(EDGE_POINTS) / EDGE_POINTS
+    start, stop = np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)
+    col = width * np.concatenate([way, stop, 1 - way, start])
+    row = height * np.concatenate([start, way, stop, 1 - way])
+    to_world = geobox.affine
+    x = to_world.a * col + to_world.b * row + to_world.c
+    y = to_world.d * col + to_world.e * row + to_world.f
+    if str(geobox.crs) != crs:
+        assert geobox.crs is not None
+        x, y = geobox.crs.transformer_to_crs(CRS(crs))(x, y)
+    return x, y
+
+
+def _pixels_of(bounds: Bounds, transform: Any) -> Window:
     """The pixels that a box of CRS coordinates touches, north up or not."""
     west, south, east, north = bounds
     corners = [~transform @ (x, y) for x in (west, east) for y in (south, north)]
@@ -105,14 +194,14 @@ def _pixels_of(bounds: tuple[float, float, float, float], transform: Any) -> Win
     return Window(row, col, math.ceil(max(rows)) - row, math.ceil(max(cols)) - col)
 
 
-def _read_band(
-    source: BandSource, geobox: GeoBox, resampling: Resampling
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """One band on `geobox` and where it is observed."""
-    shift = _grid_shift(inspect(source), geobox)
+def _read_group(
+    sources: Sequence[BandSource], geobox: GeoBox, resampling: Resampling
+) -> list[tuple[Pixels, Mask]]:
+    """Bands of one grid on `geobox`, and where each is observed."""
+    shift = _grid_shift(inspect(sources[0]), geobox)
     if shift is not None:
-        return _read_plain(source, geobox, *shift)
-    return _read_warped(source, geobox, resampling)
+        return [_read_plain(source, geobox, *shift) for source in sources]
+    return _read_warped(sources, geobox, resampling)
 
 
 def _grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
@@ -129,13 +218,13 @@ def _grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
     return whole[:2] if straight and max(map(abs, offsets)) < SAME_GRID_PX else None
 
 
-def _read_plain(
-    source: BandSource, geobox: GeoBox, row: int, col: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _read_plain(source: BandSource, geobox: GeoBox, row: int, col: int) -> tuple[Pixels, Mask]:
     """The file's own pixels: nothing is resampled."""
     info = inspect(source)
     window = Window(row, col, geobox.shape[0], geobox.shape[1])
     inside = window.intersect(Window(0, 0, *info.shape))
+    if inside == window:
+        return _read_window(source, info, inside, 1, Resampling.nearest)
     pixels = np.zeros(geobox.shape, info.dtype)
     observed = np.zeros(geobox.shape, np.bool_)
     if not inside.is_empty:
@@ -145,22 +234,69 @@ def _read_plain(
 
 
 def _read_warped(
-    source: BandSource, geobox: GeoBox, resampling: Resampling
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The band reprojected by GDAL, in one thread: threaded warps are wrong in places."""
-    info = inspect(source)
-    pixels, observed = np.zeros(geobox.shape, info.dtype), np.zeros(geobox.shape, np.bool_)
-    step, window = _source_window(info, geobox)
+    sources: Sequence[BandSource], geobox: GeoBox, resampling: Resampling
+) -> list[tuple[Pixels, Mask]]:
+    """Bands of one grid reprojected by GDAL, in one thread: threaded warps are wrong in places.
+
+    Each pixel is projected exactly, and weighs its neighbours by the ratio of the pixels' sizes
+    alone: nothing depends on the window but the last bit.
+    """
+    info = inspect(sources[0])
+    ratio, window = _source_window(info, geobox)
     if window.is_empty:
-        return pixels, observed
-    raw, mask = _read_window(source, info, window, step, resampling)
+        return [
+            (np.zeros(geobox.shape, info.dtype), np.zeros(geobox.shape, np.bool_)) for _ in sources
+        ]
+    step = max(1, math.floor(ratio))
+    read = [_read_window(source, info, window, step, resampling) for source in sources]
     transform = info.geobox[window.slices_in(Window(0, 0, 0, 0))].affine
-    height, width = raw.shape
+    height, width = read[0][0].shape
     transform = transform @ transform.scale(window.width / width, window.height / height)
+    scale = min(1.0, step / ratio)  # else GDAL takes it from the window's size, and blurs
     frame = {
         "src_transform": transform, "src_crs": info.crs, "dst_transform": geobox.affine,
-        "dst_crs": str(geobox.crs), "num_threads": 1,
+        "dst_crs": str(geobox.crs), "num_threads": 1, "tolerance": 0, "XSCALE": scale,
+        "YSCALE": scale,
     }  # fmt: skip
+    if _is_clear_of_nodata(read, info, resampling):
+        return _warp_together(np.stack([raw for raw, _ in read]), info, geobox, resampling, frame)
+    return [_warp_apart(raw, mask, info, geobox, resampling, frame) for raw, mask in read]
+
+
+def _is_clear_of_nodata(
+    read: Sequence[tuple[Pixels, Mask]], info: SourceInfo, resampling: Resampling
+) -> bool:
+    """True if no pixel is nodata, nor could become so: then GDAL need not look for it."""
+    if info.nodata is None or resampling not in (Resampling.nearest, Resampling.bilinear):
+        return False
+    if not all(mask.all() for _, mask in read):
+        return False
+    limits = np.iinfo(info.dtype) if np.dtype(info.dtype).kind in "iu" else None
+    return math.isnan(info.nodata) or (
+        limits is not None and info.nodata in (limits.min, limits.max)
+    )
+
+
+def _warp_together(
+    raw: Pixels, info: SourceInfo, geobox: GeoBox, resampling: Resampling, frame: dict[str, Any]
+) -> list[tuple[Pixels, Mask]]:
+    """Bands without nodata in one warp, which finds each pixel's place once: 3 times as fast."""
+    assert info.nodata is not None
+    pixels = np.full((len(raw), *geobox.shape), info.nodata, info.dtype)
+    reproject(raw, pixels, resampling=resampling, init_dest_nodata=False, **frame)
+    return [(band, _differs(band, info.nodata)) for band in pixels]
+
+
+def _warp_apart(
+    raw: Pixels,
+    mask: Mask,
+    info: SourceInfo,
+    geobox: GeoBox,
+    resampling: Resampling,
+    frame: dict[str, Any],
+) -> tuple[Pixels, Mask]:
+    """One band, of which GDAL weighs only the observed pixels."""
+    pixels = np.zeros(geobox.shape, info.dtype)
     if info.nodata is None:
         cover = np.zeros(geobox.shape, np.uint8)
         reproject(mask.astype(np.uint8), cover, resampling=Resampling.nearest, **frame)
@@ -172,14 +308,17 @@ def _read_warped(
     return pixels, _differs(pixels, info.nodata)
 
 
-def _source_window(info: SourceInfo, geobox: GeoBox) -> tuple[int, Window]:
-    """How far a read may be thinned, and the file's pixels that `geobox` needs."""
-    box = geobox.footprint(info.crs, npoints=50).boundingbox
-    exact = _pixels_of(box.bbox, info.transform)
-    ratio = math.sqrt(max(exact.height * exact.width, 1) / (geobox.shape[0] * geobox.shape[1]))
-    step = max(1, math.floor(ratio))
-    window = exact.grow(math.ceil(KERNEL_PX * max(1.0, ratio)) + 1)
-    return step, window.intersect(Window(0, 0, *info.shape))
+def _source_window(info: SourceInfo, geobox: GeoBox) -> tuple[float, Window]:
+    """Source pixels per pixel of `geobox`, along a side, and the file's pixels that it needs."""
+    x, y = _edge_in(geobox, info.crs)
+    frame = Window(0, 0, *info.shape)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return 1.0, frame
+    exact = _pixels_of(_box_of(x, y), info.transform)
+    area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    pixel = abs(info.transform.determinant) * geobox.shape[0] * geobox.shape[1]
+    ratio = round(math.sqrt(area / pixel), 1)
+    return ratio, exact.grow(math.ceil(KERNEL_PX * max(1.0, ratio)) + 1).intersect(frame)
 
 
 @persistent

@@ -25,7 +25,7 @@ from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3
 """Raised when the same inputs give other pixels; every tile is then made again."""
 
 
