@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noise2map_core.catalog.scene import BandSource
+from noise2map_core.catalog.sensors import scale_and_offset
 from noise2map_core.catalog.stac import Item
 from noise2map_core.errors import CatalogError
 
@@ -31,6 +32,8 @@ class FoundBands:
     """In the order of the question."""
     gsd: float | None
     """The finest of their ground sample distances, metres, as far as the assets state them."""
+    assets: tuple[str, ...]
+    """Keys of their assets."""
 
 
 def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
@@ -50,7 +53,8 @@ def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
         )
     sources = tuple(_source(item, name, band) for name, band in found.items() if band)
     assets = [item.document["assets"][band.asset] for band in found.values() if band]
-    return FoundBands(sources, min((a["gsd"] for a in assets if a.get("gsd")), default=None))
+    gsd = min((a["gsd"] for a in assets if a.get("gsd")), default=None)
+    return FoundBands(sources, gsd, tuple(band.asset for band in found.values() if band))
 
 
 def band_names(item: Item) -> list[str]:
@@ -102,11 +106,15 @@ def _roles(item: Item, asset: str) -> list[str]:
 
 def _source(item: Item, name: str, band: _Band) -> BandSource:
     asset = item.document["assets"][band.asset]
-    nodata = _tables(asset)[band.number - 1].get("nodata", asset.get("nodata"))
+    table = {**asset, **_tables(asset)[band.number - 1]}
+    nodata = table.get("nodata")
+    scale, offset = scale_and_offset(item, table)
     return BandSource(
         name=name,
         href=item.resolve(str(asset["href"])),
         band=band.number,
         nodata=None if nodata is None else float(nodata),
         checksum=asset.get("file:checksum"),
+        scale=scale,
+        offset=offset,
     )

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
+
+MaskKind = Literal["scl", "qa_pixel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,15 @@ class BandSource:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskSource:
+    """Where a scene says which of its pixels show cloud and the like."""
+
+    kind: MaskKind
+    """Scene classes of Sentinel-2 L2A, or bits of Landsat Collection 2."""
+    source: BandSource
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One STAC item with the bands that were asked for, in order. Picklable, under 2 kB."""
 
@@ -42,3 +54,9 @@ class Scene:
     """Where the item document lies, for `derived_from` links."""
     attribution: str
     """Who is to be named with products made from this scene: providers and licence."""
+    mask: MaskSource | None = None
+    """None: the item has none that is known."""
+    cloud_cover: float | None = None
+    """Share of the scene under cloud, percent, if the item says so."""
+    proj_transform: tuple[float, ...] | None = None
+    """The item's own claim of the first band's affine transform; the file is trusted over it."""

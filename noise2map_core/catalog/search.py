@@ -9,6 +9,7 @@ from noise2map_core.catalog.bands import FoundBands, band_names, find_bands
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.catalog.sensors import find_mask
 from noise2map_core.catalog.stac import Document, Item, StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
@@ -71,12 +72,21 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         gsd=bands.gsd or properties.get("gsd"),
         href=item.href,
         attribution=_attribution(properties, collection),
+        mask=find_mask(item),
+        cloud_cover=properties.get("eo:cloud_cover"),
+        proj_transform=_proj_transform(item, bands.assets[0]),
     )
 
 
 def _proj_code(properties: dict[str, Any]) -> str | None:
     code, epsg = properties.get("proj:code"), properties.get("proj:epsg")
     return code or (f"EPSG:{epsg}" if epsg else None)
+
+
+def _proj_transform(item: Item, asset: str) -> tuple[float, ...] | None:
+    found = item.document["assets"][asset].get("proj:transform")
+    found = found or (item.document.get("properties") or {}).get("proj:transform")
+    return tuple(float(number) for number in found[:6]) if found else None
 
 
 def _attribution(properties: dict[str, Any], collection: Document) -> str:
