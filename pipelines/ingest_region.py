@@ -1,4 +1,4 @@
-"""Make a chip store of one area: scenes of two dates, with labels where there are any."""
+"""Make a chip store of one area: scenes of one date or two, with labels where there are any."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.config import ChipsConfig, LabelsConfig, NoLabels, SplitConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from noise2map_core.catalog.scene import Scene
+    from noise2map_core.geo.aoi import AreaOfInterest
     from noise2map_core.imagery.chip_plan import ChipTable
     from noise2map_core.imagery.chip_source import ChipJob
+    from noise2map_core.imagery.chip_sources import Ingest
+    from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.imagery.chip_writer import StoreHeader
-    from noise2map_core.imagery.labels import LabelSource
     from noise2map_core.imagery.splits import SplitWindow
     from noise2map_core.stopwatch import Stopwatch
 
@@ -36,14 +40,15 @@ class IngestRegionConfig(BaseModel):
     search: SearchConfig
     """Where the imagery is."""
 
-    before: str
-    """First date or date range, "2000-03-01/2000-03-31"."""
+    before: str | None = None
+    """First date or date range, "2000-03-01/2000-03-31"; None: chips of one date, `after`."""
 
     after: str
     """Second date or date range."""
 
     output: Path
-    """The chip store, a Zarr directory; a rerun continues it."""
+    """The chip store, a Zarr directory. A rerun continues it; another area or other dates are
+    appended to it."""
 
     grid: GridConfig = Field(default_factory=GridConfig)
     """The grid of the chips."""
@@ -52,7 +57,7 @@ class IngestRegionConfig(BaseModel):
     """Size and distance of the chips."""
 
     labels: LabelsConfig = Field(default_factory=NoLabels)
-    """Labels of change: kind raster (asset or path), polygons (path) or none."""
+    """Labels of change, or of every date: kind raster, polygons or none."""
 
     split: SplitConfig = Field(default_factory=SplitConfig)
     """Places for training, validation and testing."""
@@ -95,18 +100,24 @@ class IngestRegionResult:
 
 def run(config: IngestRegionConfig) -> IngestRegionResult:
     """Search the scenes, choose grid and chips, and write the shards that the store lacks."""
-    from noise2map_core.imagery.chip_writer import clear_progress, is_finished, progress_folder
+    from noise2map_core.imagery.chip_append import complete_append, look_at
+    from noise2map_core.imagery.chip_manifest import is_pending
+    from noise2map_core.imagery.chip_writer import clear_progress, progress_folder
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.stopwatch import Stopwatch
 
     watch, written = Stopwatch(), 0
+    if is_pending(config.output):
+        with hold_lease(progress_folder(config.output)):
+            complete_append(config.output)
     with watch.stage("search"):
         plan = _plan(config)
-    if not is_finished(config.output, plan.header.key):
+    standing = look_at(config.output, plan.header, len(plan.ingest.dates))
+    if not standing.current or standing.store is None:
         with watch.stage("choose chips"):
             table = plan.table()
         with hold_lease(progress_folder(config.output)):
-            written = _write(config, plan, table, watch)
+            written = _write(config, plan, table, standing.store, watch)
     clear_progress(config.output)
     return _result(config.output, written, watch)
 
@@ -115,9 +126,8 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
 class _Plan:
     """Everything that is decided before the first pixel is written."""
 
-    dates: tuple[tuple[Scene, ...], ...]
-    boxes: list[SplitWindow]
-    labels: LabelSource | None
+    ingest: Ingest
+    places: list[SplitWindow]
     header: StoreHeader
 
     def table(self) -> ChipTable:
@@ -125,14 +135,15 @@ class _Plan:
         from noise2map_core.geo.grid import ChipLattice
         from noise2map_core.imagery.chip_plan import plan_chips
 
-        lattice = ChipLattice(self.header.chip_px, self.header.stride_px)
-        return plan_chips(self.header.grid, lattice, self.boxes, self.dates, self.labels)
+        ingest, lattice = self.ingest, ChipLattice(self.header.chip_px, self.header.stride_px)
+        return plan_chips(ingest.grid, lattice, self.places, ingest.dates, ingest.labels)
 
 
 def _plan(config: IngestRegionConfig) -> _Plan:
-    from noise2map_core.catalog.pairing import search_pair
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.imagery.chip_append import adopt_tiles
     from noise2map_core.imagery.chip_header import plan_header
+    from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.labels import open_labels
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.splits import plan_splits
@@ -140,54 +151,73 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
     aoi = read_aoi(config.aoi)
-    dates = search_pair(config.search, aoi, config.before, config.after, config.search.bands)
-    scenes = [scene for of_date in dates for scene in of_date]
-    grid = plan_grid(aoi, config.grid, scenes)
+    dates = tuple(map(tuple, _search(config, aoi)))
+    grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
+    if config.grid.tile_px == "auto":
+        grid = adopt_tiles(config.output, grid)
+    intervals = [_interval(scenes) for scenes in dates]
+    labels = open_labels(config.labels, config.search, aoi, intervals, grid)
+    places = plan_splits(config.split, grid)
+    header = plan_header(grid, config.chips, config.split.buffer_px, places, labels, dates)
+    ingest = Ingest(0, 0, grid, config.chips, dates, labels, header.identities)
+    return _Plan(ingest, places, header)
+
+
+def _search(config: IngestRegionConfig, aoi: AreaOfInterest) -> Sequence[Sequence[Scene]]:
+    """Scenes of each date, the latest first: it is the one preferred for a pixel."""
+    from noise2map_core.catalog.pairing import search_pair
+    from noise2map_core.catalog.search import search_scenes
+
+    search = config.search
+    if config.before is None:
+        return [search_scenes(search, aoi, config.after, search.bands)[::-1]]
+    return search_pair(search, aoi, config.before, config.after, search.bands)
+
+
+def _interval(scenes: Sequence[Scene]) -> str:
+    """From the first to the last scene."""
     times = sorted(scene.datetime for scene in scenes)
-    interval = f"{times[0]:%Y-%m-%dT%H:%M:%SZ}/{times[-1]:%Y-%m-%dT%H:%M:%SZ}"
-    labels = open_labels(config.labels, config.search, aoi, interval, grid)
-    header = plan_header(grid, config.chips, config.split, config.labels, labels, dates)
-    return _Plan(tuple(map(tuple, dates)), plan_splits(config.split, grid), labels, header)
+    return f"{times[0]:%Y-%m-%dT%H:%M:%SZ}/{times[-1]:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _write(config: IngestRegionConfig, plan: _Plan, table: ChipTable, watch: Stopwatch) -> int:
+def _write(
+    config: IngestRegionConfig,
+    plan: _Plan,
+    table: ChipTable,
+    store: ChipStore | None,
+    watch: Stopwatch,
+) -> int:
     """Write the shards that are missing; returns how many."""
-    from noise2map_core.imagery.chip_source import ChipJob
-    from noise2map_core.imagery.chip_writer import (
-        create_store,
-        finish_store,
-        missing_shards,
-        sweep,
-    )
+    from noise2map_core.imagery.chip_append import begin, finish
+    from noise2map_core.imagery.chip_writer import missing_shards
 
     output = config.output.resolve()  # workers run in folders of their own
-    job = ChipJob(output, config.chips, plan.header, plan.dates, plan.labels, table)
-    if not config.output.exists():
-        create_store(config.output, plan.header, table)
-    sweep(config.output)
-    todo = missing_shards(config.output, job.num_shards)
+    job = begin(output, store, plan.header, plan.ingest, table)
+    if job is None:
+        return 0
+    todo = missing_shards(job.store, job.num_shards, job.first_shard)
     with watch.stage("write"):
         if todo:
             _write_shards(job, todo, config.resources)
-        finish_store(config.output)
+        finish(output, job)
     return len(todo)
 
 
 def _write_shards(job: ChipJob, todo: list[int], resources: ResourcesConfig) -> None:
-    from noise2map_core.distributed.chips import write_chips
     from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.shards import write_shards
     from noise2map_core.progress import progress
 
     failed = []
     with ray_session(resources), progress(len(todo), "write chips", "shards") as bar:
-        for outcome in write_chips(job, todo, resources):
+        for outcome in write_shards(job, todo, resources):
             bar.update()
             if outcome.reason:
                 failed.append(outcome)
     if failed:
         raise IncompleteRegionError(
-            f"{len(failed)} of {len(todo)} shards of {job.store} could not be read, the first "
-            f"because: {failed[0].reason} What is done is kept; a rerun tries the rest."
+            f"{len(failed)} of {len(todo)} shards of {job.kept or job.store} could not be read, "
+            f"the first because: {failed[0].reason} What is done is kept; a rerun tries the rest."
         )
 
 

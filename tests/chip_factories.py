@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.imagery.chip_header import plan_header
+from noise2map_core.imagery.chip_manifest import object_digest, read_manifest
 from noise2map_core.imagery.chip_plan import plan_chips
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
+from noise2map_core.imagery.chip_sources import Ingest, dump_sources
 from noise2map_core.imagery.chip_writer import create_store, finish_store
-from noise2map_core.imagery.config import ChipsConfig, NoLabels, RasterLabels, SplitConfig
-from noise2map_core.imagery.labels import RasterLabelSource
+from noise2map_core.imagery.config import ChipsConfig, SplitConfig
+from noise2map_core.imagery.label_layers import RasterLayer
+from noise2map_core.imagery.labels import CLASSES, LabelSource
 from noise2map_core.imagery.splits import plan_splits
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 
 HEIGHT, WIDTH = 90, 110
 BOX = frame(HEIGHT, WIDTH)
+AREA = AreaOfInterest("area", BOX.geographic_extent.geom)
 CHIPS = ChipsConfig(chip_px=16, stride_px=8)
 
 
@@ -52,31 +56,48 @@ def scenery() -> Scenery:
 
 
 def plan_store(
-    folder: Path, store: Path, *, labelled: bool = True, split: SplitConfig | None = None
+    folder: Path,
+    store: Path,
+    *,
+    labelled: bool = True,
+    split: SplitConfig | None = None,
+    area: AreaOfInterest | None = None,
 ) -> ChipJob:
     """A store that is planned and not yet begun; its sources are written to `folder`."""
     pixels, split = scenery(), split or SplitConfig()
     dates = [_scene(folder, pixels, date) for date in range(2)]
-    source, config = None, NoLabels()  # type: Any, Any
-    if labelled:
-        path = write_tif(folder / "labels.tif", pixels.labels, BOX, nodata=255)
-        source = RasterLabelSource((scene_of(path, geobox=BOX, name="labels"),), (1,), (0,))
-        config = RasterLabels(path=str(path))
-    area = AreaOfInterest("area", BOX.geographic_extent.geom)
-    grid = RegionGrid.covering(area, CRS, 10.0, tile_px=64)
-    header = plan_header(grid, CHIPS, split, config, source, dates)
+    source = change_labels(folder, pixels) if labelled else None
+    grid = RegionGrid.covering(area or AREA, CRS, 10.0, tile_px=64)
+    places = plan_splits(split, grid)
+    header = plan_header(grid, CHIPS, split.buffer_px, places, source, dates)
     lattice = ChipLattice(CHIPS.chip_px, CHIPS.stride_px)
-    table = plan_chips(grid, lattice, plan_splits(split, grid), dates, source)
-    return ChipJob(store, CHIPS, header, tuple(map(tuple, dates)), source, table)
+    table = plan_chips(grid, lattice, places, dates, source)
+    scenes = tuple(map(tuple, dates))
+    ingest = Ingest(0, table.num_chips, grid, CHIPS, scenes, source, header.identities)
+    return ChipJob(store, header, (ingest,), table)
+
+
+def change_labels(folder: Path, pixels: Scenery) -> LabelSource:
+    """The scenery's labels as a raster of change."""
+    path = write_tif(folder / "labels.tif", pixels.labels, BOX, nodata=255)
+    layer = RasterLayer((scene_of(path, geobox=BOX, name="labels"),), ((0,), (1,)))
+    return LabelSource(layer, (), False, {"change": CLASSES})
 
 
 def make_store(job: ChipJob, order: Iterable[int] | None = None) -> Path:
     """Write a planned store, its shards in `order`."""
-    create_store(job.store, job.header, job.table)
+    create_store(job.store, job.header, job.table, dump_sources(job.ingests[0]))
     for shard in order if order is not None else range(job.num_shards):
         make_shard(job, shard)
     finish_store(job.store)
     return job.store
+
+
+def list_anew(store: Path, key: str) -> None:
+    """Make the manifest agree with an object that was changed on purpose."""
+    manifest = read_manifest(store)
+    objects = {**manifest.objects, key: object_digest(store / key) or []}
+    (store / "manifest.json").write_bytes(replace(manifest, objects=objects).to_bytes())
 
 
 def _scene(folder: Path, pixels: Scenery, date: int) -> list[Any]:

@@ -1,75 +1,48 @@
-"""Chips through Ray Data: made shard by shard into a store, and read from one."""
+"""Chips as Ray datasets: `read_chips` and `write_chips`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import ray
 from numpy.typing import NDArray
 from ray.data import DataContext, Dataset
-from ray.data.block import Block
-from ray.data.datasource import Datasource, ReadTask
+from ray.data.block import Block, BlockAccessor
+from ray.data.datasource import Datasink, Datasource, ReadTask, WriteResult
 
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.work import MAX_READ_TASKS, WorkSource, metadata
-from noise2map_core.errors import AssetReadError, OutputError
-from noise2map_core.imagery.chip_source import ChipJob, make_shard
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
-
-
-@dataclass(frozen=True, slots=True)
-class ShardOutcome:
-    """What became of one shard."""
-
-    shard: int
-    chips: int
-    reason: str
-    """Why it could not be read; empty: it is written."""
-
-
-def write_chips(
-    job: ChipJob, shards: Sequence[int], resources: ResourcesConfig
-) -> Iterator[ShardOutcome]:
-    """Make `shards` of a store on the connected cluster; yields what became of each, in any order.
-
-    Pixels and records are written by the workers, pixels first. Raises OutputError if the store
-    cannot be written.
-    """
-    shared = ray.put(job)
-    dataset = ray.data.read_datasource(
-        WorkSource("Shards", ("shard",), np.asarray(shards, np.int64)[:, None]),
-        num_cpus=resources.reader_cpus,
-    ).map_batches(_make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus)
-    for row in dataset.iter_rows():
-        if row.pop("unwritten"):
-            raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
-        yield ShardOutcome(**row)
-
-
-def _make(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef[ChipJob]) -> dict[str, list[Any]]:
-    """One shard; what cannot be read or written becomes a row with its reason."""
-    job: ChipJob = ray.get(shared)
-    shard = int(batch["shard"][0])
-    chips, reason, unwritten = 0, "", False
-    try:
-        chips = len(make_shard(job, shard).quality_valid)
-    except AssetReadError as error:
-        reason = str(error)
-    except OSError as error:
-        reason, unwritten = str(error), True
-    return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}
+from noise2map_core.digest import digest_of
+from noise2map_core.distributed.work import MAX_READ_TASKS, metadata
+from noise2map_core.errors import ConfigError
+from noise2map_core.imagery.chip_parts import (
+    PART_COLUMNS,
+    Part,
+    discard_parts,
+    join_parts,
+    require_free,
+    write_parts,
+)
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
+from noise2map_core.imagery.chip_writer import StoreHeader
 
 
 class ChipSource(Datasource):
-    """The chips of a store's split, one block a shard."""
+    """The chips of a store's split: only its shards, of them only the columns asked for."""
 
-    def __init__(self, store: ChipStore, split: str | None, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        store: ChipStore,
+        split: str | None,
+        columns: Sequence[str],
+        seed: int | None,
+        buffer_shards: int,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._store, self._columns = store, tuple(columns)
         self._chips = store.chips_of(split)
+        self._seed, self._buffer = seed, buffer_shards
 
     def get_name(self) -> str:
         """Name in Ray's own logs."""
@@ -90,41 +63,156 @@ class ChipSource(Datasource):
         per_task_row_limit: int | None = None,
         data_context: DataContext | None = None,
     ) -> list[ReadTask]:
-        """Ranges of shards, each shard a block of its own."""
+        """Ranges of shards; of shuffled ones, at least a buffer each."""
         shards = np.unique(self._chips // CHIPS_PER_SHARD)
-        parts = np.array_split(shards, min(len(shards), MAX_READ_TASKS))
-        return [self._task(part) for part in parts]
+        least = 1
+        if self._seed is not None:
+            shards, least = np.random.default_rng(self._seed).permutation(shards), self._buffer
+        parts = np.array_split(shards, min(-(-len(shards) // least), MAX_READ_TASKS))
+        return [self._task(number, part) for number, part in enumerate(parts)]
 
-    def _task(self, shards: NDArray[np.int64]) -> ReadTask:
-        store, columns = self._store, self._columns
+    def _task(self, number: int, shards: NDArray[np.int64]) -> ReadTask:
+        store, columns, buffer = self._store, self._columns, self._buffer
         chips = self._chips[np.isin(self._chips // CHIPS_PER_SHARD, shards)]
-        size = len(chips) * self._chip_bytes
+        rng = None if self._seed is None else np.random.default_rng([self._seed, number])
         return ReadTask(
-            lambda: _read_blocks(store, chips, columns),
-            metadata(len(chips), size),
+            lambda: _blocks(_shuffled(_shards(store, chips, shards, columns), buffer, rng)),
+            metadata(len(chips), len(chips) * self._chip_bytes),
         )
 
 
 def read_chips(
-    store: Path | str, split: str | None = None, columns: Sequence[str] | None = None
+    store: Path | str,
+    split: str | None = None,
+    columns: Sequence[str] | Literal["all"] | None = None,
+    *,
+    seed: int | None = None,
+    buffer_shards: int = 4,
 ) -> Dataset:
     """A Ray dataset of the chips of a split: `chip`, its number, and `columns`.
 
-    Default columns: image, valid and the labels that there are. Raw numbers in the source dtype;
-    order is not defined. Raises ChipStoreError.
+    Default columns: image, valid and the labels that there are; "all": those and what `write_chips`
+    needs besides. Raw numbers in the source dtype; order is not defined. Shards without a chip of
+    the split, and columns that are not asked for, are not read.
+
+    With a `seed` the chips come shuffled: shards in random order, and within every `buffer_shards`
+    of them the chips; a task holds that many shards in memory. Another epoch takes another seed.
+
+    Raises ChipStoreError for a store or split that cannot be read, ConfigError for a column that
+    there is not.
     """
     opened = open_store(store)
-    return ray.data.read_datasource(ChipSource(opened, split, columns or opened.pixel_arrays))
+    names = _column_names(opened, columns)
+    if buffer_shards < 1:
+        raise ConfigError("buffer_shards must be at least 1.")
+    return ray.data.read_datasource(ChipSource(opened, split, names, seed, buffer_shards))
 
 
-def _read_blocks(
-    store: ChipStore, chips: NDArray[np.int64], columns: Sequence[str]
-) -> Iterator[Block]:
-    from ray.data.extensions import ArrowTensorArray
+def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list[str]:
+    if columns is None:
+        return store.pixel_arrays
+    every = [*store.pixel_arrays, *PART_COLUMNS]
+    names = every if columns == "all" else list(columns)
+    known = {key.split("/")[0] for key in store.objects if key.endswith("/zarr.json")}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(
+            f"chip store {store.path} has no column {', '.join(map(repr, unknown))}; it has: "
+            f"{', '.join(sorted(known - {'sealed'}))}."
+        )
+    return names
 
-    for shard in np.unique(chips // CHIPS_PER_SHARD):
+
+def _shards(
+    store: ChipStore, chips: NDArray[np.int64], shards: Iterable[int], columns: Sequence[str]
+) -> Iterator[Columns]:
+    """Chips shard by shard, in the order of `shards`."""
+    for shard in shards:
         inside = chips[chips // CHIPS_PER_SHARD == shard]
         rows = inside - shard * CHIPS_PER_SHARD
         read = store.read_shard(int(shard), columns)
-        tensors = {name: ArrowTensorArray.from_numpy(read[name][rows]) for name in columns}
-        yield pa.table({"chip": inside, **tensors})
+        yield {"chip": inside, **{name: read[name][rows] for name in columns}}
+
+
+def _shuffled(
+    parts: Iterator[Columns], buffer_shards: int, rng: np.random.Generator | None
+) -> Iterator[Columns]:
+    """The same chips, in random order within every `buffer_shards` parts."""
+    if rng is None:
+        yield from parts
+        return
+    held: list[Columns] = []
+    for part in parts:
+        held.append(part)
+        if len(held) == buffer_shards:
+            yield from _mixed(held, rng)
+            held = []
+    if held:
+        yield from _mixed(held, rng)
+
+
+def _mixed(held: list[Columns], rng: np.random.Generator) -> Iterator[Columns]:
+    """All chips of some parts in random order, as many at a time as a shard has."""
+    place = [(part, row) for part, one in enumerate(held) for row in range(len(one["chip"]))]
+    order = rng.permutation(len(place))
+    for start in range(0, len(order), CHIPS_PER_SHARD):
+        chosen = [place[number] for number in order[start : start + CHIPS_PER_SHARD]]
+        yield {name: np.stack([held[part][name][row] for part, row in chosen]) for name in held[0]}
+
+
+def _blocks(parts: Iterator[Columns]) -> Iterator[Block]:
+    for part in parts:
+        yield pa.table({name: _arrow(values) for name, values in part.items()})
+
+
+def _arrow(values: NDArray[Any]) -> Any:
+    from ray.data.extensions import ArrowTensorArray
+
+    return values if values.ndim == 1 else ArrowTensorArray.from_numpy(values)
+
+
+class ChipSink(Datasink[list[Part]]):
+    """Writes a new chip store; each shard is made whole by one task."""
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self._path, self._header = path, header
+
+    def on_write_start(self, schema: pa.Schema | None = None) -> None:
+        """Raises OutputMismatchError if something lies there already."""
+        require_free(self._path)
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> list[Part]:
+        """The shards of one task, and the chips that do not fill one, beside the store."""
+        batches = (_columns(block) for block in blocks)
+        return write_parts(self._path, self._header, batches)
+
+    def on_write_complete(self, write_result: WriteResult[list[Part]]) -> None:
+        """Join the parts to a store: it appears whole, with its manifest."""
+        parts = [part for returned in write_result.write_returns for part in returned]
+        join_parts(self._path, self._header, parts)
+
+    def on_write_failed(self, error: Exception) -> None:
+        """Leave nothing behind."""
+        discard_parts(self._path)
+
+
+def _columns(block: Block) -> Columns:
+    found = BlockAccessor.for_block(block).to_numpy()
+    assert isinstance(found, dict)
+    return found
+
+
+def write_chips(dataset: Dataset, path: Path | str, header: StoreHeader | Path | str) -> None:
+    """Write a dataset of chips as a new chip store, in the order in which they come.
+
+    A row is a chip: image, valid and the labels of `header`, and its place, split, times and items
+    as `read_chips(…, columns="all")` gives them; codes refer to the tables of `header`, or of the
+    store whose path stands in its place. Every shard is made whole by one task.
+
+    Raises OutputMismatchError if something lies at `path`, ConfigError if columns are missing or no
+    chip comes. What fails leaves nothing behind.
+    """
+    path = Path(path).resolve()  # workers run in folders of their own
+    if not isinstance(header, StoreHeader):
+        header = StoreHeader.of(open_store(header))
+    header = replace(header, key=digest_of(["write_chips", header.key]), earlier_keys=())
+    dataset.write_datasink(ChipSink(path, header))

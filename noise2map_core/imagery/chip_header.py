@@ -1,6 +1,7 @@
 """What a chip store says of itself: its key, bands, classes and source items."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import shapely
@@ -9,11 +10,11 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.chip_writer import StoreHeader
-from noise2map_core.imagery.config import ChipsConfig, LabelsConfig, SplitConfig
+from noise2map_core.imagery.config import ChipsConfig
 from noise2map_core.imagery.identity import asset_identities
-from noise2map_core.imagery.labels import CLASSES, LabelSource
+from noise2map_core.imagery.labels import LabelSource
 from noise2map_core.imagery.reader import inspect, pixel_type
-from noise2map_core.imagery.splits import WHOLE
+from noise2map_core.imagery.splits import SplitWindow
 
 ALGORITHM_VERSION = 2
 """Raised when the same inputs give other chips; a store made before is then another store."""
@@ -29,8 +30,8 @@ COMMON_NAMES = {
 def plan_header(
     grid: RegionGrid,
     chips: ChipsConfig,
-    split: SplitConfig,
-    labels_config: LabelsConfig,
+    buffer_px: int,
+    places: Sequence[SplitWindow],
     labels: LabelSource | None,
     dates: Sequence[Sequence[Scene]],
 ) -> StoreHeader:
@@ -39,15 +40,16 @@ def plan_header(
     Asks once for the identity of every asset. Raises AssetReadError.
     """
     scenes = [scene for of_date in dates for scene in of_date]
+    identities = asset_identities(scenes)
     key = {
         "algorithm": ALGORITHM_VERSION,
         "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],
         "outline": shapely.to_wkt(grid.outline, rounding_precision=3),
         "chips": chips.model_dump(mode="json"),
-        "split": split.model_dump(mode="json"),
-        "labels": labels_config.model_dump(mode="json", exclude={"path"}),
+        "split": [buffer_px, *map(_place, places)],
+        "labels": _meaning(labels) if labels else None,
         "label_assets": labels.identity() if labels else [],
-        "dates": _sources(dates, asset_identities(scenes)),
+        "dates": _sources(dates, identities),
     }
     return StoreHeader(
         key=digest_of(key),
@@ -56,11 +58,28 @@ def plan_header(
         stride_px=chips.stride_px,
         dtype=str(pixel_type(scenes)),
         bands=_band_table(scenes[0]),
-        classes={"change": CLASSES} if labels else {},
-        splits=tuple(split.boxes) or (WHOLE,),
-        buffer_px=split.buffer_px,
+        classes=labels.classes if labels else {},
+        splits=tuple(dict.fromkeys(place.split for place in places)),
+        buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
+        identities=identities,
     )
+
+
+def _place(place: SplitWindow) -> list[Any]:
+    area = None if place.within is None else shapely.to_wkt(place.within, rounding_precision=3)
+    return [place.split, *astuple(place.window), area]
+
+
+def _meaning(labels: LabelSource) -> dict[str, Any]:
+    """What the values of labels mean, wherever they are from."""
+    layers = [layer.to_json() for layer in labels.layers]
+    names = ("kind", "values", "column", "classes")
+    return {
+        "tables": labels.classes,
+        "difference": labels.difference,
+        "layers": [{name: layer.get(name) for name in names} for layer in layers],
+    }
 
 
 def _sources(dates: Sequence[Sequence[Scene]], identities: dict[str, str]) -> list[Any]:

@@ -1,8 +1,8 @@
 """Which chips a store will hold: decided before its first pixel is written."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,29 @@ class ChipTable:
     crs: NDArray[np.unsignedinteger[Any]]
     """Code of the CRS in the store's table."""
 
+    @property
+    def num_chips(self) -> int:
+        """Rows."""
+        return len(self.row)
+
+    def chosen(self, rows: NDArray[Any]) -> "ChipTable":
+        """Some of the chips, by numbers or by a mask."""
+        return ChipTable(*(getattr(self, entry.name)[rows] for entry in fields(self)))
+
+    def followed_by(self, other: "ChipTable") -> "ChipTable":
+        """These chips, then the others."""
+        slots = max(self.items.shape[2], other.items.shape[2])
+        one, two = (replace(table, items=_widened(table.items, slots)) for table in (self, other))
+        pairs = ((getattr(one, f.name), getattr(two, f.name)) for f in fields(self))
+        return ChipTable(*(np.concatenate(pair) for pair in pairs))
+
+    def earlier(self, chip: int) -> list[int]:
+        """Chips before this one that show the same place at the same times."""
+        here = (self.row[:chip] == self.row[chip]) & (self.col[:chip] == self.col[chip])
+        same = here & (self.datetime[:chip] == self.datetime[chip]).all(axis=1)
+        same &= self.crs[:chip] == self.crs[chip]
+        return np.flatnonzero(same).tolist()
+
     def window(self, chip: int, chip_px: int) -> Window:
         """All pixels of a chip."""
         return Window(int(self.row[chip]), int(self.col[chip]), chip_px, chip_px)
@@ -75,6 +98,18 @@ class _Block:
         return Window(int(top), int(left), int(bottom - top), int(right - left))
 
 
+def table_of(
+    columns: Mapping[str, NDArray[Any]], gsd: float, x_origin: float, y_origin: float
+) -> ChipTable:
+    """The table of a store's arrays of one row a chip; `clip` follows from `footprint`."""
+    west, south, east, north = columns["footprint"].T
+    top, bottom = ((y_origin - edge) / gsd for edge in (north, south))
+    left, right = ((edge - x_origin) / gsd for edge in (west, east))
+    clip = np.round(np.stack([top, left, bottom - top, right - left], axis=1)).astype(np.int64)
+    others = [entry.name for entry in fields(ChipTable) if entry.name != "clip"]
+    return ChipTable(clip=clip, **{name: columns[name] for name in others})
+
+
 def plan_chips(
     grid: RegionGrid,
     lattice: ChipLattice,
@@ -92,7 +127,7 @@ def plan_chips(
     blocks, codes, items = [], [], []
     for box in boxes:
         for block in _blocks(lattice, box.window):
-            kept, found = _filtered(block, grid, touching, labels)
+            kept, found = _filtered(block, box, grid, touching, labels)
             blocks.append(kept)
             codes.append(np.full(len(kept.corners), splits.index(box.split), np.uint8))
             items.extend(found)
@@ -107,11 +142,13 @@ def plan_chips(
     return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table, crs)
 
 
-def read_labels(labels: LabelSource, grid: RegionGrid, window: Window) -> Labels:
+def read_labels(labels: LabelSource, grid: RegionGrid, window: Window) -> dict[str, Labels]:
     """Labels of a window; outside the area of interest nothing is labelled."""
     geobox = grid.geobox(window)
     found = labels.read(geobox)
-    found[geometry_mask([grid.outline], geobox.shape, geobox.affine)] = IGNORE
+    outside = geometry_mask([grid.outline], geobox.shape, geobox.affine)
+    for values in found.values():
+        values[..., outside] = IGNORE
     return found
 
 
@@ -166,13 +203,19 @@ def _block_chips(lattice: ChipLattice, row: int, col: int) -> Iterator[Window]:
 
 
 def _filtered(
-    block: _Block, grid: RegionGrid, touching: _Touching, labels: LabelSource | None
+    block: _Block,
+    box: SplitWindow,
+    grid: RegionGrid,
+    touching: _Touching,
+    labels: LabelSource | None,
 ) -> tuple[_Block, list[list[list[int]]]]:
     """The chips of a block that are worth storing, and the scenes that touch them."""
     polygons = np.asarray([grid.bounds_polygon(Window(*clip)) for clip in block.clips.tolist()])
     items = touching.items(polygons)
     chosen = np.asarray([all(dates) for dates in items])
     chosen &= shapely.intersects(grid.outline, polygons)
+    if box.within is not None:
+        chosen &= shapely.covers(box.within, polygons)
     if labels is not None and chosen.any():
         chosen[chosen] = _labelled(block.kept(chosen), grid, labels)
     return block.kept(chosen), [found for found, keep in zip(items, chosen, strict=True) if keep]
@@ -180,7 +223,10 @@ def _filtered(
 
 def _labelled(block: _Block, grid: RegionGrid, labels: LabelSource) -> list[bool]:
     """Which chips have a labelled pixel."""
-    known = read_labels(labels, grid, block.cover) != IGNORE
+    found = read_labels(labels, grid, block.cover).values()
+    known = np.logical_or.reduce(
+        [(layer != IGNORE).reshape(-1, *layer.shape[-2:]).any(axis=0) for layer in found]
+    )
     clips = [Window(*clip) for clip in block.clips.tolist()]
     return [bool(known[clip.slices_in(block.cover)].any()) for clip in clips]
 
@@ -191,10 +237,16 @@ def _item_table(items: list[list[list[int]]]) -> NDArray[np.int32]:
     return np.asarray(padded, np.int32)
 
 
+def _widened(items: NDArray[np.int32], slots: int) -> NDArray[np.int32]:
+    missing = slots - items.shape[2]
+    return np.pad(items, ((0, 0), (0, 0), (0, missing)), constant_values=-1)
+
+
 def _require_every_split(split: NDArray[np.uint8], names: list[str], labelled: bool) -> None:
-    needed = "imagery of both dates and labels" if labelled else "imagery of both dates"
+    needed = "imagery of every date and labels" if labelled else "imagery of every date"
     for code, name in enumerate(names):
         if not (split == code).any():
             raise ConfigError(
-                f"no chip of split {name} has {needed}. Move its split.boxes, or set another area."
+                f"no chip of split {name} has {needed}. Set other split places "
+                "(boxes, blocks, areas), or another area."
             )

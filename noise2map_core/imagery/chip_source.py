@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.chip_plan import BLOCK_CHIPS, ChipTable, read_labels
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, Columns
+from noise2map_core.imagery.chip_sources import Ingest
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, Columns, open_store
 from noise2map_core.imagery.chip_writer import (
     ShardContent,
     ShardRecord,
     StoreHeader,
+    counted_pixels,
     write_shard,
 )
-from noise2map_core.imagery.config import ChipsConfig
-from noise2map_core.imagery.labels import LabelSource
 from noise2map_core.imagery.reader import read_pixels
 
 
@@ -29,52 +28,62 @@ class ChipJob:
     """All that a worker needs to make any shard of one store. Picklable, read-only."""
 
     store: Path
-    chips: ChipsConfig
+    """Where shards are written: the store or, for an append, what is staged beside it."""
     header: StoreHeader
-    dates: tuple[tuple[Scene, ...], ...]
-    """Scenes of each date, the preferred one first."""
-    labels: LabelSource | None
+    ingests: tuple[Ingest, ...]
     table: ChipTable
+    kept: Path | None = None
+    """The store that is appended to: chips before the last ingest's are copied from it."""
 
     @property
     def num_shards(self) -> int:
         """Shards of the store."""
-        return -(-len(self.table.row) // CHIPS_PER_SHARD)
+        return -(-self.table.num_chips // CHIPS_PER_SHARD)
+
+    @property
+    def first_shard(self) -> int:
+        """The first shard that is to be written."""
+        return 0 if self.kept is None else self.ingests[-1].first // CHIPS_PER_SHARD
 
 
 def make_shard(job: ChipJob, shard: int) -> ShardRecord:
     """Read, write and record one shard. Raises AssetReadError; OSError if it cannot be written."""
     start = shard * CHIPS_PER_SHARD
-    chips = range(start, min(start + CHIPS_PER_SHARD, len(job.table.row)))
+    chips = range(start, min(start + CHIPS_PER_SHARD, job.table.num_chips))
     names = np.asarray(job.header.splits)[job.table.split[chips.start : chips.stop]]
-    content = ShardContent(read_chips_of(job, chips), names, _counted(job, chips))
+    counted = counted_pixels(job.table, chips, job.header)
+    content = ShardContent(read_chips_of(job, chips), names, counted)
     return write_shard(job.store, shard, content)
 
 
 def read_chips_of(job: ChipJob, chips: range) -> Columns:
-    """Image, valid and, if there are labels, label_change of consecutive chips.
+    """Image, valid and the labels that there are, of consecutive chips.
 
     Chips of one block overlap: their common window is read once.
     """
-    groups = [_read_group(job, group) for group in _groups(job, chips)]
-    return {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
+    groups = []
+    for ingest in job.ingests:
+        part = range(max(chips.start, ingest.first), min(chips.stop, ingest.stop))
+        if part and job.kept is not None and ingest is not job.ingests[-1]:
+            groups.append(_kept(job.kept, part))
+        else:
+            groups += [_read_group(job, ingest, group) for group in _groups(job, ingest, part)]
+    names = groups[0]
+    return {name: np.concatenate([group[name] for group in groups]) for name in names}
 
 
-def _counted(job: ChipJob, chips: range) -> NDArray[np.bool_]:
-    """[chip, y, x] stored pixels in the chips' middles, which cover the ground without overlap."""
-    px, stride = job.chips.chip_px, job.chips.stride_px
-    halo = (px - stride) // 2
-    counted = np.zeros((len(chips), px, px), np.bool_)
-    for number, chip in enumerate(chips):
-        whole = job.table.window(chip, px)
-        middle = Window(whole.row + halo, whole.col + halo, stride, stride)
-        counted[(number, *middle.intersect(job.table.clipped(chip)).slices_in(whole))] = True
-    return counted
+def _kept(store: Path, chips: range) -> Columns:
+    """Chips of the last shard of a store, as they are there."""
+    opened = open_store(store)
+    shard = chips.start // CHIPS_PER_SHARD
+    rows = slice(chips.start - shard * CHIPS_PER_SHARD, chips.stop - shard * CHIPS_PER_SHARD)
+    read = opened.read_shard(shard, opened.pixel_arrays)
+    return {name: values[rows] for name, values in read.items()}
 
 
-def _groups(job: ChipJob, chips: range) -> Iterator[list[int]]:
+def _groups(job: ChipJob, ingest: Ingest, chips: range) -> Iterator[list[int]]:
     """Consecutive chips of the same split and block."""
-    side, table = BLOCK_CHIPS * job.chips.stride_px, job.table
+    side, table = BLOCK_CHIPS * ingest.chips.stride_px, job.table
 
     def place(chip: int) -> tuple[int, int, int]:
         return int(table.split[chip]), int(table.row[chip]) // side, int(table.col[chip]) // side
@@ -83,19 +92,20 @@ def _groups(job: ChipJob, chips: range) -> Iterator[list[int]]:
         yield list(group)
 
 
-def _read_group(job: ChipJob, chips: list[int]) -> Columns:
+def _read_group(job: ChipJob, ingest: Ingest, chips: list[int]) -> Columns:
     clips = [job.table.clipped(chip) for chip in chips]
     cover = clips[0]
     for clip in clips[1:]:
         cover = cover.union(clip)
-    geobox = job.header.grid.geobox(cover)
-    pixels = [read_pixels(scenes, geobox, job.chips.resampling) for scenes in job.dates]
+    geobox = ingest.grid.geobox(cover)
+    pixels = [read_pixels(scenes, geobox, ingest.chips.resampling) for scenes in ingest.dates]
     image, valid = (np.stack(part) for part in zip(*pixels, strict=True))
-    windows = [job.table.window(chip, job.chips.chip_px) for chip in chips]
+    windows = [job.table.window(chip, ingest.chips.chip_px) for chip in chips]
     places = list(zip(windows, clips, strict=True))
     sources: dict[str, tuple[NDArray[Any], int]] = {"image": (image, 0), "valid": (valid, 0)}
-    if job.labels is not None:
-        sources["label_change"] = (read_labels(job.labels, job.header.grid, cover), IGNORE)
+    if ingest.labels is not None:
+        labels = read_labels(ingest.labels, ingest.grid, cover)
+        sources |= {name: (values, IGNORE) for name, values in labels.items()}
     return {
         name: np.stack([placed(pixels, *place, cover, fill) for place in places])
         for name, (pixels, fill) in sources.items()

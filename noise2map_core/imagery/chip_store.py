@@ -2,10 +2,9 @@
 
 One chip a chunk, 32 chips a shard. Text lies in tables of the group's attributes and integer codes
 in the arrays. `manifest.json` beside the arrays holds length and SHA-256 of every object; it is
-written last, so that a store without it is not finished.
+written last, so that a store without it is not finished (see `chip_manifest`).
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,20 @@ import zarr
 from numpy.typing import NDArray
 
 from noise2map_core.errors import ChipStoreError
+from noise2map_core.imagery.chip_manifest import (
+    MANIFEST,
+    Digest,
+    damaged,
+    object_digest,
+    read_manifest,
+)
 from noise2map_core.imagery.moments import Moments
 
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Written. Format 1, without sources, seals and appends, is read too."""
 CHIPS_PER_SHARD = 32
 IGNORE = 255
 """Label of a pixel that nobody labelled."""
@@ -59,7 +66,7 @@ class ChipStore:
 
     path: Path
     attributes: dict[str, Any]
-    objects: dict[str, list[Any]]
+    objects: dict[str, Digest]
     """Length and SHA-256 of every object, from the manifest."""
 
     @property
@@ -151,10 +158,7 @@ class ChipStore:
     def require_intact(self, key: str) -> None:
         """Raise ChipStoreError if an object is missing or not the one that was written."""
         if object_digest(self.path / key) != self.objects.get(key):
-            raise ChipStoreError(
-                f"chip store {self.path} is damaged: {key} is not what its manifest lists. "
-                "Ingest it anew."
-            )
+            raise damaged(self.path, key)
 
     def _decoded(self, name: str, table: str) -> NDArray[np.str_]:
         return np.asarray(self.attributes[table])[self.read(name)]
@@ -164,16 +168,10 @@ def open_store(path: Path | str) -> ChipStore:
     """A finished store. Raises ChipStoreError if there is none, or it is damaged or too new."""
     path = Path(path)
     attributes = read_attributes(path)
-    if not (path / "manifest.json").exists():
-        raise ChipStoreError(
-            f"chip store {path} is not finished. Run the same ingest-region command again; it "
-            "continues."
-        )
-    objects = json.loads((path / "manifest.json").read_text(encoding="utf-8"))["objects"]
-    store = ChipStore(path, attributes, objects)
-    for key in objects:
-        if key.split("/")[0] not in PIXEL_ARRAYS or key.endswith("zarr.json"):
-            store.require_intact(key)
+    manifest = read_manifest(path)
+    store = ChipStore(path, attributes, manifest.objects)
+    for key in manifest.metadata:
+        store.require_intact(key)
     return store
 
 
@@ -185,6 +183,8 @@ def read_attributes(path: Path) -> dict[str, Any]:
         found = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
         version = int(found["format_version"])
     except (OSError, ValueError, KeyError, TypeError):
+        if (path / MANIFEST).exists():
+            raise damaged(path, "zarr.json") from None
         raise ChipStoreError(f"{path} is not a chip store. Make one with ingest-region.") from None
     if version > FORMAT_VERSION:
         raise ChipStoreError(
@@ -256,15 +256,6 @@ def open_chips(path: Path | str) -> "xr.Dataset":
 def shard_key(name: str, shard: int) -> str:
     """Object of one shard of a pixel array."""
     return "/".join([name, "c", str(shard)] + ["0"] * (len(PIXEL_ARRAYS[name]) - 1))
-
-
-def object_digest(path: Path) -> list[Any] | None:
-    """Length and SHA-256 of a file; None if there is none."""
-    try:
-        body = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    return [len(body), hashlib.sha256(body).hexdigest()]
 
 
 def _item_names(store: ChipStore) -> NDArray[np.str_]:

@@ -2,6 +2,44 @@
 
 from typing import Any
 
+import numpy as np
+
+from noise2map_core.imagery.chip_manifest import SOURCES
+from noise2map_core.imagery.chip_store import UNKNOWN_TIME, ChipStore
+
+
+def store_lines(store: ChipStore) -> list[str]:
+    """All that a store says of itself, for people."""
+    found, size = store.attributes, sum(length for length, _ in store.objects.values())
+    image = store.array("image")
+    dates, px = image.shape[1], image.shape[-1]
+    classes = [
+        f"{task}: {', '.join(str(entry['name']) for entry in table)}"
+        for task, table in found["classes"].items()
+    ]
+    crs = found["crs_table"]
+    recorded = (store.path / SOURCES).exists()
+    return [
+        f"chips     {store.num_chips:,} of {px} x {px} pixels, {dates} date(s), "
+        f"{store.num_shards:,} shards, {size / 1e6:,.1f} MB, format {found['format_version']}",
+        f"bands     {', '.join(store.bands)} ({image.dtype})",
+        f"labels    {'; '.join(classes) or 'none'}",
+        f"grid      {found['gsd']:g} m, {crs[0] if len(crs) == 1 else f'{len(crs)} places'}",
+        f"times     {_times(store)}",
+        *(split_line(split, part) for split, part in found["counts"].items()),
+        f"sources   {len(found['items']):,} items; "
+        + ("chips can be read again" if recorded else "not recorded: chips cannot be read again"),
+    ]
+
+
+def _times(store: ChipStore) -> str:
+    times = store.read("datetime")
+    known = times[times != UNKNOWN_TIME]
+    if not known.size:
+        return "not known"
+    first, last = (np.datetime64(int(edge), "s") for edge in (known.min(), known.max()))
+    return f"{first}Z to {last}Z"
+
 
 def split_line(split: str, part: dict[str, Any]) -> str:
     """One split: its chips, observed share per date, labelled pixels per task and class."""

@@ -1,7 +1,7 @@
 """Writing a chip store: the template first, then shards in any order, then the manifest.
 
 Beside the store `chips.zarr` lies `chips.zarr.progress` until it is finished: one record of every
-shard that is written, made after its pixels.
+shard that is written, made after its pixels; and, of an append, what it will add to the store.
 """
 
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
@@ -19,6 +20,17 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.chip_manifest import (
+    MANIFEST,
+    SOURCES,
+    Digest,
+    Manifest,
+    is_shard,
+    list_objects,
+    object_digest,
+    seal,
+)
 from noise2map_core.imagery.chip_plan import ChipTable
 from noise2map_core.imagery.chip_store import (
     CHIP_ARRAYS,
@@ -27,8 +39,8 @@ from noise2map_core.imagery.chip_store import (
     IGNORE,
     LABEL_ARRAYS,
     PIXEL_ARRAYS,
+    ChipStore,
     Columns,
-    object_digest,
     read_attributes,
     shard_key,
 )
@@ -65,6 +77,31 @@ class StoreHeader:
     """Where the chips lie on several grids of one kind: their CRS by code. Empty: the grid's."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Of a published data set: which, its task and protocol."""
+    earlier_keys: tuple[str, ...] = ()
+    """Of the ingests that the store holds already."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """Which bytes each asset held, by its address."""
+
+    @classmethod
+    def of(cls, store: ChipStore) -> "StoreHeader":
+        """The header of a store that is there; its grid covers the chips."""
+        found, footprints = store.attributes, store.read("footprint")
+        outline = shapely.box(*footprints[:, :2].min(axis=0), *footprints[:, 2:].max(axis=0))
+        x_origin, y_origin = found["origin"]
+        grid = RegionGrid(
+            found["crs_table"][0], found["gsd"], x_origin, y_origin, found["tile_px"],
+            Window(0, 0, 1, 1), outline,
+        )  # fmt: skip
+        same = ("key", "chip_px", "stride_px", "bands", "classes", "buffer_px", "items")
+        return cls(
+            grid=grid,
+            dtype=str(store.array("image").dtype),
+            splits=tuple(found["splits"]),
+            crs_table=tuple(found["crs_table"]),
+            earlier_keys=tuple(found.get("keys", [found["key"]])[:-1]),
+            dataset=found.get("dataset", {}),
+            **{name: found[name] for name in same},
+        )
 
     def attributes(self, num_chips: int) -> dict[str, Any]:
         """The group's attributes."""
@@ -73,6 +110,7 @@ class StoreHeader:
         return {
             "format_version": FORMAT_VERSION,
             "key": self.key,
+            "keys": [*self.earlier_keys, self.key],
             "num_chips": num_chips,
             "chip_px": self.chip_px,
             "stride_px": self.stride_px,
@@ -103,8 +141,13 @@ class ShardRecord:
     """Of each chip, the share of its pixels that is observed at every date."""
 
 
-def create_store(path: Path, header: StoreHeader, table: ChipTable) -> None:
-    """Write the metadata and the per-chip arrays; the directory appears whole or not at all."""
+def create_store(
+    path: Path, header: StoreHeader, table: ChipTable, sources: bytes | None = None
+) -> None:
+    """Write the metadata and the per-chip arrays; the directory appears whole or not at all.
+
+    `sources` says what the pixels are read from, for appends and repair.
+    """
     progress_folder(path).mkdir(parents=True, exist_ok=True)
     for stale in progress_folder(path).glob("shard-*.json"):
         stale.unlink()
@@ -124,6 +167,8 @@ def create_store(path: Path, header: StoreHeader, table: ChipTable) -> None:
             _create_pixels(group, name, dtype, (len(table.row), *shape))
     for name, values in _chip_columns(header, table).items():
         _create_rows(group, name, values)
+    if sources is not None:
+        (partial / SOURCES).write_bytes(sources)
     partial.rename(path)
 
 
@@ -193,6 +238,23 @@ class ShardContent:
     """[chip, y, x] pixels that statistics count: chips overlap, and each pixel counts once."""
 
 
+def counted_pixels(table: ChipTable, chips: range, header: StoreHeader) -> NDArray[np.bool_]:
+    """[chip, y, x] stored pixels in the chips' middles, which cover the ground without overlap.
+
+    Of a chip that an append stored again, because more of it is known, only what is new.
+    """
+    px, stride = header.chip_px, header.stride_px
+    halo = (px - stride) // 2
+    counted = np.zeros((len(chips), px, px), np.bool_)
+    for number, chip in enumerate(chips):
+        whole = table.window(chip, px)
+        middle = Window(whole.row + halo, whole.col + halo, stride, stride)
+        counted[(number, *middle.intersect(table.clipped(chip)).slices_in(whole))] = True
+        for earlier in table.earlier(chip) if header.earlier_keys else ():
+            counted[(number, *table.clipped(earlier).slices_in(whole))] = False
+    return counted
+
+
 def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
     """Write all chips of one shard and record it; safe to repeat, and one task's alone."""
     arrays, splits = content.arrays, content.splits
@@ -213,8 +275,15 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
         {name: _summary(content, splits == name, classes) for name in sorted(set(splits.tolist()))},
         arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
     )
-    write_atomically(progress_folder(path) / f"shard-{shard:08d}.json", json.dumps(vars(record)))
+    write_record(path, record)
     return record
+
+
+def write_record(path: Path, record: ShardRecord) -> None:
+    """Note that a shard is written."""
+    file = progress_folder(path) / f"shard-{record.shard:08d}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(vars(record)))
 
 
 def _summary(
@@ -257,10 +326,10 @@ def read_records(path: Path) -> Iterator[ShardRecord]:
         yield ShardRecord(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def missing_shards(path: Path, num_shards: int) -> list[int]:
-    """Shards without a record, or whose objects are not of the recorded length."""
+def missing_shards(path: Path, num_shards: int, first: int = 0) -> list[int]:
+    """Shards from `first` on without a record, or whose objects are not of the recorded length."""
     done = {record.shard for record in read_records(path) if _is_there(path, record)}
-    return [shard for shard in range(num_shards) if shard not in done]
+    return [shard for shard in range(first, num_shards) if shard not in done]
 
 
 def _is_there(path: Path, record: ShardRecord) -> bool:
@@ -275,18 +344,23 @@ def is_finished(path: Path, key: str) -> bool:
     """
     if not path.exists():
         return False
-    try:
-        found = read_attributes(path)
-    except ChipStoreError as error:
-        raise OutputMismatchError(
-            f"{path} is there and is not a chip store of this version. Set another --output."
-        ) from error
-    if found["key"] != key:
+    found = read_ours(path)
+    if key not in found.get("keys", [found["key"]]):
         raise OutputMismatchError(
             f"chip store {path} was made from other scenes or settings. Set another --output, or "
             "delete it."
         )
-    return (path / "manifest.json").exists()
+    return (path / MANIFEST).exists()
+
+
+def read_ours(path: Path) -> dict[str, Any]:
+    """The attributes of what lies at an output. Raises OutputMismatchError if it is no store."""
+    try:
+        return read_attributes(path)
+    except ChipStoreError as error:
+        raise OutputMismatchError(
+            f"{path} is there and is not a chip store of this version. Set another --output."
+        ) from error
 
 
 def sweep(path: Path) -> None:
@@ -300,18 +374,34 @@ def finish_store(path: Path) -> None:
 
     Every shard must have been written.
     """
-    records = list(read_records(path))
+    objects = write_totals(path, list(read_records(path)))
+    seal(path, path, Manifest(FORMAT_VERSION, 1, objects))
+
+
+def write_totals(
+    path: Path, records: list[ShardRecord], before: ChipStore | None = None
+) -> dict[str, Digest]:
+    """Write what is known once all shards are: statistics and quality; returns all new objects.
+
+    `before` is the store that is appended to: its chips in whole shards are counted in.
+    """
     group = zarr.open_group(path, mode="r+", zarr_format=3)
     quality = [value for record in records for value in record.quality_valid]
-    _create_rows(group, "quality_valid", np.asarray(quality, np.float32))
-    group.attrs.update(_totals(records))
+    column = np.asarray(quality, np.float32)
+    if before is not None:
+        start = records[0].shard * CHIPS_PER_SHARD
+        column = np.concatenate([before.read("quality_valid")[:start], column])
+    _create_rows(group, "quality_valid", column)
+    partial = records[-1] if len(column) % CHIPS_PER_SHARD else None
+    whole = [record for record in records if record is not partial]
+    totals = _totals(whole, before.attributes["whole_shards"] if before else None)
+    group.attrs.update(_totals([partial], totals) if partial else totals)
+    group.attrs.update({"whole_shards": totals})
     objects = {key: value for record in records for key, value in record.objects.items()}
-    for file in sorted(path.rglob("*")):
-        key = file.relative_to(path).as_posix()
-        if file.is_file() and key not in objects:
-            objects[key] = object_digest(file) or []
-    manifest = {"format_version": FORMAT_VERSION, "objects": dict(sorted(objects.items()))}
-    write_atomically(path / "manifest.json", json.dumps(manifest, indent=1))
+    for key in list_objects(path):
+        if not is_shard(key):
+            objects[key] = object_digest(path / key) or []
+    return objects
 
 
 def clear_progress(path: Path) -> None:
@@ -319,10 +409,11 @@ def clear_progress(path: Path) -> None:
     shutil.rmtree(progress_folder(path), ignore_errors=True)
 
 
-def _totals(records: list[ShardRecord]) -> dict[str, Any]:
+def _totals(records: list[ShardRecord], start: dict[str, Any] | None) -> dict[str, Any]:
     """Statistics and counts per split, merged in shard order: the same numbers in every run."""
-    moments: dict[str, Moments] = {}
-    counts: dict[str, dict[str, Any]] = {}
+    start = start or {"statistics": {}, "counts": {}}
+    moments = {split: Moments.from_json(part) for split, part in start["statistics"].items()}
+    counts: dict[str, dict[str, Any]] = dict(start["counts"])
     for record in records:
         for split, part in record.splits.items():
             fresh = Moments.from_json(part["statistics"])

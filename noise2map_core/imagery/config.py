@@ -1,6 +1,5 @@
 """Settings of chips, labels and splits."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -9,6 +8,7 @@ from pydantic import (
     Discriminator,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -40,12 +40,20 @@ class ChipsConfig(BaseModel):
         return self
 
 
+LabelTask = Literal["change", "segment", "both"]
+"""What labels say: change from the first to the last date, a class at every date, or both."""
+
+
 class RasterLabels(BaseModel):
-    """Labels of change from a raster; its nodata, and values not named here, are not labelled."""
+    """Labels from rasters; their nodata, and values not named here, are not labelled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["raster"] = "raster"
+
+    task: LabelTask = "change"
+    """change: one raster says where there is change or, with `before`, it is where two rasters
+    differ. segment: a class per date. both: classes per date, and change where they differ."""
 
     asset: str | None = None
     """Asset key of label items in the searched collection."""
@@ -53,30 +61,79 @@ class RasterLabels(BaseModel):
     path: str | None = None
     """Or the path or URL of one GeoTIFF."""
 
+    before: str | None = None
+    """Asset key or path of the first date's raster, where each date has its own."""
+
     changed: tuple[int, ...] = (1,)
-    """Values that mean changed."""
+    """Values that mean changed, where one raster says it."""
 
     unchanged: tuple[int, ...] = (0,)
     """Values that mean unchanged."""
 
+    classes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Classes of a date, in the order of their numbers, each with the values that mean it."""
+
     @model_validator(mode="after")
     def _one_source(self) -> "RasterLabels":
-        if (self.asset is None) == (self.path is None):
-            raise ValueError("set either asset or path")
-        if set(self.changed) & set(self.unchanged):
-            raise ValueError("a value cannot mean both changed and unchanged")
+        _require_one_source(self.asset, self.path)
+        _require_before(self.task, self.before)
+        values = [value for values in self.classes.values() for value in values]
+        if set(self.changed) & set(self.unchanged) or len(set(values)) < len(values):
+            raise ValueError("a value cannot mean two things, such as both changed and unchanged")
+        if len(self.classes) < 2 and (self.task != "change" or self.before):
+            raise ValueError("classes of the dates are needed: set classes, each with its values")
         return self
 
 
 class PolygonLabels(BaseModel):
-    """Labels of change from polygons: inside changed, outside unchanged."""
+    """Labels from polygons; what lies outside all of them is background, or unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["polygons"] = "polygons"
 
-    path: Path
+    task: LabelTask = "change"
+    """change: inside changed or, with `before`, where two sets of polygons differ. segment: a class
+    per date. both: classes per date, and change where they differ."""
+
+    path: str | None = None
     """GeoJSON, GeoParquet or another file of polygons, in any CRS that it states."""
+
+    asset: str | None = None
+    """Or the asset key of label items in the searched collection, each with such a file."""
+
+    before: str | None = None
+    """Asset key or path of the first date's polygons."""
+
+    column: str | None = None
+    """Property that names a polygon's class. None: all polygons are of one class."""
+
+    classes: tuple[str, ...] = ()
+    """Classes 1, 2, … by name; polygons of others are passed over. Empty: all that `column` holds,
+    in alphabetical order, or `object`."""
+
+    background: str = "background"
+    """Name of class 0, which lies outside the polygons."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PolygonLabels":
+        _require_one_source(self.asset, self.path)
+        _require_before(self.task, self.before)
+        if self.column is None and len(self.classes) > 1:
+            raise ValueError("several classes need column, the property that names them")
+        if self.background in self.classes:
+            raise ValueError(f"{self.background} is the name of class 0, set by background")
+        return self
+
+
+def _require_one_source(asset: str | None, path: str | None) -> None:
+    if (asset is None) == (path is None):
+        raise ValueError("set either asset or path")
+
+
+def _require_before(task: LabelTask, before: str | None) -> None:
+    if task == "both" and before is None:
+        raise ValueError("task both needs the first date's labels: set before")
 
 
 class NoLabels(BaseModel):
@@ -90,14 +147,61 @@ class NoLabels(BaseModel):
 LabelsConfig = Annotated[RasterLabels | PolygonLabels | NoLabels, Discriminator("kind")]
 
 
+_FRACTIONS: dict[SplitName, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+class BlockSplit(BaseModel):
+    """Square blocks of the grid, each given to one split by its place and the seed.
+
+    A block keeps its split whatever the area of interest, so that a store can grow.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    side_px: PositiveInt = 512
+    """Side of a block, pixels; where blocks of different splits meet, both give up half the
+    buffer."""
+
+    fractions: dict[SplitName, PositiveFloat] = Field(default_factory=lambda: dict(_FRACTIONS))
+    """Share of the blocks of each split, on average; they sum to 1."""
+
+    seed: NonNegativeInt = 0
+    """Another seed gives other blocks to the splits."""
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "BlockSplit":
+        if abs(sum(self.fractions.values()) - 1) > 1e-6:
+            raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not to 1")
+        return self
+
+
 class SplitConfig(BaseModel):
-    """Which places are for training, validation and testing: never chosen at random."""
+    """Which places are for training, validation and testing: boxes, blocks or areas. Chips are
+    never dealt out at random: neighbours know each other. None of these: everything is train."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     buffer_px: NonNegativeInt = 16
-    """Least distance between boxes of different splits, pixels."""
+    """Least distance between chips of different splits, pixels."""
 
     boxes: dict[SplitName, tuple[Box, ...]] = Field(default_factory=dict)
-    """Boxes (west, south, east, north; grid CRS) of train, val and test. None at all: everything
-    is train."""
+    """Boxes (west, south, east, north; grid CRS) of train, val and test."""
+
+    blocks: BlockSplit | None = None
+    """Blocks of the grid."""
+
+    areas: dict[SplitName, str] = Field(default_factory=dict)
+    """File of polygons (GeoJSON, GeoParquet, …) of each split: chips that lie in them whole."""
+
+    file: str | None = None
+    """One file of polygons, of which `column` says the split."""
+
+    column: str = "split"
+    """Property of the polygons in `file` that holds train, val or test."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "SplitConfig":
+        ways = {"boxes": self.boxes, "blocks": self.blocks, "areas": self.areas, "file": self.file}
+        if len(used := [name for name, value in ways.items() if value]) > 1:
+            raise ValueError(f"{' and '.join(used)} are two ways to split: set one")
+        return self

@@ -1,150 +1,189 @@
-"""Labels of change on the grid of the chips: from a raster, or from polygons.
+"""Labels on the grid of the chips, from rasters or from polygons: of change, and of every date.
 
-0 unchanged, 1 changed, 255 not labelled.
+0 unchanged, 1 changed; 0, 1, … the classes of a date; 255 not labelled.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj.exceptions import CRSError
-from rasterio.features import rasterize
-from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.digest import file_sha256
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
-from noise2map_core.imagery.identity import asset_identities
-from noise2map_core.imagery.reader import inspect, read_pixels
+from noise2map_core.imagery.label_layers import LabelLayer, PolygonLayer, RasterLayer, open_polygons
+from noise2map_core.imagery.reader import inspect
 
-UNCHANGED, CHANGED = 0, 1
-CLASSES = [{"value": UNCHANGED, "name": "unchanged"}, {"value": CHANGED, "name": "changed"}]
+CLASSES = [{"value": 0, "name": "unchanged"}, {"value": 1, "name": "changed"}]
+"""Of change."""
 
 Labels = NDArray[np.uint8]
 
 
-class LabelSource(Protocol):
+@dataclass(frozen=True)
+class LabelSource:
     """Where labels come from. Picklable, safe to read from several processes."""
 
-    def read(self, geobox: GeoBox) -> Labels:
-        """Labels [H, W] on `geobox`; 255 where there are none."""
+    change: LabelLayer | None
+    """Where there is change; None: nowhere said, or the difference of the dates."""
+    dates: tuple[LabelLayer | None, ...]
+    """Classes of every date, None at a date without; empty: of no date."""
+    difference: bool
+    """Whether change is where the classes of the dates differ."""
+    classes: dict[str, list[dict[str, Any]]]
+    """Class table of each task that has labels."""
+
+    @property
+    def layers(self) -> list[LabelLayer]:
+        """All that is read."""
+        return [layer for layer in (self.change, *self.dates) if layer is not None]
+
+    def read(self, geobox: GeoBox) -> dict[str, Labels]:
+        """label_change [H, W] and label_segment [date, H, W] on `geobox`, as far as there are any.
+
+        Raises AssetReadError.
+        """
+        found = {}
+        if "segment" in self.classes or self.difference:
+            dates = np.stack([_read(layer, geobox) for layer in self.dates])
+            if "segment" in self.classes:
+                found["label_segment"] = dates
+            if self.difference:
+                found["label_change"] = _difference(dates)
+        if self.change is not None:
+            found["label_change"] = _read(self.change, geobox)
+        return found
 
     def identity(self) -> list[str]:
         """What the labels depend on besides the settings: digests of files."""
+        return [name for layer in self.layers for name in layer.identity()]
 
 
-@dataclass(frozen=True)
-class RasterLabelSource:
-    """Label rasters, the preferred one first, brought onto a grid by nearest neighbour."""
-
-    scenes: tuple[Scene, ...]
-    changed: tuple[int, ...]
-    unchanged: tuple[int, ...]
-
-    def read(self, geobox: GeoBox) -> Labels:
-        """Labels [H, W] on `geobox`. Raises AssetReadError."""
-        image, valid = read_pixels(self.scenes, geobox, "nearest")
-        labels = np.full(geobox.shape, IGNORE, np.uint8)
-        labels[valid & np.isin(image[0], self.unchanged)] = UNCHANGED
-        labels[valid & np.isin(image[0], self.changed)] = CHANGED
-        return labels
-
-    def identity(self) -> list[str]:
-        """Identities of the rasters, in order."""
-        return list(asset_identities(list(self.scenes)).values())
+def _read(layer: LabelLayer | None, geobox: GeoBox) -> Labels:
+    return np.full(geobox.shape, IGNORE, np.uint8) if layer is None else layer.read(geobox)
 
 
-@dataclass(frozen=True)
-class PolygonLabelSource:
-    """Polygons in the grid's CRS: a pixel is changed if its centre lies in one."""
-
-    polygons: tuple[BaseGeometry, ...]
-    digest: str
-
-    def read(self, geobox: GeoBox) -> Labels:
-        """Labels [H, W] on `geobox`; every pixel is labelled."""
-        near = shapely.STRtree(self.polygons).query(geobox.extent.geom, predicate="intersects")
-        labels = np.full(geobox.shape, UNCHANGED, np.uint8)
-        if near.size:
-            shapes = [(self.polygons[number], CHANGED) for number in sorted(near)]
-            rasterize(shapes, out=labels, transform=geobox.affine)
-        return labels
-
-    def identity(self) -> list[str]:
-        """SHA-256 of the file."""
-        return [self.digest]
+def _difference(dates: Labels) -> Labels:
+    """1 where the first and the last date's classes differ, 255 where one is not known."""
+    first, last = dates[0], dates[-1]
+    differs = (first != last).astype(np.uint8)
+    return np.where((first == IGNORE) | (last == IGNORE), np.uint8(IGNORE), differs)
 
 
 def open_labels(
-    config: LabelsConfig, search: SearchConfig, aoi: AreaOfInterest, interval: str, grid: RegionGrid
+    config: LabelsConfig,
+    search: SearchConfig,
+    aoi: AreaOfInterest,
+    intervals: Sequence[str],
+    grid: RegionGrid,
 ) -> LabelSource | None:
     """The configured source of labels; None if labels are not asked for.
 
-    `interval` is the time from before to after; label items must meet it. Raises CatalogError or
-    ConfigError if there are no labels where the settings say.
+    `intervals` are the times of the scenes of each date; label items of a date must meet its own,
+    those of change the time from the first to the last. Raises CatalogError or ConfigError if there
+    are no labels where the settings say, or the task has too few dates.
     """
-    match config:
-        case NoLabels():
-            return None
-        case PolygonLabels():
-            return PolygonLabelSource(_read_polygons(config.path, grid), file_sha256(config.path))
-        case RasterLabels():
-            scenes = _label_scenes(config, search, aoi, interval)
-            return RasterLabelSource(tuple(scenes), config.changed, config.unchanged)
+    if isinstance(config, NoLabels):
+        return None
+    if config.task != "segment" and len(intervals) < 2:
+        raise ConfigError(
+            f"labels of {config.task} need two dates, and there is one. Set --before, or "
+            "labels.task to segment."
+        )
+    whole = f"{intervals[0].partition('/')[0]}/{intervals[-1].rpartition('/')[2]}"
+    opener = _Opener(config, search, aoi, grid)
+    if config.task == "change" and config.before is None:
+        layer = opener.open_change(whole)
+        return LabelSource(layer, (), False, {"change": CLASSES})
+    last = opener.open_date(config.asset or config.path, intervals[-1])
+    first = opener.open_date(config.before, intervals[0]) if config.before else None
+    layers = [first, last] if len(intervals) > 1 else [last]
+    classes = {"segment": opener.class_table(layers)} if config.task != "change" else {}
+    difference = config.task != "segment"
+    return LabelSource(
+        None, tuple(layers), difference, classes | ({"change": CLASSES} if difference else {})
+    )
 
 
-def _label_scenes(
-    config: RasterLabels, search: SearchConfig, aoi: AreaOfInterest, interval: str
-) -> Sequence[Scene]:
-    if config.asset is not None:
-        from noise2map_core.catalog.search import search_labels  # slow, and workers search nothing
+@dataclass(frozen=True)
+class _Opener:
+    """Opens the files that the settings name."""
 
-        return search_labels(search, aoi, config.asset, interval)[::-1]
-    assert config.path is not None
-    return [_file_scene(config.path, aoi)]
+    config: RasterLabels | PolygonLabels
+    search: SearchConfig
+    aoi: AreaOfInterest
+    grid: RegionGrid
+
+    def open_change(self, interval: str) -> LabelLayer:
+        """What one file, or one asset, says of change."""
+        place = self.config.asset or self.config.path
+        if isinstance(self.config, RasterLabels):
+            values = (self.config.unchanged, self.config.changed)
+            return RasterLayer(self._rasters(place, interval), values)
+        return open_polygons(self._files(place, interval), self.grid, None, ("changed",))
+
+    def open_date(self, place: str | None, interval: str) -> LabelLayer:
+        """The classes of one date."""
+        if isinstance(self.config, RasterLabels):
+            return RasterLayer(self._rasters(place, interval), tuple(self.config.classes.values()))
+        files, column = self._files(place, interval), self.config.column
+        classes = self.config.classes or (("object",) if column is None else ())
+        return open_polygons(files, self.grid, column, classes)
+
+    def class_table(self, layers: Sequence[LabelLayer | None]) -> list[dict[str, Any]]:
+        """Numbers and names of the classes of a date. Raises ConfigError if the dates' differ."""
+        if isinstance(self.config, RasterLabels):
+            names = list(self.config.classes)
+        else:
+            found = {layer.classes for layer in layers if isinstance(layer, PolygonLayer)}
+            if len(found) > 1:
+                raise ConfigError(
+                    f"labels of the two dates have different classes in {self.config.column}: "
+                    f"{'; '.join(', '.join(names) for names in sorted(found))}. Set labels.classes."
+                )
+            names = [self.config.background, *found.pop()]
+        return [{"value": value, "name": name} for value, name in enumerate(names)]
+
+    def _rasters(self, place: str | None, interval: str) -> tuple[Scene, ...]:
+        assert place is not None
+        if self.config.asset is not None:
+            return self._items(place, interval)
+        return (_file_scene(place, self.aoi),)
+
+    def _files(self, place: str | None, interval: str) -> tuple[str, ...]:
+        assert place is not None
+        if self.config.asset is None:
+            return (_located(place),)
+        scenes = self._items(place, interval)
+        return tuple(scene.bands[0].href for scene in scenes)
+
+    def _items(self, asset: str, interval: str) -> tuple[Scene, ...]:
+        from noise2map_core.catalog.search import search_labels  # slow; workers search nothing
+
+        return tuple(search_labels(self.search, self.aoi, asset, interval)[::-1])
+
+
+def _located(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().resolve())
 
 
 def _file_scene(path: str, aoi: AreaOfInterest) -> Scene:
     """One raster as a scene. Raises AssetReadError, and ConfigError if it misses the area."""
-    href = path if "://" in path else str(Path(path).expanduser().resolve())
+    href = _located(path)
     source = BandSource("label", href, 1, None, None)
     footprint = inspect(source).geobox.geographic_extent.geom
     if not footprint.intersects(aoi.geometry):
         raise ConfigError(f"labels {path} do not cover area {aoi.name}. Set labels.path to others.")
-    now = np.datetime64(0, "s").item()
+    epoch = np.datetime64(0, "s").item()
     return Scene(
-        Path(path).stem, "", now, shapely.to_wkb(footprint), (source,), None, None, href, ""
+        Path(path).stem, "", epoch, shapely.to_wkb(footprint), (source,), None, None, href, ""
     )
-
-
-def _read_polygons(path: Path, grid: RegionGrid) -> tuple[BaseGeometry, ...]:
-    """The polygons that meet the region, in its CRS, in the order of the file."""
-    import geopandas as gpd  # slow to import, and workers do without
-
-    if not path.is_file():
-        raise ConfigError(f"labels {path} do not exist. Set labels.path to a file of polygons.")
-    try:
-        reader = gpd.read_parquet if path.suffix in (".parquet", ".geoparquet") else gpd.read_file
-        frame = reader(path).to_crs(grid.crs)
-    except (OSError, ValueError, RuntimeError, CRSError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"labels {path} cannot be read as polygons: {reason}.") from error
-    kinds = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
-    if kinds:
-        raise ConfigError(f"labels {path} hold {', '.join(sorted(kinds))}: they must be polygons.")
-    shapes = frame.geometry[frame.intersects(grid.bounds_polygon(grid.region))]
-    if shapes.empty:
-        raise ConfigError(
-            f"labels {path} hold no polygon in the region. Check its CRS, or set labels.path."
-        )
-    return tuple(shapes)

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
@@ -13,6 +12,7 @@ from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_wei
 from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.imagery.moments import Moments
+from noise2map_core.imagery.splits import ROUNDING_PX, find_too_near
 from noise2map_core.inference.chip_batches import ChipReader, iter_batches
 from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.learning.metrics import IGNORE
@@ -127,18 +127,15 @@ def _require_labels(store: ChipStore, task: Task) -> None:
 def _require_apart(store: ChipStore) -> None:
     """Splits must lie `buffer_px` apart, whoever made the store."""
     gsd, buffer_px = float(store.attributes["gsd"]), store.attributes["buffer_px"]
-    # A thousandth of a pixel for the rounding of coordinates.
-    margin = (buffer_px - 1e-3) * gsd * np.array([-1, -1, 1, 1])
-    footprints, crs, splits = store.read("footprint"), store.read("crs"), store.splits
-    grown = shapely.box(*(footprints + margin).T)
-    one, other = shapely.STRtree(shapely.box(*footprints.T)).query(grown, predicate="intersects")
-    near = (splits[one] != splits[other]) & (crs[one] == crs[other])
-    if near.any():
-        first = int(np.argmax(near))
+    buffer = (buffer_px - ROUNDING_PX) * gsd
+    splits = store.splits
+    found = find_too_near(store.read("footprint"), splits, store.read("crs"), buffer)
+    if found is not None:
+        one, other = found
         raise ChipStoreError(
-            f"chip store {store.path} has chips of {splits[one[first]]} and {splits[other[first]]} "
+            f"chip store {store.path} has chips of {splits[one]} and {splits[other]} "
             f"nearer than {buffer_px} pixels: training would see what it is judged on. Ingest it "
-            "with boxes further apart."
+            "with places further apart."
         )
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from noise2map_core.config import parse_yaml
 from noise2map_core.digest import file_sha256
-from noise2map_core.distributed import chips as chips_module
+from noise2map_core.distributed import shards as shards_module
 from noise2map_core.distributed.chips import read_chips
 from noise2map_core.errors import (
     AssetReadError,
@@ -109,7 +109,7 @@ def test_a_finished_store_is_left_alone_and_ray_not_asked(
     undisturbed: Path, embedded: EmbeddedCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")}
-    monkeypatch.setattr(chips_module.ray.data, "read_datasource", None)
+    monkeypatch.setattr(shards_module.ray.data, "read_datasource", None)
     assert ingest(embedded, undisturbed).written == 0
     assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*")} == before
     assert not progress_folder(undisturbed).exists()

@@ -13,6 +13,7 @@ from noise2map_core.errors import AssetReadError, CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.config import NoLabels, PolygonLabels, RasterLabels
+from noise2map_core.imagery.label_layers import layer_from_json
 from noise2map_core.imagery.labels import LabelSource, open_labels
 from tests.raster_factories import CRS, frame, write_tif
 
@@ -22,17 +23,24 @@ GRID = RegionGrid.covering(AOI, CRS, 10.0)
 SEARCH = SearchConfig(catalog="unused", collection="unused")
 
 
-def opened(config: Any) -> LabelSource:
-    source = open_labels(config, SEARCH, AOI, "2000/2001", GRID)
+TWO = ("2000/2000", "2001/2001")
+
+
+def opened(config: Any, dates: tuple[str, ...] = TWO) -> LabelSource:
+    source = open_labels(config, SEARCH, AOI, dates, GRID)
     assert source is not None
     return source
+
+
+def change_of(config: Any, box: GeoBox = BOX) -> Any:
+    return opened(config).read(box)["label_change"]
 
 
 def test_values_of_a_raster_mean_what_the_settings_say_and_the_rest_nothing(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 6, (40, 50)).astype(np.uint8)
     path = write_tif(tmp_path / "labels.tif", pixels, BOX, nodata=5)
     config = RasterLabels(path=str(path), changed=(2, 5), unchanged=(0, 1))
-    labels = opened(config).read(BOX)
+    labels = change_of(config)
     assert np.array_equal(labels == 1, pixels == 2)
     assert np.array_equal(labels == 0, pixels <= 1)
     assert set(np.unique(labels)) == {0, 1, 255}
@@ -40,7 +48,7 @@ def test_values_of_a_raster_mean_what_the_settings_say_and_the_rest_nothing(tmp_
 
 def test_labels_beside_the_raster_are_unknown(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "labels.tif", np.ones((40, 50), np.uint8), BOX)
-    labels = opened(RasterLabels(path=str(path))).read(BOX.pad(3))
+    labels = change_of(RasterLabels(path=str(path)), BOX.pad(3))
     assert (labels == 1).sum() == 40 * 50 and (labels == 255).sum() == 46 * 56 - 40 * 50
 
 
@@ -48,7 +56,7 @@ def test_labels_of_another_grid_come_by_nearest_neighbour(tmp_path: Path) -> Non
     coarse = frame(20, 25, resolution=20.0)
     pixels = np.random.default_rng(0).integers(0, 2, (20, 25)).astype(np.uint8)
     path = write_tif(tmp_path / "labels.tif", pixels, coarse)
-    labels = opened(RasterLabels(path=str(path))).read(BOX)
+    labels = change_of(RasterLabels(path=str(path)))
     assert np.array_equal(labels, pixels.repeat(2, axis=0).repeat(2, axis=1))
 
 
@@ -63,7 +71,7 @@ def test_pixels_are_changed_whose_centre_lies_in_a_polygon(
     frame_of = gpd.GeoDataFrame(geometry=shapes, crs=CRS).to_crs(crs)
     path = tmp_path / name
     frame_of.to_parquet(path) if name.endswith(".parquet") else frame_of.to_file(path)
-    labels = opened(PolygonLabels(path=path)).read(BOX)
+    labels = change_of(PolygonLabels(path=str(path)))
     x, y = np.meshgrid(BOX.coordinates["x"].values, BOX.coordinates["y"].values)
     inside = contains_xy(shapely.union_all(shapes), x, y)
     assert inside.sum() > 100
@@ -71,7 +79,7 @@ def test_pixels_are_changed_whose_centre_lies_in_a_polygon(
 
 
 def test_no_labels_are_no_source() -> None:
-    assert open_labels(NoLabels(), SEARCH, AOI, "2000/2001", GRID) is None
+    assert open_labels(NoLabels(), SEARCH, AOI, TWO, GRID) is None
 
 
 def far_polygons(path: Path) -> None:
@@ -89,9 +97,9 @@ def text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "do not exist"),
+        (lambda path: None, "does not exist"),
         (far_polygons, "no polygon in the region"),
-        (points, "hold Point: they must be polygons"),
+        (points, "holds Point: polygons are needed"),
         (text, "cannot be read as polygons"),
     ],
 )
@@ -99,7 +107,7 @@ def test_polygons_that_cannot_serve_are_named(tmp_path: Path, write: Any, messag
     path = tmp_path / "labels.geojson"
     write(path)
     with pytest.raises(ConfigError, match=rf"labels\.geojson.*{message}"):
-        opened(PolygonLabels(path=path))
+        opened(PolygonLabels(path=str(path)))
 
 
 def test_rasters_that_cannot_serve_are_named(tmp_path: Path, real_data: Path) -> None:
@@ -112,7 +120,7 @@ def test_rasters_that_cannot_serve_are_named(tmp_path: Path, real_data: Path) ->
     taizhou = AreaOfInterest("taizhou", shapely.box(119.85, 32.45, 119.95, 32.5))
     where = SearchConfig(catalog=catalog, collection="landsat-taizhou")
     with pytest.raises(CatalogError, match="no band 'buildings'"):
-        open_labels(RasterLabels(asset="buildings"), where, taizhou, "2000/2003", GRID)
+        open_labels(RasterLabels(asset="buildings"), where, taizhou, TWO, GRID)
 
 
 ORIGIN_FAR = 5_500_000.0
@@ -120,8 +128,113 @@ ORIGIN_FAR = 5_500_000.0
 
 def test_settings_name_exactly_one_source() -> None:
     for wrong in ({}, {"asset": "a", "path": "b"}, {"asset": "a", "changed": (0,)}):
-        with pytest.raises(ValueError, match=r"either asset or path|cannot mean both"):
+        with pytest.raises(ValueError, match=r"either asset or path|cannot mean two things"):
             RasterLabels(**wrong)
+    with pytest.raises(ValueError, match="classes of the dates are needed"):
+        RasterLabels(path="a", task="segment")
+    with pytest.raises(ValueError, match="task both needs the first date's labels"):
+        PolygonLabels(path="a", task="both")
+    with pytest.raises(ValueError, match="several classes need column"):
+        PolygonLabels(path="a", classes=("road", "house"))
+
+
+KINDS = ("road", "house", "road", "shed")
+
+
+def land(path: Path, shift: float = 0.0) -> list[Any]:
+    """Four polygons of three kinds that do not overlap, in geographic coordinates."""
+    x0, y0 = BOX.affine @ (0, 0)
+    shapes = [
+        shapely.box(x0 + 100 * n + 13 + shift, y0 - 300, x0 + 100 * n + 71 + shift, y0 - 40)
+        for n in range(4)
+    ]
+    frame = gpd.GeoDataFrame({"kind": KINDS}, geometry=shapes, crs=CRS)
+    frame.to_crs("EPSG:4326").to_file(path)
+    return shapes
+
+
+def classes_of(shapes: list[Any], order: tuple[str, ...]) -> Any:
+    """By an oracle: which pixel centres lie in the polygons of each class."""
+    x, y = np.meshgrid(BOX.coordinates["x"].values, BOX.coordinates["y"].values)
+    expected = np.zeros(BOX.shape, np.uint8)
+    for shape, kind in zip(shapes, KINDS, strict=True):
+        if kind in order:
+            expected[contains_xy(shape, x, y)] = order.index(kind) + 1
+    return expected
+
+
+@pytest.mark.parametrize("order", [(), ("house", "road"), ("shed",)])
+def test_a_property_names_the_class_of_a_polygon(tmp_path: Path, order: tuple[str, ...]) -> None:
+    shapes = land(tmp_path / "land.geojson")
+    config = PolygonLabels(
+        path=str(tmp_path / "land.geojson"), task="segment", column="kind", classes=order
+    )
+    source = opened(config, ("2000/2000",))
+    names = order or ("house", "road", "shed")
+    table = [{"value": value, "name": name} for value, name in enumerate(("background", *names))]
+    assert source.classes == {"segment": table}
+    read = source.read(BOX)
+    assert set(read) == {"label_segment"}
+    assert np.array_equal(read["label_segment"], classes_of(shapes, names)[None])
+
+
+def test_change_is_where_two_sets_of_polygons_differ(tmp_path: Path) -> None:
+    before, after = (land(tmp_path / f"{n}.geojson", shift) for n, shift in enumerate((0, 27)))
+    config = PolygonLabels(
+        path=str(tmp_path / "1.geojson"), before=str(tmp_path / "0.geojson"), task="both",
+        column="kind",
+    )  # fmt: skip
+    source = opened(config)
+    dates = [classes_of(shapes, ("house", "road", "shed")) for shapes in (before, after)]
+    read = source.read(BOX)
+    assert np.array_equal(read["label_segment"], np.stack(dates))
+    assert np.array_equal(read["label_change"], dates[0] != dates[1])
+    change_alone = opened(config.model_copy(update={"task": "change"})).read(BOX)
+    assert list(change_alone) == ["label_change"]
+    assert np.array_equal(change_alone["label_change"], read["label_change"])
+
+
+def test_a_date_without_labels_is_unknown_and_so_is_its_change(tmp_path: Path) -> None:
+    land(tmp_path / "land.geojson")
+    after = PolygonLabels(path=str(tmp_path / "land.geojson"), task="segment")
+    read = opened(after).read(BOX)["label_segment"]
+    assert (read[0] == 255).all() and set(np.unique(read[1])) == {0, 1}
+    rasters = []
+    for n, values in enumerate(((3, 4, 9), (4, 4, 3))):
+        pixels = np.repeat(np.asarray(values, np.uint8), (20, 20, 10))[None].repeat(40, axis=0)
+        rasters.append(str(write_tif(tmp_path / f"{n}.tif", pixels, BOX)))
+    config = RasterLabels(
+        path=rasters[1], before=rasters[0], task="both", classes={"water": (3,), "land": (4,)}
+    )
+    read = opened(config).read(BOX)
+    assert np.array_equal(read["label_segment"][:, 0, ::20], [[0, 1, 255], [1, 1, 0]])
+    assert np.array_equal(read["label_change"][0, ::20], [1, 0, 255])
+
+
+def test_labels_of_change_need_two_dates(tmp_path: Path) -> None:
+    land(tmp_path / "land.geojson")
+    with pytest.raises(ConfigError, match=r"labels of change need two dates.*labels\.task"):
+        opened(PolygonLabels(path=str(tmp_path / "land.geojson")), ("2000/2000",))
+
+
+def test_a_property_that_there_is_not_is_named(tmp_path: Path) -> None:
+    land(tmp_path / "land.geojson")
+    config = PolygonLabels(path=str(tmp_path / "land.geojson"), column="use")
+    with pytest.raises(ConfigError, match=r"no property 'use'; they have: kind"):
+        opened(config.model_copy(update={"task": "segment"}))
+
+
+def test_layers_are_opened_again_from_what_they_say_and_changed_files_refused(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "land.geojson"
+    land(path)
+    layer = opened(PolygonLabels(path=str(path), task="segment", column="kind")).layers[0]
+    again = layer_from_json(layer.to_json(), GRID)
+    assert again is not None and np.array_equal(again.read(BOX), layer.read(BOX))
+    land(path, shift=10)
+    with pytest.raises(ConfigError, match="are not those that were ingested"):
+        layer_from_json(layer.to_json(), GRID)
 
 
 def test_boxes_have_dense_outlines() -> None:

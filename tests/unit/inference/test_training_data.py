@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,14 @@ import zarr
 
 from noise2map_core.diffusion.config import DiffusionConfig, LinearSchedule
 from noise2map_core.errors import ChipStoreError, ConfigError
-from noise2map_core.imagery.chip_store import ChipStore, object_digest, open_store
+from noise2map_core.imagery.chip_store import ChipStore, open_store
 from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.inference.evaluation import SplitPixels
 from noise2map_core.inference.training_data import class_counts, plan_spec, require_trainable
 from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CheckpointSpec
-from tests.chip_factories import make_store, plan_store, scenery
+from tests.chip_factories import list_anew, make_store, plan_store, scenery
 from tests.unit.inference.test_evaluation import SPLIT, bounds
 
 
@@ -109,9 +108,7 @@ def with_attributes(path: Path, **changes: Any) -> ChipStore:
     """The store with other attributes, and a manifest that knows."""
     group = zarr.open_group(path, mode="r+", zarr_format=3)
     group.attrs.update(changes)
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["objects"]["zarr.json"] = object_digest(path / "zarr.json")
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    list_anew(path, "zarr.json")
     return open_store(path)
 
 
@@ -133,10 +130,7 @@ def test_labels_outside_the_classes_are_refused_by_chip(store: ChipStore, tmp_pa
     path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
     array = zarr.open_array(path, path="label_change", mode="r+", zarr_format=3)
     array[40, 3, 3] = 7
-    manifest = json.loads((path / "manifest.json").read_text())
-    key = "label_change/c/1/0/0"
-    manifest["objects"][key] = object_digest(path / key)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    list_anew(path, "label_change/c/1/0/0")
     with pytest.raises(ChipStoreError, match="chip 40 has pixels labelled 7; the classes of"):
         require_trainable(open_store(path), ["change"])
 

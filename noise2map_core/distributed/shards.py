@@ -1,0 +1,57 @@
+"""Making a chip store on a cluster: one task a shard."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.work import WorkSource
+from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.imagery.chip_source import ChipJob, make_shard
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOutcome:
+    """What became of one shard."""
+
+    shard: int
+    chips: int
+    reason: str
+    """Why it could not be read; empty: it is written."""
+
+
+def write_shards(
+    job: ChipJob, shards: Sequence[int], resources: ResourcesConfig
+) -> Iterator[ShardOutcome]:
+    """Make `shards` of a store on the connected cluster; yields what became of each, in any order.
+
+    Pixels and records are written by the workers, pixels first. Raises OutputError if the store
+    cannot be written.
+    """
+    shared = ray.put(job)
+    dataset = ray.data.read_datasource(
+        WorkSource("Shards", ("shard",), np.asarray(shards, np.int64)[:, None]),
+        num_cpus=resources.reader_cpus,
+    ).map_batches(_make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus)
+    for row in dataset.iter_rows():
+        if row.pop("unwritten"):
+            raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
+        yield ShardOutcome(**row)
+
+
+def _make(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef[ChipJob]) -> dict[str, list[Any]]:
+    """One shard; what cannot be read or written becomes a row with its reason."""
+    job: ChipJob = ray.get(shared)
+    shard = int(batch["shard"][0])
+    chips, reason, unwritten = 0, "", False
+    try:
+        chips = len(make_shard(job, shard).quality_valid)
+    except AssetReadError as error:
+        reason = str(error)
+    except OSError as error:
+        reason, unwritten = str(error), True
+    return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}

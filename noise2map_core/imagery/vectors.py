@@ -1,0 +1,64 @@
+"""Files of polygons: GeoJSON, GeoParquet and what else GDAL reads."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+from pyproj.exceptions import CRSError
+
+from noise2map_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The polygons of one file."""
+
+    frame: "gpd.GeoDataFrame"
+    digest: str
+    """SHA-256 (hex) of the file."""
+
+
+def read_vectors(path: str, crs: str, setting: str) -> Vectors:
+    """All polygons of a file or URL, brought into `crs`.
+
+    Raises ConfigError, naming the file and the `setting` that chose it, for what holds none.
+    """
+    import geopandas as gpd  # slow to import, and workers do without
+
+    body = _fetched(path, setting)
+    source = io.BytesIO(body) if "://" in path else Path(path).expanduser()
+    reader = gpd.read_parquet if path.endswith((".parquet", ".geoparquet")) else gpd.read_file
+    try:
+        frame: gpd.GeoDataFrame = reader(source).to_crs(crs)
+    except (OSError, ValueError, RuntimeError, CRSError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"file {path} cannot be read as polygons: {reason}. Set {setting} to another."
+        ) from error
+    kinds = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
+    if kinds:
+        raise ConfigError(
+            f"file {path} holds {', '.join(sorted(kinds))}: polygons are needed. Set {setting}."
+        )
+    return Vectors(frame[frame.geometry.notna()], hashlib.sha256(body).hexdigest())
+
+
+def _fetched(path: str, setting: str) -> bytes:
+    try:
+        if "://" not in path:
+            return Path(path).expanduser().read_bytes()
+        answer = requests.get(path, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.content
+    except FileNotFoundError:
+        raise ConfigError(f"file {path} does not exist. Set {setting} to another.") from None
+    except (OSError, requests.RequestException) as error:
+        raise ConfigError(f"file {path} cannot be read: {error}. Set {setting}.") from error
