@@ -237,22 +237,22 @@ def _update_products(
     from noise2map_core.digest import digest_of
     from noise2map_core.inference.provenance import job_facts, map_subject
     from noise2map_core.mapping.manifest import products_are_current, write_manifest
-    from noise2map_core.mapping.products import PRODUCT_FILES, write_products
+    from noise2map_core.mapping.products import product_files, write_products
 
     key = digest_of({"tiles": diff.digest, **config.products.model_dump(mode="json")})
     if products_are_current(config.output, key):
         return None
-    with watch.stage("products"):
-        figures = write_products(mosaic, map_subject(job, aoi), config.products)
-    settings = config.model_dump(mode="json")
+    settings, subject = config.model_dump(mode="json"), map_subject(job, aoi)
     facts = {
         "config": settings,
         "config_digest": digest_of(settings),
         **job_facts(job, diff),
-        "figures": asdict(figures),
         "seconds": watch.seconds,
     }
-    write_manifest(config.output, key, PRODUCT_FILES, facts)
+    with watch.stage("products"):
+        figures = write_products(mosaic, subject, config.products, facts)
+    names = product_files(mosaic, subject, config.products)
+    write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures
 
 

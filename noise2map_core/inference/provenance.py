@@ -8,7 +8,7 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.region import RegionDiff, RegionJob
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.subject import MapSubject
-from noise2map_core.models.spec import TaskSpec
+from noise2map_core.models.spec import WEIGHTS_NAME, TaskSpec
 
 
 def class_table(task: TaskSpec) -> list[dict[str, Any]]:
@@ -26,7 +26,49 @@ def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
         "trained at": f"{job.spec.gsd:g} m a pixel",
         "decision threshold": f"{job.task.decided_from:.4f}",
     }
-    return MapSubject(aoi, job.before, job.after, job.spec.bands, class_table(job.task), model)
+    return MapSubject(
+        aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
+        mlm=_mlm(job), weights=(job.checkpoint / WEIGHTS_NAME).as_posix(),
+    )  # fmt: skip
+
+
+def _mlm(job: RegionJob) -> dict[str, Any]:
+    """The model as STAC's mlm extension describes one."""
+    chip, task = job.lattice.chip_px, job.task
+    shape = [-1, task.num_dates, len(job.spec.bands), chip, chip]
+    return {
+        "mlm:name": f"noise2map {job.spec.preset} {job.spec.digest[:12]}",
+        "mlm:architecture": f"Noise2Map, preset {job.spec.preset}",
+        "mlm:framework": "pytorch",
+        "mlm:tasks": ["semantic-segmentation"],
+        "mlm:input": [
+            {
+                "name": "images",
+                "bands": list(job.spec.bands),
+                "input": {
+                    "shape": shape,
+                    "dim_order": ["batch", "time", "bands", "height", "width"],
+                    "data_type": job.dtype,
+                },
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "logits",
+                "tasks": ["semantic-segmentation"],
+                "result": {
+                    "shape": [-1, len(task.classes), chip, chip],
+                    "dim_order": ["batch", "class", "height", "width"],
+                    "data_type": "float32",
+                },
+                "classification:classes": [
+                    {"value": entry.value, "name": entry.name, "description": entry.name}
+                    for entry in task.classes
+                ],
+            }
+        ],
+        "bands": [{"name": name} for name in job.spec.bands],
+    }
 
 
 def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:

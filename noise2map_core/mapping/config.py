@@ -1,5 +1,7 @@
 """Settings of the map products."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 
@@ -9,8 +11,19 @@ class ProductsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     min_area_m2: NonNegativeFloat = 0.0
-    """Minimum mapping unit: smaller polygons are left out of polygons.parquet. The rasters keep
+    """Minimum mapping unit: smaller polygons are left out of the polygon files. The rasters keep
     every pixel."""
 
+    simplify_m: NonNegativeFloat = 0.0
+    """How far polygon outlines may move, to have fewer vertices. 0 keeps every pixel's edge; areas
+    are those of the pixels in any case."""
+
+    evidence: bool = False
+    """Also write, as rasters, why a pixel was decided or not: valid.tif, reason.tif and, where it
+    was computed, disagreement.tif."""
+
+    collection: Path | None = None
+    """STAC collection (collection.json) that lists this map's item; made if it is not there."""
+
     quicklook_px: PositiveInt = 800
-    """Longest side of each of the quicklook's three pictures."""
+    """Longest side of each of the quicklook's pictures."""

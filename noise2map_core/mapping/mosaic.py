@@ -86,6 +86,11 @@ class Mosaic:
             _write_template(path, grid, identity(grid, classes))
         return cls(path, grid)
 
+    @property
+    def arrays(self) -> frozenset[str]:
+        """Names of the pixel arrays; which there are depends on what was asked for."""
+        return frozenset(self._group.array_keys()) - {"x", "y", "spatial_ref"}
+
     def sweep(self) -> None:
         """Delete what a killed writer left half-written. Only the holder of the lease may."""
         for partial in self.path.rglob("*.partial"):

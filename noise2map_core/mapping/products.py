@@ -5,29 +5,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.colors import to_rgb
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from rasterio.transform import Affine
 
-from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.geo.window import Window
-from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.atomic import whole_file
+from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.mapping.item import write_item
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
-from noise2map_core.mapping.polygons import trace_polygons, write_polygons
-from noise2map_core.mapping.quicklook import rgb_bands, stretched, write_quicklook
-from noise2map_core.mapping.rasters import ColorTable, write_change_cog, write_probability_cog
-from noise2map_core.mapping.report import ReportFacts, write_report
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
+from noise2map_core.mapping.pictures import read_picture
+from noise2map_core.mapping.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.mapping.polygons import PolygonRules, iter_polygons
+from noise2map_core.mapping.qml import polygon_style
+from noise2map_core.mapping.quicklook import write_quicklook
+from noise2map_core.mapping.rasters import ColorTable, RasterSpec, write_cog
+from noise2map_core.mapping.report.facts import report_page
+from noise2map_core.mapping.report.page import write_page
 from noise2map_core.mapping.subject import MapSubject
+from noise2map_core.mapping.survey import Survey, strongest, survey_mosaic
+from noise2map_core.mapping.tally import PolygonTally
+from noise2map_core.progress import progress
 
-CHANGED = 1
-PRODUCT_FILES = (
-    "change.tif", "probability.tif", "polygons.parquet", "quicklook.png", "item.json",
-    "report.html",
-)  # fmt: skip
+PREVIEW_PX = 2048
+"""Longest side of the report's pictures."""
+
+CLASS_FILES = {"change": "change.tif", "segment": "classes.tif"}
+EVIDENCE = {
+    "valid": "1 where every image was observed",
+    "reason": "Why a pixel has no decision",
+    "disagreement": "Disagreement over timesteps, percent",
+}
+"""Arrays of the mosaic that are products if asked for."""
+SIDE_CAR = ".aux.xml"
+OTHER_FILES = {
+    "polygons.parquet": "Areas as polygons, GeoParquet",
+    "polygons.gpkg": "Areas as polygons with their style, GeoPackage",
+    "quicklook.png": "Images and map side by side",
+    "report.html": "Report",
+    "item.json": "STAC item",
+}
 
 
 @dataclass(frozen=True)
@@ -36,120 +51,155 @@ class MapFigures:
 
     polygons: int
     changed_m2: float
-    """Geodesic area of all polygons."""
+    """Geodesic area of all polygons: of every class but the background."""
     pixels: dict[str, int]
     """Pixels of each class in the region, and without a decision."""
+
+
+def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
+    """Names of the files that `write_products` leaves beside the mosaic."""
+    return list(_titles(_rasters(mosaic, subject, config)))
 
 
 def clear_output(output: Path) -> None:
     """Delete an output's mosaic, records, products and manifest; whatever else lies there stays."""
     shutil.rmtree(output / "mosaic.zarr", ignore_errors=True)
     shutil.rmtree(output / "ledger" / "records", ignore_errors=True)
-    for name in (*PRODUCT_FILES, "manifest.json"):
+    rasters = [*CLASS_FILES.values(), "probability.tif", *(f"{name}.tif" for name in EVIDENCE)]
+    side_cars = [name + SIDE_CAR for name in rasters]
+    for name in (*rasters, *side_cars, *OTHER_FILES, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
 
-def write_products(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> MapFigures:
-    """Write every product beside the mosaic, each whole or not at all, in place of older ones."""
-    output = mosaic.path.parent
-    write_change_cog(mosaic, output / "change.tif", _color_table(subject.classes))
-    write_probability_cog(mosaic, output / "probability.tif")
-    name = _names(subject.classes)[CHANGED]
-    polygons = trace_polygons(mosaic, CHANGED, name, subject.dates, config.min_area_m2)
-    write_polygons(polygons, output / "polygons.parquet")
-    _write_picture(mosaic, subject, config.quicklook_px)
-    figures = MapFigures(len(polygons), float(polygons["area_m2"].sum()), _count(mosaic, subject))
-    write_report(output / "report.html", _report_facts(subject, figures), output / "quicklook.png")
-    write_item(output, mosaic.grid, subject.aoi, subject)
-    return figures
+def write_products(
+    mosaic: Mosaic,
+    subject: MapSubject,
+    config: ProductsConfig,
+    facts: dict[str, Any] | None = None,
+) -> MapFigures:
+    """Write every product beside the mosaic, each whole or not at all, in place of older ones.
+
+    `facts` are what the manifest says of the run; the report repeats some of them.
+    """
+    output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
+    with progress(len(rasters) + 3, "products", "step") as bar:
+        for spec in rasters:
+            write_cog(mosaic, spec, output)
+            bar.update()
+        tally = _write_polygons(mosaic, subject, config)
+        bar.update()
+        survey = _survey(mosaic)
+        _write_pages(mosaic, subject, config, tally, survey, facts or {})
+        bar.update()
+        write_item(mosaic, subject, _titles(rasters), rasters, config.collection)
+        if config.collection:
+            add_to_collection(config.collection, output / "item.json")
+        bar.update()
+    return _figures(subject, tally, survey)
 
 
-def _names(classes: list[dict[str, Any]]) -> dict[int, str]:
-    return {entry["value"]: entry["name"] for entry in classes}
+def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
+    of = "the changed class" if subject.task == "change" else "the class"
+    rasters = [
+        RasterSpec(
+            "class", CLASS_FILES[subject.task], "Change map" if subject.task == "change" else
+            "Class map", "mode", names=subject.names, colors=_color_table(subject.colors),
+        ),
+        RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
+    ]  # fmt: skip
+    if config.evidence:
+        rasters += [_evidence(name) for name in EVIDENCE if name in mosaic.arrays]
+    return rasters
 
 
-def _color_table(classes: list[dict[str, Any]]) -> ColorTable:
+def _evidence(name: str) -> RasterSpec:
+    reasons = {int(r): r.name.lower().replace("_", " ") for r in Reason} if name == "reason" else {}
+    return RasterSpec(
+        name, f"{name}.tif", EVIDENCE[name],
+        "average" if name == "disagreement" else "mode",
+        nodata=NO_DECISION if name == "disagreement" else None,
+        names=reasons,
+    )  # fmt: skip
+
+
+def _titles(rasters: list[RasterSpec]) -> dict[str, str]:
+    """What each product is, by file name."""
+    side_cars = {
+        spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
+        for spec in rasters
+        if spec.names
+    }
+    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **OTHER_FILES}
+
+
+def _color_table(colors: dict[int, str]) -> ColorTable:
     """RGBA by value; "no decision" is transparent."""
     table: ColorTable = {NO_DECISION: (0, 0, 0, 0)}
-    for entry in classes:
-        red, green, blue = (round(255 * part) for part in to_rgb(entry["color"]))
-        table[entry["value"]] = (red, green, blue, 255)
+    for value, color in colors.items():
+        red, green, blue = (round(255 * part) for part in to_rgb(color))
+        table[value] = (red, green, blue, 255)
     return table
 
 
-def _write_picture(mosaic: Mosaic, subject: MapSubject, longest_px: int) -> None:
-    """The quicklook, read at its own size: the region is never in memory whole."""
-    step = max(1, -(-max(mosaic.grid.region.height, mosaic.grid.region.width) // longest_px))
-    geobox = _coarse_geobox(mosaic.grid, step)
-    rgb = rgb_bands(subject.bands)
-    dates = subject.dates
-    pictures = []
-    for label, scenes, date in (
-        ("before", subject.before, dates.before), ("after", subject.after, dates.after),
-    ):  # fmt: skip
-        image, valid = read_pixels(scenes, geobox, "nearest")
-        pictures.append((f"{label}: {date:%Y-%m-%d}", stretched(image, valid, rgb)))
-    change = _thinned(mosaic, step, (geobox.shape[0], geobox.shape[1]))
+def _write_polygons(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> PolygonTally:
+    """Both files of polygons, as the polygons are finished; and what there is to say of them."""
+    output, tally = mosaic.path.parent, PolygonTally()
+    rules = PolygonRules(subject.sought, subject.dates, config.min_area_m2, config.simplify_m)
+    style = polygon_style(subject.colors, subject.sought)
+    with (
+        whole_file(output / "polygons.parquet") as parquet_path,
+        whole_file(output / "polygons.gpkg") as package_path,
+        GeoParquetFile(parquet_path) as parquet,
+        GeoPackageFile(package_path, style, subject.dates.after) as package,
+    ):
+        for batch in iter_polygons(mosaic, rules):
+            parquet.write(batch)
+            package.write(batch)
+            tally.add(batch)
+    return tally
+
+
+def _survey(mosaic: Mosaic) -> Survey:
+    shown = ("class", "probability", "reason", "disagreement")
+    return survey_mosaic(mosaic, [name for name in shown if name in mosaic.arrays], PREVIEW_PX)
+
+
+def _write_pages(
+    mosaic: Mosaic,
+    subject: MapSubject,
+    config: ProductsConfig,
+    tally: PolygonTally,
+    survey: Survey,
+    facts: dict[str, Any],
+) -> None:
+    """The quicklook and the report, of the same pictures."""
+    output = mosaic.path.parent
+    photos = {
+        name: read_picture(scenes, subject.bands, mosaic.grid, survey.step)
+        for name, (scenes, _) in subject.epochs.items()
+    }
+    classes = survey.pictures["class"]
+    thin = max(1, -(-max(classes.shape) // config.quicklook_px))
     write_quicklook(
-        mosaic.path.parent / "quicklook.png",
-        pictures,
-        change,
-        {entry["value"]: entry["color"] for entry in subject.classes},
-        _names(subject.classes),
+        output / "quicklook.png",
+        [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
+         for name, (_, date) in subject.epochs.items()],
+        (subject.task, strongest(classes, thin)),
+        subject.colors,
+        subject.names,
         subject.title,
-    )
-
-
-def _coarse_geobox(grid: RegionGrid, step: int) -> GeoBox:
-    """The region at `step` times its pixel size."""
-    shape = (-(-grid.region.height // step), -(-grid.region.width // step))
-    fine = grid.transform(grid.region)
-    pixel = grid.resolution * step
-    return GeoBox(shape, Affine(pixel, 0.0, fine.c, 0.0, -pixel, fine.f), grid.crs)
-
-
-def _thinned(mosaic: Mosaic, step: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The strongest class of each `step`² block: thin changes stay visible in a small picture."""
-    picture = np.full(shape, NO_DECISION, np.uint8)
-    region, px = mosaic.grid.region, mosaic.grid.tile_px // step * step or step
-    for row in range(region.row, region.row_stop, px):
-        for col in range(region.col, region.col_stop, px):
-            window = Window(row, col, px, px).intersect(region)
-            block = _strongest(mosaic.read("class", window), step)
-            at = (row - region.row) // step, (col - region.col) // step
-            picture[at[0] : at[0] + block.shape[0], at[1] : at[1] + block.shape[1]] = block
-    return picture
-
-
-def _strongest(values: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Highest decided class of each block; no decision only where no pixel has one."""
-    rows, cols = -values.shape[0] % step, -values.shape[1] % step
-    padded = np.pad(values.astype(np.int16), ((0, rows), (0, cols)), constant_values=NO_DECISION)
-    padded[padded == NO_DECISION] = -1
-    blocks = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
-    strongest = blocks.max(axis=(1, 3))
-    return np.where(strongest < 0, NO_DECISION, strongest).astype(np.uint8)
-
-
-def _count(mosaic: Mosaic, subject: MapSubject) -> dict[str, int]:
-    counts = np.zeros(256, np.int64)
-    for tile in mosaic.grid.tiles():
-        window = mosaic.grid.window(tile).intersect(mosaic.grid.region)
-        counts += np.bincount(mosaic.read("class", window).ravel(), minlength=256)
-    names = {**_names(subject.classes), NO_DECISION: "no decision"}
-    return {name: int(counts[value]) for value, name in names.items()}
-
-
-def _report_facts(subject: MapSubject, figures: MapFigures) -> ReportFacts:
-    return ReportFacts(
-        title=subject.title,
-        figures={
-            "changed area": f"{figures.changed_m2 / 1e4:,.1f} ha in {figures.polygons:,} polygons",
-            **{f"pixels {name}": f"{count:,}" for name, count in figures.pixels.items()},
-        },
-        model=subject.model,
-        sources=[(s.id, f"{s.datetime:%Y-%m-%d %H:%M} UTC", s.href)
-                 for s in [*subject.before, *subject.after]],
-        attribution=subject.attribution,
-        files=[name for name in PRODUCT_FILES if name != "report.html"],
     )  # fmt: skip
+    titles = _titles(_rasters(mosaic, subject, config))
+    files = [(name, title) for name, title in titles.items() if name != "report.html"]
+    page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files)
+    write_page(output / "report.html", page)
+
+
+def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:
+    counts = survey.counts["class"]
+    names = {**subject.names, NO_DECISION: "no decision"}
+    return MapFigures(
+        tally.count,
+        sum(tally.area_m2.values()),
+        {name: int(counts[value]) for value, name in names.items()},
+    )

@@ -1,4 +1,4 @@
-"""The quicklook: before, after and change side by side, with a legend."""
+"""The quicklook: the images and the map side by side, with a legend."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +20,17 @@ DPI = 100
 def write_quicklook(
     path: Path,
     pictures: Sequence[tuple[str, NDArray[np.float32]]],
-    change: NDArray[np.uint8],
+    classes: tuple[str, NDArray[np.uint8]],
     colors: dict[int, str],
     names: dict[int, str],
     title: str,
 ) -> None:
-    """Draw `pictures` (title, RGB [H, W, 3] in 0–1) and the map `change` [H, W] in a row, as PNG.
+    """Draw `pictures` (title, RGB [H, W, 3] in 0–1) and the map `classes` (title, [H, W]) in a row.
 
-    North is up, as in the arrays. `colors` and `names` are by class value.
+    A PNG; north is up, as in the arrays. `colors` and `names` are by class value, the background
+    first: it is left out of the map.
     """
-    height, width = change.shape
+    height, width = classes[1].shape
     panels = len(pictures) + 1
     side = 6.0
     figure = Figure(
@@ -42,8 +43,8 @@ def write_quicklook(
     for axis, (name, picture) in zip(axes, pictures, strict=False):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(name)
-    axes[-1].imshow(_colored(change, colors, backdrop=pictures[-1][1]), interpolation="nearest")
-    axes[-1].set_title("change")
+    axes[-1].imshow(_colored(classes[1], colors, backdrop=pictures[-1][1]), interpolation="nearest")
+    axes[-1].set_title(classes[0])
     for axis in axes:
         axis.set_axis_off()
     figure.suptitle(title, fontsize="medium")
@@ -54,37 +55,13 @@ def write_quicklook(
         figure.savefig(partial, metadata={"Software": None})
 
 
-def stretched(
-    image: NDArray[np.generic], valid: NDArray[np.bool_], rgb: Sequence[int]
-) -> NDArray[np.float32]:
-    """Bands `rgb` of `image` [band, H, W] as [H, W, 3] in 0–1: 2nd to 98th percentile; white where
-    not valid."""
-    picture = np.ones((*valid.shape, 3), np.float32)
-    for channel, band in enumerate(rgb):
-        values = image[band].astype(np.float32)
-        if valid.any():
-            low, high = np.percentile(values[valid], (2, 98))
-            values = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
-        picture[..., channel] = np.where(valid, values, 1)
-    return picture
-
-
-def rgb_bands(bands: Sequence[str]) -> tuple[int, int, int]:
-    """Which bands to show as red, green and blue: natural colour if there, else the first ones."""
-    if {"red", "green", "blue"} <= set(bands):
-        return bands.index("red"), bands.index("green"), bands.index("blue")
-    last = len(bands) - 1
-    return 0, min(1, last), min(2, last)
-
-
 def _colored(
-    change: NDArray[np.uint8], colors: dict[int, str], backdrop: NDArray[np.float32]
+    classes: NDArray[np.uint8], colors: dict[int, str], backdrop: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """The map over a pale grey of the later picture, so that one sees what changed where."""
     grey = 0.55 + 0.4 * backdrop.mean(axis=2, keepdims=True)
     picture = np.repeat(grey, 3, axis=2).astype(np.float32)
-    for value, color in colors.items():
-        if value != 0:
-            picture[change == value] = to_rgb(color)
-    picture[change == NO_DECISION] = to_rgb(NO_DECISION_COLOR)
+    for value, color in list(colors.items())[1:]:
+        picture[classes == value] = to_rgb(color)
+    picture[classes == NO_DECISION] = to_rgb(NO_DECISION_COLOR)
     return picture

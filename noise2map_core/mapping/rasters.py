@@ -1,9 +1,11 @@
 """Cloud-optimised GeoTIFFs of a mosaic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import rasterio
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.shutil import copy as rasterio_copy
 from rasterio.windows import Window as RasterioWindow
 
-from noise2map_core.atomic import whole_file
+from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
@@ -23,53 +25,79 @@ ColorTable = dict[int, tuple[int, int, int, int]]
 """Red, green, blue, alpha (0–255) by value."""
 
 
-def write_change_cog(
-    mosaic: Mosaic, path: Path, colors: dict[int, tuple[int, int, int, int]]
-) -> None:
-    """`change.tif`: 0 unchanged, 1 changed, 255 no decision, with a colour table."""
-    _write_cog(mosaic, "class", path, lambda values: values, "mode", colors)
+@dataclass(frozen=True, slots=True)
+class RasterSpec:
+    """How one array of the mosaic becomes a raster of bytes."""
+
+    array: str
+    file: str
+    title: str
+    overviews: str
+    """Resampling of the overviews: "mode" for classes, "average" for amounts."""
+    nodata: int | None = NO_DECISION
+    names: dict[int, str] = field(default_factory=dict)
+    """What the values mean."""
+    colors: ColorTable = field(default_factory=dict)
 
 
-def write_probability_cog(mosaic: Mosaic, path: Path) -> None:
-    """`probability.tif`: percent of the changed class, 255 none."""
-    _write_cog(mosaic, "probability", path, _percent, "average", None)
+def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
+    """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean.
 
-
-def _percent(stored: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    percent = np.rint(stored / (PROBABILITY_SCALE / 100))
-    return np.where(stored == NO_PROBABILITY, NO_DECISION, percent).astype(np.uint8)
-
-
-def _write_cog(
-    mosaic: Mosaic,
-    name: str,
-    path: Path,
-    convert: Callable[[NDArray[Any]], NDArray[np.uint8]],
-    resampling: str,
-    colors: ColorTable | None,
-) -> None:
-    """Stream the region's pixels to a tiled GeoTIFF, then let GDAL's COG driver order them."""
-    grid = mosaic.grid
+    Streams the region to a tiled GeoTIFF, then GDAL's COG driver orders it.
+    """
+    path = folder / spec.file
     with (
-        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB, GDAL_NUM_THREADS=1),
-        TemporaryDirectory(dir=path.parent, prefix=".cog.") as folder,
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB),
+        TemporaryDirectory(dir=folder, prefix=".cog.") as scratch,
         whole_file(path) as partial,
     ):
-        plain = Path(folder) / "plain.tif"
-        with rasterio.open(plain, "w", **_profile(grid)) as target:
-            for window in _strips(grid):
-                target.write(
-                    convert(mosaic.read(name, window)), 1, window=_relative(window, grid.region)
-                )
-            if colors:
-                target.write_colormap(1, colors)
+        plain = Path(scratch) / "plain.tif"
+        _write_plain(mosaic, spec, plain)
         rasterio_copy(
             plain, partial, driver="COG", compress="deflate", blocksize=BLOCK_PX,
-            overview_resampling=resampling, num_threads=1,
+            overview_resampling=spec.overviews, num_threads="all_cpus", statistics="yes",
         )  # fmt: skip
+    if spec.names:
+        write_atomically(path.with_name(path.name + ".aux.xml"), _attribute_table(spec))
 
 
-def _profile(grid: RegionGrid) -> dict[str, Any]:
+def described(path: Path) -> tuple[float, dict[str, float]]:
+    """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
+    with rasterio.open(path) as file:
+        tags = file.tags(1)
+        resolution = float(file.res[0])
+    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
+             "valid_percent": "VALID_PERCENT"}  # fmt: skip
+    found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in names.items()}
+    return resolution, {name: float(text) for name, text in found.items() if text is not None}
+
+
+def as_bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of one of the mosaic's arrays as in its raster: amounts in percent, 255 none."""
+    if stored.dtype == np.uint16:
+        return np.asarray(_PERCENT[stored])
+    return stored.astype(np.uint8)
+
+
+_PERCENT = np.full(NO_PROBABILITY + 1, NO_DECISION, np.uint8)
+"""Whole percents by stored number."""
+_PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
+    np.arange(PROBABILITY_SCALE + 1) / (PROBABILITY_SCALE / 100)
+)
+
+
+def _write_plain(mosaic: Mosaic, spec: RasterSpec, path: Path) -> None:
+    grid = mosaic.grid
+    with rasterio.open(path, "w", **_profile(grid, spec.nodata)) as target:
+        target.set_band_description(1, spec.title)
+        if spec.colors:
+            target.write_colormap(1, spec.colors)
+        for window in _tiles(grid):
+            values = as_bytes(mosaic.read(spec.array, window))
+            target.write(values, 1, window=_relative(window, grid.region))
+
+
+def _profile(grid: RegionGrid, nodata: int | None) -> dict[str, Any]:
     return {
         "driver": "GTiff",
         "dtype": "uint8",
@@ -78,16 +106,17 @@ def _profile(grid: RegionGrid) -> dict[str, Any]:
         "width": grid.region.width,
         "crs": grid.crs,
         "transform": grid.transform(grid.region),
-        "nodata": NO_DECISION,
+        "nodata": nodata,
         "tiled": True,
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
         "compress": "zstd",
+        "zstd_level": 1,
         "bigtiff": "if_safer",
     }
 
 
-def _strips(grid: RegionGrid) -> Iterator[Window]:
+def _tiles(grid: RegionGrid) -> Iterator[Window]:
     """The region by whole tiles, so that each shard is read once."""
     rows, cols = grid.shape_tiles
     for index in range(rows * cols):
@@ -100,3 +129,24 @@ def _relative(window: Window, frame: Window) -> RasterioWindow:
     return RasterioWindow(
         window.col - frame.col, window.row - frame.row, window.width, window.height
     )
+
+
+def _attribute_table(spec: RasterSpec) -> str:
+    """GDAL's side-car: names of the values, which a GeoTIFF itself cannot hold."""
+    root = Xml.Element("PAMDataset")
+    band = Xml.SubElement(root, "PAMRasterBand", band="1")
+    categories = Xml.SubElement(band, "CategoryNames")
+    for value in range(max(spec.names) + 1):
+        Xml.SubElement(categories, "Category").text = spec.names.get(value, "")
+    table = Xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    # Types and usages are GDAL's enumerations: integers and strings; value, name, colours.
+    columns = [("Value", 0, 5), ("Class", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)]
+    for index, (name, kind, usage) in enumerate(columns):
+        column = Xml.SubElement(table, "FieldDefn", index=str(index))
+        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            Xml.SubElement(column, tag).text = str(text)
+    for index, (value, name) in enumerate(spec.names.items()):
+        row = Xml.SubElement(table, "Row", index=str(index))
+        for cell in (value, name, *spec.colors[value][:3]):
+            Xml.SubElement(row, "F").text = str(cell)
+    return Xml.tostring(root, encoding="unicode") + "\n"

@@ -144,7 +144,7 @@ def _richest(store: ChipStore, split: str, task: Task, count: int) -> NDArray[np
 
 def _draw(path: Path, study: TimestepStudy, batch: ChipBatch, model: Noise2Map) -> None:
     from noise2map_core.inference.timestep_figure import write_timestep_figure
-    from noise2map_core.mapping.quicklook import rgb_bands, stretched
+    from noise2map_core.mapping.pictures import rgb_bands, stretched
 
     rgb, dates = rgb_bands(model.spec.bands), len(batch.image[0])
     names = ("before", "after") if dates == 2 else tuple(f"date {d + 1}" for d in range(dates))

@@ -1,0 +1,97 @@
+"""A STAC collection that lists maps and grows with them."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pystac
+from filelock import FileLock
+
+from noise2map_core.atomic import write_atomically
+from noise2map_core.errors import OutputMismatchError
+
+LOCK_TIMEOUT_S = 60.0
+
+
+def add_to_collection(path: Path, item: Path) -> None:
+    """List `item` (an item.json) in the collection at `path`, which is made if it is not there.
+
+    Listing it again changes nothing, or takes up what is new of it; several runs may do so at once.
+    Items that are gone are dropped. The collection is named after its folder. Raises
+    OutputMismatchError if something else lies at `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+        items = sorted({*_listed(path), Path(os.path.relpath(item, path.parent)).as_posix()})
+        found = {
+            href: json.loads((path.parent / href).read_text(encoding="utf-8"))
+            for href in items
+            if (path.parent / href).is_file()
+        }
+        document = _collection(path.resolve().parent.name, found)
+        write_atomically(path, json.dumps(document, indent=2) + "\n")
+
+
+def _listed(path: Path) -> list[str]:
+    """The items that a collection lists, by relative path."""
+    if not path.exists():
+        return []
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["type"] == "Collection":
+            return [link["href"] for link in document["links"] if link["rel"] == "item"]
+    except (ValueError, KeyError, TypeError):
+        pass  # refused below
+    raise OutputMismatchError(
+        f"{path} is not a STAC collection. Set another --products.collection."
+    )
+
+
+def _collection(name: str, items: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    properties = [item["properties"] for item in items.values()]
+    spatial = pystac.SpatialExtent(_boxes([item["bbox"] for item in items.values()]))
+    collection = pystac.Collection(
+        id=name,
+        title=name,
+        description="Maps made by noise2map.",
+        extent=pystac.Extent(spatial, pystac.TemporalExtent([_span(properties)])),
+        license="other",
+        summaries=pystac.Summaries(
+            {"proj:code": sorted({entry["proj:code"] for entry in properties})}
+        ),
+        extra_fields={"attribution": sorted({entry["attribution"] for entry in properties})},
+        stac_extensions=sorted(
+            {
+                uri
+                for item in items.values()
+                for uri in item["stac_extensions"]
+                if "projection" in uri
+            }
+        ),
+    )
+    document = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    document["links"] = [
+        {"rel": "item", "href": href, "type": "application/geo+json", "title": item["id"]}
+        for href, item in items.items()
+    ]
+    return document
+
+
+def _boxes(boxes: list[list[float]]) -> list[list[float]]:
+    """The box of all, and, where there are several, each of them."""
+    west, south, east, north = zip(*boxes, strict=True)
+    whole = [min(west), min(south), max(east), max(north)]
+    return [whole, *boxes] if len(boxes) > 1 else [whole]
+
+
+def _span(properties: Iterable[dict[str, Any]]) -> list[Any]:
+    """First and last time of all items."""
+    times = [
+        pystac.utils.str_to_datetime(entry[key])
+        for entry in properties
+        for key in ("datetime", "start_datetime", "end_datetime")
+        if entry.get(key)
+    ]
+    return [min(times), max(times)]

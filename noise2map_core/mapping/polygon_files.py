@@ -1,0 +1,140 @@
+"""Polygons on disk, written batch by batch: GeoParquet and GeoPackage."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+LAYER = "polygons"
+BOX = ("xmin", "ymin", "xmax", "ymax")
+
+
+class GeoParquetFile:
+    """A GeoParquet 1.1 file with covering boxes; every batch is a row group.
+
+    The same batches give the same bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._bounds = np.full(4, np.nan)
+        self._crs: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, polygons: gpd.GeoDataFrame) -> None:
+        """Append a batch; an empty one counts only if it is the first."""
+        if self._writer is not None and polygons.empty:
+            return
+        bounds = shapely.bounds(polygons.geometry.to_numpy())
+        table = _arrow_table(polygons, bounds)
+        if self._writer is None:
+            self._crs = polygons.crs
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+        self._bounds = _union(self._bounds, bounds)
+        self._writer.write_table(table, row_group_size=max(1, len(polygons)))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            geo = _geo_metadata(self._crs, self._bounds)
+            self._writer.add_key_value_metadata({"geo": json.dumps(geo)})
+            self._writer.close()
+
+
+def _arrow_table(polygons: gpd.GeoDataFrame, bounds: NDArray[np.float64]) -> pa.Table:
+    plain = pa.Table.from_pandas(
+        pd.DataFrame(polygons.drop(columns="geometry")), preserve_index=False
+    ).replace_schema_metadata(None)
+    wkb = pa.array(shapely.to_wkb(polygons.geometry.to_numpy()), pa.binary())
+    box = pa.StructArray.from_arrays([pa.array(edge) for edge in bounds.T], names=list(BOX))
+    return plain.append_column("geometry", wkb).append_column("bbox", box)
+
+
+def _union(box: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(bounds):
+        return box
+    low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
+    return np.concatenate([np.fmin(box[:2], low), np.fmax(box[2:], high)])
+
+
+def _geo_metadata(crs: Any, bounds: NDArray[np.float64]) -> dict[str, Any]:
+    """The `geo` entry of GeoParquet 1.1."""
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": pyproj.CRS(crs).to_json_dict(),
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {"bbox": {edge: ["bbox", edge] for edge in BOX}},
+    }
+    if not np.isnan(bounds).any():
+        column["bbox"] = bounds.tolist()
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+class GeoPackageFile:
+    """A GeoPackage with one layer, `polygons`, and its style for QGIS.
+
+    `style` is QML; `written` is the time that the file gives as its own, so that the same batches
+    give the same bytes.
+    """
+
+    def __init__(self, path: Path, style: str, written: datetime) -> None:
+        self._path, self._style = path, style
+        self._written = f"{written:%Y-%m-%dT%H:%M:%S.000Z}"
+        self._begun = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, polygons: gpd.GeoDataFrame) -> None:
+        """Append a batch; an empty one counts only if it is the first."""
+        if self._begun and polygons.empty:
+            return
+        self._add(polygons, layer=LAYER, append=self._begun, geometry_type="Polygon")
+        self._begun = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self._begun:
+            self._add(_style_table(self._style, self._written), layer="layer_styles", append=True)
+
+    def _add(self, table: pd.DataFrame, **options: Any) -> None:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._written})
+        try:
+            pyogrio.write_dataframe(table, self._path, driver="GPKG", **options)
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+def _style_table(style: str, written: str) -> pd.DataFrame:
+    """The row by which QGIS finds the style of the layer."""
+    row = {
+        "f_table_catalog": "", "f_table_schema": "", "f_table_name": LAYER,
+        "f_geometry_column": "geom", "styleName": "noise2map", "styleQML": style, "styleSLD": "",
+        "useAsDefault": True, "description": "", "owner": "", "ui": "",
+        "update_time": pd.Timestamp(written),
+    }  # fmt: skip
+    return pd.DataFrame([row])

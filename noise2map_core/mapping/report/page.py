@@ -1,0 +1,191 @@
+"""The page put together. Whatever it is given is text: all of it is escaped here."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+from noise2map_core.atomic import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A map that is laid over the images."""
+
+    id: str
+    title: str
+    url: str
+    """`data:` URL."""
+    legend: list[tuple[str, str]]
+    """CSS colour and text."""
+    shown: bool
+    """Switched on at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts by bins."""
+
+    title: str
+    labels: list[str]
+    """Lower edge of each bin."""
+    counts: list[int]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A polygon that can be opened. Coordinates are pixels of the preview."""
+
+    id: str
+    class_name: str
+    color: str
+    area_m2: float
+    pixels: int
+    probability: float
+    centre: str
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom."""
+    path: str
+    """SVG path data."""
+
+
+Table = Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """All that the page says. Plain text throughout."""
+
+    title: str
+    summary: str
+    width: int
+    """Pixels of the preview."""
+    height: int
+    metres_per_px: float
+    photos: list[tuple[str, str, str]]
+    """Earlier first: "before" or "after", its caption, `data:` URL. A map of one date has one."""
+    layers: list[Layer]
+    areas: list[Area]
+    """Largest first."""
+    areas_note: str
+    several_classes: bool
+    dates: dict[str, str]
+    """What an opened polygon says of time."""
+    histograms: list[Histogram]
+    figures: dict[str, Table]
+    """Tables by caption."""
+    provenance: dict[str, Table]
+    sources: Table
+    """Item id, date, acquisition time, where the item lies."""
+    attribution: list[str]
+    files: list[tuple[str, str]]
+    """Products beside the report: relative path, what it is."""
+
+
+def write_page(path: Path, page: ReportPage) -> None:
+    """Write the page, whole or not at all."""
+    style, script = (_part(name) for name in ("page.css", "page.js"))
+    captions = [caption for _, caption, _ in page.photos]
+    text = Template(_part("page.html")).substitute(
+        policy=escape(_policy(style, script)),
+        title=escape(page.title),
+        summary=escape(page.summary),
+        style=style,
+        script=script,
+        images=_images(page),
+        before=escape(captions[0]),
+        after=escape(captions[-1]),
+        areas=escape(page.areas_note),
+        figures=_tables(page.figures),
+        provenance=_tables(page.provenance),
+        sources=_table(page.sources, header=("item", "date", "acquired", "document")),
+        attribution=escape("; ".join(page.attribution)),
+        files=_links(page.files),
+        data=_json(_data(page)),
+    )
+    write_atomically(path, text)
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded, and nothing runs but the page's own script."""
+    return (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand inside a script element: it cannot end the element or open a comment."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _data(page: ReportPage) -> dict[str, Any]:
+    """What the script draws."""
+    layers = [{k: v for k, v in asdict(layer).items() if k != "url"} for layer in page.layers]
+    return {
+        "width": page.width, "height": page.height, "metres_per_px": page.metres_per_px,
+        "layers": layers, "areas": [asdict(area) for area in page.areas],
+        "several_classes": page.several_classes, "dates": page.dates,
+        "histograms": [asdict(histogram) for histogram in page.histograms],
+    }  # fmt: skip
+
+
+def _images(page: ReportPage) -> str:
+    images = [
+        *((f"image-{name}", caption, url) for name, caption, url in page.photos),
+        *((f"layer-{layer.id}", layer.title, layer.url) for layer in page.layers),
+    ]
+    return "\n".join(
+        f'<img id="{escape(name)}" alt="{escape(text)}" src="{url}">' for name, text, url in images
+    )
+
+
+def _tables(tables: dict[str, Table]) -> str:
+    return "\n".join(
+        f'<div class="scroll">{_table(rows, caption)}</div>' for caption, rows in tables.items()
+    )
+
+
+def _table(rows: Table, caption: str = "", header: tuple[str, ...] = ()) -> str:
+    top = f"<caption>{escape(caption)}</caption>" if caption else ""
+    if header:
+        top += "<tr>" + "".join(f"<th scope=col>{escape(cell)}</th>" for cell in header) + "</tr>"
+    return f"<table>{top}{''.join(_row(row, heading=not header) for row in rows)}</table>"
+
+
+def _row(cells: Iterable[str], heading: bool) -> str:
+    first, *rest = (_cell(cell) for cell in cells)
+    head = f"<th scope=row>{first}</th>" if heading else f"<td>{first}</td>"
+    return f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
+
+
+def _cell(text: str) -> str:
+    """A link if it is a web address, and of no other scheme."""
+    if text.startswith(("https://", "http://")):
+        return f'<a href="{escape(text)}" rel="noreferrer">{escape(text)}</a>'
+    return escape(text)
+
+
+def _links(names: Iterable[tuple[str, str]]) -> str:
+    entries = (
+        (f'<a href="./{quote(name)}">{escape(name)}</a>', escape(text)) for name, text in names
+    )
+    rows = "".join(f"<tr><td>{link}</td><td>{text}</td></tr>" for link, text in entries)
+    return f"<table>{rows}</table>"
