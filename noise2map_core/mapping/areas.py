@@ -63,14 +63,15 @@ def joined(several: Sequence[Areas]) -> Areas:
     start = np.cumsum([0, *(len(areas) for areas in several)])
     corners = [areas.corners for areas in several]
     return Areas(
-        *map(all_of, ("value", "first_row", "first_col", "pixels", "probability", "area_m2")),
-        corners=Corners(
+        all_of("value"), all_of("first_row"), all_of("first_col"),
+        all_of("pixels"), all_of("probability"), all_of("area_m2"),
+        Corners(
             np.concatenate([c.area + shift for c, shift in zip(corners, start, strict=False)]),
             np.concatenate([c.row for c in corners]),
             np.concatenate([c.col for c in corners]),
             np.concatenate([c.weight for c in corners]),
         ),
-    )
+    )  # fmt: skip
 
 
 def iter_areas(mosaic: Mosaic, values: Sequence[int]) -> Iterator[Areas]:

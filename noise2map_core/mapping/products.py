@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.colors import to_rgb
-
 from noise2map_core.atomic import whole_file
 from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.mapping.item import write_item
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
+from noise2map_core.mapping.palette import class_colors, reason_colors, reason_names
 from noise2map_core.mapping.pictures import read_picture
 from noise2map_core.mapping.polygon_files import GeoPackageFile, GeoParquetFile
 from noise2map_core.mapping.polygons import PolygonRules, iter_polygons
 from noise2map_core.mapping.qml import polygon_style
 from noise2map_core.mapping.quicklook import write_quicklook
-from noise2map_core.mapping.rasters import ColorTable, RasterSpec, write_cog
+from noise2map_core.mapping.rasters import RasterSpec, write_cog
 from noise2map_core.mapping.report.facts import report_page
 from noise2map_core.mapping.report.page import write_page
 from noise2map_core.mapping.subject import MapSubject
@@ -103,7 +102,7 @@ def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> lis
     rasters = [
         RasterSpec(
             "class", CLASS_FILES[subject.task], "Change map" if subject.task == "change" else
-            "Class map", "mode", names=subject.names, colors=_color_table(subject.colors),
+            "Class map", "mode", names=subject.names, colors=class_colors(subject.colors),
         ),
         RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
     ]  # fmt: skip
@@ -113,13 +112,11 @@ def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> lis
 
 
 def _evidence(name: str) -> RasterSpec:
-    reasons = {int(r): r.name.lower().replace("_", " ") for r in Reason} if name == "reason" else {}
-    return RasterSpec(
-        name, f"{name}.tif", EVIDENCE[name],
-        "average" if name == "disagreement" else "mode",
-        nodata=NO_DECISION if name == "disagreement" else None,
-        names=reasons,
-    )  # fmt: skip
+    file, title = f"{name}.tif", EVIDENCE[name]
+    if name == "disagreement":
+        return RasterSpec(name, file, title, "average")
+    meaning = (reason_names(), reason_colors()) if name == "reason" else ({}, {})
+    return RasterSpec(name, file, title, "mode", None, *meaning)
 
 
 def _titles(rasters: list[RasterSpec]) -> dict[str, str]:
@@ -130,15 +127,6 @@ def _titles(rasters: list[RasterSpec]) -> dict[str, str]:
         if spec.names
     }
     return {**{spec.file: spec.title for spec in rasters}, **side_cars, **OTHER_FILES}
-
-
-def _color_table(colors: dict[int, str]) -> ColorTable:
-    """RGBA by value; "no decision" is transparent."""
-    table: ColorTable = {NO_DECISION: (0, 0, 0, 0)}
-    for value, color in colors.items():
-        red, green, blue = (round(255 * part) for part in to_rgb(color))
-        table[value] = (red, green, blue, 255)
-    return table
 
 
 def _write_polygons(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> PolygonTally:

@@ -17,12 +17,10 @@ from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
+from noise2map_core.mapping.palette import Rgba
 
 BLOCK_PX = 512
 GDAL_CACHE_MIB = 64
-
-ColorTable = dict[int, tuple[int, int, int, int]]
-"""Red, green, blue, alpha (0–255) by value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class RasterSpec:
     nodata: int | None = NO_DECISION
     names: dict[int, str] = field(default_factory=dict)
     """What the values mean."""
-    colors: ColorTable = field(default_factory=dict)
+    colors: dict[int, Rgba] = field(default_factory=dict)
 
 
 def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:

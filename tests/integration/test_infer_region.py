@@ -192,6 +192,8 @@ def test_the_item_names_its_sources_and_every_checksum_is_true(undisturbed: Path
     assert len(item.get_links("derived_from")) == 2
     for link in item.get_links("derived_from"):
         assert Path(str(link.target)).exists()
+    weights = item.assets.pop("model")
+    assert weights.roles == ["mlm:model"] and Path(weights.href).is_file()
     for asset in item.assets.values():
         path = undisturbed / Path(asset.href).name
         assert asset.extra_fields["file:checksum"] == "1220" + file_sha256(path)

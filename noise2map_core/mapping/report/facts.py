@@ -5,16 +5,17 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyproj
 from matplotlib import colormaps
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
+from noise2map_core.mapping.palette import CLEAR, REASON_COLORS, Rgba, opaque, reason_names
 from noise2map_core.mapping.pixel_area import pixel_areas
-from noise2map_core.mapping.report.images import Rgba, overlay_url, photo_url
+from noise2map_core.mapping.report.images import overlay_url, photo_url
 from noise2map_core.mapping.report.outlines import areas_of
 from noise2map_core.mapping.report.page import Histogram, Layer, ReportPage, Table
 from noise2map_core.mapping.subject import MapSubject
@@ -25,15 +26,6 @@ PHOTO_BYTES = 1_600_000
 OVERLAY_BYTES = 600_000
 """Two photographs and four overlays at most, outlines and the page: under 10 MB in base64."""
 
-CLEAR: Rgba = (0, 0, 0, 0)
-REASON_COLORS = {
-    Reason.NODATA_BEFORE: "#7b3294",
-    Reason.NODATA_AFTER: "#c2a5cf",
-    Reason.MASKED_BEFORE: "#008837",
-    Reason.MASKED_AFTER: "#7fbf7b",
-    Reason.PAIR_REJECTED: "#e66101",
-    Reason.READ_FAILED: "#b2182b",
-}
 AMOUNT_MAP = "magma"
 
 
@@ -107,7 +99,7 @@ def _metres(grid: RegionGrid) -> float:
 
 
 def _layers(subject: MapSubject, survey: Survey) -> list[Layer]:
-    colors = {value: _rgba(subject.colors[value]) for value in subject.sought}
+    colors = {value: opaque(subject.colors[value]) for value in subject.sought}
     legend = [(subject.colors[value], name) for value, name in subject.sought.items()]
     layers = [_layer("class", subject.task, survey, colors, legend, shown=True)]
     amounts = {"probability": "probability", "disagreement": "disagreement"}
@@ -115,8 +107,8 @@ def _layers(subject: MapSubject, survey: Survey) -> list[Layer]:
         if name in survey.pictures:
             layers.append(_layer(name, title, survey, *_amount_colors(title)))
     if "reason" in survey.pictures and (found := _reasons(survey)):
-        shades = {int(reason): _rgba(REASON_COLORS[reason]) for reason in found}
-        words = [(REASON_COLORS[r], r.name.lower().replace("_", " ")) for r in found]
+        shades = {int(reason): opaque(REASON_COLORS[reason]) for reason in found}
+        words = [(REASON_COLORS[r], reason_names()[r]) for r in found]
         layers.append(_layer("reason", "why no decision", survey, shades, words))
     return layers
 
@@ -155,11 +147,6 @@ def _layer(
     return Layer(name, title, url, legend, shown)
 
 
-def _rgba(color: str) -> Rgba:
-    red, green, blue = (round(255 * part) for part in to_rgb(color))
-    return red, green, blue, 255
-
-
 def _histograms(survey: Survey, tally: PolygonTally) -> list[Histogram]:
     titles = {
         "probability": "Probability, percent",
@@ -187,7 +174,7 @@ def _percent_histogram(title: str, counts: NDArray[np.int64]) -> Histogram:
 
 def _size(m2: float) -> str:
     amount, unit = (m2 / 1e6, "km²") if m2 >= 1e6 else (m2 / 1e4, "ha") if m2 >= 1e4 else (m2, "m²")
-    return f"{amount:.2g} {unit}"
+    return f"{float(f'{amount:.2g}'):g} {unit}"
 
 
 def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: PolygonTally) -> Table:
@@ -202,18 +189,22 @@ def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: Poly
             for value, name in names.items()
         ),
         ("size", f"{grid.region.width:,} × {grid.region.height:,} pixels"),
-        ("pixel", f"{grid.resolution:g} in units of {grid.crs}"),
+        ("pixel", f"{grid.resolution:g} {pyproj.CRS(grid.crs).axis_info[0].unit_name}"),
+        ("grid", grid.crs),
     ]
 
 
 def _run_rows(grid: RegionGrid, facts: dict[str, Any]) -> Table:
-    """Seconds by stage, and how fast the forward pass went if this run made all tiles."""
-    rows = [(f"{stage}: seconds", f"{spent:,.1f}") for stage, spent in
-            facts.get("seconds", {}).items()]  # fmt: skip
-    tiles = facts.get("tiles", {})
+    """Seconds by stage, tiles, and what the manifest says of speed."""
+    seconds, tiles = facts.get("seconds", {}), facts.get("tiles", {})
+    rows = [(f"{stage}: seconds", f"{spent:,.1f}") for stage, spent in seconds.items()]
     rows += [(f"tiles {name}", f"{count:,}") for name, count in tiles.items()]
-    rows += [(name, str(value)) for name, value in _plain(facts.get("throughput", {}))]
-    return rows
+    if tiles.get("predicted") and "predict" in seconds:
+        pixels = grid.region.height * grid.region.width * tiles["predicted"] / tiles["total"]
+        speed = pixels / seconds["predict"]
+        rows.append(("predicted", f"{speed / 1e6:,.3f} Mpx/s"))
+        rows.append(("", f"{speed * _metres(grid) ** 2 * 3600 / 1e6:,.0f} km²/h"))
+    return [*rows, *_plain(facts.get("throughput", {}))]
 
 
 def _software_rows(facts: dict[str, Any]) -> Table:

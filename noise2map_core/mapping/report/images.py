@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-QUALITIES = (82, 70, 55, 40)
+from noise2map_core.mapping.palette import Rgba
 
-Rgba = tuple[int, int, int, int]
+QUALITIES = (82, 70, 55, 40)
 
 
 def photo_url(picture: NDArray[np.float32], most_bytes: int) -> str:

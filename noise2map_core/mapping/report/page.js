@@ -217,7 +217,6 @@ resize(0);
 
 const twoDates = find("image-before") !== null;
 find("divider").hidden = find("swipe-label").hidden = !twoDates;
-find("swipe-label").style.display = twoDates ? "" : "none";
 find("opacity").addEventListener("input", showLayers);
 swipe.addEventListener("input", showSwipe);
 find("divider").addEventListener("pointerdown", (event) => {

@@ -1,24 +1,30 @@
 """COGs: valid, on the grid to the pixel, with a colour table."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from rasterio.shutil import copy
 from rio_cogeo.cogeo import cog_validate
 
 from noise2map_core.digest import file_sha256
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
-from noise2map_core.mapping.rasters import write_change_cog, write_probability_cog
+from noise2map_core.mapping.rasters import RasterSpec, write_cog
 
 CLASSES = [
     {"value": 0, "name": "unchanged", "color": "#cccccc"},
     {"value": 1, "name": "changed", "color": "#d7191c"},
 ]
 COLORS = {0: (204, 204, 204, 255), 1: (215, 25, 28, 255), 255: (0, 0, 0, 0)}
+CHANGE = RasterSpec(
+    "class", "change.tif", "Change map", "mode", names={0: "unchanged", 1: "changed"}, colors=COLORS
+)
+PROBABILITY = RasterSpec("probability", "probability.tif", "Probability", "average")
 REGION = Window(-700, 300, 900, 700)
 
 
@@ -36,8 +42,8 @@ def mosaic(tmp_path_factory: pytest.TempPathFactory) -> Mosaic:
 
 
 def test_both_are_valid_cogs_on_the_grid(mosaic: Mosaic, tmp_path: Path) -> None:
-    write_change_cog(mosaic, tmp_path / "change.tif", COLORS)
-    write_probability_cog(mosaic, tmp_path / "probability.tif")
+    write_cog(mosaic, CHANGE, tmp_path)
+    write_cog(mosaic, PROBABILITY, tmp_path)
     for name in ("change.tif", "probability.tif"):
         valid, errors, warnings = cog_validate(tmp_path / name, strict=True)
         assert valid, (errors, warnings)
@@ -54,10 +60,27 @@ def test_both_are_valid_cogs_on_the_grid(mosaic: Mosaic, tmp_path: Path) -> None
         stored = mosaic.read("probability", REGION)
         expected = np.where(stored == 65_535, 255, np.rint(stored / 100))
         np.testing.assert_array_equal(file.read(1), expected)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["change.tif", "probability.tif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "change.tif", "change.tif.aux.xml", "probability.tif",
+    ]  # fmt: skip
 
 
 def test_the_same_mosaic_gives_the_same_bytes(mosaic: Mosaic, tmp_path: Path) -> None:
-    for name in ("a.tif", "b.tif"):
-        write_change_cog(mosaic, tmp_path / name, COLORS)
-    assert file_sha256(tmp_path / "a.tif") == file_sha256(tmp_path / "b.tif")
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        write_cog(mosaic, CHANGE, tmp_path / run)
+    assert file_sha256(tmp_path / "one/change.tif") == file_sha256(tmp_path / "two/change.tif")
+
+
+def test_gdal_knows_statistics_and_the_names_of_the_values(mosaic: Mosaic, tmp_path: Path) -> None:
+    write_cog(mosaic, CHANGE, tmp_path)
+    write_cog(mosaic, PROBABILITY, tmp_path)
+    with rasterio.open(tmp_path / "probability.tif") as file:
+        values, tags = file.read(1, masked=True).compressed(), file.tags(1)
+    assert float(tags["STATISTICS_MEAN"]) == pytest.approx(values.mean())
+    assert float(tags["STATISTICS_MAXIMUM"]) == values.max()
+    # A virtual raster tells what GDAL itself has read.
+    copy(tmp_path / "change.tif", tmp_path / "change.vrt", driver="VRT")
+    band = ElementTree.parse(tmp_path / "change.vrt").find("VRTRasterBand")
+    assert band is not None
+    assert [entry.text for entry in band.iter("Category")] == ["unchanged", "changed"]
