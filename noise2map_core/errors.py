@@ -28,6 +28,12 @@ class AssetReadError(Noise2MapError):
     exit_code = 2
 
 
+class PairRejectedError(Noise2MapError):
+    """Two dates that cannot be compared, by the limits that were set; the numbers are named."""
+
+    exit_code = 2
+
+
 class ChipStoreError(Noise2MapError):
     """A chip store that is missing, incomplete, of another format, or unfit for what was asked."""
 

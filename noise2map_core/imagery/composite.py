@@ -1,0 +1,142 @@
+"""The picture of one date range, from all of its scenes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.errors import ConfigError
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.masks import hidden_by
+from noise2map_core.imagery.radiometry import corrected
+from noise2map_core.imagery.reader import (
+    Hide,
+    inspect,
+    meeting,
+    pixel_type,
+    reach,
+    read_bands,
+    read_mosaic,
+)
+from noise2map_core.imagery.recipe import PixelRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class DatePixels:
+    """What one date shows on a grid."""
+
+    image: NDArray[Any]
+    """[band, H, W] in the source dtype; 0 where it is not valid."""
+    valid: NDArray[np.bool_]
+    """[H, W], True = observed and not masked."""
+    masked: NDArray[np.bool_]
+    """[H, W], True = observed, but masked in every scene; where neither, no scene has data."""
+
+
+def read_date(
+    scenes: Sequence[Scene],
+    geobox: GeoBox,
+    recipe: PixelRecipe,
+    resampling: str = "bilinear",
+    *,
+    last: bool = False,
+) -> DatePixels:
+    """The pixels of one date range on `geobox`; `last`: with the recipe's correction.
+
+    Needs one scene at least, in the order in which they are preferred. Raises AssetReadError.
+    """
+    correction = recipe.correction if last else None
+    if correction is not None and correction.shift_px != (0.0, 0.0):
+        rows, cols = correction.shift_px
+        moved = geobox.affine @ geobox.affine.translation(cols, rows)
+        geobox = GeoBox(geobox.shape, moved, geobox.crs)
+    hide = hidden_by(recipe.mask) if recipe.masked else None
+    read = _read_median if recipe.composite.kind == "median" else read_mosaic
+    image, valid, masked = read(scenes, geobox, resampling, hide)
+    if correction is not None:
+        image = corrected(image, valid, correction, inspect(scenes[0].bands[0]).nodata)
+    return DatePixels(image, valid, masked)
+
+
+def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
+    """Scenes of one date in the order in which they are preferred; given: the latest first.
+
+    For least_cloud by the items' cloud cover, else by the masked share of `region`, a coarse grid.
+    Raises ConfigError if neither is known.
+    """
+    if recipe.composite.kind != "least_cloud" or len(scenes) < 2:
+        return list(scenes)
+    covers = [scene.cloud_cover for scene in scenes]
+    known = [cover for cover in covers if cover is not None]
+    if len(known) < len(scenes):
+        if not recipe.masked:
+            unknown = next(scene for scene in scenes if scene.cloud_cover is None)
+            raise ConfigError(
+                f"item {unknown.id} states no cloud cover, and no mask is used. Set composite.kind "
+                "to first or median."
+            )
+        known = [_masked_share(scene, recipe, region) for scene in scenes]
+    return [scenes[index] for index in np.argsort(known, kind="stable")]
+
+
+def _masked_share(scene: Scene, recipe: PixelRecipe, region: GeoBox) -> float:
+    """Percent of the pixels of the region that a scene shows."""
+    hidden, known = hidden_by(recipe.mask)(scene, region)
+    return 100.0 * float(hidden.sum()) / max(int(known.sum()), 1)
+
+
+def _read_median(
+    scenes: Sequence[Scene], geobox: GeoBox, resampling: str, hide: Hide | None
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The median of all scenes, per band; of an even number, the mean of the middle two, rounded
+    towards the lower. Holds all of them in memory."""
+    frame, images, seen = Window(0, 0, 0, 0), [], []
+    masked = np.zeros(geobox.shape, np.bool_)
+    for scene in meeting(scenes, geobox):
+        part = reach(scene, geobox)
+        if part.is_empty:
+            continue
+        place = part.slices_in(frame)
+        pixels, observed = read_bands(scene.bands, geobox[place], resampling)
+        if hide is not None and observed.any():
+            hidden, known = hide(scene, geobox[place])
+            masked[place] |= observed & hidden
+            observed &= known & ~hidden
+        if observed.any():
+            images.append(_laid(pixels, part, geobox))
+            seen.append(_laid(observed[None], part, geobox)[0])
+    if not images:
+        image = np.zeros((len(scenes[0].bands), *geobox.shape), pixel_type(scenes))
+        return image, np.zeros(geobox.shape, np.bool_), masked
+    image, valid = median_of(np.stack(images), np.stack(seen))
+    return image, valid, masked & ~valid
+
+
+def _laid(pixels: NDArray[Any], part: Window, geobox: GeoBox) -> NDArray[Any]:
+    """`pixels` [layer, h, w] at their place in an array of the size of `geobox`."""
+    whole = np.zeros((len(pixels), *geobox.shape), pixels.dtype)
+    whole[:, *part.slices_in(Window(0, 0, 0, 0))] = pixels
+    return whole
+
+
+def median_of(
+    images: NDArray[Any], seen: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Median [band, H, W] of images [scene, band, H, W] where seen [scene, H, W]; and where any."""
+    dtype = images.dtype
+    top = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
+    ordered = np.sort(np.where(seen[:, None], images, top), axis=0)
+    count = seen.sum(axis=0)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, len(images) - 1)
+    below, above = (
+        np.take_along_axis(ordered, index[None, None].astype(np.intp), axis=0)[0]
+        for index in (low, high)
+    )
+    middle = below + (above - below) // 2 if dtype.kind in "iu" else (below + above) / 2
+    valid = count > 0
+    return np.where(valid, middle, 0).astype(dtype), valid

@@ -1,0 +1,57 @@
+"""Cloud masks of sensors, on any grid."""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from scipy import ndimage
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.errors import AssetReadError
+from noise2map_core.imagery.config import MaskConfig
+from noise2map_core.imagery.reader import Hide, Mask, read_bands
+
+SCL_NO_DATA = 0
+QA_FILL = 1
+"""Bit 0 of QA_PIXEL: nothing was recorded."""
+
+
+def hidden_by(config: MaskConfig) -> Hide:
+    """The function that `read_mosaic` asks for what is hidden."""
+    return partial(read_hidden, config=config)
+
+
+def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Mask, Mask]:
+    """[H, W] where a scene's mask hides its pixels, grown, and where the mask knows.
+
+    The mask is read as far beyond `geobox` as it grows, so that tiles agree at their seams. Raises
+    AssetReadError if the scene has none, or it cannot be read.
+    """
+    if scene.mask is None:
+        raise AssetReadError(f"item {scene.id} has no mask. Set mask.use to off.")
+    margin = config.dilate_px
+    values, known = read_bands((scene.mask.source,), _padded(geobox, margin), "nearest")
+    if scene.mask.kind == "scl":
+        known &= values[0] != SCL_NO_DATA
+        hidden = np.isin(values[0], config.scl_classes)
+    else:
+        known &= (values[0] & QA_FILL) == 0
+        hidden = (values[0] & sum(1 << bit for bit in config.qa_bits)) > 0
+    inner = (slice(margin, margin + geobox.shape[0]), slice(margin, margin + geobox.shape[1]))
+    return _grown(hidden & known, margin)[inner], known[inner]
+
+
+def _padded(geobox: GeoBox, margin: int) -> GeoBox:
+    height, width = geobox.shape
+    corner = geobox.affine @ geobox.affine.translation(-margin, -margin)
+    return GeoBox((height + 2 * margin, width + 2 * margin), corner, geobox.crs)
+
+
+def _grown(mask: Mask, radius: int) -> Mask:
+    """Masked, and all that lies within `radius` pixels of it."""
+    if not radius or not mask.any():
+        return mask
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    grown: NDArray[np.bool_] = ndimage.binary_dilation(mask, x * x + y * y <= radius * radius)
+    return grown

@@ -1,0 +1,91 @@
+"""How the pixels of a date come about: a value that is stored, compared and sent to workers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.errors import ConfigError
+from noise2map_core.imagery.config import CompositeConfig, MaskConfig
+from noise2map_core.imagery.convention import offset_dn
+
+
+class Correction(BaseModel):
+    """What is done to the second date so that it compares with the first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    gain: tuple[float, ...] = ()
+    """Per band: new = gain · number + offset. Empty: numbers stay."""
+    offset: tuple[float, ...] = ()
+    knots: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Per band, in place of gain and offset: (number, new number), linear between them and flat
+    beyond."""
+    shift_px: tuple[float, float] = (0.0, 0.0)
+    """Rows and columns by which the second date lies off the first, pixels of the grid."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if numbers and place stay."""
+        return not self.gain and not self.knots and self.shift_px == (0.0, 0.0)
+
+
+class PixelRecipe(BaseModel):
+    """Composite, mask and correction of one pair. Picklable; the default changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    composite: CompositeConfig = Field(default_factory=CompositeConfig)
+    mask: MaskConfig = Field(default_factory=lambda: MaskConfig(use="off"))
+    """`on` or `off`: decided from the scenes by `plan_recipe`."""
+    correction: Correction = Field(default_factory=Correction)
+    """Of the last date."""
+
+    @property
+    def masked(self) -> bool:
+        """True if masks are read."""
+        return self.mask.use != "off"
+
+    def key(self) -> dict[str, Any]:
+        """What moves pixels, for the keys of tiles and stores; empty for the default."""
+        parts: dict[str, Any] = {}
+        if self.composite.kind != "first":
+            parts["composite"] = self.composite.kind
+        if self.masked:
+            parts["mask"] = self.mask.model_dump(mode="json")
+        if not self.correction.is_nothing:
+            parts["correction"] = self.correction.model_dump(mode="json")
+        return parts
+
+
+def plan_recipe(
+    composite: CompositeConfig, mask: MaskConfig, scenes: Sequence[Scene]
+) -> PixelRecipe:
+    """The recipe for these scenes, without correction.
+
+    Raises ConfigError if a mask is asked for, or some scenes have one, and others have none.
+    """
+    without = [scene for scene in scenes if scene.mask is None]
+    if mask.use == "off" or (mask.use == "auto" and len(without) == len(scenes)):
+        return PixelRecipe(composite=composite, mask=MaskConfig(use="off"))
+    if without:
+        raise ConfigError(
+            f"item {without[0].id} has no mask that is known (SCL, QA_PIXEL), "
+            f"and {len(without) - 1} more. Set mask.use to off."
+        )
+    return PixelRecipe(composite=composite, mask=mask.model_copy(update={"use": "on"}))
+
+
+def scene_sources(scene: Scene, recipe: PixelRecipe) -> tuple[BandSource, ...]:
+    """All that is read of a scene."""
+    if recipe.masked and scene.mask is not None:
+        return *scene.bands, scene.mask.source
+    return scene.bands
+
+
+def source_key(source: BandSource, identities: dict[str, str]) -> list[Any]:
+    """What a band's numbers depend on: bytes, band, nodata and, if one is taken off, the offset."""
+    removed = offset_dn(source)
+    key = [identities[source.href], source.band, source.nodata]
+    return [*key, removed] if removed else key
