@@ -13,7 +13,16 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, IncompleteRegionError
 from noise2map_core.geo.config import GridConfig
-from noise2map_core.imagery.config import ChipsConfig, LabelsConfig, NoLabels, SplitConfig
+from noise2map_core.imagery.config import (
+    ChipsConfig,
+    CompositeConfig,
+    LabelsConfig,
+    MaskConfig,
+    NoLabels,
+    PairQualityConfig,
+    RadiometryConfig,
+    SplitConfig,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +65,18 @@ class IngestRegionConfig(BaseModel):
     chips: ChipsConfig = Field(default_factory=ChipsConfig)
     """Size and distance of the chips."""
 
+    composite: CompositeConfig = Field(default_factory=CompositeConfig)
+    """How the scenes of one date range become one picture."""
+
+    mask: MaskConfig = Field(default_factory=MaskConfig)
+    """Cloud, shadow and defects."""
+
+    pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)
+    """Whether the dates can be compared."""
+
+    radiometry: RadiometryConfig = Field(default_factory=RadiometryConfig)
+    """Bringing the second date to the first."""
+
     labels: LabelsConfig = Field(default_factory=NoLabels)
     """Labels of change, or of every date: kind raster, polygons or none."""
 
@@ -81,12 +102,15 @@ class IngestRegionResult:
     """Size of the store."""
     seconds: dict[str, float]
     """Seconds per stage."""
+    warnings: tuple[str, ...] = ()
+    """What does not look right."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         from noise2map_core.imagery.chip_summary import split_line
 
         lines = [split_line(split, part) for split, part in self.counts.items()]
+        lines += self.warnings
         if not self.written:
             return [*lines, f"nothing new: {self.output} is complete and current"]
         kept = self.shards - self.written
@@ -119,7 +143,7 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
         with hold_lease(progress_folder(config.output)):
             written = _write(config, plan, table, standing.store, watch)
     clear_progress(config.output)
-    return _result(config.output, written, watch)
+    return _result(config.output, written, watch, plan.warnings)
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,7 @@ class _Plan:
     ingest: Ingest
     places: list[SplitWindow]
     header: StoreHeader
+    warnings: tuple[str, ...]
 
     def table(self) -> ChipTable:
         """The chips; reads the labels."""
@@ -145,6 +170,7 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.chip_header import plan_header
     from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.labels import open_labels
+    from noise2map_core.imagery.pair_plan import plan_pair
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.splits import plan_splits
 
@@ -155,12 +181,22 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
     if config.grid.tile_px == "auto":
         grid = adopt_tiles(config.output, grid)
+    plan = plan_pair(
+        dates[0] if len(dates) > 1 else (), dates[-1], grid, config.composite, config.mask,
+        config.pair_quality, config.radiometry, config.chips.resampling,
+    )  # fmt: skip
+    dates = (plan.before, plan.after) if len(dates) > 1 else (plan.after,)
     intervals = [_interval(scenes) for scenes in dates]
     labels = open_labels(config.labels, config.search, aoi, intervals, grid)
     places = plan_splits(config.split, grid)
-    header = plan_header(grid, config.chips, config.split.buffer_px, places, labels, dates)
-    ingest = Ingest(0, 0, grid, config.chips, dates, labels, header.identities)
-    return _Plan(ingest, places, header)
+    header = plan_header(
+        grid, config.chips, config.split.buffer_px, places, labels, dates, plan.recipe
+    )
+    quality = plan.quality.as_dict() if plan.quality else None
+    ingest = Ingest(
+        0, 0, grid, config.chips, dates, labels, header.identities, plan.recipe, quality
+    )
+    return _Plan(ingest, places, header, plan.warnings)
 
 
 def _search(config: IngestRegionConfig, aoi: AreaOfInterest) -> Sequence[Sequence[Scene]]:
@@ -221,13 +257,15 @@ def _write_shards(job: ChipJob, todo: list[int], resources: ResourcesConfig) -> 
         )
 
 
-def _result(output: Path, written: int, watch: Stopwatch) -> IngestRegionResult:
+def _result(
+    output: Path, written: int, watch: Stopwatch, warnings: tuple[str, ...]
+) -> IngestRegionResult:
     from noise2map_core.imagery.chip_store import open_store
 
     store = open_store(output)
     size = sum(length for length, _ in store.objects.values())
     return IngestRegionResult(
-        output, store.num_shards, written, store.attributes["counts"], size, watch.seconds
+        output, store.num_shards, written, store.attributes["counts"], size, watch.seconds, warnings
     )
 
 

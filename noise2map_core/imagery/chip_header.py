@@ -11,9 +11,11 @@ from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.chip_writer import StoreHeader
 from noise2map_core.imagery.config import ChipsConfig
+from noise2map_core.imagery.convention import band_convention
 from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.labels import LabelSource
 from noise2map_core.imagery.reader import inspect, pixel_type
+from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.imagery.splits import SplitWindow
 
 ALGORITHM_VERSION = 2
@@ -34,13 +36,14 @@ def plan_header(
     places: Sequence[SplitWindow],
     labels: LabelSource | None,
     dates: Sequence[Sequence[Scene]],
+    recipe: PixelRecipe = UNCHANGED,
 ) -> StoreHeader:
     """The header of the store that these settings make of these scenes.
 
     Asks once for the identity of every asset. Raises AssetReadError.
     """
     scenes = [scene for of_date in dates for scene in of_date]
-    identities = asset_identities(scenes)
+    identities = asset_identities(scenes, masks=recipe.masked)
     key = {
         "algorithm": ALGORITHM_VERSION,
         "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],
@@ -49,7 +52,11 @@ def plan_header(
         "split": [buffer_px, *map(_place, places)],
         "labels": _meaning(labels) if labels else None,
         "label_assets": labels.identity() if labels else [],
-        "dates": _sources(dates, identities),
+        "dates": [
+            [[scene.id, scene_key(scene, identities, recipe)] for scene in scenes]
+            for scenes in dates
+        ],
+        "recipe": recipe.key(),
     }
     return StoreHeader(
         key=digest_of(key),
@@ -82,22 +89,12 @@ def _meaning(labels: LabelSource) -> dict[str, Any]:
     }
 
 
-def _sources(dates: Sequence[Sequence[Scene]], identities: dict[str, str]) -> list[Any]:
-    """What the pixels of each date come from, in order."""
-    return [[[scene.id, _assets(scene, identities)] for scene in scenes] for scenes in dates]
-
-
-def _assets(scene: Scene, identities: dict[str, str]) -> list[Any]:
-    return [[band.name, identities[band.href], band.band, band.nodata] for band in scene.bands]
-
-
 def _band_table(scene: Scene) -> list[dict[str, Any]]:
     return [
         {
             "name": band.name,
             "common_name": band.name if band.name in COMMON_NAMES else None,
-            "scale": None,
-            "offset": None,
+            **band_convention(band),
             "nodata": inspect(band).nodata,
         }
         for band in scene.bands

@@ -20,7 +20,7 @@ from noise2map_core.imagery.chip_writer import (
     counted_pixels,
     write_shard,
 )
-from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.imagery.composite import read_date
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,14 @@ def _read_group(job: ChipJob, ingest: Ingest, chips: list[int]) -> Columns:
     for clip in clips[1:]:
         cover = cover.union(clip)
     geobox = ingest.grid.geobox(cover)
-    pixels = [read_pixels(scenes, geobox, ingest.chips.resampling) for scenes in ingest.dates]
-    image, valid = (np.stack(part) for part in zip(*pixels, strict=True))
+    pixels = [
+        read_date(
+            scenes, geobox, ingest.recipe, ingest.chips.resampling, last=scenes is ingest.dates[-1]
+        )
+        for scenes in ingest.dates
+    ]
+    image = np.stack([date.image for date in pixels])
+    valid = np.stack([date.valid for date in pixels])
     windows = [job.table.window(chip, ingest.chips.chip_px) for chip in chips]
     places = list(zip(windows, clips, strict=True))
     sources: dict[str, tuple[NDArray[Any], int]] = {"image": (image, 0), "valid": (valid, 0)}

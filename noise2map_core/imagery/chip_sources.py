@@ -16,6 +16,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.imagery.config import ChipsConfig
 from noise2map_core.imagery.label_layers import layer_from_json
 from noise2map_core.imagery.labels import LabelSource
+from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe
 from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 
 
@@ -34,6 +35,10 @@ class Ingest:
     labels: LabelSource | None
     identities: dict[str, str]
     """Which bytes each asset held, by its address."""
+    recipe: PixelRecipe = UNCHANGED
+    """How the scenes become pixels."""
+    quality: dict[str, Any] | None = None
+    """What was measured of the pair of dates; None: it was not."""
 
     @property
     def scenes(self) -> list[Scene]:
@@ -73,6 +78,8 @@ def _dump(ingest: Ingest, number: dict[Scene, int]) -> dict[str, Any]:
         "dates": [[number[scene] for scene in scenes] for scenes in ingest.dates],
         "labels": _dump_labels(ingest.labels),
         "identities": ingest.identities,
+        "recipe": ingest.recipe.model_dump(mode="json"),
+        "quality": ingest.quality,
     }
 
 
@@ -88,6 +95,8 @@ def _load(found: dict[str, Any], scenes: list[Scene], labels: bool) -> Ingest:
         tuple(tuple(scenes[number] for number in date) for date in found["dates"]),
         _load_labels(found["labels"], grid) if labels else None,
         found["identities"],
+        PixelRecipe.model_validate(found.get("recipe", {})),
+        found.get("quality"),
     )
 
 

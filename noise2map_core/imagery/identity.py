@@ -12,13 +12,16 @@ TIMEOUT_S = 30
 BLOCK_BYTES = 1 << 20
 
 
-def asset_identities(scenes: list[Scene]) -> dict[str, str]:
-    """Identity of every asset of `scenes` by href; each asset is asked once.
+def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, str]:
+    """Identity of every asset of `scenes` by href, with `masks` of these too; each is asked once.
 
     The item's `file:checksum`, else the ETag of one HEAD request, else the SHA-256 of the bytes.
     Raises AssetReadError for an asset that is not there.
     """
     sources = {band.href: band for scene in scenes for band in scene.bands}
+    if masks:
+        found = [scene.mask.source for scene in scenes if scene.mask is not None]
+        sources |= {source.href: source for source in found}
     return {href: _identity(source) for href, source in sources.items()}
 
 

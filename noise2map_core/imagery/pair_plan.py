@@ -41,6 +41,13 @@ class PairPlan:
     quality: PairQuality | None
     """None: not measured."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Lines for people; none if all is well."""
+        if self.quality is None or self.quality.verdict == "ok":
+            return ()
+        return tuple(f"warning: pair of dates: {reason}" for reason in self.quality.reasons)
+
 
 def plan_pair(
     before: Sequence[Scene],

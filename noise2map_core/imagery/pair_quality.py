@@ -95,11 +95,6 @@ class PairQuality:
         """Plain values for manifests and stores."""
         return asdict(self)
 
-    @property
-    def line(self) -> str:
-        """One line for people; empty if all is well."""
-        return "" if self.verdict == "ok" else f"{self.verdict}: {'; '.join(self.reasons)}"
-
 
 def sample_pair(
     before: Sequence[Scene],

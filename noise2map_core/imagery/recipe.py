@@ -59,6 +59,10 @@ class PixelRecipe(BaseModel):
         return parts
 
 
+UNCHANGED = PixelRecipe()
+"""The latest scene that shows a pixel gives it, as it is."""
+
+
 def plan_recipe(
     composite: CompositeConfig, mask: MaskConfig, scenes: Sequence[Scene]
 ) -> PixelRecipe:
@@ -77,15 +81,14 @@ def plan_recipe(
     return PixelRecipe(composite=composite, mask=mask.model_copy(update={"use": "on"}))
 
 
-def scene_sources(scene: Scene, recipe: PixelRecipe) -> tuple[BandSource, ...]:
-    """All that is read of a scene."""
-    if recipe.masked and scene.mask is not None:
-        return *scene.bands, scene.mask.source
-    return scene.bands
+def scene_key(scene: Scene, identities: dict[str, str], recipe: PixelRecipe) -> list[list[Any]]:
+    """What the pixels of a scene depend on: bytes, band and nodata of each source, the mask's too
+    where it is used, and the offset where one is taken off."""
+    mask = (scene.mask.source,) if recipe.masked and scene.mask is not None else ()
+    return [_source_key(source, identities) for source in (*scene.bands, *mask)]
 
 
-def source_key(source: BandSource, identities: dict[str, str]) -> list[Any]:
-    """What a band's numbers depend on: bytes, band, nodata and, if one is taken off, the offset."""
+def _source_key(source: BandSource, identities: dict[str, str]) -> list[Any]:
     removed = offset_dn(source)
     key = [identities[source.href], source.band, source.nodata]
     return [*key, removed] if removed else key
