@@ -83,7 +83,7 @@ class IngestRegionConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     """Places for training, validation and testing."""
 
-    resources: ResourcesConfig = Field(default_factory=lambda: ResourcesConfig(reader_cpus=0.5))
+    resources: ResourcesConfig = Field(default_factory=lambda: ResourcesConfig(reader_cpus=1.0))
     """Workers and what each takes."""
 
 

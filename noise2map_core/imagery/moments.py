@@ -30,10 +30,8 @@ class Moments:
         for date in range(dates):
             chosen = valid[:, date]
             for band in range(bands):
-                values = image[:, date, band][chosen].astype(np.float64)
-                if values.size:
-                    count[date, band], mean[date, band] = values.size, values.mean()
-                    m2[date, band] = np.square(values - mean[date, band]).sum()
+                found = _moments(image[:, date, band][chosen])
+                count[date, band], mean[date, band], m2[date, band] = found
         return cls(count, mean, m2)
 
     def merge(self, other: "Moments") -> "Moments":
@@ -60,3 +58,17 @@ class Moments:
     def from_json(cls, value: dict[str, list[list[float]]]) -> "Moments":
         """What `to_json` gave."""
         return cls(*(np.asarray(value[name], np.float64) for name in ("count", "mean", "m2")))
+
+
+def _moments(values: NDArray[np.generic]) -> tuple[float, float, float]:
+    """Count, mean and M2; of small integers by way of their histogram, which is much faster."""
+    if not values.size:
+        return 0.0, 0.0, 0.0
+    weights: Float64 = np.ones(1)
+    if values.dtype in (np.uint8, np.uint16):
+        weights = np.bincount(values).astype(np.float64)
+        numbers: Float64 = np.arange(weights.size, dtype=np.float64)
+    else:
+        numbers = values.astype(np.float64)
+    mean = float((numbers * weights).sum() / values.size)
+    return values.size, mean, float((np.square(numbers - mean) * weights).sum())
