@@ -10,7 +10,8 @@ from noise2map_core.catalog.stac import Item
 from noise2map_core.errors import CatalogError
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
-"""Assets of these roles are looked at, not measured; their bands are found by asset key only."""
+"""Assets of these roles are looked at, not measured; their bands are found by asset key only. One
+that is data besides is taken where nothing else has the band: imagery that is a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ def _find(item: Item, bands: list[_Band], name: str) -> _Band | None:
     if len(by_key) == 1:
         return by_key[0]
     measured = [band for band in bands if not PICTURE_ROLES & set(_roles(item, band.asset))]
-    by_name = [band for band in measured if band.name == name]
-    matches = by_name or [band for band in measured if band.common_name == name] or by_key
+    pictures = [band for band in bands if {"visual", "data"} <= set(_roles(item, band.asset))]
+    matches = _named(measured, name) or by_key or _named(pictures, name)
     if len(matches) > 1:
         places = ", ".join(f"band {band.number} of asset {band.asset}" for band in matches)
         raise CatalogError(
@@ -97,6 +98,12 @@ def _find(item: Item, bands: list[_Band], name: str) -> _Band | None:
             f"Set search.bands to names of: {', '.join(band_names(item))}."
         )
     return matches[0] if matches else None
+
+
+def _named(bands: list[_Band], name: str) -> list[_Band]:
+    """Bands of a name or, if there is none, of a common name."""
+    by_name = [band for band in bands if band.name == name]
+    return by_name or [band for band in bands if band.common_name == name]
 
 
 def _roles(item: Item, asset: str) -> list[str]:

@@ -48,6 +48,7 @@ def test_only_columns_and_shards_that_are_asked_for_are_read(
             (tmp_path / str(shard)).rename(store / f"valid/c/{shard}/0/0/0")
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_was_read_and_verifies(
     ray_cluster: None, store: Path, tmp_path: Path
 ) -> None:
@@ -73,9 +74,10 @@ def test_a_column_that_there_is_not_is_named(store: Path) -> None:
         read_chips(store, columns=["images"])
 
 
+@pytest.mark.slow
 def test_chips_without_their_place_leave_nothing_behind(
     ray_cluster: None, store: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Exception, match='chips without row, col.*columns="all"'):
+    with pytest.raises(Exception, match=r'chips without row, col.*columns="all"'):
         write_chips(read_chips(store), tmp_path / "copy.zarr", store)
     assert not list(tmp_path.iterdir())
