@@ -1,7 +1,8 @@
-"""Map one area of interest: change between two dates, from a STAC catalogue and a checkpoint."""
+"""Map one area of interest, from a STAC catalogue and a checkpoint: change, or classes."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import IncompleteRegionError, OutputMismatchError
+from noise2map_core.errors import ConfigError, IncompleteRegionError, OutputMismatchError
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.inference.throughput import Throughput
 from noise2map_core.mapping.config import ProductsConfig
+from noise2map_core.models.spec import Task
 
 if TYPE_CHECKING:
+    from noise2map_core.catalog.scene import Scene
     from noise2map_core.geo.aoi import AreaOfInterest
     from noise2map_core.inference.region import RegionDiff, RegionJob
     from noise2map_core.mapping.ledger import TileRecord
@@ -30,7 +34,7 @@ MAX_SHOWN = 5
 
 
 class InferRegionConfig(BaseModel):
-    """Map one area of interest: scenes, tiles, predictions, mosaic, products."""
+    """Map one area of interest, change between two dates or the classes of one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -40,11 +44,14 @@ class InferRegionConfig(BaseModel):
     search: SearchConfig
     """Where the imagery is."""
 
-    before: str
-    """First date or date range, "2000-03-01/2000-03-31"."""
+    task: Task | None = None
+    """change or segment. None: what the checkpoint does; change, if it does both."""
+
+    before: str | None = None
+    """First date or date range, "2000-03-01/2000-03-31". Segmentation has none."""
 
     after: str
-    """Second date or date range."""
+    """Second date or date range; of segmentation, the only one."""
 
     checkpoint: Path
     """Directory that finetune-maps wrote."""
@@ -54,6 +61,10 @@ class InferRegionConfig(BaseModel):
 
     overwrite: bool = False
     """Replace an output of another grid, class table or format."""
+
+    allow_incomplete: bool = False
+    """Make products even if tiles failed: holes get no decision and the reason "read failed". The
+    run still ends with exit code 3, and a rerun tries these tiles again."""
 
     grid: GridConfig = Field(default_factory=GridConfig)
     """The grid of the map."""
@@ -79,6 +90,8 @@ class InferRegionResult:
     """Tiles that this run predicted."""
     figures: MapFigures | None
     """None: the products were current already."""
+    map_file: str
+    """Name of the map in `output`."""
     warnings: tuple[str, ...] = ()
     """What does not look right."""
 
@@ -91,11 +104,11 @@ class InferRegionResult:
         ]
         if self.figures is None:
             return [*done, f"nothing new: {self.output} is complete and current"]
-        area = f"{self.figures.changed_m2 / 1e4:,.1f} ha changed"
+        area = f"{self.figures.changed_m2 / 1e4:,.1f} ha"
         return [
             *done,
             f"{area} in {self.figures.polygons:,} polygons",
-            f"map       {self.output / 'change.tif'}",
+            f"map       {self.output / self.map_file}",
             f"polygons  {self.output / 'polygons.parquet'}",
             f"picture   {self.output / 'quicklook.png'}",
             f"report    {self.output / 'report.html'}",
@@ -130,14 +143,36 @@ class StrangeTiles:
         )
 
 
+@dataclass
+class TileWork:
+    """What became of the tiles of a run; the driver's memory does not grow with them."""
+
+    strange: StrangeTiles = field(default_factory=StrangeTiles)
+    throughput: Throughput = field(default_factory=Throughput)
+    failed: list[TileRecord] = field(default_factory=list)
+
+    def add(self, record: TileRecord) -> None:
+        """Count a tile."""
+        if record.status == "failed":
+            self.failed.append(record)
+        else:
+            self.throughput.add(record)
+            self.strange.add(record)
+
+
 def run(config: InferRegionConfig) -> InferRegionResult:
-    """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products."""
+    """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products.
+
+    Raises IncompleteRegionError if tiles failed; with `allow_incomplete`, behind the products.
+    """
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.inference.holes import mark_holes
     from noise2map_core.inference.provenance import class_table
     from noise2map_core.inference.region import compare_ledger
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.mosaic import Mosaic
+    from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
 
@@ -149,33 +184,57 @@ def run(config: InferRegionConfig) -> InferRegionResult:
         job = _plan(config, spec, aoi)
     _require_output(config, job)
     with hold_lease(config.output) as fence:
-        mosaic = Mosaic.create(config.output / "mosaic.zarr", job.grid, class_table(job.task))
+        path = config.output / "mosaic.zarr"
+        mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
-        strange = StrangeTiles()
+        work = TileWork()
         if len(diff.todo):
-            with watch.stage("predict"):
-                strange = _predict(replace(job, fence=fence), diff, config.resources)
-        figures = _update_products(config, job, aoi, diff, mosaic, watch)
+            _predict(replace(job, fence=fence), diff, config.resources, work, watch)
+        failed = work.failed
+        if failed and not config.allow_incomplete:
+            raise IncompleteRegionError(_failure_text(job.output, failed, "no map was made"))
+        mark_holes(job, mosaic, failed)
+        figures = _update_products(config, job, aoi, diff, work, mosaic, watch)
+    if failed:
+        raise IncompleteRegionError(_failure_text(job.output, failed, "they are holes in the map"))
     return InferRegionResult(
-        config.output, diff.tiles, len(diff.todo), figures, strange.lines(spec.value_range)
-    )
+        config.output, diff.tiles, len(diff.todo), figures, CLASS_FILES[job.task_name],
+        work.strange.lines(spec.value_range),
+    )  # fmt: skip
 
 
 def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
-    from noise2map_core.catalog.pairing import search_pair
     from noise2map_core.imagery.region import plan_grid
-    from noise2map_core.inference.planning import plan_region, require_bands
+    from noise2map_core.inference.planning import plan_region, require_bands, require_threshold
 
+    task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
+    require_threshold(config.products.threshold, spec.task(task))
     require_bands(config.search.bands, spec, config.checkpoint)
-    before, after = search_pair(config.search, aoi, config.before, config.after, spec.bands)
+    before, after = _search(config, task, aoi, spec)
     grid = plan_grid(aoi, config.grid, [*before, *after])
     return plan_region(
         grid, before, after, spec, config.checkpoint, config.inference, config.output,
-        gpus=config.resources.predictor_gpus,
+        gpus=config.resources.predictor_gpus, task=task,
     )  # fmt: skip
+
+
+def _search(
+    config: InferRegionConfig, task: Task, aoi: AreaOfInterest, spec: CheckpointSpec
+) -> tuple[list[Scene], list[Scene]]:
+    """Scenes of both dates; of segmentation, none and those of its date."""
+    from noise2map_core.catalog.pairing import search_pair
+    from noise2map_core.catalog.search import search_scenes
+
+    if task == "segment":
+        if config.before is not None:
+            raise ConfigError("segmentation maps one date. Leave --before out; --after is the one.")
+        return [], search_scenes(config.search, aoi, config.after, spec.bands)[::-1]
+    if config.before is None:
+        raise ConfigError("change needs two dates. Set --before to the earlier one.")
+    return search_pair(config.search, aoi, config.before, config.after, spec.bands)
 
 
 def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
@@ -186,7 +245,8 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
     from noise2map_core.mapping.products import clear_output
 
     try:
-        require_same_output(config.output / "mosaic.zarr", job.grid, class_table(job.task))
+        path = config.output / "mosaic.zarr"
+        require_same_output(path, job.grid, class_table(job.task), job.layers)
     except OutputMismatchError:
         if not config.overwrite:
             raise
@@ -194,34 +254,31 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             clear_output(config.output)
 
 
-def _predict(job: RegionJob, diff: RegionDiff, resources: ResourcesConfig) -> StrangeTiles:
-    """Predict the missing tiles; returns those with numbers that the model does not expect.
-
-    Raises IncompleteRegionError if any failed for good.
-    """
+def _predict(
+    job: RegionJob, diff: RegionDiff, resources: ResourcesConfig, work: TileWork, watch: Stopwatch
+) -> None:
+    """Predict the missing tiles, and add up in `work` what became of them."""
     from noise2map_core.distributed.prediction import predict_tiles
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.progress import progress
 
-    failed, strange = [], StrangeTiles()
-    with ray_session(resources), progress(len(diff.todo), "predict", "tile") as bar:
+    with ExitStack() as stack:
+        with watch.stage("start Ray"):
+            stack.enter_context(ray_session(resources))
+        stack.enter_context(watch.stage("predict"))
+        bar = stack.enter_context(progress(len(diff.todo), "predict", "tile"))
         for record in predict_tiles(job, diff.todo, resources):
             bar.update()
-            if record.status == "failed":
-                failed.append(record)
-            strange.add(record)
-    if failed:
-        raise IncompleteRegionError(_failure_text(job.output, failed))
-    return strange
+            work.add(record)
 
 
-def _failure_text(output: Path, failed: list[TileRecord]) -> str:
+def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
     """One line: how many failed, why, and what to do."""
     shown = "; ".join(f"{record.tile}: {record.reason}" for record in failed[:MAX_SHOWN])
     more = f" … and {len(failed) - MAX_SHOWN} more" if len(failed) > MAX_SHOWN else ""
     return (
-        f"{len(failed)} tiles of {output} failed: {shown}{more}. What is done is kept and no map "
-        "was made; repair the sources and run the same command again."
+        f"{len(failed)} tiles of {output} failed: {shown}{more}. What is done is kept and "
+        f"{outcome}; repair the sources and run the same command again."
     )
 
 
@@ -230,23 +287,39 @@ def _update_products(
     job: RegionJob,
     aoi: AreaOfInterest,
     diff: RegionDiff,
+    work: TileWork,
     mosaic: Mosaic,
     watch: Stopwatch,
 ) -> MapFigures | None:
     """Write the products and the manifest, unless they are current already."""
     from noise2map_core.digest import digest_of
+    from noise2map_core.inference.decision import is_change
     from noise2map_core.inference.provenance import job_facts, map_subject
     from noise2map_core.mapping.manifest import products_are_current, write_manifest
     from noise2map_core.mapping.products import product_files, write_products
+    from noise2map_core.mapping.recut import RecutMosaic
 
-    key = digest_of({"tiles": diff.digest, **config.products.model_dump(mode="json")})
+    holes = sorted((record.row, record.col) for record in work.failed)
+    key = digest_of(
+        {"tiles": diff.digest, "holes": holes, **config.products.model_dump(mode="json")}
+    )
     if products_are_current(config.output, key):
         return None
-    settings, subject = config.model_dump(mode="json"), map_subject(job, aoi)
+    threshold = config.products.threshold
+    if threshold is not None:
+        mosaic = RecutMosaic(mosaic, threshold, of_winner=not is_change(job.task))
+    settings, subject = config.model_dump(mode="json"), map_subject(job, aoi, threshold, len(holes))
     facts = {
         "config": settings,
         "config_digest": digest_of(settings),
-        **job_facts(job, diff),
+        **job_facts(job, diff, work.failed),
+        "mosaic_metadata_sha256": mosaic.metadata_digest(),
+        "throughput": work.throughput.facts(
+            job.grid.tile_px,
+            job.grid.resolution,
+            watch.seconds.get("predict", 0.0),
+            min(config.resources.predictors, max(1, len(diff.todo))),
+        ),
         "seconds": watch.seconds,
     }
     with watch.stage("products"):

@@ -1,5 +1,6 @@
 """Tiles of a region through Ray Data: read, predict, write."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
@@ -15,7 +16,7 @@ from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile_image import TileImage, read_tile
+from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 
@@ -54,20 +55,22 @@ def predict_tiles(
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     """Size of one tile's pixels: a block of the stream holds about one."""
     cover = job.cover(Tile(int(tiles[0, 0]), int(tiles[0, 1])))
-    samples = 2 * len(job.spec.bands) * np.dtype(job.dtype).itemsize + 2
-    return cover.height * cover.width * samples
+    of_date = len(job.spec.bands) * np.dtype(job.dtype).itemsize + 1
+    return cover.height * cover.width * len(job.dates) * of_date
 
 
 def _read_batch(batch: dict[str, NDArray[Any]], job: RegionJob) -> dict[str, Any]:
     """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
     tile = Tile(int(batch["tile_row"][0]), int(batch["tile_col"][0]))
+    start = time.perf_counter()
     try:
         pixels, error = read_tile(job, tile), ""
     except AssetReadError as failure:
-        cover = job.cover(tile)
-        image = np.zeros((2, len(job.spec.bands), cover.height, cover.width), job.dtype)
-        pixels, error = TileImage(image, image[:, 0].astype(np.bool_)), str(failure)
-    return {**batch, "image": pixels.image[None], "valid": pixels.valid[None], "error": [error]}
+        pixels, error = unread_tile(job, tile), str(failure)
+    return {
+        **batch, "image": pixels.image[None], "valid": pixels.valid[None], "error": [error],
+        "read_s": [time.perf_counter() - start],
+    }  # fmt: skip
 
 
 class TileWorker:
@@ -81,7 +84,9 @@ class TileWorker:
 
         self._job = job
         model = load_checkpoint(job.checkpoint)
-        predictor = Predictor(model, job.path, job.lattice, job.timesteps)
+        predictor = Predictor(
+            model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence
+        )
         self._predict = partial(predict_tile, job, predictor)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
         self._ledger = Ledger(job.output)
@@ -104,11 +109,17 @@ class TileWorker:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
         pixels = TileImage(batch["image"][index], batch["valid"][index])
+        start = time.perf_counter()
         made = self._predict(tile, pixels)
+        predicted = time.perf_counter()
         self._mosaic.write(tile, made.map)
         return TileRecord(
             tile.row, tile.col, self._job.key(tile), "done",
             chips=made.chips, decided_px=made.decided_px, strange_px=made.strange_px,
+            unlike_px=made.unlike_px, pixel_bytes=pixels.image.nbytes,
+            read_s=round(float(batch["read_s"][index]), 4),
+            predict_s=round(predicted - start, 4),
+            write_s=round(time.perf_counter() - predicted, 4), digest=self._mosaic.digest(tile),
         )  # fmt: skip
 
 

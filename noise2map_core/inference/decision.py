@@ -10,6 +10,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
     TileMap,
 )
+from noise2map_core.mapping.recut import of_decided
 from noise2map_core.models.spec import TaskSpec
 
 TOLERANCE = 1e-6
@@ -32,29 +33,61 @@ def decide_classes(probability: NDArray[np.float32], task: TaskSpec) -> NDArray[
     return decided
 
 
-def decide_change(
+def decide(
     probability: NDArray[np.float32],
-    threshold: float,
+    task: TaskSpec,
     valid: NDArray[np.bool_],
     inside: NDArray[np.bool_],
+    spread: NDArray[np.float32] | None = None,
 ) -> TileMap:
-    """The map of one tile from the changed class's `probability` [height, width].
+    """The map of one tile from class probabilities [class, height, width].
 
-    `valid` [date, height, width] says what was observed at the first and the last date, `inside`
-    [height, width] what lies in the area of interest. Classes are cut from the probability as it is
-    stored, so that a threshold applied to the mosaic later gives the same map.
+    `valid` [date, height, width] says what was observed at each date, `inside` [height, width] what
+    lies in the area of interest. Change stores the probability of the changed class, segmentation
+    that of the class that was decided. Two classes are cut from the probability as it is stored, so
+    that a threshold applied to the mosaic later gives the same map.
     """
-    stored = np.rint(probability * PROBABILITY_SCALE).astype(np.uint16)
-    both = valid[0] & valid[-1]
+    classes, stored = _classes(probability, task)
+    reason = _reasons(valid, inside)
+    decided = reason == Reason.DECIDED
+    return TileMap(
+        classes=np.where(decided, classes, NO_DECISION).astype(np.uint8),
+        probability=np.where(decided, stored, NO_PROBABILITY).astype(np.uint16),
+        valid=valid.all(axis=0) & inside,
+        reason=reason,
+        disagreement=None
+        if spread is None
+        else np.where(decided, _stored(spread), NO_PROBABILITY).astype(np.uint16),
+    )
+
+
+def _classes(
+    probability: NDArray[np.float32], task: TaskSpec
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Class and stored probability of each pixel."""
+    if len(task.classes) == 2:
+        second = _stored(probability[1])
+        classes = (second >= round(task.decided_from * PROBABILITY_SCALE)).astype(np.uint8)
+        return classes, second if is_change(task) else of_decided(classes, second)
+    classes = decide_classes(probability, task)
+    taken = np.take_along_axis(probability, classes[None].astype(np.intp), axis=0)[0]
+    return classes, _stored(probability[1] if is_change(task) else taken)
+
+
+def is_change(task: TaskSpec) -> bool:
+    """Change is what needs two dates."""
+    return task.num_dates > 1
+
+
+def _stored(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.rint(probability * PROBABILITY_SCALE).astype(np.uint16)
+
+
+def _reasons(valid: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A single date counts as the second one."""
     reason = np.full(inside.shape, Reason.DECIDED, np.uint8)
     reason[~valid[-1]] = Reason.NODATA_AFTER
-    reason[~valid[0]] = Reason.NODATA_BEFORE
+    if len(valid) > 1:
+        reason[~valid[0]] = Reason.NODATA_BEFORE
     reason[~inside] = Reason.OUTSIDE
-    decided = reason == Reason.DECIDED
-    changed = stored >= round(threshold * PROBABILITY_SCALE)
-    return TileMap(
-        classes=np.where(decided, changed, NO_DECISION).astype(np.uint8),
-        probability=np.where(decided, stored, NO_PROBABILITY).astype(np.uint16),
-        valid=both & inside,
-        reason=reason,
-    )
+    return reason

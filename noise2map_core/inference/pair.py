@@ -1,7 +1,7 @@
 """A pair of images in memory, mapped by the code of the pipeline: for notebooks."""
 
 import threading
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.inference.decision import decide_change
+from noise2map_core.inference.decision import decide
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
@@ -96,9 +96,9 @@ class _PairJob:
             predictor = _predictor(
                 self.checkpoint, self.digest, self.lattice, self.timesteps, self.path
             )
-            probability, _ = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
-        decided = decide_change(probability[1], self.task.decided_from, at_core, inside)
-        layers = np.stack([layer.astype(np.uint16) for layer in astuple(decided)])
+            said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
+        decided = decide(said.probability, self.task, at_core, inside).arrays()
+        layers = np.stack([decided[name].astype(np.uint16) for name in NAMES])
         return np.asarray(layers[:, *core.intersect(self.frame).slices_in(core)])
 
 

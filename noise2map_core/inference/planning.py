@@ -10,8 +10,14 @@ from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.inference.region import RegionJob
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.inference.region import Pass, RegionJob
+from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
+
+MIN_GAIN = 0.2
+"""Timesteps with less left of the difference between the dates say nothing about it."""
+
+NUM_TIMESTEPS = 4
+"""Of a disagreement over timesteps that were not named."""
 
 
 def plan_region(
@@ -23,13 +29,16 @@ def plan_region(
     config: InferenceConfig,
     output: Path,
     gpus: float,
+    task: Task = "change",
 ) -> RegionJob:
     """The job of mapping `grid`; `gpus` is what each predictor holds.
+
+    Segmentation takes its one date from `after`.
 
     Raises ConfigError for settings that the checkpoint does not allow, CheckpointError for a grid
     that does not fit it, AssetReadError for files that are missing or of unlike types.
     """
-    require_settings(config, spec)
+    require_settings(config, spec, task)
     require_gsd(grid.resolution, spec, checkpoint)
     scenes = [*before, *after]
     return RegionJob(
@@ -38,13 +47,15 @@ def plan_region(
         spec=spec,
         checkpoint=checkpoint.resolve(),
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        timesteps=config.timesteps or spec.task("change").inference_timesteps,
+        timesteps=config.timesteps or spec.task(task).inference_timesteps,
         path=resolve_numeric_path(config, gpus),
         before=tuple(before),
         after=tuple(after),
         identities=asset_identities(scenes),
         dtype=str(pixel_type(scenes)),
         fence=0,
+        task_name=task,
+        evidence=plan_evidence(config, spec.task(task)),
     )
 
 
@@ -57,17 +68,65 @@ def require_bands(wanted: tuple[str, ...], spec: CheckpointSpec, checkpoint: Pat
         )
 
 
-def require_settings(config: InferenceConfig, spec: CheckpointSpec) -> None:
+def plan_evidence(config: InferenceConfig, task: TaskSpec) -> tuple[Pass, ...]:
+    """The forward passes whose disagreement is measured.
+
+    Raises ConfigError for an order where there is one date, and for timesteps at which before and
+    after can hardly be told apart: what differs there is noise.
+    """
+    if config.disagreement == "off":
+        return ()
+    if config.disagreement != "timesteps" and task.num_dates < 2:
+        raise ConfigError(
+            f"inference.disagreement {config.disagreement!r} needs two dates; this task has one. "
+            "Set it to timesteps."
+        )
+    orders = (False,) if config.disagreement == "timesteps" else (False, True)
+    return tuple(Pass(t, order) for t in _evidence_timesteps(config, task) for order in orders)
+
+
+def _evidence_timesteps(config: InferenceConfig, task: TaskSpec) -> tuple[int, ...]:
+    # Here and not above: without evidence, a run with nothing to do needs no torch.
+    from noise2map_core.diffusion.corruption import difference_gain
+    from noise2map_core.diffusion.schedule import schedule_alpha_bars
+
+    asked = config.disagreement_timesteps
+    if asked is None and config.disagreement == "order":
+        return config.timesteps or task.inference_timesteps
+    gain = difference_gain(task.corruption, schedule_alpha_bars(task.schedule)).abs()
+    apart = [t for t, one in enumerate(gain.tolist()) if one >= MIN_GAIN]
+    if asked is None:
+        last = len(apart) - 1
+        return tuple(apart[round(i * last / (NUM_TIMESTEPS - 1))] for i in range(NUM_TIMESTEPS))
+    if unfit := [t for t in asked if t not in apart]:
+        raise ConfigError(
+            f"inference.disagreement_timesteps {unfit}: the dates cannot be told apart there, or "
+            f"there is no such timestep. Take some of {apart[0]} … {apart[-1]} with a gain of "
+            f"{MIN_GAIN} or more."
+        )
+    return asked
+
+
+def require_settings(config: InferenceConfig, spec: CheckpointSpec, task: Task = "change") -> None:
     """Raise ConfigError for settings that the checkpoint does not allow."""
     stride, chip = config.stride_px, spec.chip_px
     if stride and stride > chip:
         raise ConfigError(
             f"inference.stride_px {stride} leaves gaps between chips of {chip} px. Lower it."
         )
-    last = spec.task("change").schedule.num_timesteps - 1
+    last = spec.task(task).schedule.num_timesteps - 1
     if any(not 0 <= timestep <= last for timestep in config.timesteps or ()):
         raise ConfigError(
             f"inference.timesteps must lie in 0 … {last}: the checkpoint has no other."
+        )
+
+
+def require_threshold(threshold: float | None, task: TaskSpec) -> None:
+    """Raise ConfigError for a threshold of a map that is not cut at one."""
+    if threshold is not None and len(task.classes) != 2:
+        raise ConfigError(
+            f"products.threshold cuts two classes; the checkpoint has {len(task.classes)}. Leave "
+            "it out."
         )
 
 

@@ -1,6 +1,8 @@
 """One tile: chips in, blended probabilities out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,16 +11,46 @@ from numpy.typing import NDArray
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.inference.region import Pass
 from noise2map_core.mapping.blend import TileBlend
 from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.models.spec import Task
+
+MAP, REVERSED = "map", "reversed map"
+"""Layers that are blended besides those of single passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says of one tile."""
+
+    probability: NDArray[np.float32]
+    """[class, height, width], calibrated."""
+    chips: int
+    """Chips that went through the network."""
+    spread: NDArray[np.float32] | None = None
+    """[height, width] highest less lowest probability over the passes of the evidence, of the class
+    in which they differ most; None: no evidence was asked for."""
+    reversed_probability: NDArray[np.float32] | None = None
+    """As `probability`, the dates in reversed order; None where that was not asked for."""
 
 
 class Predictor:
-    """A model on one numeric path, predicting one tile at a time."""
+    """A model on one numeric path, predicting one tile at a time.
+
+    The map is the mean of the logits at `timesteps`; `evidence` are the passes whose disagreement
+    is measured besides.
+    """
 
     def __init__(
-        self, model: Noise2Map, path: NumericPath, lattice: ChipLattice, timesteps: Sequence[int]
+        self,
+        model: Noise2Map,
+        path: NumericPath,
+        lattice: ChipLattice,
+        timesteps: Sequence[int],
+        task: Task = "change",
+        evidence: Sequence[Pass] = (),
     ) -> None:
         path.apply()
         keep_freed_memory()
@@ -26,8 +58,14 @@ class Predictor:
         self._lattice = lattice
         model = model.eval().to(path.device)
         dtype: torch.dtype = getattr(torch, path.dtype)
-        self._models = {t: at_timestep(model, t, dtype, graphs=path.graphs) for t in timesteps}
-        self._task = model.spec.tasks["change"]
+        self._passes = [Pass(t) for t in timesteps]
+        self._evidence = list(evidence)
+        self._models = {
+            t: at_timestep(model, t, dtype, graphs=path.graphs)
+            for t in dict.fromkeys(one.timestep for one in [*self._passes, *self._evidence])
+        }
+        self._task_name: Task = task
+        self._task = model.spec.tasks[task]
 
     def predict(
         self,
@@ -35,8 +73,8 @@ class Predictor:
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
-    ) -> tuple[NDArray[np.float32], int]:
-        """Class probabilities [class, height, width] of a tile's `core`, and the chips they took.
+    ) -> Prediction:
+        """Class probabilities of a tile's `core`.
 
         `image` [date, band, H, W] and `valid` [date, H, W] cover the chips that touch the core;
         `wanted` [height, width] marks core pixels that are to be decided. Chips without a wanted
@@ -45,32 +83,75 @@ class Predictor:
         """
         cover = self._lattice.cover(core)
         chips = [chip for chip in self._lattice.chips_touching(core) if _any(wanted, chip, core)]
-        blend = TileBlend(core, len(self._task.classes), self._lattice.chip_px)
+        blends = {name: self._blend(core) for name in self._sets}
         for batch in _batches(chips, self._path.batch):
             logits = self._logits(
                 np.stack([image[:, :, *chip.slices_in(cover)] for chip in batch]),
                 np.stack([valid[:, *chip.slices_in(cover)] for chip in batch]),
             )
-            for chip, chip_logits in zip(batch, logits, strict=True):
-                blend.add(chip, chip_logits)
-        return _softmax(blend.mean() / self._task.temperature), len(chips)
+            for name, blend in blends.items():
+                for chip, chip_logits in zip(batch, logits[name], strict=True):
+                    blend.add(chip, chip_logits)
+        found = {
+            name: _softmax(blend.mean() / self._task.temperature) for name, blend in blends.items()
+        }
+        return Prediction(
+            found[MAP], len(chips), _spread(found, self._evidence), found.get(REVERSED)
+        )
+
+    def _blend(self, core: Window) -> TileBlend:
+        return TileBlend(core, len(self._task.classes), self._lattice.chip_px)
+
+    @cached_property
+    def _sets(self) -> dict[str, list[Pass]]:
+        """The passes whose logits are averaged, for each layer that is blended."""
+        sets = {MAP: self._passes} | {name_of(one): [one] for one in self._evidence}
+        if any(one.reversed_dates for one in self._evidence):
+            sets[REVERSED] = [Pass(one.timestep, True) for one in self._passes]
+        return sets
 
     @torch.inference_mode()
-    def _logits(self, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Logits [chip, class, H, W], averaged over the timesteps; padded to the path's batch."""
+    def _logits(
+        self, image: NDArray[np.generic], valid: NDArray[np.bool_]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Logits [chip, class, H, W] of each set of passes; padded to the path's batch."""
         count, dates, bands, height, width = image.shape
         padding = [(0, self._path.batch - count)]
         image = np.pad(image, padding + [(0, 0)] * 4).reshape(-1, dates * bands, height, width)
         valid = np.pad(valid, padding + [(0, 0)] * 3)
         on_device = torch.from_numpy(image).to(self._path.device)
         valid_on_device = torch.from_numpy(valid).to(self._path.device)
-        total = torch.stack(
-            [
-                model.logits(on_device, timestep, valid_on_device, "change")
-                for timestep, model in self._models.items()
-            ]
-        ).mean(dim=0)
-        return total[:count].float().cpu().numpy()
+        logits = {
+            one: self._models[one.timestep].logits(
+                on_device, one.timestep, valid_on_device, self._task_name,
+                reverse_dates=one.reversed_dates,
+            )
+            for one in dict.fromkeys(one for passes in self._sets.values() for one in passes)
+        }  # fmt: skip
+        return {
+            name: torch.stack([logits[one] for one in passes])
+            .mean(dim=0)[:count].float().cpu().numpy()
+            for name, passes in self._sets.items()
+        }  # fmt: skip
+
+
+def name_of(one: Pass) -> str:
+    """A key for one pass of the evidence."""
+    return f"{one.timestep}{' reversed' if one.reversed_dates else ''}"
+
+
+def _spread(
+    found: Mapping[str, NDArray[np.float32]], evidence: Sequence[Pass]
+) -> NDArray[np.float32] | None:
+    """Highest less lowest probability over the passes, of the class in which they differ most."""
+    if not evidence:
+        return None
+    passes = [found[name_of(one)] for one in evidence]
+    low, high = passes[0].copy(), passes[0].copy()
+    for probability in passes[1:]:
+        np.minimum(low, probability, out=low)
+        np.maximum(high, probability, out=high)
+    return np.asarray((high - low).max(axis=0))
 
 
 def _any(wanted: NDArray[np.bool_], chip: Window, core: Window) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.region import RegionDiff, RegionJob
-from noise2map_core.mapping.ledger import Ledger
+from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.models.spec import WEIGHTS_NAME, TaskSpec
 
@@ -16,19 +16,24 @@ def class_table(task: TaskSpec) -> list[dict[str, Any]]:
     return [entry.model_dump() for entry in task.classes]
 
 
-def map_subject(job: RegionJob, aoi: AreaOfInterest) -> MapSubject:
-    """What the products say of the map."""
+def map_subject(
+    job: RegionJob, aoi: AreaOfInterest, threshold: float | None, holes: int
+) -> MapSubject:
+    """What the products say of the map; `threshold` None: the checkpoint's; `holes`: failed
+    tiles."""
     model = {
         "checkpoint": job.checkpoint.name,
         "digest": job.spec.digest,
         "preset": job.spec.preset,
         "bands": ", ".join(job.spec.bands),
         "trained at": f"{job.spec.gsd:g} m a pixel",
-        "decision threshold": f"{job.task.decided_from:.4f}",
     }
+    if len(job.task.classes) == 2:
+        model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
-        mlm=_mlm(job), weights=(job.checkpoint / WEIGHTS_NAME).as_posix(),
+        task=job.task_name, mlm=_mlm(job), weights=(job.checkpoint / WEIGHTS_NAME).as_posix(),
+        holes=holes,
     )  # fmt: skip
 
 
@@ -71,11 +76,13 @@ def _mlm(job: RegionJob) -> dict[str, Any]:
     }
 
 
-def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:
-    """What the manifest says of a run's inputs and tiles."""
+def job_facts(job: RegionJob, diff: RegionDiff, failed: Sequence[TileRecord]) -> dict[str, Any]:
+    """What the manifest says of a run's inputs and tiles; `failed` are holes in the map."""
+    records = Ledger(job.output).newest()
     return {
         "model_digest": job.spec.digest,
         "numeric_path": job.path.as_dict(),
+        "stride_px": job.lattice.stride_px,
         "grid": {
             "crs": job.grid.crs,
             "resolution": job.grid.resolution,
@@ -89,22 +96,26 @@ def job_facts(job: RegionJob, diff: RegionDiff) -> dict[str, Any]:
         },
         "tiles": {
             "total": diff.tiles,
-            "predicted": len(diff.todo),
+            "predicted": len(diff.todo) - len(failed),
             "kept": diff.tiles - len(diff.todo),
-            "failed": 0,
+            "failed": len(failed),
         },
-        "strange_px": _strange_px(job),
+        "holes": [{"tile": [r.row, r.col], "reason": r.reason} for r in failed],
+        **_pixel_facts(job, [r for r in records.values() if r.status == "done"]),
     }
 
 
-def _strange_px(job: RegionJob) -> dict[str, int]:
-    """Decided pixels with numbers outside the model's range: in all, and in how many tiles."""
-    counts = [
-        record.strange_px
-        for record in Ledger(job.output).newest().values()
-        if record.status == "done" and record.strange_px
-    ]
-    return {"total": sum(counts), "tiles": len(counts)}
+def _pixel_facts(job: RegionJob, records: Sequence[TileRecord]) -> dict[str, Any]:
+    """Decided pixels with numbers outside the model's range, and those that get another class with
+    the dates reversed, where that was tried."""
+    strange = [record.strange_px for record in records if record.strange_px]
+    facts: dict[str, Any] = {"strange_px": {"total": sum(strange), "tiles": len(strange)}}
+    if any(one.reversed_dates for one in job.evidence):
+        unlike = sum(record.unlike_px for record in records)
+        decided = sum(record.decided_px for record in records)
+        share = round(unlike / decided, 6) if decided else None
+        facts["reversed_dates"] = {"other_class_px": unlike, "share_of_decided": share}
+    return facts
 
 
 def _items(scenes: Sequence[Scene], identities: dict[str, str]) -> list[dict[str, Any]]:

@@ -23,10 +23,18 @@ from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.ledger import Ledger
-from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 ALGORITHM_VERSION = 3
 """Raised when the same inputs give other pixels; every tile is then made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A forward pass: its timestep, and whether it sees the dates in reversed order."""
+
+    timestep: int
+    reversed_dates: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,39 +57,45 @@ class RegionJob:
     """Pixel type of the imagery."""
     fence: int
     """Fencing number of the run."""
+    task_name: Task = "change"
+    evidence: tuple[Pass, ...] = ()
+    """Forward passes whose disagreement is written beside the map; empty: none."""
 
     @property
     def task(self) -> TaskSpec:
         """What the map shows."""
-        return self.spec.tasks["change"]
+        return self.spec.tasks[self.task_name]
+
+    @property
+    def dates(self) -> tuple[tuple[Scene, ...], ...]:
+        """The scenes of each date that the network sees; segmentation has one, `after`."""
+        return (self.after,) if self.task_name == "segment" else (self.before, self.after)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Arrays of the mosaic besides those that every mosaic has."""
+        return ("disagreement",) if self.evidence else ()
 
     def cover(self, tile: Tile) -> Window:
         """The pixels that a tile reads: itself and its halo."""
         return self.lattice.cover(self.grid.window(tile))
 
-    def scenes(self, tile: Tile) -> tuple[list[Scene], list[Scene]]:
-        """The scenes before and after that touch a tile or its halo, in order."""
+    def scenes(self, tile: Tile) -> list[list[Scene]]:
+        """The scenes of each date that touch a tile or its halo, in order."""
         frame = self.grid.bounds_polygon(self.cover(tile).grow(1))
-        before, after = (
-            [scene for scene, footprint in zip(scenes, footprints, strict=True)
-             if footprint.intersects(frame)]
-            for scenes, footprints in (
-                (self.before, self._footprints[0]), (self.after, self._footprints[1])
-            )
-        )  # fmt: skip
-        return before, after
+        return [
+            [scenes[number] for number in sorted(footprints.query(frame, "intersects"))]
+            for scenes, footprints in zip(self.dates, self._footprints, strict=True)
+        ]
 
     def key(self, tile: Tile) -> str:
         """The digest of everything that the tile's pixels depend on."""
-        before, after = self.scenes(tile)
-        return digest_of(
-            {
-                "tile": [tile.row, tile.col],
-                "before": [self._assets(scene) for scene in before],
-                "after": [self._assets(scene) for scene in after],
-                **self._constant_key,
-            }
-        )
+        names = ("before", "after")[-len(self.dates) :]
+        sources = {
+            name: [self._assets(scene) for scene in scenes]
+            for name, scenes in zip(names, self.scenes(tile), strict=True)
+        }
+        return digest_of({"tile": [tile.row, tile.col], **sources, **self._constant_key})
 
     def inside(self, tile: Tile) -> NDArray[np.bool_]:
         """Which pixels [tile_px, tile_px] have their centre in the area of interest."""
@@ -110,16 +124,23 @@ class RegionJob:
             "resolution": self.grid.resolution,
             "origin": [self.grid.x_origin, self.grid.y_origin],
             "outline": digest_of(shapely.to_wkt(self.grid.outline, rounding_precision=3)),
+            **self._departures,
         }
 
+    @property
+    def _departures(self) -> dict[str, Any]:
+        """Only what is set enters the key: an output made before there was a choice stays good."""
+        task = {} if self.task_name == "change" else {"task": self.task_name}
+        passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
+        return task | ({"evidence": passes} if passes else {})
+
     @cached_property
-    def _footprints(self) -> tuple[list[BaseGeometry], list[BaseGeometry]]:
-        """Footprints in the grid's CRS."""
-        before, after = (
-            [_projected(scene, self.grid.crs) for scene in scenes]
-            for scenes in (self.before, self.after)
-        )
-        return before, after
+    def _footprints(self) -> list[shapely.STRtree]:
+        """Footprints of each date in the grid's CRS."""
+        return [
+            shapely.STRtree([_projected(scene, self.grid.crs) for scene in scenes])
+            for scenes in self.dates
+        ]
 
 
 def _projected(scene: Scene, crs: str) -> BaseGeometry:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import Tile
-from noise2map_core.inference.decision import decide_change
+from noise2map_core.inference.decision import decide
 from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage
@@ -25,6 +25,9 @@ class PredictedTile:
     """Pixels with a decision."""
     strange_px: int
     """Of these, pixels with a number that the model does not expect."""
+    unlike_px: int = 0
+    """Of these, pixels that get another class with the dates in reversed order, if that was
+    tried."""
 
 
 def predict_tile(
@@ -35,14 +38,13 @@ def predict_tile(
     at_core = core.slices_in(job.cover(tile))
     valid = pixels.valid[:, *at_core]
     wanted = inside & valid.all(axis=0)
-    probability, chips = predictor.predict(pixels.image, pixels.valid, core, wanted)
+    said = predictor.predict(pixels.image, pixels.valid, core, wanted)
     strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
-    return PredictedTile(
-        decide_change(probability[1], job.task.decided_from, valid, inside),
-        chips,
-        int(wanted.sum()),
-        int(strange.sum()),
-    )
+    made, unlike = decide(said.probability, job.task, valid, inside, said.spread), 0
+    if said.reversed_probability is not None:
+        other = decide(said.reversed_probability, job.task, valid, inside)
+        unlike = int((made.classes != other.classes).sum())
+    return PredictedTile(made, said.chips, int(wanted.sum()), int(strange.sum()), unlike)
 
 
 def _strange(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.bool_]:

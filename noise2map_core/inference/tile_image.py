@@ -22,12 +22,21 @@ class TileImage:
 
 
 def read_tile(job: RegionJob, tile: Tile) -> TileImage:
-    """The pixels of both dates for one tile and its halo. Raises AssetReadError."""
-    cover = job.cover(tile)
-    geobox = job.grid.geobox(cover)
-    image = np.zeros((2, len(job.spec.bands), cover.height, cover.width), job.dtype)
-    valid = np.zeros((2, cover.height, cover.width), np.bool_)
+    """The pixels of all dates for one tile and its halo. Raises AssetReadError."""
+    geobox = job.grid.geobox(job.cover(tile))
+    image, valid = _unobserved(job, tile)
     for date, scenes in enumerate(job.scenes(tile)):
         if scenes:
             image[date], valid[date] = read_pixels(scenes, geobox)
     return TileImage(image, valid)
+
+
+def unread_tile(job: RegionJob, tile: Tile) -> TileImage:
+    """In place of a tile that could not be read: nothing observed."""
+    return TileImage(*_unobserved(job, tile))
+
+
+def _unobserved(job: RegionJob, tile: Tile) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    cover, dates = job.cover(tile), len(job.dates)
+    image = np.zeros((dates, len(job.spec.bands), cover.height, cover.width), job.dtype)
+    return image, np.zeros((dates, cover.height, cover.width), np.bool_)

@@ -15,12 +15,10 @@ from noise2map_core.diffusion.corruption import difference_gain
 from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.decision import TOLERANCE
 from noise2map_core.inference.evaluation import probability_of
+from noise2map_core.inference.planning import MIN_GAIN
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import Task
-
-MIN_GAIN = 0.2
-"""Timesteps with less left of the difference between the dates are left out."""
 
 
 @dataclass(frozen=True)

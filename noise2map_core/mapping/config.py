@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 
 class ProductsConfig(BaseModel):
@@ -24,6 +24,10 @@ class ProductsConfig(BaseModel):
 
     collection: Path | None = None
     """STAC collection (collection.json) that lists this map's item; made if it is not there."""
+
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability from which a pixel gets the second of two classes. None: the checkpoint's.
+    Another one makes the products anew, without a forward pass."""
 
     quicklook_px: PositiveInt = 800
     """Longest side of each of the quicklook's pictures."""

@@ -33,6 +33,18 @@ class TileRecord:
     """Pixels with a decision."""
     strange_px: int = 0
     """Of these, pixels with a number that the model does not expect."""
+    unlike_px: int = 0
+    """Of these, pixels with another class if the dates are reversed, where that was tried."""
+    pixel_bytes: int = 0
+    """Bytes of the pixels that it was made from, decoded, halo included."""
+    read_s: float = 0.0
+    """Seconds that reading them took."""
+    predict_s: float = 0.0
+    """Seconds of its forward passes and decisions."""
+    write_s: float = 0.0
+    """Seconds that writing its pixels took."""
+    digest: str = ""
+    """Of what was written, `Mosaic.digest`; empty in records of earlier versions."""
 
     @property
     def tile(self) -> Tile:

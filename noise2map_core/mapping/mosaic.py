@@ -4,9 +4,12 @@ The store is created whole before the work, each tile is one shard of each array
 writes only its own: no locks, any order, the same bytes.
 """
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 from shapely import to_wkt
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-from noise2map_core.digest import digest_of
+from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
@@ -52,15 +55,18 @@ class TileMap:
     probability: NDArray[np.uint16]
     valid: NDArray[np.bool_]
     reason: NDArray[np.uint8]
+    disagreement: NDArray[np.uint16] | None = None
+    """Highest less lowest probability over several forward passes, in units of 1e-4."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The pixels under the names of the mosaic's arrays."""
-        return {
+        found: dict[str, NDArray[Any]] = {
             "class": self.classes,
             "probability": self.probability,
             "valid": self.valid,
             "reason": self.reason,
         }
+        return found if self.disagreement is None else found | {"disagreement": self.disagreement}
 
 
 _ARRAYS: dict[str, tuple[str, Any]] = {
@@ -69,6 +75,9 @@ _ARRAYS: dict[str, tuple[str, Any]] = {
     "valid": ("bool", False),
     "reason": ("uint8", Reason.OUTSIDE),
 }
+
+_LAYERS: dict[str, tuple[str, Any]] = {"disagreement": ("uint16", NO_PROBABILITY)}
+"""Arrays that only those have who ask for them."""
 
 
 class Mosaic:
@@ -80,16 +89,54 @@ class Mosaic:
         self._group = zarr.open_group(path, mode="r+", zarr_format=3)
 
     @classmethod
-    def create(cls, path: Path, grid: RegionGrid, classes: list[dict[str, Any]]) -> "Mosaic":
-        """Open the mosaic for `grid`, making its template first if there is none."""
+    def create(
+        cls,
+        path: Path,
+        grid: RegionGrid,
+        classes: list[dict[str, Any]],
+        layers: Sequence[str] = (),
+    ) -> "Mosaic":
+        """Open the mosaic for `grid`, making its template first if there is none.
+
+        `layers` are arrays besides those that every mosaic has: "disagreement".
+        """
         if not path.exists():
-            _write_template(path, grid, identity(grid, classes))
+            _write_template(path, grid, identity(grid, classes, layers))
         return cls(path, grid)
 
     @property
     def arrays(self) -> frozenset[str]:
         """Names of the pixel arrays; which there are depends on what was asked for."""
         return frozenset(self._group.array_keys()) - {"x", "y", "spatial_ref"}
+
+    def digest(self, tile: Tile) -> str:
+        """SHA-256 over the objects that hold one tile; an object that is not there counts as empty.
+
+        Zarr writes none for pixels that all have the fill value.
+        """
+        found = sha256()
+        for name in sorted(self.arrays):
+            row, col = self._shard(tile)
+            file = self.path / name / "c" / str(row) / str(col)
+            body = file.read_bytes() if file.exists() else b""
+            found.update(f"{name} {len(body)}\n".encode())
+            found.update(body)
+        return found.hexdigest()
+
+    def metadata_digest(self) -> str:
+        """SHA-256 over everything but pixels: the documents and the coordinates."""
+        found = sha256()
+        shards = tuple(f"{name}/c/" for name in self.arrays)
+        for file in sorted(path for path in self.path.rglob("*") if path.is_file()):
+            key = file.relative_to(self.path).as_posix()
+            if not key.startswith(shards):
+                found.update(f"{key} {file_sha256(file)}\n".encode())
+        return found.hexdigest()
+
+    def _shard(self, tile: Tile) -> tuple[int, int]:
+        """Row and column of a tile's shard."""
+        frame, px = self.grid.tile_frame, self.grid.tile_px
+        return tile.row - frame.row // px, tile.col - frame.col // px
 
     def sweep(self) -> None:
         """Delete what a killed writer left half-written. Only the holder of the lease may."""
@@ -122,10 +169,20 @@ def open_mosaic(path: Path | str) -> xr.Dataset:
     return dataset
 
 
-def identity(grid: RegionGrid, classes: list[dict[str, Any]]) -> dict[str, Any]:
+def read_identity(path: Path) -> dict[str, Any]:
+    """What a mosaic says of itself, as `identity` made it. Raises OSError, ValueError, KeyError."""
+    attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    about: dict[str, Any] = attributes["noise2map"]
+    return about
+
+
+def identity(
+    grid: RegionGrid, classes: list[dict[str, Any]], layers: Sequence[str] = ()
+) -> dict[str, Any]:
     """What an output must share with a run that continues it."""
     region = grid.region
-    return {
+    extra = {"layers": list(layers)} if layers else {}
+    return extra | {
         "format_version": FORMAT_VERSION,
         "crs": grid.crs,
         "resolution": grid.resolution,
@@ -137,7 +194,9 @@ def identity(grid: RegionGrid, classes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def require_same_output(path: Path, grid: RegionGrid, classes: list[dict[str, Any]]) -> None:
+def require_same_output(
+    path: Path, grid: RegionGrid, classes: list[dict[str, Any]], layers: Sequence[str] = ()
+) -> None:
     """Raise OutputMismatchError if a mosaic is there for another grid, class table or format."""
     if not path.exists():
         return
@@ -145,10 +204,10 @@ def require_same_output(path: Path, grid: RegionGrid, classes: list[dict[str, An
         found = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict().get("noise2map")
     except FileNotFoundError:
         found = None
-    if found != identity(grid, classes):
+    if found != identity(grid, classes, layers):
         raise OutputMismatchError(
-            f"{path} is of another area, grid, class table or format. Set another --output, or "
-            "--overwrite to replace it."
+            f"{path} is of another area, grid, class table, set of layers or format. Set another "
+            "--output, or --overwrite to replace it."
         )
 
 
@@ -159,7 +218,8 @@ def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None
     frame = grid.tile_frame
     group = zarr.open_group(partial, mode="w", zarr_format=3)
     group.attrs.update({"noise2map": about, **_geozarr_attributes(grid)})
-    for name, (dtype, fill) in _ARRAYS.items():
+    arrays = _ARRAYS | {name: _LAYERS[name] for name in about.get("layers", ())}
+    for name, (dtype, fill) in arrays.items():
         array = group.create_array(
             name,
             shape=(frame.height, frame.width),
@@ -214,7 +274,7 @@ def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any
     if name == "class":
         attributes["flag_values"] = [entry["value"] for entry in classes]
         attributes["flag_meanings"] = " ".join(entry["name"] for entry in classes)
-    if name == "probability":
+    if name in ("probability", "disagreement"):
         attributes["scale_factor"] = 1 / PROBABILITY_SCALE
         attributes["_FillValue"] = NO_PROBABILITY
     if name == "reason":

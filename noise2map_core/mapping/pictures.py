@@ -9,22 +9,41 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.reader import read_pixels
 
 
 def read_picture(
-    scenes: Sequence[Scene], bands: Sequence[str], grid: RegionGrid, step: int
+    scenes: Sequence[Scene],
+    bands: Sequence[str],
+    grid: RegionGrid,
+    step: int,
+    skip_unreadable: bool = False,
 ) -> NDArray[np.float32]:
     """The region at `step` times its pixel size: RGB [H, W, 3] in 0–1, white where not valid.
 
     Read at that size, and only the bands that are shown: the region is never in memory whole.
+    `skip_unreadable` leaves out scenes that cannot be read: those behind the holes of a map that
+    was asked for all the same. Raises AssetReadError.
     """
     shown = rgb_bands(bands)
     chosen = list(dict.fromkeys(shown))
     thinned = [replace(scene, bands=tuple(scene.bands[b] for b in chosen)) for scene in scenes]
+    if skip_unreadable:
+        thinned = [scene for scene in thinned if _is_readable(scene, coarse_geobox(grid, step))]
+    if not thinned:
+        return np.ones((*coarse_geobox(grid, step).shape, 3), np.float32)
     image, valid = read_pixels(thinned, coarse_geobox(grid, step))
     return stretched(image, valid, [chosen.index(band) for band in shown])
+
+
+def _is_readable(scene: Scene, geobox: GeoBox) -> bool:
+    try:
+        read_pixels([scene], geobox)
+    except AssetReadError:
+        return False
+    return True
 
 
 def coarse_geobox(grid: RegionGrid, step: int) -> GeoBox:

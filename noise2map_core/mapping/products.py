@@ -163,7 +163,9 @@ def _write_pages(
     """The quicklook and the report, of the same pictures."""
     output = mosaic.path.parent
     photos = {
-        name: read_picture(scenes, subject.bands, mosaic.grid, survey.step)
+        name: read_picture(
+            scenes, subject.bands, mosaic.grid, survey.step, skip_unreadable=subject.holes > 0
+        )
         for name, (scenes, _) in subject.epochs.items()
     }
     classes = survey.pictures["class"]

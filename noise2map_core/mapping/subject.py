@@ -28,6 +28,8 @@ class MapSubject:
     """The model in the terms of STAC's mlm extension, properties by name."""
     weights: str = ""
     """Where the model's weights lie."""
+    holes: int = 0
+    """Tiles that could not be made."""
 
     @property
     def epochs(self) -> dict[str, tuple[Sequence[Scene], datetime]]:

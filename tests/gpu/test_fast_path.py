@@ -27,8 +27,8 @@ def predict(path: NumericPath, timesteps: tuple[int, ...] = (999,)) -> np.ndarra
     valid = np.ones((2, cover.height, cover.width), bool)
     predictor = Predictor(model, path, LATTICE, timesteps)
     wanted = np.ones((128, 128), bool)
-    first, _ = predictor.predict(image, valid, CORE, wanted)
-    second, _ = predictor.predict(image, valid, CORE, wanted)
+    first = predictor.predict(image, valid, CORE, wanted).probability
+    second = predictor.predict(image, valid, CORE, wanted).probability
     np.testing.assert_array_equal(first, second)
     return first
 

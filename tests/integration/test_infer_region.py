@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import psutil
 import pystac
 import pytest
 import rasterio
+import rioxarray
 import torch
 import yaml
 from dask.base import is_dask_collection
@@ -30,12 +32,15 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import file_sha256
+from noise2map_core.errors import OutputError
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
-from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.mapping.mosaic import Reason
+from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.tools import verify
 from pipelines.infer_region import InferRegionConfig, run
 from tests.factories import checkpoint_spec
 
@@ -347,9 +352,51 @@ def test_sigterm_leaves_a_state_that_a_rerun_continues(
     assert pixels(output) == pixels(undisturbed)
 
 
+def test_an_undisturbed_output_verifies(undisturbed: Path) -> None:
+    lines = verify.run(undisturbed)
+    manifest = json.loads((undisturbed / "manifest.json").read_text())
+    assert f"{manifest['tiles']['total']} tiles complete" in lines[0]
+    assert any("edges of tiles" in line for line in lines)
+
+
+def _flip(file: Path) -> None:
+    body = bytearray(file.read_bytes())
+    body[len(body) // 2] ^= 4
+    file.write_bytes(body)
+
+
+def _swap(one: Path, other: Path) -> None:
+    bodies = one.read_bytes(), other.read_bytes()
+    assert bodies[0] != bodies[1]
+    one.write_bytes(bodies[1])
+    other.write_bytes(bodies[0])
+
+
+DAMAGES = {
+    "a flipped bit": lambda shards, _: _flip(shards[0]),
+    "a cut object": lambda shards, _: shards[0].write_bytes(shards[0].read_bytes()[:-7]),
+    "a deleted object": lambda shards, _: shards[1].unlink(),
+    "swapped objects": lambda shards, _: _swap(shards[0], shards[1]),
+    "an edited document": lambda _, output: _flip(output / "mosaic.zarr" / "zarr.json"),
+    "an edited map": lambda _, output: _flip(output / "change.tif"),
+    "a lost product": lambda _, output: (output / "polygons.parquet").unlink(),
+    "a lost record": lambda _, output: next(output.rglob("records/*.json")).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damage_is_found(undisturbed: Path, tmp_path: Path, damage: Any) -> None:
+    output = tmp_path / "map"
+    shutil.copytree(undisturbed, output)
+    shards = sorted((output / "mosaic.zarr" / "probability" / "c").rglob("*/*"))
+    damage([shard for shard in shards if shard.is_file()], output)
+    with pytest.raises(OutputError, match=r"faults|no finished output"):
+        verify.run(output)
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
-    embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
 ) -> None:
     from noise2map_core.errors import IncompleteRegionError
 
@@ -363,13 +410,82 @@ def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
     assert caught.value.exit_code == 3
     assert str(victim) in str(caught.value)
     assert not (output / "change.tif").exists() and not (output / "manifest.json").exists()
+    with pytest.raises(IncompleteRegionError, match="holes in the map") as caught:
+        infer(broken, checkpoint, output, allow_incomplete=True)
+    assert caught.value.exit_code == 3
+    _require_holes(output)
     victim.write_bytes(whole)
     result = infer(broken, checkpoint, output)
-    assert 0 < result.predicted <= result.tiles and (output / "change.tif").exists()
+    assert 0 < result.predicted <= result.tiles
+    assert json.loads((output / "manifest.json").read_text())["holes"] == []
+    assert pixels(output) == pixels(undisturbed)
+
+
+def _require_holes(output: Path) -> None:
+    """The map has a hole exactly where the manifest lists tiles."""
+    manifest = json.loads((output / "manifest.json").read_text())
+    mosaic = open_mosaic(output / "mosaic.zarr")
+    holes = {tuple(hole["tile"]) for hole in manifest["holes"]}
+    assert len(holes) == manifest["tiles"]["failed"] > 0
+    rows, cols = np.nonzero((mosaic["reason"] == Reason.READ_FAILED).to_numpy())
+    x, y = mosaic["x"].to_numpy()[cols], mosaic["y"].to_numpy()[rows]
+    side = TILE_PX * manifest["grid"]["resolution"]
+    assert set(zip((-y // side).astype(int), (x // side).astype(int), strict=True)) == holes
+    assert (mosaic["class"].to_numpy()[rows, cols] == 255).all()
+
+
+def test_another_threshold_makes_the_products_anew_without_a_forward_pass(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "map"
+    shutil.copytree(undisturbed, output)
+    result = infer(embedded, checkpoint, output, products={"threshold": 0.52})
+    assert result.predicted == 0 and result.figures is not None
+    with rioxarray.open_rasterio(output / "change.tif") as raster:
+        found = raster[0].load()
+    mosaic = open_mosaic(output / "mosaic.zarr").sel(x=found.x, y=found.y)
+    changed = np.round(mosaic["probability"].to_numpy() * 10_000) >= 5200
+    expected = np.where(mosaic["class"].to_numpy() == 255, 255, changed)
+    np.testing.assert_array_equal(found.to_numpy(), expected)
+    assert (expected != mosaic["class"].to_numpy()).any()
+
+
+def test_the_mosaic_equals_one_pass_over_the_whole_image(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
+) -> None:
+    """Whole arrays, one accumulation, chip by chip, by the model as it was trained."""
+    model, mosaic = load_checkpoint(checkpoint), open_mosaic(undisturbed / "mosaic.zarr")
+    spec, chip = model.spec, model.spec.chip_px
+    search = SearchConfig(catalog=str(embedded.catalog), collection=embedded.collection)
+    dates = search_pair(
+        search, read_aoi(embedded.map_aoi), embedded.before, embedded.after, spec.bands
+    )
+    frame = mosaic.odc.geobox.pad(chip)
+    image, valid = (np.stack(a) for a in zip(*(read_pixels(d, frame) for d in dates), strict=True))
+    total, weight = np.zeros((2, *frame.shape)), np.zeros(frame.shape)
+    ramp = np.minimum(np.arange(chip) + 0.5, chip - np.arange(chip) - 0.5)
+    # Tiles, 64 pixels, are whole numbers of strides, so that the frame's corner is on the lattice.
+    for row in range(0, frame.shape[0] - chip + 1, spec.stride_px):
+        for col in range(0, frame.shape[1] - chip + 1, spec.stride_px):
+            at = (slice(row, row + chip), slice(col, col + chip))
+            flat = torch.from_numpy(image[:, :, *at].reshape(1, -1, chip, chip).astype(np.int32))
+            with torch.inference_mode():
+                logits = model.logits(flat, 999, torch.from_numpy(valid[:, *at])[None])
+            total[:, *at] += logits[0].numpy() * np.outer(ramp, ramp)
+            weight[at] += np.outer(ramp, ramp)
+    core = (slice(chip, -chip), slice(chip, -chip))
+    logits = torch.from_numpy((total / np.maximum(weight, 1e-9))[:, *core])
+    probability = torch.softmax(logits, dim=0)[1].numpy()
+    decided = mosaic["class"].to_numpy() != 255
+    stored = mosaic["probability"].to_numpy()
+    assert decided.mean() > 0.3
+    np.testing.assert_allclose(stored[decided], probability[decided], atol=1.1e-4)
+    sure = decided & (np.abs(probability - spec.task().decided_from) > 2e-4)
+    changed = probability >= spec.task().decided_from
+    np.testing.assert_array_equal(mosaic["class"].to_numpy()[sure], changed[sure])
 
 
 def _copy_catalog(embedded: EmbeddedCatalog, root: Path) -> EmbeddedCatalog:
-    import shutil
     from dataclasses import replace
 
     shutil.copytree(embedded.root, root)

@@ -5,10 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from noise2map_core.inference.decision import decide_change, decide_classes
+from noise2map_core.inference.decision import decide, decide_classes
 from noise2map_core.mapping.mosaic import Reason
-from noise2map_core.models.spec import ClassSpec
+from noise2map_core.mapping.recut import recut_classes
+from noise2map_core.models.spec import ClassSpec, Task
 from tests.factories import task_spec
+
+CHANGE = task_spec("change", threshold={"changed": 0.5})
+
+
+def of_second(p: float) -> np.ndarray:
+    """Probabilities [2, 1, 1] of one pixel."""
+    return np.asarray([1 - p, p], np.float32).reshape(2, 1, 1)
 
 
 def test_each_pixel_gets_its_reason() -> None:
@@ -16,7 +24,9 @@ def test_each_pixel_gets_its_reason() -> None:
     before = np.array([[True, False, True, False, False]])
     after = np.array([[True, True, False, False, True]])
     inside = np.array([[True, True, True, True, False]])
-    tile = decide_change(probability, 0.5, np.stack([before, after]), inside)
+    tile = decide(
+        np.stack([1 - probability, probability]), CHANGE, np.stack([before, after]), inside
+    )
     assert tile.reason.tolist() == [[
         Reason.DECIDED, Reason.NODATA_BEFORE, Reason.NODATA_AFTER, Reason.NODATA_BEFORE,
         Reason.OUTSIDE,
@@ -29,8 +39,44 @@ def test_each_pixel_gets_its_reason() -> None:
 @given(st.floats(0, 1, width=32), st.floats(0, 1))
 def test_the_class_follows_from_the_stored_probability(p: float, threshold: float) -> None:
     yes = np.ones((1, 1), np.bool_)
-    tile = decide_change(np.full((1, 1), p, np.float32), threshold, np.stack([yes, yes]), yes)
+    task = task_spec("change", threshold={"changed": threshold})
+    tile = decide(of_second(p), task, np.stack([yes, yes]), yes)
     assert tile.classes[0, 0] == (tile.probability[0, 0] >= round(threshold * 1e4))
+
+
+@given(
+    arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32)),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.99),
+    st.sampled_from(["change", "segment"]),
+)
+def test_another_threshold_on_what_is_stored_gives_the_map_of_that_threshold(
+    second: np.ndarray, threshold: float, other: float, name: Task
+) -> None:
+    probability = np.stack([1 - second, second])
+    valid = np.ones((2 if name == "change" else 1, *second.shape), np.bool_)
+    plain = task_spec(name)
+    made, wanted = (
+        decide(
+            probability,
+            plain.model_copy(update={"threshold": {plain.classes[1].name: value}}),
+            valid,
+            valid[0],
+        )
+        for value in (threshold, other)
+    )
+    recut = recut_classes(made.classes, made.probability, other, of_winner=name == "segment")
+    for found, expected in zip(recut, (wanted.classes, wanted.probability), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_of_several_classes_the_winners_probability_is_stored() -> None:
+    classes = tuple(ClassSpec(value=v, name=f"c{v}", color="#000000") for v in range(3))
+    task = task_spec("segment", classes=classes, threshold={"c2": 0.3})
+    yes = np.ones((1, 1, 2), np.bool_)
+    tile = decide(probabilities((0.5, 0.2, 0.3), (0.2, 0.7, 0.1)), task, yes, yes[0])
+    assert tile.classes.tolist() == [[2, 1]]
+    assert tile.probability.tolist() == [[3000, 7000]]
 
 
 def probabilities(*values: tuple[float, ...]) -> np.ndarray:

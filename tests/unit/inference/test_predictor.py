@@ -10,6 +10,7 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.predictor import Predictor
+from noise2map_core.inference.region import Pass
 from noise2map_core.mapping.blend import blend_weights
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
 from tests.factories import checkpoint_spec
@@ -40,23 +41,31 @@ def predict(
     part = valid[:, *rows_cols]
     wanted = part.all(axis=0)[core.slices_in(cover)]
     predictor = Predictor(model, path, LATTICE, (999,))
-    return predictor.predict(world[:, :, *rows_cols], part, core, wanted)
+    said = predictor.predict(world[:, :, *rows_cols], part, core, wanted)
+    return said.probability, said.chips
+
+
+def plain_loop(
+    model: Noise2Map, world: np.ndarray, core: Window, reverse: bool = False
+) -> np.ndarray:
+    """Probabilities of `core`, chip by chip, by the model as it was trained."""
+    total, weight = np.zeros((2, core.height, core.width)), np.zeros((core.height, core.width))
+    for chip in LATTICE.chips_touching(core):
+        image = torch.from_numpy(world[:, :, *chip.slices_in(WORLD)].reshape(1, 4, 32, 32).copy())
+        with torch.inference_mode():
+            logits = model.logits(image, 999, reverse_dates=reverse)[0].numpy()
+        shared = chip.intersect(core)
+        w = blend_weights(32)[shared.slices_in(chip)]
+        total[:, *shared.slices_in(core)] += logits[:, *shared.slices_in(chip)] * w
+        weight[shared.slices_in(core)] += w
+    return torch.softmax(torch.from_numpy(total / weight), dim=0).numpy()
 
 
 def test_a_tile_equals_a_plain_loop_over_its_chips(model: Noise2Map, world: np.ndarray) -> None:
     core = Window(0, 0, 64, 64)
     valid = np.ones((2, WORLD.height, WORLD.width), np.bool_)
     found, chips = predict(model, world, core, valid)
-    total, weight = np.zeros((2, 64, 64)), np.zeros((64, 64))
-    for chip in LATTICE.chips_touching(core):
-        image = torch.from_numpy(world[:, :, *chip.slices_in(WORLD)].reshape(1, 4, 32, 32).copy())
-        with torch.inference_mode():
-            logits = model.logits(image, 999)[0].numpy()
-        shared = chip.intersect(core)
-        w = blend_weights(32)[shared.slices_in(chip)]
-        total[:, *shared.slices_in(core)] += logits[:, *shared.slices_in(chip)] * w
-        weight[shared.slices_in(core)] += w
-    expected = torch.softmax(torch.from_numpy(total / weight), dim=0).numpy()
+    expected = plain_loop(model, world, core)
     np.testing.assert_allclose(found, expected, atol=2e-6)
     assert chips == len(LATTICE.chips_touching(core)) == 25
 
@@ -131,3 +140,30 @@ def test_another_batch_is_another_path_but_nearly_the_same_map(
     one, _ = predict(model, world, core, valid)
     other, _ = predict(model, world, core, valid, replace(PATH, batch=7))
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_disagreement_is_the_range_over_passes_predicted_alone(
+    model: Noise2Map, world: np.ndarray
+) -> None:
+    core, valid = Window(0, 0, 64, 64), np.ones((2, WORLD.height, WORLD.width), np.bool_)
+    part = world[:, :, *LATTICE.cover(core).slices_in(WORLD)]
+    seen, wanted = np.ones((2, *part.shape[2:]), np.bool_), np.ones((64, 64), np.bool_)
+    passes = [Pass(0), Pass(999), Pass(999, reversed_dates=True)]
+    said = Predictor(model, PATH, LATTICE, (999,), "change", passes).predict(
+        part, seen, core, wanted
+    )
+    plain, _ = predict(model, world, core, valid)
+    np.testing.assert_array_equal(said.probability, plain)
+    alone = [
+        Predictor(model, PATH, LATTICE, (t,)).predict(part, seen, core, wanted).probability[1]
+        for t in (0, 999)
+    ]
+    assert said.reversed_probability is not None and said.spread is not None
+    np.testing.assert_allclose(
+        said.reversed_probability, plain_loop(model, world, core, reverse=True), atol=2e-6
+    )
+    alone.append(said.reversed_probability[1])
+    expected = np.max(alone, axis=0) - np.min(alone, axis=0)
+    np.testing.assert_allclose(said.spread, expected, atol=2e-6)
+    assert said.spread.max() > 1e-3
+    assert not np.array_equal(said.reversed_probability, said.probability)

@@ -1,0 +1,47 @@
+"""A mosaic seen at another threshold: its classes are cut anew from what is stored."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise2map_core.geo.window import Window
+from noise2map_core.mapping.mosaic import NO_DECISION, PROBABILITY_SCALE, Mosaic
+
+
+def of_decided(classes: NDArray[np.uint8], second: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Probability of the class that was decided, from that of the second of two classes, and back:
+    the function is its own inverse."""
+    return np.where(classes == 1, second, PROBABILITY_SCALE - second).astype(np.uint16)
+
+
+def recut_classes(
+    classes: NDArray[np.uint8], stored: NDArray[np.uint16], threshold: float, of_winner: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Classes and stored probability with the second of two classes decided from `threshold` on.
+
+    `of_winner`: what is stored is of the class that was decided, else of the second.
+    """
+    decided = classes != NO_DECISION
+    second = of_decided(classes, stored) if of_winner else stored
+    cut = (second >= round(threshold * PROBABILITY_SCALE)).astype(np.uint8)
+    recut = np.where(decided, cut, NO_DECISION).astype(np.uint8)
+    return recut, np.where(decided, of_decided(cut, second), stored) if of_winner else stored
+
+
+class RecutMosaic(Mosaic):
+    """`mosaic`, of two classes, seen at another threshold."""
+
+    def __init__(self, mosaic: Mosaic, threshold: float, of_winner: bool) -> None:
+        super().__init__(mosaic.path, mosaic.grid)
+        self._threshold, self._of_winner = threshold, of_winner
+
+    def read(self, name: str, window: Window) -> NDArray[Any]:
+        """As `Mosaic.read`."""
+        if name not in ("class", "probability"):
+            return super().read(name, window)
+        found = recut_classes(
+            super().read("class", window), super().read("probability", window),
+            self._threshold, self._of_winner,
+        )  # fmt: skip
+        return found[0] if name == "class" else found[1]

@@ -1,0 +1,92 @@
+"""Check an output: every tile there, every byte as written, rasters and item valid, no seams."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from noise2map_core.errors import OutputError
+
+CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
+LATTICE_BLOCK_PX = 256
+"""Blocks of the bootstrap, at least."""
+
+
+def main() -> None:
+    """The command `noise2map verify`."""
+    args = _parser().parse_args(sys.argv[1:])
+    for line in run(args.output):
+        print(line)
+
+
+def run(output: Path) -> list[str]:
+    """Lines for people. Raises OutputError, naming every fault, if there is one."""
+    from noise2map_core.mapping.verification import count_reasons, iter_faults, open_output
+
+    mosaic, manifest = open_output(output)
+    faults = [
+        *iter_faults(output, mosaic, manifest),
+        *_invalid_rasters(output),
+        *_invalid_item(output / "item.json"),
+    ]
+    if faults:
+        raise OutputError(
+            f"{output} has {len(faults)} faults: {'; '.join(faults)}. Run the same infer-region "
+            "command again for what is missing; delete what is damaged first."
+        )
+    total = sum(count_reasons(mosaic).values())
+    pixels = ", ".join(f"{n / total:.1%} {name}" for name, n in count_reasons(mosaic).items())
+    return [
+        f"{manifest['tiles']['total']} tiles complete, every object and product as written",
+        f"pixels  {pixels}",
+        *_seams(mosaic, manifest),
+    ]
+
+
+def _invalid_rasters(output: Path) -> Iterator[str]:
+    from rio_cogeo.cogeo import cog_validate
+
+    for file in sorted(output.glob("*.tif")):
+        try:
+            valid, errors, _ = cog_validate(file, quiet=True)
+        except Exception as error:  # whatever GDAL makes of damaged bytes
+            valid, errors = False, [str(error)]
+        if not valid:
+            yield f"{file.name} is no valid cloud-optimised GeoTIFF ({', '.join(errors)})"
+
+
+def _invalid_item(file: Path) -> Iterator[str]:
+    """STAC's core schemas, which ship with pystac: no network is needed."""
+    import pystac
+    from pystac.errors import STACError, STACValidationError
+    from pystac.validation import validate_dict
+    from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+    try:
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        core = {**document, "stac_extensions": []}
+        validate_dict(core, pystac.STACObjectType.ITEM, validator=JsonSchemaSTACValidator())
+    except (OSError, ValueError, STACError, STACValidationError) as error:
+        yield f"{file.name} is no valid STAC item ({' '.join(str(error).split())})"
+
+
+def _seams(mosaic: Any, manifest: dict[str, Any]) -> Iterator[str]:
+    """Steps across edges over steps elsewhere: 1 where there is no seam."""
+    from noise2map_core.mapping.seams import seam_ratio
+
+    tile_px, stride_px = mosaic.grid.tile_px, manifest.get("stride_px")
+    for name, period in ((TILE_SEAMS, tile_px), (CHIP_SEAMS, stride_px)):
+        if period:
+            found = seam_ratio(mosaic, period, max(LATTICE_BLOCK_PX, period))
+            yield f"seams   {name}: {found or 'none within the map'} (1: no seam)"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("noise2map verify", description=__doc__)
+    parser.add_argument(
+        "output", type=Path, metavar="OUTPUT", help="Directory that infer-region wrote."
+    )
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    return parser

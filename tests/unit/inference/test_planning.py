@@ -1,0 +1,57 @@
+"""What a run may ask of a checkpoint."""
+
+import pytest
+
+from noise2map_core.diffusion.corruption import difference_gain
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.errors import ConfigError
+from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.inference.planning import MIN_GAIN, plan_evidence, require_threshold
+from noise2map_core.inference.region import Pass
+from noise2map_core.models.spec import ClassSpec
+from tests.factories import task_spec
+
+CHANGE, SEGMENT = task_spec("change"), task_spec("segment")
+
+
+def test_without_disagreement_there_are_no_passes() -> None:
+    assert plan_evidence(InferenceConfig(), CHANGE) == ()
+
+
+def test_timesteps_at_which_the_dates_cannot_be_told_apart_are_left_out() -> None:
+    passes = plan_evidence(InferenceConfig(disagreement="both"), CHANGE)
+    gain = difference_gain(CHANGE.corruption, schedule_alpha_bars(CHANGE.schedule)).abs()
+    timesteps = [one.timestep for one in passes if not one.reversed_dates]
+    assert passes == tuple(Pass(t, order) for t in timesteps for order in (False, True))
+    assert len(timesteps) == 4 and timesteps[0] == 0 and timesteps[-1] == 999
+    assert all(gain[t] >= MIN_GAIN for t in timesteps)
+
+
+def test_the_order_alone_is_tried_at_the_timesteps_of_the_map() -> None:
+    config = InferenceConfig(disagreement="order", timesteps=(900,))
+    assert plan_evidence(config, CHANGE) == (Pass(900), Pass(900, reversed_dates=True))
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (InferenceConfig(disagreement="timesteps", disagreement_timesteps=(258,)), "258"),
+        (InferenceConfig(disagreement="both", disagreement_timesteps=(0, 1000)), "1000"),
+    ],
+)
+def test_timesteps_that_say_nothing_are_refused(config: InferenceConfig, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        plan_evidence(config, CHANGE)
+
+
+def test_one_date_has_no_order() -> None:
+    with pytest.raises(ConfigError, match="one"):
+        plan_evidence(InferenceConfig(disagreement="order"), SEGMENT)
+    assert len(plan_evidence(InferenceConfig(disagreement="timesteps"), SEGMENT)) == 4
+
+
+def test_a_map_of_many_classes_has_no_threshold_to_move() -> None:
+    classes = tuple(ClassSpec(value=v, name=f"c{v}", color="#000000") for v in range(3))
+    require_threshold(0.3, CHANGE)
+    with pytest.raises(ConfigError, match="3"):
+        require_threshold(0.3, task_spec("segment", classes=classes, threshold={}))
