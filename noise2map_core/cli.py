@@ -18,7 +18,7 @@ from noise2map_core.launch import (
 )
 
 TOOLS = (
-    "demo", "doctor", "verify", "store", "ingest-dataset", "rank", "sample", "assess",
+    "demo", "doctor", "plan", "verify", "store", "ingest-dataset", "rank", "sample", "assess",
     "study-timesteps", "import-reference", "export-reference",
 )  # fmt: skip
 """Commands that are modules of `tools`, each with a `main()`."""

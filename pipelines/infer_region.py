@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from noise2map_core.models.spec import Task
 if TYPE_CHECKING:
     from noise2map_core.catalog.scene import Scene
     from noise2map_core.geo.aoi import AreaOfInterest
+    from noise2map_core.inference.estimate import RegionEstimate
     from noise2map_core.inference.region import RegionDiff, RegionJob
     from noise2map_core.mapping.ledger import TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
@@ -61,6 +63,13 @@ class InferRegionConfig(BaseModel):
 
     overwrite: bool = False
     """Replace an output of another grid, class table or format."""
+
+    plan: bool = False
+    """Only say what a run would do and take: tiles, bytes, time, memory. Makes three tiles to
+    measure, and writes nothing. `noise2map plan` is the same."""
+
+    price_per_hour: float | None = None
+    """What an hour of the machine or cluster costs; with `plan`, the costs of the run."""
 
     allow_incomplete: bool = False
     """Make products even if tiles failed: holes get no decision and the reason "read failed". The
@@ -115,6 +124,18 @@ class InferRegionResult:
         ]
 
 
+@dataclass(frozen=True)
+class InferRegionPlan:
+    """What a run would do."""
+
+    estimate: RegionEstimate
+    price_per_hour: float | None
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        return self.estimate.lines(self.price_per_hour)
+
+
 @dataclass
 class StrangeTiles:
     """Tiles with numbers that the model does not expect: how many, and the worst of them."""
@@ -160,10 +181,11 @@ class TileWork:
             self.strange.add(record)
 
 
-def run(config: InferRegionConfig) -> InferRegionResult:
+def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products.
 
-    Raises IncompleteRegionError if tiles failed; with `allow_incomplete`, behind the products.
+    With `plan`, only say what that would take. Raises IncompleteRegionError if tiles failed; with
+    `allow_incomplete`, behind the products.
     """
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.holes import mark_holes
@@ -182,6 +204,8 @@ def run(config: InferRegionConfig) -> InferRegionResult:
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
         job = _plan(config, spec, aoi)
+    if config.plan:
+        return _estimate(config, job)
     _require_output(config, job)
     with hold_lease(config.output) as fence:
         path = config.output / "mosaic.zarr"
@@ -252,6 +276,22 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             raise
         with hold_lease(config.output):
             clear_output(config.output)
+
+
+def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
+    """What a run would take on the cluster that the settings describe."""
+    from noise2map_core.inference.estimate import estimate_region
+    from noise2map_core.inference.region import compare_ledger
+    from noise2map_core.mapping.ledger import Ledger
+
+    diff, resources = compare_ledger(job, Ledger(config.output)), config.resources
+    left = (resources.num_cpus or os.cpu_count() or 1) - (
+        resources.predictors * resources.predictor_cpus
+    )
+    # A reading task keeps one CPU busy, whatever share of it Ray reserves.
+    readers = max(1.0, min(left / resources.reader_cpus, left))
+    estimate = estimate_region(job, diff, resources.predictors, readers)
+    return InferRegionPlan(estimate, config.price_per_hour)
 
 
 def _predict(

@@ -352,6 +352,20 @@ def test_sigterm_leaves_a_state_that_a_rerun_continues(
     assert pixels(output) == pixels(undisturbed)
 
 
+def test_a_plan_writes_nothing_and_says_what_the_run_does(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    fresh = infer(embedded, checkpoint, tmp_path / "map", plan=True, price_per_hour=3.0)
+    manifest = json.loads((undisturbed / "manifest.json").read_text())
+    estimate = fresh.estimate
+    assert estimate.todo == estimate.tiles == manifest["tiles"]["total"]
+    assert estimate.read_bytes == pytest.approx(manifest["throughput"]["bytes_read"], rel=0.3)
+    assert any(line.startswith("cost") for line in fresh.summary())
+    assert not (tmp_path / "map").exists()
+    again = infer(embedded, checkpoint, undisturbed, plan=True)
+    assert again.estimate.todo == 0 and "predict nothing" in again.summary()[0]
+
+
 def test_an_undisturbed_output_verifies(undisturbed: Path) -> None:
     lines = verify.run(undisturbed)
     manifest = json.loads((undisturbed / "manifest.json").read_text())

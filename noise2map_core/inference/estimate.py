@@ -1,0 +1,157 @@
+"""What a run would take, from a few tiles that are made for it and thrown away."""
+
+import resource
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.provenance import class_table
+from noise2map_core.inference.region import RegionDiff, RegionJob
+from noise2map_core.inference.tile_image import read_tile
+from noise2map_core.mapping.mosaic import Mosaic
+
+NUM_SAMPLES = 3
+"""Tiles that are made to measure: spread evenly over those that a run would make."""
+
+START_S = 20.0
+"""Starting Ray and its workers, about."""
+
+PRODUCTS_S_PER_MPX = 0.25
+"""Rasters, polygons, pictures and report, about, on one processor."""
+
+DRIVER_BYTES = 700 << 20
+"""The driver's memory, whatever the region."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileCost:
+    """Means over the tiles that were made to measure."""
+
+    read_s: float
+    predict_s: float
+    write_s: float
+    pixel_bytes: float
+    output_bytes: float
+    worker_bytes: int
+    """Highest memory of this process, which held the model and one tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEstimate:
+    """What a run would take."""
+
+    tiles: int
+    todo: int
+    read_bytes: float
+    """Pixels to be read, decoded, halos included."""
+    output_bytes: float
+    """Of the mosaic; rasters come to about the same again."""
+    seconds: float
+    memory_bytes: float
+    """Of driver and workers together."""
+    cost: TileCost | None
+    """None: nothing is to be made."""
+
+    def lines(self, price_per_hour: float | None) -> list[str]:
+        """For people."""
+        kept = self.tiles - self.todo
+        if self.cost is None:
+            return [f"{self.tiles} tiles, all made already: a run would predict nothing"]
+        per_tile = (
+            f"reading {self.cost.read_s:.2g} s, predicting {self.cost.predict_s:.2g} s, writing "
+            f"{self.cost.write_s:.2g} s"
+        )
+        lines = [
+            f"tiles    {self.todo:,} of {self.tiles:,} to be made, {kept:,} kept",
+            f"a tile   {per_tile}",
+            f"reading  {_size(self.read_bytes)} of pixels, decoded",
+            f"output   {_size(self.output_bytes)} of mosaic, and about as much again of products",
+            f"memory   {_size(self.memory_bytes)} for driver and workers",
+            f"time     about {_duration(self.seconds)}",
+        ]
+        if price_per_hour is not None:
+            lines.append(f"cost     {price_per_hour * self.seconds / 3600:,.2f}")
+        return lines
+
+
+def estimate_region(
+    job: RegionJob, diff: RegionDiff, predictors: int, readers: float
+) -> RegionEstimate:
+    """Make some of the tiles in this process, and multiply.
+
+    `predictors` and `readers` work at the same time: the slower of them decides. Raises
+    AssetReadError if a tile cannot be read.
+    """
+    todo = len(diff.todo)
+    if not todo:
+        return RegionEstimate(diff.tiles, 0, 0, 0, 0, 0, None)
+    cost = _measure(job, diff)
+    workers = min(predictors, todo)
+    work = max((cost.predict_s + cost.write_s) / workers, cost.read_s / readers) * todo
+    mpx = diff.tiles * job.grid.tile_px**2 / 1e6
+    return RegionEstimate(
+        tiles=diff.tiles,
+        todo=todo,
+        read_bytes=cost.pixel_bytes * todo,
+        output_bytes=cost.output_bytes * diff.tiles,
+        seconds=START_S + work + PRODUCTS_S_PER_MPX * mpx,
+        memory_bytes=DRIVER_BYTES + workers * cost.worker_bytes + readers * 3 * cost.pixel_bytes,
+        cost=cost,
+    )
+
+
+def _measure(job: RegionJob, diff: RegionDiff) -> TileCost:
+    from noise2map_core.inference.predictor import Predictor
+    from noise2map_core.inference.tile import predict_tile
+    from noise2map_core.models.checkpoint import load_checkpoint
+
+    model = load_checkpoint(job.checkpoint)
+    predictor = Predictor(model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence)
+    count = min(NUM_SAMPLES, len(diff.todo))
+    rows = diff.todo[[(2 * i + 1) * len(diff.todo) // (2 * count) for i in range(count)]]
+    with TemporaryDirectory(prefix="noise2map-plan-") as folder:
+        scratch = replace(job, output=Path(folder))
+        mosaic = Mosaic.create(
+            Path(folder) / "mosaic.zarr", job.grid, class_table(job.task), job.layers
+        )
+        empty = _size_of(Path(folder))
+        seconds, pixel_bytes = [0.0] * 3, 0
+        for row, col in rows.tolist():
+            tile = Tile(row, col)
+            clock = [time.perf_counter()]
+            pixels = read_tile(scratch, tile)
+            clock.append(time.perf_counter())
+            made = predict_tile(scratch, predictor, tile, pixels)
+            clock.append(time.perf_counter())
+            mosaic.write(tile, made.map)
+            clock.append(time.perf_counter())
+            seconds = [s + b - a for s, a, b in zip(seconds, clock, clock[1:], strict=False)]
+            pixel_bytes += pixels.image.nbytes
+        output = _size_of(Path(folder)) - empty
+    read_s, predict_s, write_s = (one / count for one in seconds)
+    return TileCost(
+        read_s, predict_s, write_s, pixel_bytes / count, output / count,
+        worker_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )  # fmt: skip
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
