@@ -176,6 +176,10 @@ def _append_job(
 def _require_same_reading(path: Path, earlier: Sequence[Ingest], ingest: Ingest) -> None:
     if earlier[-1].chips != ingest.chips:
         raise _differs(path, "chips", earlier[-1].chips, ingest.chips)
+    for name in ("composite", "mask"):
+        theirs, mine = (getattr(one.recipe, name) for one in (earlier[-1], ingest))
+        if theirs != mine:
+            raise _differs(path, name, theirs, mine)
     stored = {href: identity for one in earlier for href, identity in one.identities.items()}
     for href, identity in ingest.identities.items():
         if stored.get(href, identity) != identity:

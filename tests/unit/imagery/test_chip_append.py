@@ -19,7 +19,8 @@ from noise2map_core.imagery.chip_manifest import is_pending
 from noise2map_core.imagery.chip_repair import iter_checks
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_chips, open_store
-from noise2map_core.imagery.config import SplitConfig
+from noise2map_core.imagery.config import CompositeConfig, SplitConfig
+from noise2map_core.imagery.recipe import PixelRecipe
 from tests.chip_factories import AREA, BOX, make_store, plan_store
 from tests.raster_factories import CRS
 
@@ -163,6 +164,13 @@ def test_another_grid_is_refused(store: Path, whole: ChipJob) -> None:
         ingest(store, whole, grid=grid)
     with pytest.raises(OutputMismatchError, match=r"its gsd is 10.0, not 20.0"):
         ingest(store, whole, grid=replace(whole.header.grid, resolution=20.0))
+
+
+def test_another_composite_is_refused(store: Path, whole: ChipJob) -> None:
+    recipe = PixelRecipe(composite=CompositeConfig(kind="median"))
+    changed = replace(whole, ingests=(replace(whole.ingests[0], recipe=recipe),))
+    with pytest.raises(OutputMismatchError, match="its composite is kind='first'"):
+        ingest(store, changed)
 
 
 def test_an_asset_that_changed_since_is_refused(store: Path, whole: ChipJob) -> None:
