@@ -370,7 +370,7 @@ def require_nothing_that_looks_done(output: Path) -> None:
     made = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
     assert not made & {
         "manifest.json", "change.tif", "probability.tif", "item.json", "polygons.parquet",
-        "quicklook.png", "report.html",
+        "polygons.gpkg", "quicklook.png", "report.html",
     }  # fmt: skip
     assert not [path for path in made if path.endswith((".tmp", ".part"))]
 

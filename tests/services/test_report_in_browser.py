@@ -1,0 +1,196 @@
+"""The report in a real browser: it works, asks no network, fits a phone, and runs nobody's code."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from noise2map_core.mapping.config import ProductsConfig
+from noise2map_core.mapping.products import write_products
+from tests.map_factories import blobs, subject_of, write_mosaic
+
+pytestmark = pytest.mark.services
+TIMEOUT_S = 60
+HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&"
+DESKTOP, PHONE = (1300, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """Headless Chromium with a profile of its own."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    assert chromium and driver, "Debian packages chromium and chromium-driver are missing"
+    options = Options()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened.set_page_load_timeout(TIMEOUT_S)
+    opened.set_script_timeout(TIMEOUT_S)
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose area, scenes, classes and model bear hostile names."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "map").mkdir()
+    mosaic = write_mosaic(folder / "map" / "mosaic.zarr", blobs(300, 400))
+    subject = subject_of(folder / "scenes", 300, 400, name=HOSTILE)
+    hostile = replace(
+        subject,
+        after=[replace(subject.after[0], id=HOSTILE, attribution=HOSTILE)],
+        classes=[{**entry, "name": entry["name"] + HOSTILE} for entry in subject.classes],
+        model={HOSTILE: HOSTILE},
+    )
+    write_products(mosaic, hostile, ProductsConfig())
+    return folder / "map" / "report.html"
+
+
+def opened(browser: WebDriver, report: Path, size: tuple[int, int]) -> WebDriver:
+    metrics = {
+        "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE,
+    }  # fmt: skip
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get_log("browser"), browser.get_log("performance")  # forget what was before
+    browser.get(report.as_uri())
+    return browser
+
+
+def style(browser: WebDriver, name: str, key: str) -> str:
+    return str(
+        browser.execute_script(
+            "return getComputedStyle(document.getElementById(arguments[0]))[arguments[1]]",
+            name, key,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_page_says_no_error_asks_no_network_and_does_not_scroll_sideways(
+    browser: WebDriver, report: Path, size: tuple[int, int]
+) -> None:
+    opened(browser, report, size)
+    shown = browser.execute_script(
+        "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
+    )
+    assert len(shown) >= 4 and all(shown)
+    assert browser.get_log("browser") == []
+    messages = [str(entry["message"]) for entry in browser.get_log("performance")]
+    sent = [m for m in messages if 'Network.requestWillBeSent"' in m]
+    assert sent and all('"url":"file://' in m or '"url":"data:' in m for m in sent)
+    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= size[0]
+
+
+def test_the_divider_moves_what_is_seen_of_the_later_image(
+    browser: WebDriver, report: Path
+) -> None:
+    opened(browser, report, DESKTOP)
+    assert style(browser, "image-after", "clipPath") == "inset(0px 0px 0px 50%)"
+    divider = browser.find_element(By.ID, "divider")
+    ActionChains(browser).drag_and_drop_by_offset(divider, 150, 0).perform()
+    moved = float(browser.find_element(By.ID, "swipe").get_property("value"))  # type: ignore[arg-type]
+    assert moved > 55
+    assert style(browser, "image-after", "clipPath") == f"inset(0px 0px 0px {moved:g}%)"
+    browser.find_element(By.ID, "swipe").send_keys(Keys.END)
+    assert style(browser, "image-after", "clipPath") == "inset(0px 0px 0px 100%)"
+
+
+def test_layers_switch_and_fade(browser: WebDriver, report: Path) -> None:
+    opened(browser, report, DESKTOP)
+    assert style(browser, "layer-class", "opacity") == "0.7"
+    assert style(browser, "layer-probability", "display") == "none"
+    browser.find_element(By.ID, "show-probability").click()
+    assert style(browser, "layer-probability", "display") == "block"
+    assert "probability 100 %" in browser.find_element(By.ID, "legends").text
+    browser.find_element(By.ID, "opacity").send_keys(Keys.HOME)
+    assert style(browser, "layer-class", "opacity") == "0"
+
+
+def test_an_area_opens_by_list_and_by_click_and_shows_its_numbers(
+    browser: WebDriver, report: Path
+) -> None:
+    opened(browser, report, DESKTOP)
+    expected = browser.execute_script("return data.areas[2]")
+    Select(browser.find_element(By.ID, "areas-list")).select_by_index(2)
+    text = browser.find_element(By.ID, "area").text
+    for number in (expected["id"], f"{expected['pixels']:,}", "2020-01-01", "2021-01-01"):
+        assert number in text
+    assert f"{100 * expected['probability']:.1f} %" in text
+    chosen = browser.find_elements(By.CSS_SELECTOR, "#outlines path.chosen")
+    assert [path.get_attribute("d") for path in chosen] == [expected["path"]]
+    click_inside(browser, 0)
+    assert browser.execute_script("return data.areas[0].id") in (
+        browser.find_element(By.ID, "area").text
+    )
+
+
+def click_inside(browser: WebDriver, at: int) -> None:
+    """Click the first pixel of the preview that lies in an area and not under the divider."""
+    browser.execute_script(
+        """const stage = find("stage"), box = stage.getBoundingClientRect();
+        const {box: [left, top, right, bottom]} = data.areas[arguments[0]];
+        for (let y = top + 0.5; y < bottom; y++) for (let x = left + 0.5; x < right; x++) {
+          const inside = paths[arguments[0]].isPointInFill(new DOMPoint(x, y));
+          if (!inside || Math.abs(x / data.width - 0.5) < 0.1) continue;
+          const scale = box.width / data.width;
+          stage.dispatchEvent(new MouseEvent("click", {
+            bubbles: true, clientX: box.left + x * scale, clientY: box.top + y * scale}));
+          return;
+        }""",
+        at,
+    )
+
+
+def test_zoom_and_scale_bar_go_together_by_keyboard(browser: WebDriver, report: Path) -> None:
+    opened(browser, report, PHONE)
+    scroller = browser.find_element(By.ID, "scroller")
+    width = browser.execute_script("return find('stage').offsetWidth")
+    scroller.send_keys("+", "+")
+    assert browser.execute_script("return find('stage').offsetWidth") == pytest.approx(
+        2 * width, abs=2
+    )
+    bar = browser.execute_script("return find('scale-bar').getBoundingClientRect().width")
+    metres, unit = browser.find_element(By.ID, "scale-text").text.split()
+    metres_per_px = browser.execute_script("return data.metres_per_px * data.width") / (2 * width)
+    assert float(metres) * (1000 if unit == "km" else 1) == pytest.approx(
+        bar * metres_per_px, rel=0.03
+    )
+    scroller.send_keys("0")
+    assert browser.execute_script("return find('stage').offsetWidth") == width
+
+
+def test_hostile_names_stay_text(browser: WebDriver, report: Path) -> None:
+    opened(browser, report, DESKTOP)
+    assert browser.title.startswith(HOSTILE)
+    assert browser.find_element(By.TAG_NAME, "h1").text.startswith(HOSTILE)
+    assert browser.execute_script("return document.scripts.length") == 2
+    assert not browser.find_elements(By.CSS_SELECTOR, "img[src='x']")
+    Select(browser.find_element(By.ID, "areas-list")).select_by_index(0)
+    assert f"changed{HOSTILE}" in browser.find_element(By.ID, "area").text
+    assert browser.get_log("browser") == []
+
+
+def test_policy_refuses_code_that_is_not_the_pages_own(browser: WebDriver, report: Path) -> None:
+    opened(browser, report, DESKTOP)
+    ran = browser.execute_script(
+        """const script = document.createElement("script");
+        script.textContent = "window.foreign = true"; document.body.append(script);
+        return window.foreign === true"""
+    )
+    assert not ran
+    assert "Content Security Policy" in str(browser.get_log("browser"))
