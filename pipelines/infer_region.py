@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,14 +15,24 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, IncompleteRegionError, OutputMismatchError
 from noise2map_core.geo.config import GridConfig
+from noise2map_core.imagery.config import (
+    CompositeConfig,
+    MaskConfig,
+    PairQualityConfig,
+    RadiometryConfig,
+)
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.throughput import Throughput
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from noise2map_core.catalog.scene import Scene
     from noise2map_core.geo.aoi import AreaOfInterest
+    from noise2map_core.geo.grid import RegionGrid
+    from noise2map_core.imagery.pair_plan import PairPlan
     from noise2map_core.inference.estimate import RegionEstimate
     from noise2map_core.inference.region import RegionDiff, RegionJob
     from noise2map_core.mapping.ledger import TileRecord
@@ -77,6 +87,18 @@ class InferRegionConfig(BaseModel):
 
     grid: GridConfig = Field(default_factory=GridConfig)
     """The grid of the map."""
+
+    composite: CompositeConfig = Field(default_factory=CompositeConfig)
+    """How the scenes of one date range become one picture."""
+
+    mask: MaskConfig = Field(default_factory=MaskConfig)
+    """Cloud, shadow and defects."""
+
+    pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)
+    """Whether the dates can be compared."""
+
+    radiometry: RadiometryConfig = Field(default_factory=RadiometryConfig)
+    """Bringing the second date to the first."""
 
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     """How the network is run."""
@@ -213,19 +235,22 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         mosaic.sweep()
         with watch.stage("compare"):
             diff = compare_ledger(job, Ledger(config.output))
-        work = TileWork()
+        work, pair = TileWork(), None
         if len(diff.todo):
+            with watch.stage("compare dates"):
+                pair = _plan_pair(config, job.before, job.after, job.grid, report=True)
             _predict(replace(job, fence=fence), diff, config.resources, work, watch)
         failed = work.failed
         if failed and not config.allow_incomplete:
             raise IncompleteRegionError(_failure_text(job.output, failed, "no map was made"))
         mark_holes(job, mosaic, failed)
-        figures = _update_products(config, job, aoi, diff, work, mosaic, watch)
+        quality = pair.quality.as_dict() if pair and pair.quality else None
+        figures = _update_products(config, job, aoi, diff, work, quality, mosaic, watch)
     if failed:
         raise IncompleteRegionError(_failure_text(job.output, failed, "they are holes in the map"))
     return InferRegionResult(
         config.output, diff.tiles, len(diff.todo), figures, CLASS_FILES[job.task_name],
-        work.strange.lines(spec.value_range),
+        (*work.strange.lines(spec.value_range), *(pair.warnings if pair else ())),
     )  # fmt: skip
 
 
@@ -240,9 +265,26 @@ def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) 
     before, after = _search(config, task, aoi, spec)
     grid = plan_grid(aoi, config.grid, [*before, *after])
     return plan_region(
-        grid, before, after, spec, config.checkpoint, config.inference, config.output,
-        gpus=config.resources.predictor_gpus, task=task,
+        grid, _plan_pair(config, before, after, grid), spec, config.checkpoint, config.inference,
+        config.output, gpus=config.resources.predictor_gpus, task=task,
     )  # fmt: skip
+
+
+def _plan_pair(
+    config: InferRegionConfig,
+    before: Sequence[Scene],
+    after: Sequence[Scene],
+    grid: RegionGrid,
+    report: bool = False,
+) -> PairPlan:
+    """How the pixels are read. What is only to be reported is measured if `report`: a run with
+    nothing to do reads no imagery."""
+    from noise2map_core.imagery.pair_plan import plan_pair
+
+    quality = config.pair_quality
+    if quality.action == "report" and not report:
+        quality = quality.model_copy(update={"action": "off"})
+    return plan_pair(before, after, grid, config.composite, config.mask, quality, config.radiometry)
 
 
 def _search(
@@ -328,6 +370,7 @@ def _update_products(
     aoi: AreaOfInterest,
     diff: RegionDiff,
     work: TileWork,
+    quality: dict[str, Any] | None,
     mosaic: Mosaic,
     watch: Stopwatch,
 ) -> MapFigures | None:
@@ -353,6 +396,8 @@ def _update_products(
         "config": settings,
         "config_digest": digest_of(settings),
         **job_facts(job, diff, work.failed),
+        "pair_quality": quality,
+        "pixels": job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
         "throughput": work.throughput.facts(
             job.grid.tile_px,

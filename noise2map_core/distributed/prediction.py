@@ -55,7 +55,7 @@ def predict_tiles(
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     """Size of one tile's pixels: a block of the stream holds about one."""
     cover = job.cover(Tile(int(tiles[0, 0]), int(tiles[0, 1])))
-    of_date = len(job.spec.bands) * np.dtype(job.dtype).itemsize + 1
+    of_date = len(job.spec.bands) * np.dtype(job.dtype).itemsize + 2  # valid, masked
     return cover.height * cover.width * len(job.dates) * of_date
 
 
@@ -68,7 +68,8 @@ def _read_batch(batch: dict[str, NDArray[Any]], job: RegionJob) -> dict[str, Any
     except AssetReadError as failure:
         pixels, error = unread_tile(job, tile), str(failure)
     return {
-        **batch, "image": pixels.image[None], "valid": pixels.valid[None], "error": [error],
+        **batch, "image": pixels.image[None], "valid": pixels.valid[None],
+        "masked": pixels.masked[None], "error": [error],
         "read_s": [time.perf_counter() - start],
     }  # fmt: skip
 
@@ -108,7 +109,7 @@ class TileWorker:
         if batch["error"][index]:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
-        pixels = TileImage(batch["image"][index], batch["valid"][index])
+        pixels = TileImage(*(batch[name][index] for name in ("image", "valid", "masked")))
         start = time.perf_counter()
         made = self._predict(tile, pixels)
         predicted = time.perf_counter()

@@ -38,17 +38,19 @@ def decide(
     task: TaskSpec,
     valid: NDArray[np.bool_],
     inside: NDArray[np.bool_],
+    masked: NDArray[np.bool_] | None = None,
     spread: NDArray[np.float32] | None = None,
 ) -> TileMap:
     """The map of one tile from class probabilities [class, height, width].
 
-    `valid` [date, height, width] says what was observed at each date, `inside` [height, width] what
-    lies in the area of interest. Change stores the probability of the changed class, segmentation
-    that of the class that was decided. Two classes are cut from the probability as it is stored, so
-    that a threshold applied to the mosaic later gives the same map.
+    `valid` [date, height, width] says what was observed at each date, `masked` which of the other
+    pixels were observed but are not used, `inside` [height, width] what lies in the area of
+    interest. Change stores the probability of the changed class, segmentation that of the class
+    that was decided. Two classes are cut from the probability as it is stored, so that a threshold
+    applied to the mosaic later gives the same map.
     """
     classes, stored = _classes(probability, task)
-    reason = _reasons(valid, inside)
+    reason = _reasons(valid, np.zeros_like(valid) if masked is None else masked, inside)
     decided = reason == Reason.DECIDED
     return TileMap(
         classes=np.where(decided, classes, NO_DECISION).astype(np.uint8),
@@ -83,11 +85,15 @@ def _stored(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.rint(probability * PROBABILITY_SCALE).astype(np.uint16)
 
 
-def _reasons(valid: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A single date counts as the second one."""
+def _reasons(
+    valid: NDArray[np.bool_], masked: NDArray[np.bool_], inside: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """A single date counts as the second one; where both dates fail, the first is the reason."""
     reason = np.full(inside.shape, Reason.DECIDED, np.uint8)
     reason[~valid[-1]] = Reason.NODATA_AFTER
+    reason[masked[-1]] = Reason.MASKED_AFTER
     if len(valid) > 1:
         reason[~valid[0]] = Reason.NODATA_BEFORE
+        reason[masked[0]] = Reason.MASKED_BEFORE
     reason[~inside] = Reason.OUTSIDE
     return reason

@@ -1,12 +1,11 @@
 """A run's plan: everything that is decided before the first pixel is read."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from noise2map_core.catalog.scene import Scene
 from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.imagery.identity import asset_identities
+from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
@@ -22,8 +21,7 @@ NUM_TIMESTEPS = 4
 
 def plan_region(
     grid: RegionGrid,
-    before: Sequence[Scene],
-    after: Sequence[Scene],
+    pair: PairPlan,
     spec: CheckpointSpec,
     checkpoint: Path,
     config: InferenceConfig,
@@ -40,7 +38,7 @@ def plan_region(
     """
     require_settings(config, spec, task)
     require_gsd(grid.resolution, spec, checkpoint)
-    scenes = [*before, *after]
+    scenes = [*pair.before, *pair.after]
     return RegionJob(
         output=output.resolve(),  # workers run in folders of their own
         grid=grid,
@@ -49,12 +47,13 @@ def plan_region(
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         timesteps=config.timesteps or spec.task(task).inference_timesteps,
         path=resolve_numeric_path(config, gpus),
-        before=tuple(before),
-        after=tuple(after),
-        identities=asset_identities(scenes),
+        before=pair.before,
+        after=pair.after,
+        identities=asset_identities(scenes, masks=pair.recipe.masked),
         dtype=str(pixel_type(scenes)),
         fence=0,
         task_name=task,
+        recipe=pair.recipe,
         evidence=plan_evidence(config, spec.task(task)),
     )
 

@@ -21,6 +21,7 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
@@ -58,6 +59,8 @@ class RegionJob:
     fence: int
     """Fencing number of the run."""
     task_name: Task = "change"
+    recipe: PixelRecipe = UNCHANGED
+    """How the pixels of a date come about."""
     evidence: tuple[Pass, ...] = ()
     """Forward passes whose disagreement is written beside the map; empty: none."""
 
@@ -92,7 +95,7 @@ class RegionJob:
         """The digest of everything that the tile's pixels depend on."""
         names = ("before", "after")[-len(self.dates) :]
         sources = {
-            name: [self._assets(scene) for scene in scenes]
+            name: [scene_key(scene, self.identities, self.recipe) for scene in scenes]
             for name, scenes in zip(names, self.scenes(tile), strict=True)
         }
         return digest_of({"tile": [tile.row, tile.col], **sources, **self._constant_key})
@@ -107,9 +110,6 @@ class RegionJob:
             invert=True,
         )
         return mask
-
-    def _assets(self, scene: Scene) -> list[list[Any]]:
-        return [[self.identities[b.href], b.band, b.nodata] for b in scene.bands]
 
     @cached_property
     def _constant_key(self) -> dict[str, Any]:
@@ -132,7 +132,10 @@ class RegionJob:
         """Only what is set enters the key: an output made before there was a choice stays good."""
         task = {} if self.task_name == "change" else {"task": self.task_name}
         passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
-        return task | ({"evidence": passes} if passes else {})
+        pixels = self.recipe.key()
+        return (
+            task | ({"evidence": passes} if passes else {}) | ({"pixels": pixels} if pixels else {})
+        )
 
     @cached_property
     def _footprints(self) -> list[shapely.STRtree]:

@@ -14,6 +14,20 @@ from tests.factories import task_spec
 CHANGE = task_spec("change", threshold={"changed": 0.5})
 
 
+def test_what_is_masked_has_a_reason_of_its_own() -> None:
+    probability = np.full((2, 1, 4), 0.5, np.float32)
+    valid = np.array([[[True, False, False, True]], [[True, True, False, False]]])
+    masked = np.array([[[False, True, False, False]], [[False, False, True, True]]])
+    tile = decide(probability, CHANGE, valid, np.ones((1, 4), np.bool_), masked)
+    assert tile.reason.tolist() == [[
+        Reason.DECIDED, Reason.MASKED_BEFORE, Reason.NODATA_BEFORE, Reason.MASKED_AFTER,
+    ]]  # fmt: skip
+    alone = decide(probability, task_spec("segment"), valid[1:], valid[1] | True, masked[1:])
+    assert alone.reason.tolist() == [[
+        Reason.DECIDED, Reason.DECIDED, Reason.MASKED_AFTER, Reason.MASKED_AFTER,
+    ]]  # fmt: skip
+
+
 def of_second(p: float) -> np.ndarray:
     """Probabilities [2, 1, 1] of one pixel."""
     return np.asarray([1 - p, p], np.float32).reshape(2, 1, 1)
