@@ -8,8 +8,9 @@ export NOISE2MAP_DATA ?= ../shared/data
 # Tests of one Ray cluster run in one process, the others beside it; -n 0: all in one.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup
 PYTEST_ARGS ?=
+DEBIAN := chromium chromium-driver
 
-.PHONY: demo test test-all test-slow check format bench wheel wheel-demo clean help
+.PHONY: demo test test-all test-slow packages check format bench wheel wheel-demo clean help
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -20,11 +21,15 @@ demo: $(VENV)/.installed  ## The main job on an embedded catalogue, into out/dem
 test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(PYTEST_ARGS)
 
-test-all: $(VENV)/.installed-dev  ## All tests but those that need a GPU or the internet
+test-all: $(VENV)/.installed-dev packages  ## All tests but those that need a GPU or the internet
 	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed-dev  ## Only those of test-all that are not in test
+test-slow: $(VENV)/.installed-dev packages  ## Only those of test-all that are not in test
 	$(BIN)/python -m pytest -m "(slow or services) and not gpu and not online" $(PYTEST_ARGS)
+
+packages:  ## Debian packages that tests of the marker services need (as root)
+	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || \
+	  (apt-get update -qq && apt-get install -qq --yes --no-install-recommends $(DEBIAN))
 
 check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
