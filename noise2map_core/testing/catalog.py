@@ -6,7 +6,10 @@ servers, so that what clients say then can be tested.
 """
 
 import hashlib
+import itertools
 import re
+import socket
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +25,8 @@ from urllib.parse import unquote, urlsplit
 from noise2map_core.testing.stac_api import Answer, StacApi, read_static
 
 TIMEOUT_S = 10.0
+EVERY = 5
+"""One in so many range requests of a flaky file goes wrong."""
 
 
 class Fault(Enum):
@@ -31,6 +36,7 @@ class Fault(Enum):
     FAILING = "500"
     HTML = "a web page with status 200, as a captive portal or a login page gives"
     TRUNCATED = "only the first half of a file, as an interrupted upload leaves it"
+    FLAKY = "one in five range requests ends with 503, a reset, or half of its body, in turn"
 
 
 @dataclass
@@ -72,9 +78,15 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root = root.resolve()
         self.faults = faults
+        self._ranges = itertools.count()
         url = f"http://127.0.0.1:{self.server_port}"
         self.public = CatalogServer(url, f"{url}/files/catalog.json")
         self.api = StacApi(url, *read_static(self.root, f"{url}/files"), max_limit)
+
+    def next_hiccup(self) -> int | None:
+        """Which way the next range request of a flaky file goes wrong; None: it does not."""
+        number = next(self._ranges)
+        return (number // EVERY) % 3 if number % EVERY == EVERY - 1 else None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no news."""
@@ -112,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.HTML:
             self._send(Answer(b"<!DOCTYPE html><html><body>Sign in</body></html>", "text/html"))
         elif path.startswith("/files/"):
-            self._send_file(path.removeprefix("/files/"), asked, fault is Fault.TRUNCATED)
+            self._send_file(path.removeprefix("/files/"), asked, fault)
         else:
             self._send(self._context.api.answer(path, split.query, body))
 
@@ -124,12 +136,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    def _send_file(self, relative: str, asked: str, halved: bool) -> None:
+    def _send_file(self, relative: str, asked: str, fault: Fault | None) -> None:
         path = (self._context.root / relative).resolve()
         if not path.is_relative_to(self._context.root) or not path.is_file():
             self._send(Answer.error(HTTPStatus.NOT_FOUND, f"{relative} is not here"))
             return
-        size = path.stat().st_size // (2 if halved else 1)
+        hiccup = self._context.next_hiccup() if fault is Fault.FLAKY and asked else None
+        if hiccup == 0:
+            self._send(Answer.error(HTTPStatus.SERVICE_UNAVAILABLE, "busy"))
+            return
+        if hiccup == 1:
+            self._reset()
+            return
+        size = path.stat().st_size // (2 if fault is Fault.TRUNCATED else 1)
         span = _byte_range(asked, size)
         if span is None:
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -137,9 +156,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self._send_span(path, size, span, partial=bool(asked))
+        self._send_span(path, size, span, partial=bool(asked), short=hiccup == 2)
 
-    def _send_span(self, path: Path, size: int, span: range, partial: bool) -> None:
+    def _reset(self) -> None:
+        """Drop the connection without a word."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+    def _send_span(self, path: Path, size: int, span: range, partial: bool, short: bool) -> None:
         self.send_response(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK)
         self.send_header("Content-Type", _media_type(path))
         self.send_header("Accept-Ranges", "bytes")
@@ -152,7 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with path.open("rb") as file:
             file.seek(span.start)
-            self.wfile.write(file.read(len(span)))
+            self.wfile.write(file.read(len(span) // 2 if short else len(span)))
+        if short:
+            self.close_connection = True
 
 
 def _byte_range(asked: str, size: int) -> range | None:

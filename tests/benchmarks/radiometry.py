@@ -4,6 +4,7 @@ and what it does for plain differencing. `make bench`; needs no network."""
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -46,10 +47,11 @@ METHODS = (
     ("IR-MAD", "on", "irmad"),
     ("histogram", "on", "histogram"),
 )
-HAZY_GAIN, HAZE_SHARE = (0.9, 0.95, 1.0, 1.1, 1.15), 0.15
+HAZY_GAIN, HAZE_SHARE, OFFSET = np.array([0.8, 0.9, 1.0, 1.2, 1.3]), 0.3, 1000.0
 """What is added to the embedded scenes' own light and haze."""
 
 Mask = NDArray[np.bool_]
+Numbers = NDArray[np.floating[Any]]
 
 
 def plan(
@@ -91,7 +93,7 @@ def show_residuals() -> None:
         samples = sample_pair(raw.before, raw.after, grid, raw.recipe, PairQualityConfig())
         light = normalisation_of(samples)
         if light is None:
-            print(f"{collection} {dates}: the dates do not correlate")
+            print(f"{collection + ' ' + '-'.join(dates):36} the dates do not correlate")
             continue
         spread = samples.invariant_input()[0].std(axis=0)
         for name, use, method in METHODS:
@@ -115,29 +117,30 @@ def best_limit(magnitude: NDArray[np.float32], truth: Mask) -> float:
 def show_differencing() -> None:
     """A threshold that was found on the pair as it is, used under another light as well."""
     print("\nF1 of plain differencing on the embedded scenes: threshold from the west of the pair")
-    print("as it is, scores of the east, as it is and under more haze and another gain")
-    print(f"{'seed':6} {'':10} {'as it is':>10} {'haze, gain':>10}")
+    print("as it is, scores of the east, as it is, under more haze and another gain, and with")
+    print("a sensor's offset that nothing states")
+    print(f"{'seed':6} {'':10} {'as it is':>10} {'haze, gain':>10} {'offset':>10}")
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(2):
             clear = write_catalog(Path(folder) / f"clear{seed}", size_px=640, seed=seed)
             hazy = write_catalog(Path(folder) / f"hazy{seed}", size_px=640, seed=seed)
-            add_haze(hazy)
+            more = write_catalog(Path(folder) / f"more{seed}", size_px=640, seed=seed)
+            clearer = 1 - HAZE_SHARE
+            repaint(hazy, HAZY_GAIN * clearer, HAZE.ravel() * SCALE * HAZE_SHARE)
+            repaint(more, np.ones(len(HAZY_GAIN)), np.full(len(HAZY_GAIN), OFFSET))
             for name, use, method in METHODS:
                 limit, here = differencing(clear, use, method, None)
-                _, there = differencing(hazy, use, method, limit)
-                print(f"{seed:<6} {name:10} {here:10.3f} {there:10.3f}", flush=True)
+                scores = [here, *(differencing(p, use, method, limit)[1] for p in (hazy, more))]
+                print(f"{seed:<6} {name:10}" + "".join(f" {f:10.3f}" for f in scores), flush=True)
 
 
-def add_haze(embedded: EmbeddedCatalog) -> None:
-    """Another gain in every band and an even haze, on the later date."""
+def repaint(embedded: EmbeddedCatalog, gain: Numbers, added: Numbers) -> None:
+    """Give every band of the later date another gain, and an even haze of `added` numbers."""
     for number, band in enumerate(embedded.bands):
         (path,) = embedded.root.glob(f"*/*-after/{band}.tif")
         with rasterio.open(path) as file:
             pixels, profile = file.read(1), file.profile
-        seen = (
-            pixels * HAZY_GAIN[number] * (1 - HAZE_SHARE)
-            + HAZE.ravel()[number] * SCALE * HAZE_SHARE
-        )
+        seen = pixels * gain[number] + added[number]
         made = np.where(pixels > 0, seen.round().clip(1, 65_535), 0).astype(np.uint16)
         with rasterio.open(path, "w", **{**profile, "driver": "GTiff"}) as file:
             file.write(made, 1)

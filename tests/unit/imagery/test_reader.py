@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,27 @@ def test_bands_resampled_together_are_those_resampled_apart(tmp_path: Path) -> N
             )  # fmt: skip
         assert np.array_equal(together[number], apart[0])
         assert np.array_equal(together[number], oracle)
+
+
+def test_pixels_of_a_server_with_hiccups_are_right_or_the_file_is_named(
+    embedded: EmbeddedCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "FIRST_PAUSE_S", 0.01)
+    local = embedded_scenes(embedded, embedded.catalog)
+    whole = inspect(local[0].bands[0]).geobox
+    windows = [whole[row : row + 64, col : col + 96] for row in (0, 90, 190) for col in (0, 150)]
+    failed = right = 0
+    with serve_catalog(embedded.root, faults={".tif": Fault.FLAKY}) as server:
+        remote = embedded_scenes(embedded, server.static)
+        for window in windows:
+            try:
+                image, valid = read_pixels(remote, window)
+            except AssetReadError as error:
+                failed += 1
+                assert re.search(rf"asset {server.url}.*\.tif", str(error))
+                continue
+            expected, expected_valid = read_pixels(local, window)
+            right += 1
+            assert np.array_equal(image, expected) and np.array_equal(valid, expected_valid)
+        ranges = sum("bytes=" in line for line in server.requests)
+    assert ranges >= 10 and right >= 5 and failed <= 1
