@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.catalog.sensors import scale_and_offset
-from noise2map_core.catalog.stac import Item
 from noise2map_core.errors import CatalogError
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
@@ -53,8 +53,8 @@ def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
             f"it has: {', '.join(band_names(item))}. Set search.bands to bands of these."
         )
     sources = tuple(_source(item, name, band) for name, band in found.items() if band)
-    assets = [item.document["assets"][band.asset] for band in found.values() if band]
-    gsd = min((a["gsd"] for a in assets if a.get("gsd")), default=None)
+    assets = [item.assets[band.asset] for band in found.values() if band]
+    gsd = min((gsd for a in assets if (gsd := item.number(a, "gsd"))), default=None)
     return FoundBands(sources, gsd, tuple(band.asset for band in found.values() if band))
 
 
@@ -66,7 +66,7 @@ def band_names(item: Item) -> list[str]:
 
 def _bands(item: Item) -> list[_Band]:
     found = []
-    for key, asset in item.document.get("assets", {}).items():
+    for key, asset in item.assets.items():
         tables = _tables(asset)
         for number, table in enumerate(tables, start=1):
             common = table.get("eo:common_name", table.get("common_name"))
@@ -107,12 +107,12 @@ def _named(bands: list[_Band], name: str) -> list[_Band]:
 
 
 def _roles(item: Item, asset: str) -> list[str]:
-    roles: list[str] = item.document["assets"][asset].get("roles") or []
+    roles: list[str] = item.assets[asset].get("roles") or []
     return roles
 
 
 def _source(item: Item, name: str, band: _Band) -> BandSource:
-    asset = item.document["assets"][band.asset]
+    asset = item.assets[band.asset]
     table = {**asset, **_tables(asset)[band.number - 1]}
     nodata = table.get("nodata")
     scale, offset = scale_and_offset(item, table)

@@ -9,7 +9,8 @@ class SearchConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     catalog: str
-    """URL of a STAC API, or path or URL of a static catalogue's catalog.json."""
+    """URL of a STAC API, path or URL of a static catalogue's catalog.json, or path of a table of
+    items in stac-geoparquet (.parquet)."""
 
     collection: str
     """Id of the collection to search."""
@@ -17,3 +18,7 @@ class SearchConfig(BaseModel):
     bands: tuple[str, ...] = ()
     """Band names, in order: asset keys, or the names or common names of an asset's bands. Empty:
     what the checkpoint needs (inference), else an error."""
+
+    filter: str | None = None
+    """Which items to take by their properties, in CQL2 text: "eo:cloud_cover < 20". Items that
+    lack what is compared are left out."""

@@ -1,16 +1,19 @@
 """Searching a catalogue: which scenes show an area in a range of dates."""
 
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
 
 import shapely
 
 from noise2map_core.catalog.bands import FoundBands, band_names, find_bands
 from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
+from noise2map_core.catalog.item import Document, Item
+from noise2map_core.catalog.query import Query
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.sensors import find_mask
-from noise2map_core.catalog.stac import Document, Item, StacSource, open_catalog
+from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 
@@ -43,53 +46,69 @@ def search_labels(
 def _search(
     search: SearchConfig, aoi: AreaOfInterest, interval: Interval, bands: Sequence[str]
 ) -> list[Scene]:
+    chosen = PropertyFilter(search.filter) if search.filter else None
+    query = Query(search.collection, aoi.geometry, interval, chosen)
     source = open_catalog(search.catalog)
     collection = source.collection(search.collection)
-    items = list(source.items(search.collection, aoi.geometry, interval))
-    if not items:
-        raise _nothing(source, search, collection, aoi, interval)
-    found = [(item, find_bands(item, bands)) for item in items]
-    scenes = [_scene(item, bands, collection) for item, bands in found if bands]
+    scenes: dict[str, Scene] = {}
+    others: dict[str, None] = {}  # bands of items that have none of those asked for
+    for item in source.items(query):
+        if found := find_bands(item, bands):
+            scenes.setdefault(item.id, _scene(item, found, collection))
+        else:
+            others |= dict.fromkeys(band_names(item))
     if not scenes:
-        raise _no_band(search, items, bands)
-    return sorted(scenes, key=lambda scene: (scene.datetime, scene.id))
+        raise (
+            _no_band(search, others, bands) if others else _nothing(source, query, collection, aoi)
+        )
+    return sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id))
 
 
 def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
-    properties = item.document.get("properties") or {}
-    moment = properties.get("datetime") or item.times[0]
+    properties = item.properties
     try:
-        time = parse_time(moment)
+        time = parse_time(str(properties.get("datetime") or item.times[0]))
     except ValueError as error:
-        raise CatalogError(f"item {item.id}: {error} ({item.href}). Mend the catalogue.") from error
+        raise item.broken(str(error)) from error
     return Scene(
         id=item.id,
         collection=str(collection["id"]),
         datetime=time,
         footprint_wkb=shapely.to_wkb(item.geometry),
         bands=bands.sources,
-        proj_code=_proj_code(properties),
-        gsd=bands.gsd or properties.get("gsd"),
+        proj_code=_proj_code(item),
+        gsd=bands.gsd or item.number(properties, "gsd"),
         href=item.href,
         attribution=_attribution(properties, collection),
         mask=find_mask(item),
-        cloud_cover=properties.get("eo:cloud_cover"),
+        cloud_cover=item.number(properties, "eo:cloud_cover"),
         proj_transform=_proj_transform(item, bands.assets[0]),
     )
 
 
-def _proj_code(properties: dict[str, Any]) -> str | None:
-    code, epsg = properties.get("proj:code"), properties.get("proj:epsg")
-    return code or (f"EPSG:{epsg}" if epsg else None)
+def _proj_code(item: Item) -> str | None:
+    code, epsg = (item.properties.get(name) for name in ("proj:code", "proj:epsg"))
+    code = code or (f"EPSG:{epsg}" if epsg else None)
+    if code is not None and not re.fullmatch(r"[A-Za-z0-9_-]+:[A-Za-z0-9._-]+", str(code)):
+        raise item.broken(f"its proj:code is not a code such as EPSG:32651: {code!r}")
+    return code
 
 
 def _proj_transform(item: Item, asset: str) -> tuple[float, ...] | None:
-    found = item.document["assets"][asset].get("proj:transform")
-    found = found or (item.document.get("properties") or {}).get("proj:transform")
-    return tuple(float(number) for number in found[:6]) if found else None
+    name = "proj:transform"
+    found = item.assets[asset].get(name) or item.properties.get(name)
+    if not found:
+        return None
+    try:
+        numbers = tuple(float(number) for number in found)
+    except (TypeError, ValueError):
+        raise item.broken(f"its {name} is not made of numbers: {found!r}") from None
+    if len(numbers) not in (6, 9):
+        raise item.broken(f"its {name} has {len(numbers)} numbers, not 6 or 9")
+    return numbers[:6]
 
 
-def _attribution(properties: dict[str, Any], collection: Document) -> str:
+def _attribution(properties: Document, collection: Document) -> str:
     providers = properties.get("providers") or collection.get("providers") or []
     names = ", ".join(str(provider.get("name")) for provider in providers)
     licence = properties.get("license") or collection.get("license") or "not stated"
@@ -97,30 +116,41 @@ def _attribution(properties: dict[str, Any], collection: Document) -> str:
 
 
 def _nothing(
-    source: StacSource,
-    search: SearchConfig,
-    collection: Document,
-    aoi: AreaOfInterest,
-    interval: Interval,
+    source: StacSource, query: Query, collection: Document, aoi: AreaOfInterest
 ) -> CatalogError:
-    """Why a search found no item: the area, or the dates."""
-    times = [time for item in source.items(search.collection, aoi.geometry, None)
-             for time in item.times]  # fmt: skip
+    """Why a search found no item: the area, the dates, or the filter."""
+    times: list[str] = []
+    timely = False
+    for item in source.items(Query(query.collection, query.area)):
+        times += item.times
+        timely = timely or query.meets_time(item)
     if not times:
-        box = collection["extent"]["spatial"]["bbox"][0]
-        west, south, east, north = box if len(box) == 4 else [box[0], box[1], box[3], box[4]]
         return CatalogError(
-            f"area {aoi.name} lies outside collection {search.collection}, whose items lie within "
-            f"({west:g}, {south:g}, {east:g}, {north:g}). Set --aoi to an area there."
+            f"area {aoi.name} lies outside collection {query.collection}{_extent(collection)}. "
+            "Set --aoi to an area there."
+        )
+    if timely and query.filter:
+        return CatalogError(
+            f"collection {query.collection} has items over area {aoi.name} in {query.interval}, "
+            f"but none that meets {query.filter.text!r}. Set another search.filter."
         )
     return CatalogError(
-        f"collection {search.collection} has no item over area {aoi.name} in {interval}; its dates "
-        f"there run from {min(times)[:10]} to {max(times)[:10]}. Set other dates."
+        f"collection {query.collection} has no item over area {aoi.name} in {query.interval}; its "
+        f"dates there run from {min(times)[:10]} to {max(times)[:10]}. Set other dates."
     )
 
 
-def _no_band(search: SearchConfig, items: list[Item], bands: Sequence[str]) -> CatalogError:
-    known = list(dict.fromkeys(name for item in items for name in band_names(item)))
+def _extent(collection: Document) -> str:
+    """Where the collection says that it lies, for a message."""
+    boxes = ((collection.get("extent") or {}).get("spatial") or {}).get("bbox")
+    if not boxes:
+        return ""
+    box = boxes[0]
+    west, south, east, north = box if len(box) == 4 else [box[0], box[1], box[3], box[4]]
+    return f", whose items lie within ({west:g}, {south:g}, {east:g}, {north:g})"
+
+
+def _no_band(search: SearchConfig, known: Iterable[str], bands: Sequence[str]) -> CatalogError:
     return CatalogError(
         f"collection {search.collection} has no band {', '.join(map(repr, bands))}; "
         f"it has: {', '.join(known)}. Set search.bands to bands of these."

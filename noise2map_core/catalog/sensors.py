@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource
-from noise2map_core.catalog.stac import Item
-from noise2map_core.errors import CatalogError
 
 MASK_KEYS: dict[str, MaskKind] = {"scl": "scl", "SCL": "scl", "qa_pixel": "qa_pixel"}
 """Asset keys of masks, as Earth Search, Planetary Computer and USGS name them."""
@@ -23,8 +22,8 @@ def scale_and_offset(item: Item, table: Document) -> tuple[float | None, float |
     has, in most files, taken it off already (`earthsearch:boa_offset_applied`); Planetary Computer
     states neither scale nor offset, but the processing baseline.
     """
-    properties = item.document.get("properties") or {}
-    scale, offset = (_number(item, table, name) for name in ("scale", "offset"))
+    properties = item.properties
+    scale, offset = (_field(item, table, name) for name in ("scale", "offset"))
     if properties.get("earthsearch:boa_offset_applied") is True:
         return scale, 0.0 if offset is not None else None
     if scale is None and _is_sentinel_2_reflectance(item, properties, table):
@@ -35,21 +34,17 @@ def scale_and_offset(item: Item, table: Document) -> tuple[float | None, float |
 
 def find_mask(item: Item) -> MaskSource | None:
     """The item's cloud mask, if it has one that is known."""
-    for key, asset in (item.document.get("assets") or {}).items():
+    for key, asset in item.assets.items():
         if key in MASK_KEYS:
             href, checksum = item.resolve(str(asset["href"])), asset.get("file:checksum")
             return MaskSource(MASK_KEYS[key], BandSource(key, href, 1, None, checksum))
     return None
 
 
-def _number(item: Item, table: Document, name: str) -> float | None:
+def _field(item: Item, table: Document, name: str) -> float | None:
     """A field as STAC 1.1 (`raster:scale`) or 1.0 (`raster:bands`) writes it."""
-    value = table.get(f"raster:{name}", table.get(name))
-    if value is not None and not isinstance(value, int | float):
-        raise CatalogError(
-            f"item {item.id} has a {name} that is no number: {value!r} ({item.href}). Mend the "
-            "catalogue."
-        )
+    value = item.number(table, f"raster:{name}")
+    value = item.number(table, name) if value is None else value
     return None if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""STAC catalogues: an API, or static files on disk or on the web.
+"""STAC catalogues: an API, static files on disk or on the web, or a table in stac-geoparquet.
 
 Documents stay plain dictionaries. An item is handed on with the address that it was read from, to
 which its relative links refer.
@@ -7,21 +7,24 @@ which its relative links refer.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import Protocol
+from urllib.parse import quote
 
+import numpy as np
 import pystac
 import shapely
 from pystac_client import Client
+from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 from urllib3.util.retry import Retry
 
-from noise2map_core.catalog.interval import Interval, parse_time
+from noise2map_core.catalog.geoparquet import GeoParquetCatalog
+from noise2map_core.catalog.item import Document, Item
+from noise2map_core.catalog.links import is_remote, resolve
+from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
 
 TIMEOUT_S = (10.0, 60.0)
@@ -30,55 +33,11 @@ TIMEOUT_S = (10.0, 60.0)
 RETRY = Retry(
     total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
 )
-REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 PAGE_ITEMS = 100
+CELL_DEGREES = 10.0
+"""Areas wider or taller than this are searched for cell by cell: APIs time out on large ones."""
 UNKNOWN_STATUS = (400, 403, 404)
 """What APIs answer when asked for a collection that they do not have."""
-
-Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A STAC item as it was read."""
-
-    document: Document
-    href: str
-    """Absolute path or URL of the document; asset links refer to it."""
-
-    @property
-    def id(self) -> str:
-        """The item's id, or where it lies if it has none."""
-        return str(self.document.get("id") or self.href)
-
-    @property
-    def geometry(self) -> BaseGeometry:
-        """Footprint in EPSG:4326. Raises CatalogError if there is none, or a broken one."""
-        try:
-            return shape(self.document["geometry"])
-        except (KeyError, TypeError, AttributeError, ValueError, shapely.errors.ShapelyError):
-            raise CatalogError(
-                f"item {self.id} has no usable geometry ({self.href}). Mend the catalogue."
-            ) from None
-
-    @property
-    def times(self) -> tuple[str, str]:
-        """Start and end as written; equal for a single moment."""
-        properties = self.document.get("properties") or {}
-        moment = properties.get("datetime")
-        start, end = (properties.get(name) for name in ("start_datetime", "end_datetime"))
-        if start and end:
-            return str(start), str(end)
-        if not moment:
-            raise CatalogError(
-                f"item {self.id} has neither a datetime nor a start and end ({self.href}). "
-                "Mend the catalogue."
-            )
-        return str(moment), str(moment)
-
-    def resolve(self, href: str) -> str:
-        """Absolute form of one of this item's links."""
-        return resolve(href, self.href, f"item {self.id}")
 
 
 class StacSource(Protocol):
@@ -87,16 +46,19 @@ class StacSource(Protocol):
     def collection(self, name: str) -> Document:
         """The collection's document. Raises CatalogError, listing what there is."""
 
-    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
-        """Items of collection `name` that meet `area` and `interval`, in any order."""
+    def items(self, query: Query) -> Iterator[Item]:
+        """Items that meet the query, as they are read, in any order."""
 
 
 def open_catalog(catalog: str) -> StacSource:
-    """The catalogue at a path or URL: an API if it links to a search, else static files.
+    """The catalogue at a path or URL: a table if it ends in ".parquet", an API if it links to a
+    search, else static files.
 
     Raises CatalogError if it cannot be reached or is no STAC catalogue.
     """
     href = catalog if is_remote(catalog) else str(Path(catalog).expanduser().resolve())
+    if href.endswith(".parquet"):
+        return GeoParquetCatalog(href)
     io = StacApiIO(timeout=TIMEOUT_S, max_retries=RETRY)
     root = read_document(io, href)
     if root.get("type") not in ("Catalog", "Collection") or "links" not in root:
@@ -145,31 +107,6 @@ def unreachable(href: str, error: APIError) -> CatalogError:
     return CatalogError(f"catalogue {href} {reason}. Check --catalog and the network.")
 
 
-def is_remote(href: str) -> bool:
-    """True for addresses that a local path cannot have."""
-    return urlsplit(href).scheme in REMOTE_SCHEMES
-
-
-def resolve(href: str, base: str, owner: str) -> str:
-    """Absolute form of `href`, found in the document at `base`.
-
-    A document from the web may name only the web: raises CatalogError if it names a local file.
-    """
-    if is_remote(href):
-        return href
-    if not is_remote(base):
-        local = href.removeprefix("file://")
-        return str((Path(base).parent / local).resolve())
-    depth = len(urlsplit(base).path.strip("/").split("/")) - 1
-    climbs = href.split("/").count("..")
-    if href.startswith(("/", "\\")) or ":" in href.split("/")[0] or climbs > depth:
-        raise CatalogError(
-            f"{owner} of a catalogue on the web points to a local file: {href}. Its links must be "
-            "URLs, or relative to the item."
-        )
-    return urljoin(base, href)
-
-
 class _StaticCatalog:
     """Linked JSON files: all items of a collection are read at every search."""
 
@@ -182,14 +119,14 @@ class _StaticCatalog:
             if document.get("type") == "Collection":
                 self._found[str(document.get("id"))] = href, document
         if name not in self._found:
-            raise _unknown_collection(name, self._href, self._found)
+            raise unknown_collection(name, self._href, self._found)
         return self._found[name][1]
 
-    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
-        for href, document in self._walk(*self._found[name]):
+    def items(self, query: Query) -> Iterator[Item]:
+        for href, document in self._walk(*self._found[query.collection]):
             for link in self._links(href, document, "item"):
                 item = Item(read_document(self._io, link), link)
-                if item.geometry.intersects(area) and _within(item, interval):
+                if query.matches(item):
                     yield item
 
     def _walk(self, href: str, document: Document) -> Iterator[tuple[str, Document]]:
@@ -222,21 +159,32 @@ class _StacApi:
             found = self._find(name)
             if found is None:
                 known = [collection.id for collection in self._client.get_collections()]
-                raise _unknown_collection(name, self._href, known)
+                raise unknown_collection(name, self._href, known)
         document: Document = found.to_dict(include_self_link=False, transform_hrefs=False)
         return document
 
-    def items(self, name: str, area: BaseGeometry, interval: Interval | None) -> Iterator[Item]:
+    def items(self, query: Query) -> Iterator[Item]:
+        seen: set[str] = set()
+        with _answering(self._href):
+            for cell in cells(query.area):
+                for document in self._documents(query, cell):
+                    item = Item(document, self._address(query.collection, document))
+                    if item.id not in seen and query.filtered(item):
+                        seen.add(item.id)
+                        yield item
+
+    def _documents(self, query: Query, cell: BaseGeometry) -> Iterator[Document]:
+        """Page after page. A filter that the API does not know is not sent."""
+        known = query.filter and self._client.conforms_to(ConformanceClasses.FILTER)
         search = self._client.search(
-            collections=[name],
-            intersects=shapely.geometry.mapping(area),
-            datetime=str(interval) if interval else None,
+            collections=[query.collection],
+            intersects=shapely.geometry.mapping(cell),
+            datetime=str(query.interval) if query.interval else None,
+            filter=query.filter.as_json() if known and query.filter else None,
+            filter_lang="cql2-json" if known else None,
             limit=PAGE_ITEMS,
         )
-        with _answering(self._href):
-            documents = list(search.items_as_dicts())
-        for document in documents:
-            yield Item(document, self._address(name, document))
+        yield from search.items_as_dicts()
 
     def _find(self, name: str) -> pystac.Collection | None:
         try:
@@ -249,7 +197,8 @@ class _StacApi:
     def _address(self, name: str, document: Document) -> str:
         links = document.get("links", [])
         found = [link["href"] for link in links if link.get("rel") == "self"]
-        own = f"{self._href.rstrip('/')}/collections/{name}/items/{document.get('id')}"
+        id_ = quote(str(document.get("id")), safe="")
+        own = f"{self._href.rstrip('/')}/collections/{name}/items/{id_}"
         return found[0] if found and is_remote(found[0]) else own
 
 
@@ -264,18 +213,15 @@ def _answering(href: str) -> Iterator[None]:
         raise not_json(href, error.doc) from error
 
 
-def _within(item: Item, interval: Interval | None) -> bool:
-    if interval is None:
-        return True
-    start, end = item.times
-    try:
-        return interval.overlaps(parse_time(start), parse_time(end))
-    except ValueError as error:
-        raise CatalogError(f"item {item.id}: {error} ({item.href}). Mend the catalogue.") from error
-
-
-def _unknown_collection(name: str, href: str, known: Any) -> CatalogError:
-    names = ", ".join(sorted(known)) or "none"
-    return CatalogError(
-        f"catalogue {href} has no collection {name!r}. Set --collection to one of: {names}."
+def cells(area: BaseGeometry) -> list[BaseGeometry]:
+    """Parts of `area` no larger than CELL_DEGREES, cut along whole multiples of it."""
+    west, south, east, north = area.bounds
+    if max(east - west, north - south) <= CELL_DEGREES:
+        return [area]
+    columns, rows = (
+        np.arange(np.floor(low / CELL_DEGREES), np.ceil(high / CELL_DEGREES)) * CELL_DEGREES
+        for low, high in ((west, east), (south, north))
     )
+    corners = [(x, y) for y in rows for x in columns]
+    parts = [area & shapely.box(x, y, x + CELL_DEGREES, y + CELL_DEGREES) for x, y in corners]
+    return [part for part in parts if part.area > 0]

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import cql2
 import shapely
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
+
+from noise2map_core.catalog.filter import PropertyFilter
+from noise2map_core.errors import ConfigError
 
 Document = dict[str, Any]
 
@@ -20,10 +24,15 @@ CONFORMANCE = (
     "https://api.stacspec.org/v1.0.0/collections",
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/item-search#filter",
+    "http://www.opengis.net/spec/cql2/1.0/conf/cql2-json",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 )
 DEFAULT_LIMIT = 10
+NOT_UNDERSTOOD = (
+    ValueError, TypeError, AttributeError, shapely.errors.ShapelyError, cql2.ParseError, ConfigError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class StacApi:
         self.url = url
         self.collections = {one["id"]: self._linked_collection(one) for one in collections}
         self.items = [self._linked_item(item) for item in items]
+        self.places = [(_interval(item), shape(item["geometry"])) for item in items]
         self.max_limit = max_limit
 
     def answer(self, path: str, query: str, body: bytes | None) -> Answer:
@@ -129,9 +139,10 @@ class StacApi:
         try:
             asked = json.loads(body) if body is not None else dict(parse_qsl(query))
             search = _Search.parse(asked, self.max_limit)
-        except (ValueError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
+        except NOT_UNDERSTOOD as error:
             return Answer.error(HTTPStatus.BAD_REQUEST, f"search not understood: {error}")
-        found = [item for item in self.items if search.matches(item)]
+        known = zip(self.items, self.places, strict=True)
+        found = [item for item, place in known if search.matches(item, *place)]
         page = found[search.offset : search.offset + search.limit]
         links = [self._link("root")]
         if search.offset + search.limit < len(found):
@@ -200,34 +211,53 @@ class _Search:
     ids: frozenset[str] | None
     limit: int
     offset: int
+    filter: PropertyFilter | None = None
 
     @classmethod
     def parse(cls, asked: Document, max_limit: int) -> "_Search":
-        """Raises ValueError, TypeError, AttributeError or ShapelyError for what makes no sense."""
+        """Raises one of NOT_UNDERSTOOD for what makes no sense."""
         start, stop = _parse_interval(asked.get("datetime") or "../..")
         limit = int(asked.get("limit") or DEFAULT_LIMIT)
         if limit < 1:
             raise ValueError("limit must be at least 1")
         return cls(
-            area=_parse_area(asked),
+            area=_prepared(_parse_area(asked)),
             start=start,
             stop=stop,
             collections=_parse_names(asked.get("collections")),
             ids=_parse_names(asked.get("ids")),
             limit=min(limit, max_limit),
             offset=int(str(asked.get("token") or "next:0").removeprefix("next:")),
+            filter=_parse_filter(asked.get("filter")),
         )
 
-    def matches(self, item: Document) -> bool:
-        """True if the item meets every part of the search."""
-        first, last = _interval(item)
+    def matches(
+        self, item: Document, span: tuple[datetime, datetime], footprint: BaseGeometry
+    ) -> bool:
+        """True if the item, of this time and place, meets every part of the search."""
+        first, last = span
         return (
             first <= self.stop
             and last >= self.start
             and (self.collections is None or item["collection"] in self.collections)
             and (self.ids is None or item["id"] in self.ids)
-            and (self.area is None or self.area.intersects(shape(item["geometry"])))
+            and (self.area is None or self.area.intersects(footprint))
+            and (self.filter is None or self.filter.matches(item))
         )
+
+
+def _parse_filter(expression: Document | str | None) -> PropertyFilter | None:
+    """CQL2 in JSON, in which a text is in JSON too."""
+    if not expression:
+        return None
+    text = expression if isinstance(expression, str) else json.dumps(expression)
+    return PropertyFilter(cql2.parse_json(text).to_text())
+
+
+def _prepared(area: BaseGeometry | None) -> BaseGeometry | None:
+    if area is not None:
+        shapely.prepare(area)
+    return area
 
 
 def _parse_area(asked: Document) -> BaseGeometry | None:

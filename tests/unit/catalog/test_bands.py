@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from noise2map_core.catalog.bands import band_names, find_bands
-from noise2map_core.catalog.stac import Item
+from noise2map_core.catalog.item import Item
 from noise2map_core.errors import CatalogError
 
 

@@ -10,9 +10,9 @@ import pytest
 import shapely
 
 from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.links import resolve
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_labels, search_scenes
-from noise2map_core.catalog.stac import resolve
 from noise2map_core.errors import CatalogError
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.testing.catalog import Fault, serve_catalog

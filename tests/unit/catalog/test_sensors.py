@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from noise2map_core.catalog.bands import find_bands
+from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.sensors import find_mask
-from noise2map_core.catalog.stac import Item
 from noise2map_core.imagery.convention import offset_dn
 
 

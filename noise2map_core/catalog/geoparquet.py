@@ -1,0 +1,98 @@
+"""Catalogues in stac-geoparquet: one row an item, searched by columns before rows are read."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from noise2map_core.catalog.item import Document, Item
+from noise2map_core.catalog.query import Query, unknown_collection
+from noise2map_core.errors import CatalogError
+
+METADATA_KEY = b"stac-geoparquet"
+
+
+class GeoParquetCatalog:
+    """A .parquet file of STAC items. Relative links refer to the file's folder.
+
+    Footprints are read first, one row group at a time; whole rows only of the groups that have a
+    footprint over the area.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises CatalogError if there is no such file, or it holds no items."""
+        self._path = path
+        try:
+            self._file = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise CatalogError(f"catalogue {path} does not exist. Check --catalog.") from None
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CatalogError(f"catalogue {path} cannot be read: {error}.") from error
+        self._names = set(self._file.schema_arrow.names)
+        if missing := {"id", "geometry", "bbox", "assets"} - self._names:
+            raise CatalogError(
+                f"catalogue {path} is not stac-geoparquet: it has no column "
+                f"{', '.join(sorted(missing))}. Set --catalog to a table of STAC items."
+            )
+
+    def collection(self, name: str) -> Document:
+        """The collection's document as the file's metadata have it, else its id alone."""
+        stated = _stated_collections(self._file.schema_arrow.metadata or {})
+        known = set(stated) | self._collections_of_rows()
+        if name not in known:
+            raise unknown_collection(name, self._path, known)
+        return stated.get(name, {"type": "Collection", "id": name})
+
+    def items(self, query: Query) -> Iterator[Item]:
+        """Items that meet the query, in the order of the rows."""
+        shapely.prepare(query.area)
+        for group in range(self._file.num_row_groups):
+            rows = self._rows_over(group, query)
+            if len(rows):
+                yield from (item for item in self._items(group, rows) if query.matches(item))
+
+    def _rows_over(self, group: int, query: Query) -> NDArray[np.intp]:
+        """Rows of a group of the collection whose footprints meet the area."""
+        columns = [name for name in ("id", "geometry", "collection") if name in self._names]
+        table = self._file.read_row_group(group, columns=columns)
+        chosen = np.ones(len(table), bool)
+        if "collection" in columns:
+            chosen = table["collection"].to_numpy() == query.collection
+        footprints = shapely.from_wkb(table["geometry"].to_numpy(), on_invalid="ignore")
+        if len(lacking := np.flatnonzero(chosen & shapely.is_missing(footprints))):
+            raise Item({"id": table["id"][lacking[0]].as_py()}, self._path).broken(
+                "it has no usable geometry"
+            )
+        return np.flatnonzero(chosen & shapely.intersects(footprints, query.area))
+
+    def _items(self, group: int, rows: NDArray[np.intp]) -> Iterator[Item]:
+        from stac_geoparquet.arrow import stac_table_to_items  # slow to import
+
+        table = self._file.read_row_group(group).take(rows)
+        for document in stac_table_to_items(table):
+            yield Item(_without_nulls(document), self._path)
+
+    def _collections_of_rows(self) -> set[str]:
+        if "collection" not in self._names:
+            return set()
+        names = self._file.read(columns=["collection"])["collection"].unique().to_pylist()
+        return {str(name) for name in names if name is not None}
+
+
+def _stated_collections(metadata: dict[bytes, bytes]) -> dict[str, Document]:
+    """Collections in the file's metadata, by id; older files hold a single one."""
+    stated = json.loads(metadata.get(METADATA_KEY, b"{}"))
+    single = stated.get("collection")
+    return stated.get("collections") or ({str(single["id"]): single} if single else {})
+
+
+def _without_nulls(value: Any) -> Any:
+    """The columns of a table are in every row: what an item did not have comes back as null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,85 @@
+"""STAC items as they are read: plain documents, and where they lie."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from noise2map_core.catalog.links import resolve
+from noise2map_core.errors import CatalogError
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A STAC item as it was read. What it states wrongly is a CatalogError that names it."""
+
+    document: Document
+    href: str
+    """Absolute path or URL of the document; asset links refer to it."""
+
+    @property
+    def id(self) -> str:
+        """The item's id, or where it lies if it has none."""
+        found = str(self.document.get("id") or self.href)
+        if ".." in found.replace("\\", "/").split("/") and found != self.href:
+            raise CatalogError(
+                f"item {found!r} has an id that climbs out of a folder ({self.href}). Mend the "
+                "catalogue."
+            )
+        return found
+
+    @property
+    def properties(self) -> Document:
+        """The item's properties; empty if it has none."""
+        return self.document.get("properties") or {}
+
+    @property
+    def assets(self) -> dict[str, Document]:
+        """The item's assets by key. Raises CatalogError for what has no link."""
+        found = self.document.get("assets")
+        if not isinstance(found, dict):
+            raise self.broken("it has no assets")
+        for key, asset in found.items():
+            if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
+                raise self.broken(f"asset {key} has no href")
+        return found
+
+    @property
+    def geometry(self) -> BaseGeometry:
+        """Footprint in EPSG:4326. Raises CatalogError if there is none, or a broken one."""
+        try:
+            return shape(self.document["geometry"])
+        except (KeyError, TypeError, AttributeError, ValueError, shapely.errors.ShapelyError):
+            raise self.broken("it has no usable geometry") from None
+
+    @property
+    def times(self) -> tuple[str, str]:
+        """Start and end as written; equal for a single moment."""
+        moment = self.properties.get("datetime")
+        start, end = (self.properties.get(name) for name in ("start_datetime", "end_datetime"))
+        if start and end:
+            return str(start), str(end)
+        if not moment:
+            raise self.broken("it has neither a datetime nor a start and end")
+        return str(moment), str(moment)
+
+    def number(self, table: Document, name: str) -> float | None:
+        """A field of a table of this item; None if it is not there."""
+        value = table.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.broken(f"its {name} is no number: {value!r}")
+        return value
+
+    def broken(self, reason: str) -> CatalogError:
+        """What to say of an item that cannot be used."""
+        return CatalogError(f"item {self.id}: {reason} ({self.href}). Mend the catalogue.")
+
+    def resolve(self, href: str) -> str:
+        """Absolute form of one of this item's links."""
+        return resolve(href, self.href, f"item {self.id}")
