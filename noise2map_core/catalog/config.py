@@ -19,6 +19,10 @@ class SearchConfig(BaseModel):
     """Band names, in order: asset keys, or the names or common names of an asset's bands. Empty:
     what the checkpoint needs (inference), else an error."""
 
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts at internal addresses (127.0.0.1, 10.0.0.5, storage.local) that a catalogue on the web
+    may link to. Its own host always is."""
+
     filter: str | None = None
     """Which items to take by their properties, in CQL2 text: "eo:cloud_cover < 20". Items that
     lack what is compared are left out."""

@@ -20,6 +20,8 @@ class Item:
     document: Document
     href: str
     """Absolute path or URL of the document; asset links refer to it."""
+    allowed: frozenset[str] = frozenset()
+    """Internal hosts that its links may name."""
 
     @property
     def id(self) -> str:
@@ -82,4 +84,4 @@ class Item:
 
     def resolve(self, href: str) -> str:
         """Absolute form of one of this item's links."""
-        return resolve(href, self.href, f"item {self.id}")
+        return resolve(href, self.href, f"item {self.id}", self.allowed)

@@ -1,5 +1,10 @@
-"""Links of documents: relative to where they stand, and no way out of the web into local files."""
+"""Links of documents: relative to where they stand, and no way from the web into local files."""
 
+import ipaddress
+import re
+import socket
+from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -7,27 +12,66 @@ from noise2map_core.errors import CatalogError
 
 REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|^\s|\s$")
+"""Characters that programs read differently: control characters, backslashes, spaces around."""
+_HOST = re.compile(r"[a-z0-9._:-]+", re.IGNORECASE)
+
 
 def is_remote(href: str) -> bool:
     """True for addresses that a local path cannot have."""
     return urlsplit(href).scheme in REMOTE_SCHEMES
 
 
-def resolve(href: str, base: str, owner: str) -> str:
+def resolve(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> str:
     """Absolute form of `href`, found in the document at `base`.
 
-    A document from the web may name only the web: raises CatalogError if it names a local file.
+    A document from the web may name only the web, and there no internal address but its own host
+    and the `allowed`: raises CatalogError otherwise. Documents on disk may name anything.
     """
-    if is_remote(href):
-        return href
     if not is_remote(base):
         local = href.removeprefix("file://")
-        return str((Path(base).parent / local).resolve())
+        return href if is_remote(href) else str((Path(base).parent / local).resolve())
     depth = len(urlsplit(base).path.strip("/").split("/")) - 1
-    climbs = href.split("/").count("..")
-    if href.startswith(("/", "\\")) or ":" in href.split("/")[0] or climbs > depth:
+    parts = href.split("/")
+    outside = href.startswith("/") or ":" in parts[0] or parts.count("..") > depth
+    if _HIDDEN.search(href) or (outside and not is_remote(href)):
         raise CatalogError(
-            f"{owner} of a catalogue on the web points to a local file: {href}. Its links must be "
-            "URLs, or relative to the item."
+            f"{owner} of a catalogue on the web points to a local file: {href!r}. Its links must "
+            "be URLs, or relative to the item."
         )
-    return urljoin(base, href)
+    absolute = urljoin(base, href)
+    require_public(absolute, base, owner, allowed)
+    return absolute
+
+
+def require_public(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> None:
+    """Raises CatalogError if an address on the web, named by the document at `base`, is internal.
+
+    Names are looked up once; one that resolves to something else later, and redirects, are not
+    covered.
+    """
+    address = urlsplit(href)
+    if address.scheme not in ("http", "https"):
+        return  # the name of a bucket
+    host = address.hostname or ""
+    if host in {urlsplit(base).hostname, *allowed}:
+        return
+    if "@" in address.netloc or not _HOST.fullmatch(host):
+        raise CatalogError(f"{owner} points to an address that is not plain: {address.netloc!r}.")
+    if _is_internal(host):
+        raise CatalogError(
+            f"{owner} points to {host}, an internal address. If you trust the catalogue, set "
+            f"search.allow_hosts to [{host}]."
+        )
+
+
+@lru_cache(maxsize=1024)
+def _is_internal(host: str) -> bool:
+    """True if a name or number stands for a loopback, link-local, private or reserved address."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False  # what cannot be looked up cannot be read either
+    addresses = [ipaddress.ip_address(one.split("%")[0]) for one in found]
+    plain = [getattr(one, "ipv4_mapped", None) or one for one in addresses]
+    return any(not one.is_global or one.is_multicast for one in plain)

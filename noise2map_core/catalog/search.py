@@ -48,7 +48,7 @@ def _search(
 ) -> list[Scene]:
     chosen = PropertyFilter(search.filter) if search.filter else None
     query = Query(search.collection, aoi.geometry, interval, chosen)
-    source = open_catalog(search.catalog)
+    source = open_catalog(search.catalog, search.allow_hosts)
     collection = source.collection(search.collection)
     scenes: dict[str, Scene] = {}
     others: dict[str, None] = {}  # bands of items that have none of those asked for

@@ -5,10 +5,10 @@ which its relative links refer.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -23,7 +23,7 @@ from urllib3.util.retry import Retry
 
 from noise2map_core.catalog.geoparquet import GeoParquetCatalog
 from noise2map_core.catalog.item import Document, Item
-from noise2map_core.catalog.links import is_remote, resolve
+from noise2map_core.catalog.links import is_remote, require_public, resolve
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
 
@@ -50,7 +50,7 @@ class StacSource(Protocol):
         """Items that meet the query, as they are read, in any order."""
 
 
-def open_catalog(catalog: str) -> StacSource:
+def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
     """The catalogue at a path or URL: a table if it ends in ".parquet", an API if it links to a
     search, else static files.
 
@@ -59,7 +59,7 @@ def open_catalog(catalog: str) -> StacSource:
     href = catalog if is_remote(catalog) else str(Path(catalog).expanduser().resolve())
     if href.endswith(".parquet"):
         return GeoParquetCatalog(href)
-    io = StacApiIO(timeout=TIMEOUT_S, max_retries=RETRY)
+    io = _WaryIO(href, frozenset(allow_hosts))
     root = read_document(io, href)
     if root.get("type") not in ("Catalog", "Collection") or "links" not in root:
         raise CatalogError(
@@ -107,10 +107,23 @@ def unreachable(href: str, error: APIError) -> CatalogError:
     return CatalogError(f"catalogue {href} {reason}. Check --catalog and the network.")
 
 
+class _WaryIO(StacApiIO):
+    """Requests of pystac-client, which also follows the links that an API gives it."""
+
+    def __init__(self, root: str, allowed: frozenset[str]) -> None:
+        super().__init__(timeout=TIMEOUT_S, max_retries=RETRY)
+        self._root, self.allowed = root, allowed
+
+    def request(self, href: str, *args: Any, **kwargs: Any) -> str:
+        if is_remote(self._root):
+            require_public(href, self._root, f"catalogue {self._root}", self.allowed)
+        return super().request(href, *args, **kwargs)
+
+
 class _StaticCatalog:
     """Linked JSON files: all items of a collection are read at every search."""
 
-    def __init__(self, href: str, io: StacApiIO, root: Document) -> None:
+    def __init__(self, href: str, io: _WaryIO, root: Document) -> None:
         self._href, self._io, self._root = href, io, root
         self._found: dict[str, tuple[str, Document]] = {}
 
@@ -125,7 +138,7 @@ class _StaticCatalog:
     def items(self, query: Query) -> Iterator[Item]:
         for href, document in self._walk(*self._found[query.collection]):
             for link in self._links(href, document, "item"):
-                item = Item(read_document(self._io, link), link)
+                item = Item(read_document(self._io, link), link, self._io.allowed)
                 if query.matches(item):
                     yield item
 
@@ -142,14 +155,14 @@ class _StaticCatalog:
 
     def _links(self, href: str, document: Document, rel: str) -> list[str]:
         links = [link["href"] for link in document.get("links", []) if link.get("rel") == rel]
-        return [resolve(link, href, f"a {rel} link") for link in links]
+        return [resolve(link, href, f"a {rel} link", self._io.allowed) for link in links]
 
 
 class _StacApi:
     """A STAC API, searched by pystac-client."""
 
-    def __init__(self, href: str, io: StacApiIO) -> None:
-        self._href = href
+    def __init__(self, href: str, io: _WaryIO) -> None:
+        self._href, self._allowed = href, io.allowed
         with _answering(href):
             self._client = Client.open(href, stac_io=io)
         self._client.add_conforms_to("ITEM_SEARCH")  # it has the link, whatever it says of itself
@@ -168,7 +181,8 @@ class _StacApi:
         with _answering(self._href):
             for cell in cells(query.area):
                 for document in self._documents(query, cell):
-                    item = Item(document, self._address(query.collection, document))
+                    address = self._address(query.collection, document)
+                    item = Item(document, address, self._allowed)
                     if item.id not in seen and query.filtered(item):
                         seen.add(item.id)
                         yield item
@@ -199,7 +213,8 @@ class _StacApi:
         found = [link["href"] for link in links if link.get("rel") == "self"]
         id_ = quote(str(document.get("id")), safe="")
         own = f"{self._href.rstrip('/')}/collections/{name}/items/{id_}"
-        return found[0] if found and is_remote(found[0]) else own
+        owner = f"the self link of item {document.get('id')}"
+        return resolve(found[0] if found else own, self._href, owner, self._allowed)
 
 
 @contextmanager

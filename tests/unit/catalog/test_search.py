@@ -9,7 +9,10 @@ import pystac
 import pytest
 import shapely
 
+from noise2map_core.catalog.bands import band_names, find_bands
 from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.interval import parse_time
+from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.links import resolve
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_labels, search_scenes
@@ -165,11 +168,70 @@ def test_a_catalogue_on_the_web_may_not_point_to_local_files(
 
 @pytest.mark.parametrize(
     "href",
-    ["/etc/passwd", "/vsizip//tmp/a.zip", "zip:///tmp/a", "../../../etc/passwd", "C:\\a.tif"],
+    [
+        "/etc/passwd",
+        "/vsizip//tmp/a.zip",
+        "zip:///tmp/a",
+        "../../../etc/passwd",
+        "C:\\a.tif",
+        "file:/etc/passwd",
+        "FILE:///etc/passwd",
+        " file:///etc/passwd",
+        "vrt:///tmp/a.tif",
+        "vrt://https://example.com/a.tif",
+        "/vsicurl/http://127.0.0.1/a",
+        "\\\\host\\share",
+        "a\\..\\b.tif",
+        "//127.0.0.1/a.tif",
+        "ht\ntp://127.0.0.1/a",
+        "http:\\\\127.0.0.1\\a",
+        "c:/a.tif",
+        "GTIFF_DIR:1:/tmp/a.tif",
+        "/proc/self/environ",
+        "\x00/etc/passwd",
+    ],
 )
 def test_links_on_the_web_that_leave_it_are_refused(href: str) -> None:
     with pytest.raises(CatalogError, match="points to a local file"):
         resolve(href, "https://example.com/one/two/item.json", "item one")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost", "[::1]",
+        "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "192.168.1.1", "172.16.0.1",
+        "100.64.0.1", "0.0.0.0",
+        "[fe80::1]", "[fd00::1]", "224.0.0.1", "%31%32%37.0.0.1", "①②⑦.⓪.⓪.①",
+        "example.com@127.0.0.1", "user:secret@example.org",
+    ],
+)  # fmt: skip
+def test_a_catalogue_on_the_web_may_not_point_to_internal_addresses(host: str) -> None:
+    with pytest.raises(CatalogError, match=r"an internal address|not plain"):
+        resolve(f"http://{host}:8080/a.tif", "https://example.com/item.json", "item one")
+
+
+def test_hosts_of_ones_own_and_allowed_ones_may_be_internal() -> None:
+    local, asset = "http://127.0.0.1:80/item.json", "http://127.0.0.1:99/a.tif"
+    assert resolve(asset, local, "") == asset
+    assert resolve(asset, "https://example.com/item.json", "", {"127.0.0.1"}) == asset
+    assert resolve("https://93.184.216.34/a.tif", local, "") == "https://93.184.216.34/a.tif"
+    assert (
+        resolve("s3://localhost/a.tif", "https://example.com/i.json", "") == "s3://localhost/a.tif"
+    )
+
+
+def test_an_api_that_sends_to_an_internal_address_is_not_followed(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path]
+) -> None:
+    def point(item: Any) -> None:
+        for asset in item["assets"].values():
+            asset["href"] = "http://169.254.169.254/latest/meta-data"
+
+    with serve_catalog(altered(point)) as server:
+        for catalog in (server.url, server.static):
+            with pytest.raises(CatalogError, match=r"169\.254.* internal .*allow_hosts"):
+                found(embedded, catalog)
 
 
 def test_links_are_read_from_where_they_stand() -> None:
@@ -197,6 +259,75 @@ def test_an_item_without_place_or_time_is_named(
     root = altered(strip)
     with pytest.raises(CatalogError, match=f"item {embedded.collection}.*{message}"):
         found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"assets": None}, "it has no assets"),
+        ({"assets": {"red": {}}}, "asset red has no href"),
+        ({"id": "../../escape"}, "climbs out of a folder"),
+        ({"id": "..\\escape"}, "climbs out of a folder"),
+        ({"properties": {"datetime": "2023-02-30T00:00:00Z"}}, "day is out of range"),
+        ({"properties": {"datetime": "2023-06-12T10:00:00Z", "proj:code": "../x"}}, "proj:code"),
+        ({"properties": {"datetime": "2023-06-12T10:00:00Z", "proj:code": 7}}, "proj:code"),
+        ({"properties": {"datetime": "2023-06-12T10:00:00Z", "eo:cloud_cover": "x"}}, "no number"),
+        ({"geometry": {"type": "Polygon", "coordinates": "x"}}, "no usable geometry"),
+    ],
+)
+def test_an_item_that_states_nonsense_is_named(
+    embedded: EmbeddedCatalog,
+    altered: Callable[[Callable[[Any], None]], Path],
+    change: Any,
+    message: str,
+) -> None:
+    root = altered(lambda item: item.update(change))
+    with pytest.raises(CatalogError, match=rf"^item [^\n]*{message}[^\n]*$"):
+        found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+
+@pytest.mark.parametrize(
+    "transform", [[1, 2, 3], "12345a", ["a"] * 6, [None] * 6], ids=["few", "text", "words", "null"]
+)
+def test_a_wrong_transform_is_named(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path], transform: Any
+) -> None:
+    def bend(item: Any) -> None:
+        for asset in item["assets"].values():
+            asset["proj:transform"] = transform
+
+    root = altered(bend)
+    with pytest.raises(CatalogError, match=r"^item .*proj:transform"):
+        found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+
+def test_catalogues_that_link_in_a_circle_are_read_once(
+    embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    shutil.copytree(embedded.root, tmp_path / "circle")
+    for path in (tmp_path / "circle").rglob("*.json"):
+        document = json.loads(path.read_text())
+        if document.get("type") in ("Catalog", "Collection"):
+            root = (tmp_path / "circle" / "catalog.json").as_posix()
+            document["links"].append({"rel": "child", "href": root})
+            path.write_text(json.dumps(document))
+    catalog = str(tmp_path / "circle" / "catalog.json")
+    assert [s.id for s in found(embedded, catalog)] == [
+        s.id for s in found(embedded, embedded.catalog)
+    ]
+
+
+def test_every_item_of_the_real_catalogue_is_read_and_its_bands_found(real_data: Path) -> None:
+    paths = [p for p in (real_data / "stac").rglob("*.json")]
+    documents = [(json.loads(path.read_text()), path) for path in paths]
+    items = [Item(one, str(path)) for one, path in documents if one.get("type") == "Feature"]
+    assert len(items) == 181
+    for item in items:
+        names = band_names(item)
+        bands = find_bands(item, names)
+        assert bands and len(bands.sources) == len(names) > 0, item.id
+        assert not item.geometry.is_empty and parse_time(item.times[0])
+        assert all(Path(band.href).is_file() for band in bands.sources), item.id
 
 
 def test_an_item_of_a_span_of_time_is_found_within_it_and_dated_by_its_start(
