@@ -396,15 +396,9 @@ def _update_products(
         "config": settings,
         "config_digest": digest_of(settings),
         **job_facts(job, diff, work.failed),
-        "pair_quality": quality,
         "pixels": job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
-        "throughput": work.throughput.facts(
-            job.grid.tile_px,
-            job.grid.resolution,
-            watch.seconds.get("predict", 0.0),
-            min(config.resources.predictors, max(1, len(diff.todo))),
-        ),
+        **_run_facts(config, job, diff, work, quality, watch),
         "seconds": watch.seconds,
     }
     with watch.stage("products"):
@@ -412,6 +406,27 @@ def _update_products(
     names = product_files(mosaic, subject, config.products)
     write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures
+
+
+def _run_facts(
+    config: InferRegionConfig,
+    job: RegionJob,
+    diff: RegionDiff,
+    work: TileWork,
+    quality: dict[str, Any] | None,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    """How the pair compares and how fast tiles were made; of the last run that made any."""
+    from noise2map_core.mapping.manifest import read_manifest
+
+    if not len(diff.todo):
+        earlier = read_manifest(config.output)
+        return {name: earlier.get(name, {}) for name in ("pair_quality", "throughput")}
+    predictors = min(config.resources.predictors, len(diff.todo))
+    throughput = work.throughput.facts(
+        job.grid.tile_px, job.grid.resolution, watch.seconds["predict"], predictors
+    )
+    return {"pair_quality": quality, "throughput": throughput}
 
 
 if __name__ == "__main__":

@@ -16,13 +16,19 @@ NAME = "manifest.json"
 
 def products_are_current(output: Path, key: str) -> bool:
     """True if the products were made under `key` and all of them are still there."""
-    path = output / NAME
-    if not path.exists():
-        return False
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    return manifest["products_key"] == key and all(
+    manifest = read_manifest(output)
+    return manifest.get("products_key") == key and all(
         (output / name).exists() for name in manifest["products"]
     )
+
+
+def read_manifest(output: Path) -> dict[str, Any]:
+    """The manifest of an output; empty if there is none."""
+    path = output / NAME
+    if not path.exists():
+        return {}
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
 
 
 def write_manifest(output: Path, key: str, names: Iterable[str], facts: dict[str, Any]) -> None:
