@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 FAST := not slow and not services and not gpu and not online
 export NOISE2MAP_DATA ?= ../shared/data
-# Tests of one Ray cluster run in one process, the others beside it; -n 0: all in one.
-PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadgroup
+# Unit tests in several processes; the others, which share a Ray cluster, in one.
+PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
 DEBIAN := chromium chromium-driver
 
@@ -19,7 +19,8 @@ demo: $(VENV)/.installed  ## The main job on an embedded catalogue, into out/dem
 	$(BIN)/noise2map demo --output out/demo
 
 test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "$(FAST)" tests/integration $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev packages  ## All tests but those that need a GPU or the internet
 	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)

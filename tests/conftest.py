@@ -50,14 +50,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the {budget:.0f} seconds of --budget are spent")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, all that share the Ray cluster run in one of them."""
-    for item in items:
-        if "ray_cluster" in getattr(item, "fixturenames", ()) or "integration" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The top of the source tree."""

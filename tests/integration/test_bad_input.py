@@ -437,7 +437,6 @@ def test_chip_store_of_other_chips(commands: Commands) -> None:
         {"grid__resolution": "20"},
         {"chips__stride_px": "64"},
         {"search__bands": "red nir"},
-        {"aoi": str(commands.catalog.train_aoi)},
     ):
         commands.refuse("ingest", 2, f"{commands.output}.*(--output|overwrite)", **changes)
 
