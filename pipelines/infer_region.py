@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from noise2map_core.imagery.config import (
     RadiometryConfig,
 )
 from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.inference.throughput import Throughput
+from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
 
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from noise2map_core.mapping.products import MapFigures
     from noise2map_core.models.spec import CheckpointSpec
     from noise2map_core.stopwatch import Stopwatch
-
-MAX_SHOWN = 5
-"""Failed tiles that an error line lists; the ledger has them all."""
 
 
 class InferRegionConfig(BaseModel):
@@ -156,51 +153,6 @@ class InferRegionPlan:
     def summary(self) -> list[str]:
         """Lines for people."""
         return self.estimate.lines(self.price_per_hour)
-
-
-@dataclass
-class StrangeTiles:
-    """Tiles with numbers that the model does not expect: how many, and the worst of them."""
-
-    tiles: int = 0
-    px: int = 0
-    worst: list[TileRecord] = field(default_factory=list)
-    """At most `MAX_SHOWN`: the driver's memory must not grow with the region."""
-
-    def add(self, record: TileRecord) -> None:
-        """Count a tile."""
-        if record.strange_px:
-            self.tiles, self.px = self.tiles + 1, self.px + record.strange_px
-            ranked = sorted([*self.worst, record], key=lambda r: (-r.strange_px, r.row, r.col))
-            self.worst = ranked[:MAX_SHOWN]
-
-    def lines(self, value_range: tuple[float, float]) -> tuple[str, ...]:
-        """Warnings for people, the worst tiles by name; none if there is nothing to say."""
-        if not self.tiles:
-            return ()
-        low, high = value_range
-        return (
-            f"warning: {self.px:,} pixels in {self.tiles} tiles lie outside the numbers that the "
-            f"checkpoint expects ({low:g} to {high:g}); is the product level or scaling another?",
-            *(f"  {record.tile}: {record.strange_px:,} pixels" for record in self.worst),
-        )
-
-
-@dataclass
-class TileWork:
-    """What became of the tiles of a run; the driver's memory does not grow with them."""
-
-    strange: StrangeTiles = field(default_factory=StrangeTiles)
-    throughput: Throughput = field(default_factory=Throughput)
-    failed: list[TileRecord] = field(default_factory=list)
-
-    def add(self, record: TileRecord) -> None:
-        """Count a tile."""
-        if record.status == "failed":
-            self.failed.append(record)
-        else:
-            self.throughput.add(record)
-            self.strange.add(record)
 
 
 def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
