@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pyproj
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
@@ -59,7 +58,7 @@ def report_page(
             for name, (_, date) in subject.epochs.items()
         },
         histograms=_histograms(survey, tally),
-        figures={"Map": _map_rows(subject, grid, survey, tally), "Run": _run_rows(grid, facts)},
+        figures={"Map": _map_rows(subject, grid, survey, tally), "Run": _run_rows(facts)},
         provenance={"Model": list(subject.model.items()), "Software": _software_rows(facts)},
         sources=[
             (scene.id, name, _utc(scene.datetime), scene.href)
@@ -189,21 +188,16 @@ def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: Poly
             for value, name in names.items()
         ),
         ("size", f"{grid.region.width:,} × {grid.region.height:,} pixels"),
-        ("pixel", f"{grid.resolution:g} {pyproj.CRS(grid.crs).axis_info[0].unit_name}"),
+        ("pixel", f"{grid.resolution:g} m"),
         ("grid", grid.crs),
     ]
 
 
-def _run_rows(grid: RegionGrid, facts: dict[str, Any]) -> Table:
-    """Seconds by stage, tiles, and what the manifest says of speed."""
+def _run_rows(facts: dict[str, Any]) -> Table:
+    """Seconds by stage, tiles, and what the manifest says of speed and bottleneck."""
     seconds, tiles = facts.get("seconds", {}), facts.get("tiles", {})
     rows = [(f"{stage}: seconds", f"{spent:,.1f}") for stage, spent in seconds.items()]
     rows += [(f"tiles {name}", f"{count:,}") for name, count in tiles.items()]
-    if tiles.get("predicted") and "predict" in seconds:
-        pixels = grid.region.height * grid.region.width * tiles["predicted"] / tiles["total"]
-        speed = pixels / seconds["predict"]
-        rows.append(("predicted", f"{speed / 1e6:,.3f} Mpx/s"))
-        rows.append(("", f"{speed * _metres(grid) ** 2 * 3600 / 1e6:,.0f} km²/h"))
     return [*rows, *_plain(facts.get("throughput", {}))]
 
 
