@@ -12,7 +12,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
-STEPS = {"tiny": (150, 3e-3), "small": (100, 2e-3), "base": (80, 3e-4), "reference": (80, 3e-4)}
+STEPS = {"tiny": (150, 3e-3), "small": (150, 2e-3), "base": (80, 3e-4), "reference": (80, 3e-4)}
 """Steps and learning rate of each preset."""
 
 
