@@ -92,6 +92,19 @@ def _checked(geometry: BaseGeometry, path: Path) -> BaseGeometry:
     if west < -180 or east > 180 or south < -90 or north > 90:
         raise ConfigError(
             f"area {path} reaches ({west:g}, {south:g}, {east:g}, {north:g}), outside longitude "
-            "and latitude: it is not in EPSG:4326. Reproject it."
+            "and latitude: it is not in EPSG:4326, or crosses the antimeridian. Reproject it, or cut "
+            "it at longitude 180 in two (RFC 7946, 3.1.9)."
         )
+    _require_one_side(geometry, path)
     return geometry
+
+
+def _require_one_side(geometry: BaseGeometry, path: Path) -> None:
+    """A ring that jumps over the antimeridian would be read as one round the rest of the world."""
+    for part in shapely.get_parts(geometry):
+        west, _, east, _ = part.bounds
+        if east - west > 180:
+            raise ConfigError(
+                f"area {path} has a polygon from longitude {west:g} to {east:g}, more than half of "
+                "the world. If it crosses the antimeridian, cut it there in two (RFC 7946, 3.1.9)."
+            )

@@ -91,13 +91,18 @@ class RegionGrid:
     ) -> "RegionGrid":
         """The grid over an area. Without `tile_px`: 512 for regions under 4096², else 2048.
 
-        Raises ConfigError if the CRS does not reach the area.
+        Raises ConfigError if the CRS does not reach the area, or if that is less than one pixel.
         """
         outline = Geometry(aoi.geometry, "EPSG:4326").to_crs(crs, resolution="auto").geom
         if not np.isfinite(shapely.get_coordinates(outline)).all():
             raise ConfigError(
                 f"area {aoi.name} lies where {crs} has no coordinates. Set grid.crs to auto or to "
                 "a CRS for that place."
+            )
+        if outline.area < resolution**2:
+            raise ConfigError(
+                f"area {aoi.name} has {outline.area:.3g} m², less than one pixel of {resolution:g} "
+                "m. Draw a larger one, or set a finer grid.resolution."
             )
         west, south, east, north = outline.bounds
         row, row_stop = _snapped(y_origin - north, y_origin - south, resolution)

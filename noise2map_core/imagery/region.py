@@ -12,6 +12,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.zone import centre_of, local_crs
 from noise2map_core.imagery.files import SourceInfo, inspect
 
 SIGNIFICANT_DIGITS = 3
@@ -67,8 +68,7 @@ def _own_crs(sources: Sequence[SourceInfo], aoi: AreaOfInterest) -> CRS:
     names = {source.crs for source in sources}
     if len(names) == 1 and _is_metric(crs := CRS(names.pop())):
         return crs
-    centre = aoi.geometry.centroid
-    return CRS.utm(centre.x, centre.y)
+    return local_crs(aoi.geometry)
 
 
 def _own_resolution(sources: Sequence[SourceInfo], crs: CRS, aoi: AreaOfInterest) -> float:
@@ -79,8 +79,7 @@ def _resolution_in(source: SourceInfo, crs: CRS, aoi: AreaOfInterest) -> float:
     """Side of a source pixel in units of `crs`; rounded if that needs a conversion."""
     if crs == source.crs:
         return float(min(abs(source.transform.a), abs(source.transform.e)))
-    centre = aoi.geometry.centroid
-    x, y = point(centre.x, centre.y, "EPSG:4326").to_crs(source.crs).coords[0]
+    x, y = point(*centre_of(aoi.geometry), "EPSG:4326").to_crs(source.crs).coords[0]
     pixel = source.transform.translation(x, y) @ source.transform.scale(
         source.transform.a, source.transform.e
     )

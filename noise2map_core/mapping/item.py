@@ -15,6 +15,7 @@ from noise2map_core import __version__
 from noise2map_core.atomic import write_atomically
 from noise2map_core.digest import file_sha256
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.zone import bbox_of
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.rasters import RasterSpec, described
 from noise2map_core.mapping.subject import MapSubject
@@ -67,7 +68,7 @@ def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
     item = pystac.Item(
         id=_id(subject),
         geometry=json.loads(shapely.to_geojson(subject.aoi.geometry)),
-        bbox=list(subject.aoi.geometry.bounds),
+        bbox=list(bbox_of(subject.aoi.geometry)),
         datetime=None if dates.before else dates.after,
         start_datetime=dates.before,
         end_datetime=dates.after if dates.before else None,

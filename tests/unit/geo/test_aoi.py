@@ -99,6 +99,8 @@ def test_any_boxes_come_back_as_their_union(
         ({"type": "MultiPolygon", "coordinates": []}, "is empty"),
         (polygon([[15, 48], [15.1, 48.1], [15, 48]]), "not valid GeoJSON|not a valid polygon"),
         (polygon([[5e5, 5e6], [6e5, 5e6], [6e5, 6e6], [5e5, 5e6]]), "not in EPSG:4326"),
+        (polygon([[179, 5], [181, 5], [181, 6], [179, 5]]), "crosses the antimeridian"),
+        (polygon([[179, 5], [-179, 5], [-179, 6], [179, 6], [179, 5]]), "cut it there in two"),
         (polygon(SQUARE) | named_crs("urn:ogc:def:crs:EPSG::32633"), "EPSG::32633.*Reproject"),
         (polygon(SQUARE) | named_crs("EPSG:14326"), "EPSG:14326.*Reproject"),
         (polygon(SQUARE) | {"crs": "EPSG:3857"}, "EPSG:3857.*Reproject"),

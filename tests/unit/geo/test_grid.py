@@ -166,11 +166,10 @@ def test_small_regions_have_small_tiles(side_m: float, tile_px: int) -> None:
     assert RegionGrid.covering(area_of(outline), CRS, 10.0).tile_px == tile_px
 
 
-def test_an_area_smaller_than_a_pixel_gets_one() -> None:
+def test_an_area_smaller_than_a_pixel_is_refused_by_its_size() -> None:
     outline = shapely.box(500_001, 5_300_001, 500_002, 5_300_002)
-    grid = RegionGrid.covering(area_of(outline), CRS, 10.0)
-    assert (grid.region.height, grid.region.width) == (1, 1)
-    assert len(list(grid.tiles())) == 1
+    with pytest.raises(ConfigError, match=r"has 1 m², less than one pixel of 10 m"):
+        RegionGrid.covering(area_of(outline), CRS, 10.0)
 
 
 def test_tiles_far_from_a_slanted_outline_are_left_out() -> None:
