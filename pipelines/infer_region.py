@@ -144,6 +144,60 @@ class InferRegionResult:
 
 
 @dataclass(frozen=True)
+class RegionRun:
+    """What one run set out to do, and what became of it."""
+
+    config: InferRegionConfig
+    job: RegionJob
+    aoi: AreaOfInterest
+    diff: RegionDiff
+    work: TileWork
+    pair: PairPlan | None
+    """None: nothing was to be predicted, so the dates were not compared."""
+    watch: Stopwatch
+
+    @property
+    def products_key(self) -> str:
+        """Digest of everything that the products depend on."""
+        from noise2map_core.digest import digest_of
+
+        holes = sorted((record.row, record.col) for record in self.work.failed)
+        products = self.config.products.model_dump(mode="json")
+        return digest_of({"tiles": self.diff.digest, "holes": holes, **products})
+
+    def facts(self, mosaic: Mosaic) -> dict[str, Any]:
+        """What the manifest says of the run."""
+        from noise2map_core.digest import digest_of
+        from noise2map_core.inference.provenance import job_facts
+
+        settings = self.config.model_dump(mode="json")
+        return {
+            "config": settings,
+            "config_digest": digest_of(settings),
+            **job_facts(self.job, self.diff, self.work.failed),
+            "pixels": self.job.recipe.key(),
+            "mosaic_metadata_sha256": mosaic.metadata_digest(),
+            **self._speed(),
+            "seconds": self.watch.seconds,
+        }
+
+    def _speed(self) -> dict[str, Any]:
+        """How the pair compares and how fast tiles were made; of the last run that made any."""
+        from noise2map_core.mapping.manifest import read_manifest
+
+        if not len(self.diff.todo):
+            earlier = read_manifest(self.config.output)
+            return {name: earlier.get(name, {}) for name in ("pair_quality", "throughput")}
+        quality = self.pair.quality if self.pair else None
+        predictors = min(self.config.resources.predictors, len(self.diff.todo))
+        throughput = self.work.throughput.facts(
+            self.job.grid.tile_px, self.job.grid.resolution, self.watch.seconds["predict"],
+            predictors,
+        )  # fmt: skip
+        return {"pair_quality": quality.as_dict() if quality else None, "throughput": throughput}
+
+
+@dataclass(frozen=True)
 class InferRegionPlan:
     """What a run would do."""
 
@@ -196,13 +250,13 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         if failed and not config.allow_incomplete:
             raise IncompleteRegionError(_failure_text(job.output, failed, "no map was made"))
         mark_holes(job, mosaic, failed)
-        quality = pair.quality.as_dict() if pair and pair.quality else None
-        figures = _update_products(config, job, aoi, diff, work, quality, mosaic, watch)
+        figures = _update_products(RegionRun(config, job, aoi, diff, work, pair, watch), mosaic)
     if failed:
         raise IncompleteRegionError(_failure_text(job.output, failed, "they are holes in the map"))
     return InferRegionResult(
         config.output, diff.tiles, len(diff.todo), figures, CLASS_FILES[job.task_name],
-        (*work.strange.lines(spec.value_range), *(pair.warnings if pair else ())),
+        (*work.strange.lines(spec.value_range), *(pair.warnings if pair else ()),
+         *_undecided(figures, mosaic)),
     )  # fmt: skip
 
 
@@ -316,69 +370,51 @@ def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
     )
 
 
-def _update_products(
-    config: InferRegionConfig,
-    job: RegionJob,
-    aoi: AreaOfInterest,
-    diff: RegionDiff,
-    work: TileWork,
-    quality: dict[str, Any] | None,
-    mosaic: Mosaic,
-    watch: Stopwatch,
-) -> MapFigures | None:
+def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
+    """A warning where the map says nothing at all, with the reasons."""
+    from noise2map_core.mapping.products import NOT_DECIDED
+    from noise2map_core.mapping.verification import count_reasons
+
+    if figures is None or any(n for name, n in figures.pixels.items() if name != NOT_DECIDED):
+        return []
+    counts = sorted(count_reasons(mosaic).items(), key=lambda entry: -entry[1])
+    said = ", ".join(f"{name.replace('_', ' ')} {count:,} pixels" for name, count in counts)
+    return [f"warning: no pixel of the area has a decision: {said}. Set other dates or masks."]
+
+
+def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     """Write the products and the manifest, unless they are current already."""
-    from noise2map_core.digest import digest_of
     from noise2map_core.inference.decision import is_change
-    from noise2map_core.inference.provenance import job_facts, map_subject
+    from noise2map_core.inference.provenance import map_subject
     from noise2map_core.mapping.manifest import products_are_current, write_manifest
     from noise2map_core.mapping.products import product_files, write_products
     from noise2map_core.mapping.recut import RecutMosaic
 
-    holes = sorted((record.row, record.col) for record in work.failed)
-    key = digest_of(
-        {"tiles": diff.digest, "holes": holes, **config.products.model_dump(mode="json")}
-    )
+    config, job, key = run.config, run.job, run.products_key
     if products_are_current(config.output, key):
         return None
-    threshold = config.products.threshold
+    _draw_disagreement(run, mosaic)
+    threshold, holes = config.products.threshold, len(run.work.failed)
     if threshold is not None:
         mosaic = RecutMosaic(mosaic, threshold, of_winner=not is_change(job.task))
-    settings, subject = config.model_dump(mode="json"), map_subject(job, aoi, threshold, len(holes))
-    facts = {
-        "config": settings,
-        "config_digest": digest_of(settings),
-        **job_facts(job, diff, work.failed),
-        "pixels": job.recipe.key(),
-        "mosaic_metadata_sha256": mosaic.metadata_digest(),
-        **_run_facts(config, job, diff, work, quality, watch),
-        "seconds": watch.seconds,
-    }
-    with watch.stage("products"):
+    subject, facts = map_subject(job, run.aoi, threshold, holes), run.facts(mosaic)
+    with run.watch.stage("products"):
         figures = write_products(mosaic, subject, config.products, facts)
     names = product_files(mosaic, subject, config.products)
     write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures
 
 
-def _run_facts(
-    config: InferRegionConfig,
-    job: RegionJob,
-    diff: RegionDiff,
-    work: TileWork,
-    quality: dict[str, Any] | None,
-    watch: Stopwatch,
-) -> dict[str, Any]:
-    """How the pair compares and how fast tiles were made; of the last run that made any."""
-    from noise2map_core.mapping.manifest import read_manifest
+def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:
+    """The chip on which the model changes its mind most; drawn again when tiles are new."""
+    from noise2map_core.mapping.products import DISPUTED_CHIP
 
-    if not len(diff.todo):
-        earlier = read_manifest(config.output)
-        return {name: earlier.get(name, {}) for name in ("pair_quality", "throughput")}
-    predictors = min(config.resources.predictors, len(diff.todo))
-    throughput = work.throughput.facts(
-        job.grid.tile_px, job.grid.resolution, watch.seconds["predict"], predictors
-    )
-    return {"pair_quality": quality, "throughput": throughput}
+    path = run.config.output / DISPUTED_CHIP
+    if run.job.evidence and (len(run.diff.todo) or not path.exists()):
+        from noise2map_core.inference.disputed_chip import draw_disputed_chip
+
+        with run.watch.stage("figure over timesteps"):
+            draw_disputed_chip(run.job, mosaic, path)
 
 
 if __name__ == "__main__":

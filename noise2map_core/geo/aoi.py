@@ -92,8 +92,8 @@ def _checked(geometry: BaseGeometry, path: Path) -> BaseGeometry:
     if west < -180 or east > 180 or south < -90 or north > 90:
         raise ConfigError(
             f"area {path} reaches ({west:g}, {south:g}, {east:g}, {north:g}), outside longitude "
-            "and latitude: it is not in EPSG:4326, or crosses the antimeridian. Reproject it, or cut "
-            "it at longitude 180 in two (RFC 7946, 3.1.9)."
+            "and latitude: it is not in EPSG:4326, or crosses the antimeridian. Reproject it, or "
+            "cut it in two at longitude 180 (RFC 7946, 3.1.9)."
         )
     _require_one_side(geometry, path)
     return geometry

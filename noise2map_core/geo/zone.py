@@ -1,5 +1,6 @@
 """Where on the globe an area lies, the antimeridian and the poles included."""
 
+import numpy as np
 import shapely
 from odc.geo.crs import CRS
 from shapely.geometry.base import BaseGeometry
@@ -10,6 +11,8 @@ NORTHERNMOST, SOUTHERNMOST = 84.0, -80.0
 UPS_NORTH, UPS_SOUTH = "EPSG:32661", "EPSG:32761"
 
 HALF_TURN = 180.0
+TURN = np.array([2 * HALF_TURN, 0.0])
+"""In longitude."""
 
 
 def centre_of(geometry: BaseGeometry) -> tuple[float, float]:
@@ -44,9 +47,7 @@ def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     if east - west <= HALF_TURN:
         return geometry
     parts = [
-        shapely.transform(part, lambda xy: xy + [2 * HALF_TURN, 0.0])
-        if part.bounds[2] <= 0
-        else part
+        shapely.transform(part, lambda xy: xy + TURN) if part.bounds[2] <= 0 else part
         for part in shapely.get_parts(geometry)
     ]
     moved = shapely.union_all(parts)

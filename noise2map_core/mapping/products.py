@@ -31,9 +31,13 @@ CLASS_FILES = {"change": "change.tif", "segment": "classes.tif"}
 EVIDENCE = {
     "valid": "1 where every image was observed",
     "reason": "Why a pixel has no decision",
-    "disagreement": "Disagreement over timesteps, percent",
+    "disagreement": "Disagreement of several forward passes, percent",
 }
 """Arrays of the mosaic that are products if asked for."""
+NOT_DECIDED = "no decision"
+"""Name of NO_DECISION."""
+DISPUTED_CHIP = "timesteps.png"
+"""Where the model changes its mind most, drawn before the products where passes are compared."""
 SIDE_CAR = ".aux.xml"
 OTHER_FILES = {
     "polygons.parquet": "Areas as polygons, GeoParquet",
@@ -57,7 +61,7 @@ class MapFigures:
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
     """Names of the files that `write_products` leaves beside the mosaic."""
-    return list(_titles(_rasters(mosaic, subject, config)))
+    return list(_titles(_rasters(mosaic, subject, config), mosaic))
 
 
 def clear_output(output: Path) -> None:
@@ -66,7 +70,7 @@ def clear_output(output: Path) -> None:
     shutil.rmtree(output / "ledger" / "records", ignore_errors=True)
     rasters = [*CLASS_FILES.values(), "probability.tif", *(f"{name}.tif" for name in EVIDENCE)]
     side_cars = [name + SIDE_CAR for name in rasters]
-    for name in (*rasters, *side_cars, *OTHER_FILES, "manifest.json"):
+    for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
 
@@ -90,7 +94,7 @@ def write_products(
         survey = _survey(mosaic)
         _write_pages(mosaic, subject, config, tally, survey, facts or {})
         bar.update()
-        write_item(mosaic, subject, _titles(rasters), rasters, config.collection)
+        write_item(mosaic, subject, _titles(rasters, mosaic), rasters, config.collection)
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
@@ -119,14 +123,20 @@ def _evidence(name: str) -> RasterSpec:
     return RasterSpec(name, file, title, "mode", None, *meaning)
 
 
-def _titles(rasters: list[RasterSpec]) -> dict[str, str]:
+def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
     """What each product is, by file name."""
+    disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
     side_cars = {
         spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
         for spec in rasters
         if spec.names
     }
-    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **OTHER_FILES}
+    drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
+    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **OTHER_FILES}
+
+
+def _disputed_chip(mosaic: Mosaic) -> Path:
+    return mosaic.path.parent / DISPUTED_CHIP
 
 
 def _write_polygons(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> PolygonTally:
@@ -179,15 +189,16 @@ def _write_pages(
         subject.names,
         subject.title,
     )  # fmt: skip
-    titles = _titles(_rasters(mosaic, subject, config))
+    titles = _titles(_rasters(mosaic, subject, config), mosaic)
+    disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
-    page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files)
+    page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
     write_page(output / "report.html", page)
 
 
 def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:
     counts = survey.counts["class"]
-    names = {**subject.names, NO_DECISION: "no decision"}
+    names = {**subject.names, NO_DECISION: NOT_DECIDED}
     return MapFigures(
         tally.count,
         sum(tally.area_m2.values()),

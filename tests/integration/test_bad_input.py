@@ -25,6 +25,7 @@ from noise2map_core.application import application
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.inference.provenance import class_table
+from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
@@ -171,8 +172,19 @@ def ring(*points: tuple[float, float]) -> dict[str, Any]:
         ),
         ("<html></html>", "not GeoJSON"),
         ({"type": "Point", "coordinates": [15.4, 48.2]}, "only polygons"),
+        (ring((179, 5), (-179, 5), (-179, 6), (179, 6)), "antimeridian, cut it there in two"),
+        (ring((179, 5), (181, 5), (181, 6), (179, 6)), "crosses the antimeridian"),
     ],
-    ids=["empty", "self-crossing", "projected", "stated CRS", "HTML", "point"],
+    ids=[
+        "empty",
+        "self-crossing",
+        "projected",
+        "stated CRS",
+        "HTML",
+        "point",
+        "the long way round",
+        "over 180",
+    ],
 )
 def test_area_that_is_none(commands: Commands, name: str, content: Any, said: str) -> None:
     area = write_area(commands.folder, content)
@@ -183,6 +195,13 @@ def test_area_that_is_none(commands: Commands, name: str, content: Any, said: st
 def test_area_file_that_is_missing(commands: Commands, name: str) -> None:
     missing = str(commands.folder / "none.geojson")
     commands.refuse(name, 2, f"area {missing} does not exist.*--aoi", aoi=missing)
+
+
+@BOTH
+def test_area_smaller_than_a_pixel(commands: Commands, name: str) -> None:
+    middle = read_aoi(commands.catalog.map_aoi).geometry.centroid
+    area = write_area(commands.folder, mapping(middle.buffer(1e-5)))
+    commands.refuse(name, 2, "^ConfigError: area area has .* less than one pixel of 10", aoi=area)
 
 
 @BOTH
@@ -401,6 +420,28 @@ def test_output_of_another_area(commands: Commands) -> None:
     begin_map(commands)
     said = f"^OutputMismatchError: .*{commands.output}.*--overwrite"
     commands.refuse("infer", 2, said, aoi=str(commands.catalog.train_aoi))
+
+
+def test_output_of_a_newer_format(commands: Commands) -> None:
+    begin_map(commands)
+    document = commands.output / "mosaic.zarr" / "zarr.json"
+    content = json.loads(document.read_text())
+    content["attributes"]["noise2map"]["format_version"] += 1
+    document.write_text(json.dumps(content))
+    commands.refuse("infer", 2, "^OutputMismatchError: .*format.*--overwrite")
+
+
+def test_output_that_another_run_is_writing(commands: Commands) -> None:
+    begin_map(commands)
+    with hold_lease(commands.output):
+        commands.refuse("infer", 4, f"^OutputHeldError: another run is writing {commands.output}")
+
+
+@BOTH
+def test_output_without_permission(commands: Commands, name: str) -> None:
+    """No user, root neither, may make a directory there."""
+    outcome = commands.call(name, output="/proc/noise2map/map")
+    require_refusal(outcome, 1, "^OutputError: cannot write /proc/noise2map/map.*--output")
 
 
 def test_output_of_other_classes(commands: Commands) -> None:

@@ -1,7 +1,9 @@
 """Mapping a region: the bundle is true, a rerun does nothing, and no accident changes a byte."""
 
+import base64
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import yaml
 from dask.base import is_dask_collection
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
+from PIL import Image
 from pystac.errors import STACValidationError
 from pystac.validation import validate_dict
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
@@ -510,3 +513,57 @@ def _copy_catalog(embedded: EmbeddedCatalog, root: Path) -> EmbeddedCatalog:
         catalog=str(embedded.catalog).replace(*moved),
         map_aoi=Path(str(embedded.map_aoi).replace(*moved)),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_where_passes_disagree_is_written_and_drawn_and_a_recut_draws_nothing(
+    embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    output, evidence = tmp_path / "map", {"inference": {"disagreement": "both"}}
+    infer(embedded, checkpoint, output, grid={"tile_px": 512}, **evidence)
+    drawn = output / "timesteps.png"
+    with Image.open(drawn) as picture:
+        assert picture.width > 600
+    assert base64.b64encode(drawn.read_bytes()).decode() in (output / "report.html").read_text()
+    listed = json.loads((output / "manifest.json").read_text())["products"]["timesteps.png"]
+    assert listed["sha256"] == file_sha256(drawn)
+    assert float(open_mosaic(output / "mosaic.zarr").disagreement.max()) > 0
+    made = drawn.stat().st_mtime_ns
+    result = infer(
+        embedded, checkpoint, output, grid={"tile_px": 512}, products={"threshold": 0.9}, **evidence
+    )
+    assert (result.predicted, drawn.stat().st_mtime_ns) == (0, made)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
+    embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    catalog = _under_cloud(Path(embedded.catalog).parent, tmp_path / "catalog")
+    result = infer(
+        embedded, checkpoint, tmp_path / "map",
+        search={"catalog": str(catalog), "collection": embedded.collection},
+        grid={"tile_px": 512},
+    )  # fmt: skip
+    assert any(
+        re.search(r"no pixel of the area has a decision: masked after [\d,]+ pixels", line)
+        for line in result.summary()
+    )
+    with rasterio.open(tmp_path / "map" / "change.tif") as file:
+        assert (file.read(1) == 255).all()
+
+
+def _under_cloud(source: Path, folder: Path) -> Path:
+    """The same catalogue, its later scene with a mask of nothing but cloud."""
+    shutil.copytree(source, folder)
+    (path,) = (p for p in folder.rglob("*.json") if p.stem.endswith("-after"))
+    document = json.loads(path.read_text())
+    asset = next(iter(document["assets"].values()))
+    with rasterio.open(path.parent / asset["href"]) as file:
+        profile = {**file.profile, "dtype": "uint8", "nodata": 0, "count": 1}
+    with rasterio.open(path.parent / "scl.tif", "w", **profile) as file:
+        file.write(np.full(file.shape, 9, np.uint8), 1)
+    document["assets"]["scl"] = {"href": "scl.tif"}
+    path.write_text(json.dumps(document))
+    return folder / "catalog.json"

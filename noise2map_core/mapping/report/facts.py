@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
 from noise2map_core.mapping.palette import CLEAR, REASON_COLORS, Rgba, opaque, reason_names
 from noise2map_core.mapping.pixel_area import pixel_areas
-from noise2map_core.mapping.report.images import overlay_url, photo_url
+from noise2map_core.mapping.report.images import overlay_url, photo_url, png_url
 from noise2map_core.mapping.report.outlines import areas_of
 from noise2map_core.mapping.report.page import Histogram, Layer, ReportPage, Table
 from noise2map_core.mapping.subject import MapSubject
@@ -36,8 +37,10 @@ def report_page(
     tally: PolygonTally,
     facts: dict[str, Any],
     files: list[tuple[str, str]],
+    disputed: Path | None = None,
 ) -> ReportPage:
-    """Everything that the page says. `photos` are by epoch; `facts` are the manifest's."""
+    """Everything that the page says. `photos` are by epoch; `facts` are the manifest's; `disputed`
+    is a picture of a chip over timesteps."""
     height, width = survey.pictures["class"].shape
     return ReportPage(
         title=subject.title,
@@ -58,6 +61,7 @@ def report_page(
             for name, (_, date) in subject.epochs.items()
         },
         histograms=_histograms(survey, tally),
+        disputed=png_url(disputed) if disputed else "",
         figures={"Map": _map_rows(subject, grid, survey, tally), "Run": _run_rows(facts)},
         provenance={"Model": list(subject.model.items()), "Software": _software_rows(facts)},
         sources=[
@@ -149,7 +153,7 @@ def _layer(
 def _histograms(survey: Survey, tally: PolygonTally) -> list[Histogram]:
     titles = {
         "probability": "Probability, percent",
-        "disagreement": "Disagreement over timesteps, percent",
+        "disagreement": "Disagreement of several forward passes, percent",
     }
     shown = [
         _percent_histogram(title, survey.counts[name])

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ def overlay_url(values: NDArray[np.uint8], palette: Sequence[Rgba], most_bytes: 
         if len(body) <= most_bytes:
             return _url(body, "image/png")
         values = np.ascontiguousarray(values[::2, ::2])
+
+
+def png_url(path: Path) -> str:
+    """A PNG file as a `data:` URL."""
+    return _url(path.read_bytes(), "image/png")
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -80,6 +80,8 @@ class ReportPage:
     dates: dict[str, str]
     """What an opened polygon says of time."""
     histograms: list[Histogram]
+    disputed: str
+    """A chip over timesteps and orders, `data:` URL; empty if passes were not compared."""
     figures: dict[str, Table]
     """Tables by caption."""
     provenance: dict[str, Table]
@@ -105,6 +107,7 @@ def write_page(path: Path, page: ReportPage) -> None:
         after=escape(captions[-1]),
         areas=escape(page.areas_note),
         figures=_tables(page.figures),
+        disputed=_disputed(page.disputed),
         provenance=_tables(page.provenance),
         sources=_table(page.sources, header=("item", "date", "acquired", "document")),
         attribution=escape("; ".join(page.attribution)),
@@ -154,6 +157,16 @@ def _images(page: ReportPage) -> str:
     ]
     return "\n".join(
         f'<img id="{escape(name)}" alt="{escape(text)}" src="{url}">' for name, text, url in images
+    )
+
+
+def _disputed(url: str) -> str:
+    if not url:
+        return ""
+    text = "The chip on which the model changes its mind most, over timesteps and orders"
+    return (
+        f'<figure class="scroll"><figcaption>{text}</figcaption>'
+        f'<img class="drawn" alt="{text}" src="{url}"></figure>'
     )
 
 
