@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -355,9 +356,10 @@ def _predict(
             stack.enter_context(ray_session(resources))
         stack.enter_context(watch.stage("predict"))
         bar = stack.enter_context(progress(len(diff.todo), "predict", "tile"))
+        begun = time.perf_counter()
         for record in predict_tiles(job, diff.todo, resources):
             bar.update()
-            work.add(record)
+            work.add(record, time.perf_counter() - begun)
 
 
 def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
@@ -398,8 +400,7 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     if threshold is not None:
         mosaic = RecutMosaic(mosaic, threshold, of_winner=not is_change(job.task))
     subject, facts = map_subject(job, run.aoi, threshold, holes), run.facts(mosaic)
-    with run.watch.stage("products"):
-        figures = write_products(mosaic, subject, config.products, facts)
+    figures = write_products(mosaic, subject, config.products, facts, run.watch)
     names = product_files(mosaic, subject, config.products)
     write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures

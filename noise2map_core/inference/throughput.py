@@ -22,9 +22,13 @@ class Throughput:
     read_s: float = 0.0
     predict_s: float = 0.0
     write_s: float = 0.0
+    start_s: float = 0.0
+    """Seconds until the first tile was begun: workers start, and load their libraries."""
 
-    def add(self, record: TileRecord) -> None:
-        """Count a tile."""
+    def add(self, record: TileRecord, at_s: float) -> None:
+        """Count a tile that was there `at_s` seconds after the start of the work."""
+        if not self.tiles:
+            self.start_s = max(0.0, at_s - record.read_s - record.predict_s - record.write_s)
         self.tiles += 1
         self.chips += record.chips
         self.pixel_bytes += record.pixel_bytes
@@ -48,6 +52,7 @@ class Throughput:
             "km2_per_h": _rounded(pixels * resolution**2 / 1e6, hours),
             "chips": self.chips,
             "bytes_read": self.pixel_bytes,
+            "start_s": round(self.start_s, 1),
             "work_s": {
                 "read": round(self.read_s, 1),
                 "predict": round(self.predict_s, 1),

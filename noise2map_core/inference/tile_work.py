@@ -50,10 +50,10 @@ class TileWork:
     throughput: Throughput = field(default_factory=Throughput)
     failed: list[TileRecord] = field(default_factory=list)
 
-    def add(self, record: TileRecord) -> None:
-        """Count a tile."""
+    def add(self, record: TileRecord, at_s: float) -> None:
+        """Count a tile that was there `at_s` seconds after the start of the work."""
         if record.status == "failed":
             self.failed.append(record)
         else:
-            self.throughput.add(record)
+            self.throughput.add(record, at_s)
             self.strange.add(record)

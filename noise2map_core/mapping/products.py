@@ -23,6 +23,7 @@ from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.mapping.survey import Survey, strongest, survey_mosaic
 from noise2map_core.mapping.tally import PolygonTally
 from noise2map_core.progress import progress
+from noise2map_core.stopwatch import Stopwatch
 
 PREVIEW_PX = 2048
 """Longest side of the report's pictures."""
@@ -79,21 +80,27 @@ def write_products(
     subject: MapSubject,
     config: ProductsConfig,
     facts: dict[str, Any] | None = None,
+    watch: Stopwatch | None = None,
 ) -> MapFigures:
     """Write every product beside the mosaic, each whole or not at all, in place of older ones.
 
-    `facts` are what the manifest says of the run; the report repeats some of them.
+    `facts` are what the manifest says of the run; the report repeats some of them. The seconds of
+    each kind of product go to `watch`.
     """
     output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
+    watch = watch or Stopwatch()
     with progress(len(rasters) + 3, "products", "step") as bar:
-        for spec in rasters:
-            write_cog(mosaic, spec, output)
+        with watch.stage("rasters"):
+            for spec in rasters:
+                write_cog(mosaic, spec, output)
+                bar.update()
+        with watch.stage("polygons"):
+            tally = _write_polygons(mosaic, subject, config)
             bar.update()
-        tally = _write_polygons(mosaic, subject, config)
-        bar.update()
-        survey = _survey(mosaic)
-        _write_pages(mosaic, subject, config, tally, survey, facts or {})
-        bar.update()
+        with watch.stage("report"):
+            survey = _survey(mosaic)
+            _write_pages(mosaic, subject, config, tally, survey, facts or {})
+            bar.update()
         write_item(mosaic, subject, _titles(rasters, mosaic), rasters, config.collection)
         if config.collection:
             add_to_collection(config.collection, output / "item.json")

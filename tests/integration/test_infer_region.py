@@ -218,7 +218,7 @@ def test_the_manifest_says_what_was_made_from_what(undisturbed: Path) -> None:
         for item in manifest["source_items"][date]:
             for asset in item["assets"].values():
                 assert asset["identity"].partition(":")[2]
-    assert set(manifest["seconds"]) >= {"search", "predict", "products"}
+    assert set(manifest["seconds"]) >= {"search", "predict", "rasters", "polygons", "report"}
 
 
 def test_a_rerun_predicts_nothing_and_starts_no_ray(

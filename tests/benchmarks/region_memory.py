@@ -1,0 +1,73 @@
+"""Memory of mapping a large region against that of a small one, all stages included.
+
+Invented scenes, a network that costs almost nothing, and many small changes that tiles' edges cut.
+Each size is a run of its own, from the search to the report; memory is the peak over the driver and
+all its workers, without Ray's object store.
+
+    python tests/benchmarks/region_memory.py [--sizes 5000 30000]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+
+TILE_M = 2048 * 10.0
+
+
+def main() -> None:
+    """Print a line a size, and the ratio of the largest to the smallest."""
+    from tests.large_region import Change, train_checkpoint
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 30_000])
+    parser.add_argument("--blob-px", type=float, default=5.0, help="of the changes")
+    args = parser.parse_args()
+    change, peaks = Change(args.blob_px, share=0.05), []
+    with tempfile.TemporaryDirectory() as folder:
+        train_checkpoint(Path(folder) / "cheap", change, "cheap", 256, 256)
+        for size in args.sizes:
+            peaks.append(_measure(Path(folder), size, change))
+    whole, driver = (
+        largest / smallest for largest, smallest in zip(peaks[-1], peaks[0], strict=True)
+    )
+    print(f"{args.sizes[-1]}² to {args.sizes[0]}²: memory {whole:.3f}, of the driver {driver:.3f}")
+
+
+def _measure(root: Path, size: int, change: object) -> tuple[float, float]:
+    from tests.large_region import infer_command, measured, write_scenes
+
+    folder, output = root / f"scenes{size}", root / f"map{size}"
+    started = time.perf_counter()
+    write_scenes(folder, size, change)
+    print(f"{size}²: scenes made in {time.perf_counter() - started:.0f} s", flush=True)
+    found = measured(infer_command(folder, root / "cheap", output))
+    seconds = json.loads((output / "manifest.json").read_text())["seconds"]
+    stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    polygons, crossing = count_polygons(output / "polygons.parquet")
+    print(
+        f"{size}²: {polygons:,} polygons, {crossing:,} in several tiles; {found.mib:,.0f} MiB, of "
+        f"the driver {found.driver_mib:,.0f} MiB; {found.seconds:.0f} s: {stages}",
+        flush=True,
+    )
+    return found.mib, found.driver_mib
+
+
+def count_polygons(path: Path) -> tuple[int, int]:
+    """How many polygons there are, and how many lie in more than one tile of 2048 pixels."""
+    file, crossing = pq.ParquetFile(path), 0
+    for group in range(file.num_row_groups):
+        boxes = shapely.bounds(shapely.from_wkb(file.read_row_group(group)["geometry"])) / TILE_M
+        crossing += int((np.floor(boxes[:, :2]) != np.ceil(boxes[:, 2:]) - 1).any(axis=1).sum())
+    return file.metadata.num_rows, crossing
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    main()
