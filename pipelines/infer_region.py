@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,16 @@ from noise2map_core.models.spec import Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from noise2map_core.catalog.scene import Scene
     from noise2map_core.geo.aoi import AreaOfInterest
     from noise2map_core.geo.grid import RegionGrid
     from noise2map_core.imagery.pair_plan import PairPlan
+    from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.estimate import RegionEstimate
-    from noise2map_core.inference.region import RegionDiff, RegionJob
+    from noise2map_core.inference.region import RegionJob
     from noise2map_core.mapping.ledger import TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.mapping.products import MapFigures
@@ -144,18 +148,18 @@ class InferRegionResult:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RegionRun:
     """What one run set out to do, and what became of it."""
 
     config: InferRegionConfig
     job: RegionJob
     aoi: AreaOfInterest
-    diff: RegionDiff
-    work: TileWork
-    pair: PairPlan | None
-    """None: nothing was to be predicted, so the dates were not compared."""
+    comparison: Comparison
     watch: Stopwatch
+    work: TileWork = field(default_factory=TileWork)
+    pair: PairPlan | None = None
+    """None: nothing was to be predicted, so the dates were not compared."""
 
     @property
     def products_key(self) -> str:
@@ -164,7 +168,7 @@ class RegionRun:
 
         holes = sorted((record.row, record.col) for record in self.work.failed)
         products = self.config.products.model_dump(mode="json")
-        return digest_of({"tiles": self.diff.digest, "holes": holes, **products})
+        return digest_of({"tiles": self.comparison.digest, "holes": holes, **products})
 
     def facts(self, mosaic: Mosaic) -> dict[str, Any]:
         """What the manifest says of the run."""
@@ -175,7 +179,7 @@ class RegionRun:
         return {
             "config": settings,
             "config_digest": digest_of(settings),
-            **job_facts(self.job, self.diff, self.work.failed),
+            **job_facts(self.job, self.comparison, self.work.failed),
             "pixels": self.job.recipe.key(),
             "mosaic_metadata_sha256": mosaic.metadata_digest(),
             **self._speed(),
@@ -186,11 +190,11 @@ class RegionRun:
         """How the pair compares and how fast tiles were made; of the last run that made any."""
         from noise2map_core.mapping.manifest import read_manifest
 
-        if not len(self.diff.todo):
+        if not self.comparison.missing:
             earlier = read_manifest(self.config.output)
             return {name: earlier.get(name, {}) for name in ("pair_quality", "throughput")}
         quality = self.pair.quality if self.pair else None
-        predictors = min(self.config.resources.predictors, len(self.diff.todo))
+        predictors = min(self.config.resources.predictors, self.comparison.missing)
         throughput = self.work.throughput.facts(
             self.job.grid.tile_px, self.job.grid.resolution, self.watch.seconds["predict"],
             predictors,
@@ -217,9 +221,9 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     `allow_incomplete`, behind the products.
     """
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.holes import mark_holes
     from noise2map_core.inference.provenance import class_table
-    from noise2map_core.inference.region import compare_ledger
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.mosaic import Mosaic
@@ -240,23 +244,19 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         path = config.output / "mosaic.zarr"
         mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
         mosaic.sweep()
-        with watch.stage("compare"):
-            diff = compare_ledger(job, Ledger(config.output))
-        work, pair = TileWork(), None
-        if len(diff.todo):
-            with watch.stage("compare dates"):
-                pair = _plan_pair(config, job.before, job.after, job.grid, report=True)
-            _predict(replace(job, fence=fence), diff, config.resources, work, watch)
-        failed = work.failed
+        comparison = Comparison(job, Ledger(config.output))
+        made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
+        _predict(made)
+        failed = made.work.failed
         if failed and not config.allow_incomplete:
             raise IncompleteRegionError(_failure_text(job.output, failed, "no map was made"))
         mark_holes(job, mosaic, failed)
-        figures = _update_products(RegionRun(config, job, aoi, diff, work, pair, watch), mosaic)
+        figures = _update_products(made, mosaic)
     if failed:
         raise IncompleteRegionError(_failure_text(job.output, failed, "they are holes in the map"))
     return InferRegionResult(
-        config.output, diff.tiles, len(diff.todo), figures, CLASS_FILES[job.task_name],
-        (*work.strange.lines(spec.value_range), *(pair.warnings if pair else ()),
+        config.output, comparison.tiles, comparison.missing, figures, CLASS_FILES[job.task_name],
+        (*made.work.strange.lines(spec.value_range), *(made.pair.warnings if made.pair else ()),
          *_undecided(figures, mosaic)),
     )  # fmt: skip
 
@@ -329,37 +329,55 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
 
 def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
     """What a run would take on the cluster that the settings describe."""
+    from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.estimate import estimate_region
-    from noise2map_core.inference.region import compare_ledger
     from noise2map_core.mapping.ledger import Ledger
 
-    diff, resources = compare_ledger(job, Ledger(config.output)), config.resources
+    comparison, resources = Comparison(job, Ledger(config.output)), config.resources
     left = (resources.num_cpus or os.cpu_count() or 1) - (
         resources.predictors * resources.predictor_cpus
     )
     # A reading task keeps one CPU busy, whatever share of it Ray reserves.
     readers = max(1.0, min(left / resources.reader_cpus, left))
-    estimate = estimate_region(job, diff, resources.predictors, readers)
+    estimate = estimate_region(job, comparison, resources.predictors, readers)
     return InferRegionPlan(estimate, config.price_per_hour)
 
 
-def _predict(
-    job: RegionJob, diff: RegionDiff, resources: ResourcesConfig, work: TileWork, watch: Stopwatch
-) -> None:
-    """Predict the missing tiles, and add up in `work` what became of them."""
-    from noise2map_core.distributed.prediction import predict_tiles
+def _predict(run: RegionRun) -> None:
+    """Predict the tiles that the ledger lacks; without any, neither imagery is read nor Ray
+    started."""
+    with ExitStack() as stack:
+        for tiles in run.watch.each("compare", run.comparison.waves()):
+            if run.pair is None:
+                _begin(run, stack)
+            with run.watch.stage("predict"):
+                _predict_wave(run, tiles)
+
+
+def _begin(run: RegionRun, stack: ExitStack) -> None:
+    """Compare the dates, and start Ray for as long as `stack` is open."""
     from noise2map_core.distributed.session import ray_session
+
+    job = run.job
+    with run.watch.stage("compare dates"):
+        run.pair = _plan_pair(run.config, job.before, job.after, job.grid, report=True)
+    with run.watch.stage("start Ray"):
+        stack.enter_context(ray_session(run.config.resources))
+
+
+def _predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:
+    """Predict some tiles, and add up what became of them."""
+    from noise2map_core.distributed.prediction import predict_tiles
+    from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger
     from noise2map_core.progress import progress
 
-    with ExitStack() as stack:
-        with watch.stage("start Ray"):
-            stack.enter_context(ray_session(resources))
-        stack.enter_context(watch.stage("predict"))
-        bar = stack.enter_context(progress(len(diff.todo), "predict", "tile"))
-        begun = time.perf_counter()
-        for record in predict_tiles(job, diff.todo, resources):
+    ledger, begun = Ledger(run.config.output), time.perf_counter()
+    with progress(len(tiles), "predict", "tile") as bar:
+        for record in predict_tiles(run.job, tiles, run.config.resources):
             bar.update()
-            work.add(record, time.perf_counter() - begun)
+            run.work.add(record, time.perf_counter() - begun)
+            if bar.done % MIN_FOLDED == 0:
+                ledger.fold()
 
 
 def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
@@ -411,7 +429,7 @@ def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:
     from noise2map_core.mapping.products import DISPUTED_CHIP
 
     path = run.config.output / DISPUTED_CHIP
-    if run.job.evidence and (len(run.diff.todo) or not path.exists()):
+    if run.job.evidence and (run.comparison.missing or not path.exists()):
         from noise2map_core.inference.disputed_chip import draw_disputed_chip
 
         with run.watch.stage("figure over timesteps"):

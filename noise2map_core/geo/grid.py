@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import shapely
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from shapely.geometry.base import BaseGeometry
@@ -25,6 +26,9 @@ SNAP_PX = 0.1
 """Area edges this close to a pixel edge are taken to lie on it: reprojection bends lines."""
 
 MAX_SMALL_REGION_PX = 4096
+
+BAND_TILES = 25_000
+"""Tiles that are looked at together; more make a plan no faster."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,8 +59,11 @@ class ChipLattice:
 
     def cover(self, window: Window) -> Window:
         """The pixels that the chips touching `window` read: the window and its halo."""
-        chips = self.chips_touching(window)
-        return chips[0].union(chips[-1])
+        rows = self._starts(window.row, window.row_stop)
+        cols = self._starts(window.col, window.col_stop)
+        return Window(
+            rows[0], cols[0], rows[-1] - rows[0] + self.chip_px, cols[-1] - cols[0] + self.chip_px
+        )
 
     def _starts(self, start: int, stop: int) -> range:
         first = math.floor((start - self.chip_px) / self.stride_px) + 1
@@ -153,13 +160,33 @@ class RegionGrid:
         return Tile(first_row + index // cols, first_col + index % cols)
 
     def tiles(self) -> Iterator[Tile]:
-        """The tiles that meet the outline, by rows; nothing is held in memory."""
+        """The tiles that meet the outline, by rows; a band of them is held in memory."""
+        for rows in self.bands():
+            for row, col in self.tiles_in(rows).tolist():
+                yield Tile(row, col)
+
+    def bands(self) -> Iterator[range]:
+        """The rows of tiles of `tile_frame`, as many at a time as hold BAND_TILES at most."""
         rows, cols = self.shape_tiles
+        first, step = self.tile_frame.row // self.tile_px, max(1, BAND_TILES // cols)
+        for row in range(first, first + rows, step):
+            yield range(row, min(row + step, first + rows))
+
+    def tiles_in(self, rows: range) -> NDArray[np.int32]:
+        """[tile, (row, col)] of the tiles in some rows that meet the outline, by rows."""
+        first, cols = self.tile_frame.col // self.tile_px, self.shape_tiles[1]
+        row, col = np.meshgrid(np.array(rows), first + np.arange(cols), indexing="ij")
+        tiles = np.stack([row.ravel(), col.ravel()], axis=1).astype(np.int32)
         shapely.prepare(self.outline)
-        for index in range(rows * cols):
-            tile = self.tile_at(index)
-            if self.outline.intersects(self.bounds_polygon(self.window(tile))):
-                yield tile
+        return tiles[shapely.intersects(self.outline, self.tile_boxes(tiles))]
+
+    def tile_boxes(self, tiles: NDArray[np.int32]) -> NDArray[np.object_]:
+        """The outer edge of each tile [tile, (row, col)] in the grid's CRS."""
+        side = self.tile_px * self.resolution
+        west = self.x_origin + tiles[:, 1] * side
+        north = self.y_origin - tiles[:, 0] * side
+        boxes: NDArray[np.object_] = shapely.box(west, north - side, west + side, north)
+        return boxes
 
     def window(self, tile: Tile) -> Window:
         """The core pixels of a tile."""

@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.provenance import class_table
-from noise2map_core.inference.region import RegionDiff, RegionJob
+from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import read_tile
 from noise2map_core.mapping.mosaic import Mosaic
 
@@ -77,40 +81,41 @@ class RegionEstimate:
 
 
 def estimate_region(
-    job: RegionJob, diff: RegionDiff, predictors: int, readers: float
+    job: RegionJob, comparison: Comparison, predictors: int, readers: float
 ) -> RegionEstimate:
     """Make some of the tiles in this process, and multiply.
 
     `predictors` and `readers` work at the same time: the slower of them decides. Raises
     AssetReadError if a tile cannot be read.
     """
-    todo = len(diff.todo)
+    missing = [*comparison.waves()]
+    todo = comparison.missing
     if not todo:
-        return RegionEstimate(diff.tiles, 0, 0, 0, 0, 0, None)
-    cost = _measure(job, diff)
+        return RegionEstimate(comparison.tiles, 0, 0, 0, 0, 0, None)
+    cost = _measure(job, np.concatenate(missing))
     workers = min(predictors, todo)
     work = max((cost.predict_s + cost.write_s) / workers, cost.read_s / readers) * todo
-    mpx = diff.tiles * job.grid.tile_px**2 / 1e6
+    mpx = comparison.tiles * job.grid.tile_px**2 / 1e6
     return RegionEstimate(
-        tiles=diff.tiles,
+        tiles=comparison.tiles,
         todo=todo,
         read_bytes=cost.pixel_bytes * todo,
-        output_bytes=cost.output_bytes * diff.tiles,
+        output_bytes=cost.output_bytes * comparison.tiles,
         seconds=START_S + work + PRODUCTS_S_PER_MPX * mpx,
         memory_bytes=DRIVER_BYTES + workers * cost.worker_bytes + readers * 3 * cost.pixel_bytes,
         cost=cost,
     )
 
 
-def _measure(job: RegionJob, diff: RegionDiff) -> TileCost:
+def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
     from noise2map_core.inference.predictor import Predictor
     from noise2map_core.inference.tile import predict_tile
     from noise2map_core.models.checkpoint import load_checkpoint
 
     model = load_checkpoint(job.checkpoint)
     predictor = Predictor(model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence)
-    count = min(NUM_SAMPLES, len(diff.todo))
-    rows = diff.todo[[(2 * i + 1) * len(diff.todo) // (2 * count) for i in range(count)]]
+    count = min(NUM_SAMPLES, len(missing))
+    rows = missing[[(2 * i + 1) * len(missing) // (2 * count) for i in range(count)]]
     with TemporaryDirectory(prefix="noise2map-plan-") as folder:
         scratch = replace(job, output=Path(folder))
         mosaic = Mosaic.create(

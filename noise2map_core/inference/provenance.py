@@ -1,11 +1,12 @@
 """What a map says of where it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.inference.region import RegionDiff, RegionJob
+from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.models.spec import WEIGHTS_NAME, TaskSpec
@@ -76,9 +77,10 @@ def _mlm(job: RegionJob) -> dict[str, Any]:
     }
 
 
-def job_facts(job: RegionJob, diff: RegionDiff, failed: Sequence[TileRecord]) -> dict[str, Any]:
+def job_facts(
+    job: RegionJob, comparison: Comparison, failed: Sequence[TileRecord]
+) -> dict[str, Any]:
     """What the manifest says of a run's inputs and tiles; `failed` are holes in the map."""
-    records = Ledger(job.output).newest()
     return {
         "model_digest": job.spec.digest,
         "numeric_path": job.path.as_dict(),
@@ -95,27 +97,40 @@ def job_facts(job: RegionJob, diff: RegionDiff, failed: Sequence[TileRecord]) ->
             "after": _items(job.after, job.identities),
         },
         "tiles": {
-            "total": diff.tiles,
-            "predicted": len(diff.todo) - len(failed),
-            "kept": diff.tiles - len(diff.todo),
+            "total": comparison.tiles,
+            "predicted": comparison.missing - len(failed),
+            "kept": comparison.tiles - comparison.missing,
             "failed": len(failed),
         },
         "holes": [{"tile": [r.row, r.col], "reason": r.reason} for r in failed],
-        **_pixel_facts(job, [r for r in records.values() if r.status == "done"]),
+        **_pixel_facts(job),
     }
 
 
-def _pixel_facts(job: RegionJob, records: Sequence[TileRecord]) -> dict[str, Any]:
+def _pixel_facts(job: RegionJob) -> dict[str, Any]:
     """Decided pixels with numbers outside the model's range, and those that get another class with
     the dates reversed, where that was tried."""
-    strange = [record.strange_px for record in records if record.strange_px]
-    facts: dict[str, Any] = {"strange_px": {"total": sum(strange), "tiles": len(strange)}}
+    strange = strange_tiles = unlike = decided = 0
+    for record in _done(job):
+        strange, strange_tiles = (
+            strange + record.strange_px,
+            strange_tiles + (record.strange_px > 0),
+        )
+        unlike, decided = unlike + record.unlike_px, decided + record.decided_px
+    facts: dict[str, Any] = {"strange_px": {"total": strange, "tiles": strange_tiles}}
     if any(one.reversed_dates for one in job.evidence):
-        unlike = sum(record.unlike_px for record in records)
-        decided = sum(record.decided_px for record in records)
         share = round(unlike / decided, 6) if decided else None
         facts["reversed_dates"] = {"other_class_px": unlike, "share_of_decided": share}
     return facts
+
+
+def _done(job: RegionJob) -> Iterator[TileRecord]:
+    """The newest records of the region's finished tiles, a band at a time."""
+    view = Ledger(job.output).view()
+    for rows in job.grid.bands():
+        for record in view.newest(rows):
+            if record.status == "done":
+                yield record
 
 
 def _items(scenes: Sequence[Scene], identities: dict[str, str]) -> list[dict[str, Any]]:

@@ -3,31 +3,40 @@
 Nothing here needs torch, so that a run with nothing to do is over at once.
 """
 
-from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geom import Geometry
+from odc.geo.crs import CRS
 from rasterio.features import geometry_mask
-from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.digest import digest_of
+from noise2map_core.digest import canonical_json, digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
-from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 ALGORITHM_VERSION = 3
 """Raised when the same inputs give other pixels; every tile is then made again."""
+
+
+TouchingScenes = tuple[tuple[int, ...], ...]
+"""Numbers of scenes, by date."""
+
+EDGE_PARTS = 32
+"""Parts of a footprint's edge that are straight in any CRS: off by decimetres for 100 km."""
+
+PLACE = "place of the tile"
+"""Stands in a key's document where the tile's row and column come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +94,62 @@ class RegionJob:
 
     def scenes(self, tile: Tile) -> list[list[Scene]]:
         """The scenes of each date that touch a tile or its halo, in order."""
-        frame = self.grid.bounds_polygon(self.cover(tile).grow(1))
+        (numbers,) = self._touching(np.array([[tile.row, tile.col]], np.int32))
         return [
-            [scenes[number] for number in sorted(footprints.query(frame, "intersects"))]
-            for scenes, footprints in zip(self.dates, self._footprints, strict=True)
+            [scenes[number] for number in found]
+            for scenes, found in zip(self.dates, numbers, strict=True)
         ]
 
     def key(self, tile: Tile) -> str:
         """The digest of everything that the tile's pixels depend on."""
+        return self.keys(np.array([[tile.row, tile.col]], np.int32))[0]
+
+    def keys(self, tiles: NDArray[np.int32]) -> list[str]:
+        """The keys of tiles [tile, (row, col)]: `digest_of` the place and all that is behind it.
+
+        Most tiles are made of the same scenes: what they share is digested once.
+        """
+        begun: dict[TouchingScenes, tuple[Any, str]] = {}
+        found = []
+        for (row, col), scenes in zip(tiles.tolist(), self._touching(tiles), strict=True):
+            if scenes not in begun:
+                begun[scenes] = self._begin_key(scenes)
+            start, rest = begun[scenes]
+            digest = start.copy()
+            digest.update(f"{row},{col}{rest}".encode())
+            found.append(digest.hexdigest())
+        return found
+
+    def _begin_key(self, scenes: TouchingScenes) -> tuple[Any, str]:
+        """The digest up to the tile's place, and what comes after it."""
         names = ("before", "after")[-len(self.dates) :]
         sources = {
-            name: [scene_key(scene, self.identities, self.recipe) for scene in scenes]
-            for name, scenes in zip(names, self.scenes(tile), strict=True)
+            name: [scene_key(of_date[n], self.identities, self.recipe) for n in numbers]
+            for name, of_date, numbers in zip(names, self.dates, scenes, strict=True)
         }
-        return digest_of({"tile": [tile.row, tile.col], **sources, **self._constant_key})
+        text = canonical_json({"tile": [PLACE], **sources, **self._constant_key})
+        head, rest = text.split(f'"{PLACE}"')
+        return sha256(head.encode()), rest
+
+    def _touching(self, tiles: NDArray[np.int32]) -> list[TouchingScenes]:
+        """The numbers of the scenes of each date that touch each tile or its halo."""
+        frames = self._frames(tiles)
+        by_date = [_queried(footprints, frames) for footprints in self._footprints]
+        return list(zip(*by_date, strict=True))
+
+    def _frames(self, tiles: NDArray[np.int32]) -> NDArray[np.object_]:
+        """The tiles with their halo, a pixel more on each side, in the grid's CRS."""
+        (rows, row_of), (cols, col_of) = (
+            np.unique(tiles[:, axis], return_inverse=True) for axis in (0, 1)
+        )
+        tall = [self.cover(Tile(int(row), int(cols[0]))).grow(1) for row in rows]
+        wide = [self.cover(Tile(int(rows[0]), int(col))).grow(1) for col in cols]
+        lines = np.array([[window.row, window.row_stop] for window in tall])[row_of]
+        columns = np.array([[window.col, window.col_stop] for window in wide])[col_of]
+        north, south = self.grid.y_origin - self.grid.resolution * lines.T
+        west, east = self.grid.x_origin + self.grid.resolution * columns.T
+        frames: NDArray[np.object_] = shapely.box(west, south, east, north)
+        return frames
 
     def inside(self, tile: Tile) -> NDArray[np.bool_]:
         """Which pixels [tile_px, tile_px] have their centre in the area of interest."""
@@ -140,37 +191,24 @@ class RegionJob:
     @cached_property
     def _footprints(self) -> list[shapely.STRtree]:
         """Footprints of each date in the grid's CRS."""
-        return [
-            shapely.STRtree([_projected(scene, self.grid.crs) for scene in scenes])
-            for scenes in self.dates
-        ]
+        return [shapely.STRtree(_projected(scenes, self.grid.crs)) for scenes in self.dates]
 
 
-def _projected(scene: Scene, crs: str) -> BaseGeometry:
-    footprint = Geometry(shapely.from_wkb(scene.footprint_wkb), "EPSG:4326")
-    return footprint.to_crs(crs, resolution="auto").geom
+def _projected(scenes: Sequence[Scene], crs: str) -> NDArray[np.object_]:
+    """Footprints in `crs`; all at once, since there may be thousands."""
+    footprints = shapely.from_wkb([scene.footprint_wkb for scene in scenes])
+    if not len(footprints):
+        return np.asarray(footprints)
+    west, south, east, north = shapely.bounds(footprints).T
+    dense = shapely.segmentize(footprints, np.maximum(east - west, north - south) / EDGE_PARTS)
+    to_grid = CRS("EPSG:4326").transformer_to_crs(CRS(crs))
+    return np.asarray(shapely.transform(dense, lambda xy: np.stack(to_grid(*xy.T), axis=1)))
 
 
-@dataclass(frozen=True, slots=True)
-class RegionDiff:
-    """What a ledger says of a region that is wanted now."""
-
-    tiles: int
-    """Tiles of the region."""
-    todo: NDArray[np.int32]
-    """[tile, (row, col)] of the tiles that are not done under the wanted key, by rows."""
-    digest: str
-    """Digest of every tile's wanted key, in order."""
-
-
-def compare_ledger(job: RegionJob, ledger: Ledger) -> RegionDiff:
-    """Which tiles a run has to make: those whose newest record is not done under their key."""
-    done = ledger.done_keys()
-    todo, digest, count = array("i"), sha256(), 0
-    for tile in job.grid.tiles():
-        key = job.key(tile)
-        digest.update(key.encode())
-        count += 1
-        if done.get(tile) != key:
-            todo.extend((tile.row, tile.col))
-    return RegionDiff(count, np.array(todo, np.int32).reshape(-1, 2), digest.hexdigest())
+def _queried(footprints: shapely.STRtree, frames: NDArray[np.object_]) -> list[tuple[int, ...]]:
+    """For each frame the numbers of the footprints that it meets, ascending."""
+    frame, number = footprints.query(frames, "intersects")
+    order = np.lexsort((number, frame))
+    ends = np.searchsorted(frame[order], np.arange(len(frames) + 1)).tolist()
+    numbers = number[order].tolist()
+    return [tuple(numbers[start:end]) for start, end in pairwise(ends)]

@@ -41,18 +41,18 @@ def iter_faults(output: Path, mosaic: Mosaic, manifest: dict[str, Any]) -> Itera
     stated = manifest.get("mosaic_metadata_sha256")
     if stated and mosaic.metadata_digest() != stated:
         yield "mosaic.zarr: its documents or coordinates are not those that were written"
-    holes = {Tile(*hole["tile"]) for hole in manifest.get("holes", [])}
-    records = Ledger(output).newest()
-    done = [record for record in records.values() if record.status == "done"]
-    if missing := manifest["tiles"]["total"] - len(done) - len(holes):
+    holes = manifest.get("holes", [])
+    yield from (f"{Tile(*hole['tile'])} is a hole: {hole['reason']}" for hole in holes)
+    done, view = 0, Ledger(output).view()
+    with progress(manifest["tiles"]["total"], "verify", "tile") as bar:
+        for rows in mosaic.grid.bands():
+            for record in view.newest(rows):
+                bar.update()
+                done += record.status == "done"
+                if record.status == "done" and (fault := _tile_fault(mosaic, record)):
+                    yield fault
+    if missing := manifest["tiles"]["total"] - done - len(holes):
         yield f"{missing} tiles of {manifest['tiles']['total']} have no record"
-    for tile in sorted(holes):
-        yield f"{tile} is a hole: {records[tile].reason if tile in records else 'no record'}"
-    with progress(len(done), "verify", "tile") as bar:
-        for record in done:
-            bar.update()
-            if fault := _tile_fault(mosaic, record):
-                yield fault
 
 
 def _product_faults(output: Path, manifest: dict[str, Any]) -> Iterator[str]:

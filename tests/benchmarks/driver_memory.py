@@ -42,10 +42,10 @@ def main() -> None:
 
 def _compare(root: Path, sizes: list[int]) -> None:
     catalog = write_catalog(root / "catalog", size_px=256)
-    _write_checkpoint(root / "checkpoint", catalog)
+    write_checkpoint(root / "checkpoint", catalog)
     peaks = []
     for size in sizes:
-        settings = _settings(root, catalog, size)
+        settings = region_settings(root, catalog, size)
         for run in ("first run", "rerun"):
             command = [sys.executable, __file__, "--one", json.dumps(settings)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -65,7 +65,8 @@ def _measure(settings: dict[str, object]) -> None:
     print(json.dumps({"tiles": result.tiles, "peak_mib": peak}))
 
 
-def _write_checkpoint(path: Path, catalog: EmbeddedCatalog) -> None:
+def write_checkpoint(path: Path, catalog: EmbeddedCatalog) -> None:
+    """An untrained network for the bands of the catalogue."""
     from tests.factories import checkpoint_spec
 
     torch.manual_seed(0)
@@ -73,7 +74,7 @@ def _write_checkpoint(path: Path, catalog: EmbeddedCatalog) -> None:
     save_checkpoint(Noise2Map(spec), spec, path, "# untrained\n")
 
 
-def _settings(root: Path, catalog: EmbeddedCatalog, tiles: int) -> dict[str, object]:
+def region_settings(root: Path, catalog: EmbeddedCatalog, tiles: int) -> dict[str, object]:
     """An area of about `tiles` tiles around the scene."""
     west, south, east, north = (value for value in catalog.train_boxes["train"][0])
     half = math.sqrt(tiles) * TILE_PX * catalog.resolution / 2

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import shapely
 from odc.geo.geom import Geometry
 
 from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.recipe import scene_key
+from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.numeric_path import NumericPath
-from noise2map_core.inference.region import RegionJob, compare_ledger
+from noise2map_core.inference.region import ALGORITHM_VERSION, RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from tests.factories import checkpoint_spec
 
@@ -92,19 +96,50 @@ def test_other_bytes_or_another_order_change_the_key(tmp_path: Path) -> None:
     assert plain.key(TILES[0]) != replace(plain, identities=fresh).key(TILES[0])
 
 
+def test_a_key_is_the_digest_of_all_that_a_tile_is_made_from(tmp_path: Path) -> None:
+    plain = job(tmp_path, scene("west", WEST), scene("full", GRID.region))
+    for tile in TILES:
+        sources = {
+            name: [scene_key(one, plain.identities, plain.recipe) for one in scenes]
+            for name, scenes in zip(("before", "after"), plain.scenes(tile), strict=True)
+        }
+        settings = {
+            "algorithm": ALGORITHM_VERSION, "model": plain.spec.digest, "path": PATH.as_dict(),
+            "chip_px": 32, "stride_px": 16, "timesteps": [999], "crs": GRID.crs,
+            "resolution": 10.0, "origin": [0.0, 0.0],
+            "outline": digest_of(shapely.to_wkt(WORLD, rounding_precision=3)),
+        }  # fmt: skip
+        assert plain.key(tile) == digest_of({"tile": [tile.row, tile.col], **sources, **settings})
+
+
 def test_only_tiles_that_are_not_done_under_their_key_are_to_be_made(tmp_path: Path) -> None:
     plain, ledger = job(tmp_path, scene("full", GRID.region)), Ledger(tmp_path)
     records = [TileRecord(t.row, t.col, plain.key(t), "done") for t in TILES[:3]]
     ledger.append([*records, TileRecord(TILES[3].row, TILES[3].col, "stale", "done")], fence=1)
-    diff = compare_ledger(plain, ledger)
-    assert diff.tiles == len(TILES) == 16
-    assert [Tile(*map(int, row)) for row in diff.todo] == TILES[3:]
-    assert diff.todo.dtype == np.int32
+    comparison = Comparison(plain, ledger)
+    (missing,) = comparison.waves()
+    assert comparison.tiles == len(TILES) == 16
+    assert [Tile(*map(int, row)) for row in missing] == TILES[3:]
+    assert missing.dtype == np.int32 and comparison.missing == 13
 
 
 def test_the_digest_of_a_region_does_not_depend_on_what_is_done(tmp_path: Path) -> None:
     plain, ledger = job(tmp_path, scene("full", GRID.region)), Ledger(tmp_path)
-    before = compare_ledger(plain, ledger).digest
+    before = Comparison(plain, ledger)
+    assert sum(map(len, before.waves())) == 16
     ledger.append([TileRecord(t.row, t.col, plain.key(t), "done") for t in TILES], fence=1)
-    after = compare_ledger(plain, ledger)
-    assert after.digest == before and len(after.todo) == 0
+    after = Comparison(plain, ledger)
+    assert [*after.waves()] == []
+    assert after.digest == before.digest
+    assert after.digest == sha256("".join(map(plain.key, TILES)).encode()).hexdigest()
+
+
+def test_waves_hold_every_missing_tile_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noise2map_core.inference.comparison.WAVE_TILES", 5)
+    monkeypatch.setattr("noise2map_core.geo.grid.BAND_TILES", 4)
+    plain = job(tmp_path, scene("full", GRID.region))
+    waves = [*Comparison(plain, Ledger(tmp_path)).waves()]
+    assert len(waves) > 1
+    assert [Tile(*row) for row in np.concatenate(waves).tolist()] == TILES
