@@ -26,6 +26,7 @@ from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
+from noise2map_core.storage import Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,8 @@ class InferRegionConfig(BaseModel):
     checkpoint: Path
     """Directory that finetune-maps wrote."""
 
-    output: Path
-    """Directory of the bundle; a rerun continues it."""
+    output: Location
+    """Directory of the bundle, or s3://bucket/prefix; a rerun continues it."""
 
     overwrite: bool = False
     """Replace an output of another grid, class table or format."""
@@ -316,7 +317,12 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.mosaic import require_same_output
     from noise2map_core.mapping.products import clear_output
+    from noise2map_core.storage import is_local
 
+    if config.products.collection and not is_local(config.output):
+        raise ConfigError(
+            f"products.collection is kept on a disk, and cannot list {config.output}. Leave it out."
+        )
     try:
         path = config.output / "mosaic.zarr"
         require_same_output(path, job.grid, class_table(job.task), job.layers)

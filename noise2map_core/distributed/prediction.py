@@ -29,22 +29,16 @@ def predict_tiles(
     Pixels and ledger records are written by the workers, pixels first. Order is not defined.
     Raises OutputError if the output cannot be written.
     """
-    DataContext.get_current().target_max_block_size = _tile_bytes(job, tiles)
-    dataset = (
-        ray.data.read_datasource(
-            WorkSource("Tiles", ("tile_row", "tile_col"), tiles), num_cpus=resources.reader_cpus
-        )
-        .map_batches(
-            _read_batch, batch_size=1, fn_kwargs={"job": job}, num_cpus=resources.reader_cpus
-        )
-        .map_batches(
-            TileWorker,
-            batch_size=resources.tiles_per_task,
-            fn_constructor_kwargs={"job": job},
-            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
-            num_cpus=resources.predictor_cpus,
-            num_gpus=resources.predictor_gpus,
-        )
+    row_bytes = _tile_bytes(job, tiles)
+    DataContext.get_current().target_max_block_size = row_bytes
+    source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes)
+    dataset = ray.data.read_datasource(source, num_cpus=resources.reader_cpus).map_batches(
+        TileWorker,
+        batch_size=resources.tiles_per_task,
+        fn_constructor_kwargs={"job": job},
+        compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
+        num_cpus=resources.predictor_cpus,
+        num_gpus=resources.predictor_gpus,
     )
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
@@ -59,17 +53,16 @@ def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     return cover.height * cover.width * len(job.dates) * of_date
 
 
-def _read_batch(batch: dict[str, NDArray[Any]], job: RegionJob) -> dict[str, Any]:
+def _read_row(job: RegionJob, row: int, col: int) -> dict[str, Any]:
     """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
-    tile = Tile(int(batch["tile_row"][0]), int(batch["tile_col"][0]))
-    start = time.perf_counter()
+    tile, start = Tile(row, col), time.perf_counter()
     try:
         pixels, error = read_tile(job, tile), ""
     except AssetReadError as failure:
         pixels, error = unread_tile(job, tile), str(failure)
     return {
-        **batch, "image": pixels.image[None], "valid": pixels.valid[None],
-        "masked": pixels.masked[None], "error": [error],
+        "tile_row": [row], "tile_col": [col], "image": pixels.image[None],
+        "valid": pixels.valid[None], "masked": pixels.masked[None], "error": [error],
         "read_s": [time.perf_counter() - start],
     }  # fmt: skip
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.work import WorkSource
@@ -32,21 +32,16 @@ def write_shards(
     Pixels and records are written by the workers, pixels first. Raises OutputError if the store
     cannot be written.
     """
-    shared = ray.put(job)
-    dataset = ray.data.read_datasource(
-        WorkSource("Shards", ("shard",), np.asarray(shards, np.int64)[:, None]),
-        num_cpus=resources.reader_cpus,
-    ).map_batches(_make, batch_size=1, fn_kwargs={"shared": shared}, num_cpus=resources.reader_cpus)
+    source = WorkSource("Shards", np.asarray(shards, np.int64)[:, None], partial(_make, job))
+    dataset = ray.data.read_datasource(source, num_cpus=resources.reader_cpus)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
             raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
         yield ShardOutcome(**row)
 
 
-def _make(batch: dict[str, NDArray[Any]], shared: ray.ObjectRef[ChipJob]) -> dict[str, list[Any]]:
+def _make(job: ChipJob, shard: int) -> dict[str, list[Any]]:
     """One shard; what cannot be read or written becomes a row with its reason."""
-    job: ChipJob = ray.get(shared)
-    shard = int(batch["shard"][0])
     chips, reason, unwritten = 0, "", False
     try:
         chips = len(make_shard(job, shard).quality_valid)

@@ -11,6 +11,7 @@ from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
+from noise2map_core.storage import absolute
 
 MIN_GAIN = 0.2
 """Timesteps with less left of the difference between the dates say nothing about it."""
@@ -40,7 +41,7 @@ def plan_region(
     require_gsd(grid.resolution, spec, checkpoint)
     scenes = [*pair.before, *pair.after]
     return RegionJob(
-        output=output.resolve(),  # workers run in folders of their own
+        output=absolute(output),
         grid=grid,
         spec=spec,
         checkpoint=checkpoint.resolve(),

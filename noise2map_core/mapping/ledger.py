@@ -106,7 +106,7 @@ class Ledger:
         if len(files) < MIN_FOLDED:
             return
         small = [s for s in self._segments.glob("*.parquet") if _num_rows(s) < SEGMENT_ROWS]
-        parts = [_loose(files), *(pq.read_table(path) for path in small)]
+        parts = [_loose(files), *(_read_segment(path) for path in small)]
         table = _newest(pa.concat_tables(parts))
         self._segments.mkdir(parents=True, exist_ok=True)
         name = f"{digest_of([path.name for path in (*files, *small)])[:16]}.parquet"
@@ -148,7 +148,7 @@ class LedgerView:
         if columns is not None:
             parts = [parts[0].select(columns)]
         segments = sorted(self._segments.glob("*.parquet"))
-        parts += [pq.read_table(path, columns=columns, filters=inside) for path in segments]
+        parts += [_read_segment(path, columns, inside) for path in segments]
         return _newest(pa.concat_tables(parts))
 
 
@@ -178,5 +178,14 @@ def _newest(table: pa.Table) -> pa.Table:
     return table.filter(pa.concat_arrays([pc.invert(same), pa.array([True])]))
 
 
+def _read_segment(
+    path: Path, columns: list[str] | None = None, inside: pc.Expression | None = None
+) -> pa.Table:
+    """Only the row groups that can hold what is wanted are read."""
+    with path.open("rb") as file:
+        return pq.read_table(file, columns=columns, filters=inside)
+
+
 def _num_rows(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
+    with path.open("rb") as file:
+        return int(pq.read_metadata(file).num_rows)

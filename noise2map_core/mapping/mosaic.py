@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.storage import is_local, location, publish, zarr_store
 
 FORMAT_VERSION = 1
 NO_DECISION = 255
@@ -32,6 +34,8 @@ PROBABILITY_SCALE = 10_000
 """Probabilities are stored as uint16 in units of 1e-4; classes are cut from the stored numbers."""
 NO_PROBABILITY = 65_535
 CHUNK_PX = 256
+ROOT = "zarr.json"
+"""Name of the document of a group or array."""
 
 
 class Reason(IntEnum):
@@ -86,7 +90,7 @@ class Mosaic:
     def __init__(self, path: Path, grid: RegionGrid) -> None:
         self.path = path
         self.grid = grid
-        self._group = zarr.open_group(path, mode="r+", zarr_format=3)
+        self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
 
     @classmethod
     def create(
@@ -100,7 +104,7 @@ class Mosaic:
 
         `layers` are arrays besides those that every mosaic has: "disagreement".
         """
-        if not path.exists():
+        if not (path / ROOT).exists():
             _write_template(path, grid, identity(grid, classes, layers))
         return cls(path, grid)
 
@@ -117,20 +121,20 @@ class Mosaic:
         found = sha256()
         for name in sorted(self.arrays):
             row, col = self._shard(tile)
-            file = self.path / name / "c" / str(row) / str(col)
-            body = file.read_bytes() if file.exists() else b""
+            body = _read_if_there(self.path / name / "c" / str(row) / str(col))
             found.update(f"{name} {len(body)}\n".encode())
             found.update(body)
         return found.hexdigest()
 
     def metadata_digest(self) -> str:
         """SHA-256 over everything but pixels: the documents and the coordinates."""
-        found = sha256()
-        shards = tuple(f"{name}/c/" for name in self.arrays)
-        for file in sorted(path for path in self.path.rglob("*") if path.is_file()):
-            key = file.relative_to(self.path).as_posix()
-            if not key.startswith(shards):
-                found.update(f"{key} {file_sha256(file)}\n".encode())
+        files = [self.path / ROOT]
+        for name in self._group.array_keys():
+            here = self.path / name
+            files += [here / ROOT] if name in self.arrays else _files(here)
+        found, keys = sha256(), {file.relative_to(self.path).as_posix(): file for file in files}
+        for key, file in sorted(keys.items()):
+            found.update(f"{key} {file_sha256(file)}\n".encode())
         return found.hexdigest()
 
     def _shard(self, tile: Tile) -> tuple[int, int]:
@@ -139,7 +143,12 @@ class Mosaic:
         return tile.row - frame.row // px, tile.col - frame.col // px
 
     def sweep(self) -> None:
-        """Delete what a killed writer left half-written. Only the holder of the lease may."""
+        """Delete what a killed writer left half-written. Only the holder of the lease may.
+
+        Objects are put whole: there is nothing to delete.
+        """
+        if not is_local(self.path):
+            return
         for partial in self.path.rglob("*.partial"):
             partial.unlink()
 
@@ -160,12 +169,24 @@ class Mosaic:
         return array
 
 
+def _read_if_there(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def open_mosaic(path: Path | str) -> xr.Dataset:
     """A `mosaic.zarr` as a dask-backed dataset with its CRS, readable by rioxarray.
 
     Variables class, probability (0–1, NaN where none), valid and reason, each [y, x].
     """
-    dataset: xr.Dataset = xr.open_zarr(path, consolidated=False, decode_coords="all", chunks={})
+    store = zarr_store(location(path), read_only=True)
+    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False, decode_coords="all", chunks={})
     return dataset
 
 
@@ -201,8 +222,8 @@ def require_same_output(
     if not path.exists():
         return
     try:
-        found = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict().get("noise2map")
-    except FileNotFoundError:
+        found = read_identity(path)
+    except (OSError, ValueError, KeyError):
         found = None
     if found != identity(grid, classes, layers):
         raise OutputMismatchError(
@@ -212,8 +233,8 @@ def require_same_output(
 
 
 def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
-    """Make the store beside its place and move it there, so that it is whole or absent."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Make the store on a disk and move it to its place, so that it is whole or absent."""
+    partial = _scratch(path)
     shutil.rmtree(partial, ignore_errors=True)
     frame = grid.tile_frame
     group = zarr.open_group(partial, mode="w", zarr_format=3)
@@ -235,7 +256,13 @@ def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None
         )
         array.attrs.update(_array_attributes(name, about["classes"]))
     _write_coordinates(group, grid)
-    partial.rename(path)
+    publish(partial, path, last=ROOT)
+
+
+def _scratch(path: Path) -> Path:
+    if is_local(path):
+        return path.with_name(f".{path.name}.partial")
+    return Path(mkdtemp(prefix="noise2map-")) / path.name
 
 
 def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:

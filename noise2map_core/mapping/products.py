@@ -1,6 +1,5 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from noise2map_core.mapping.survey import Survey, strongest, survey_mosaic
 from noise2map_core.mapping.tally import PolygonTally
 from noise2map_core.progress import progress
 from noise2map_core.stopwatch import Stopwatch
+from noise2map_core.storage import remove
 
 PREVIEW_PX = 2048
 """Longest side of the report's pictures."""
@@ -67,8 +67,8 @@ def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -
 
 def clear_output(output: Path) -> None:
     """Delete an output's mosaic, records, products and manifest; whatever else lies there stays."""
-    shutil.rmtree(output / "mosaic.zarr", ignore_errors=True)
-    shutil.rmtree(output / "ledger" / "records", ignore_errors=True)
+    for folder in ("mosaic.zarr", "ledger/records", "ledger/segments"):
+        remove(output / folder)
     rasters = [*CLASS_FILES.values(), "probability.tif", *(f"{name}.tif" for name in EVIDENCE)]
     side_cars = [name + SIDE_CAR for name in rasters]
     for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):

@@ -18,6 +18,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
 from noise2map_core.mapping.palette import Rgba
+from noise2map_core.storage import is_local, local_copy
 
 BLOCK_PX = 512
 GDAL_CACHE_MIB = 64
@@ -46,7 +47,7 @@ def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
     path = folder / spec.file
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB),
-        TemporaryDirectory(dir=folder, prefix=".cog.") as scratch,
+        TemporaryDirectory(dir=folder if is_local(folder) else None, prefix=".cog.") as scratch,
         whole_file(path) as partial,
     ):
         plain = Path(scratch) / "plain.tif"
@@ -61,7 +62,7 @@ def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
 
 def described(path: Path) -> tuple[float, dict[str, float]]:
     """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
-    with rasterio.open(path) as file:
+    with local_copy(path) as local, rasterio.open(local) as file:
         tags = file.tags(1)
         resolution = float(file.res[0])
     names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",

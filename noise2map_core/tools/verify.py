@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.errors import OutputError
+from noise2map_core.storage import local_copy, location
 
 CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
 LATTICE_BLOCK_PX = 256
@@ -50,7 +51,8 @@ def _invalid_rasters(output: Path) -> Iterator[str]:
 
     for file in sorted(output.glob("*.tif")):
         try:
-            valid, errors, _ = cog_validate(file, quiet=True)
+            with local_copy(file) as local:
+                valid, errors, _ = cog_validate(local, quiet=True)
         except Exception as error:  # whatever GDAL makes of damaged bytes
             valid, errors = False, [str(error)]
         if not valid:
@@ -86,7 +88,7 @@ def _seams(mosaic: Any, manifest: dict[str, Any]) -> Iterator[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("noise2map verify", description=__doc__)
     parser.add_argument(
-        "output", type=Path, metavar="OUTPUT", help="Directory that infer-region wrote."
+        "output", type=location, metavar="OUTPUT", help="Directory that infer-region wrote."
     )
     parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     return parser

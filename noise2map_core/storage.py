@@ -1,0 +1,122 @@
+"""Where outputs lie: on a disk, or as objects at s3://, gs:// or https:// (to be read).
+
+A location is a path with `/`, `exists`, `read_bytes`, `glob` and so on wherever it lies: pathlib's
+on a disk, universal_pathlib's over obstore elsewhere. Keys and endpoints come from the environment
+alone (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, …), never from a
+setting.
+"""
+
+import copyreg
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import PlainSerializer, PlainValidator
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+SCHEMES = ("s3", "gs", "https")
+_URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
+"""pathlib makes one slash of two: `Path("s3://bucket")` is understood as well."""
+
+
+def location(text: str | Path) -> Path:
+    """The path of a directory or object, local or not. Local ones are pathlib's."""
+    found = _URL.match(str(text))
+    if found is None:
+        return Path(text)
+    return _remote(f"{found[1]}://{str(text)[found.end() :]}")
+
+
+def _remote(url: str) -> Path:
+    from obstore.fsspec import register
+    from upath import UPath
+
+    register(SCHEMES)
+    path = UPath(url)
+    # A worker that unpickles a location has to register the schemes first.
+    copyreg.pickle(type(path), lambda one: (_remote, (str(one),)))
+    return cast(Path, path)
+
+
+Location = Annotated[
+    Path, PlainValidator(location), PlainSerializer(lambda path: str(path), return_type=str)
+]
+"""A setting that is a location."""
+
+
+def is_local(path: Path) -> bool:
+    """True if `path` lies on a disk."""
+    return isinstance(path, Path)
+
+
+def absolute(path: Path) -> Path:
+    """A location that means the same to workers, which run in folders of their own."""
+    return path.resolve() if is_local(path) else path
+
+
+def zarr_store(path: Path, read_only: bool = False) -> Any:
+    """What zarr opens at a location."""
+    if is_local(path):
+        return path
+    from zarr.storage import ObjectStore
+
+    return ObjectStore(object_store(path), read_only=read_only)
+
+
+def object_store(path: Path) -> "ObjectStore":
+    """obstore's store whose root is a location that is not local."""
+    from obstore.store import from_url
+
+    return from_url(str(path))
+
+
+def upload(file: Path, target: Path) -> None:
+    """Put a local file as an object, whole; a large one in parts."""
+    import obstore
+
+    obstore.put(object_store(target.parent), target.name, file)
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """A file as one on a disk: itself, or a copy for the time of the body."""
+    if is_local(path):
+        yield path
+        return
+    import obstore
+
+    with TemporaryDirectory(prefix="noise2map-") as folder:
+        copy = Path(folder) / path.name
+        with copy.open("wb") as file:
+            for chunk in obstore.get(object_store(path.parent), path.name).stream():
+                file.write(chunk)
+        yield copy
+
+
+def remove(folder: Path) -> None:
+    """Delete a directory and all that it holds, if it is there."""
+    if is_local(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists():
+        cast(Any, folder).rmdir(recursive=True)
+
+
+def publish(folder: Path, target: Path, last: str) -> None:
+    """Move a finished local directory to a location where nothing is.
+
+    On a disk it must lie beside its place, and appears whole. Elsewhere its objects come one by
+    one, `last` at the end: who finds that finds all.
+    """
+    if is_local(target):
+        folder.rename(target)
+        return
+    keys = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for key in (*sorted(keys - {last}), last):
+        upload(folder / key, target / key)
+    shutil.rmtree(folder)
