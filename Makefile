@@ -10,7 +10,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
 DEBIAN := chromium chromium-driver
 
-.PHONY: demo test test-all test-slow packages check format bench wheel wheel-demo clean help
+.PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo clean help
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
@@ -22,15 +22,22 @@ test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" tests/unit $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m "$(FAST)" tests/integration $(PYTEST_ARGS)
 
-test-all: $(VENV)/.installed-dev packages  ## All tests but those that need a GPU or the internet
+test-all: $(VENV)/.installed-dev packages services  ## All tests but those that need a GPU or the internet
 	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed-dev packages  ## Only those of test-all that are not in test
+test-slow: $(VENV)/.installed-dev packages services  ## Only those of test-all that are not in test
 	$(BIN)/python -m pytest -m "(slow or services) and not gpu and not online" $(PYTEST_ARGS)
 
 packages:  ## Debian packages that tests of the marker services need (as root)
 	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || \
 	  (apt-get update -qq && apt-get install -qq --yes --no-install-recommends $(DEBIAN))
+
+services: .venv-services/.installed  ## Servers that tests of the marker services start
+
+.venv-services/.installed: tests/services/requirements.txt
+	$(PYTHON) -m venv .venv-services
+	.venv-services/bin/python -m pip install --quiet --no-compile --requirement $<
+	touch $@
 
 check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
@@ -72,5 +79,5 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean:  ## Removes what make made
-	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-services out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,67 @@
+"""Real servers, started and stopped by the test session on free ports of this machine."""
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+START_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def services(checkout: Path) -> Path:
+    """The folder of the servers' commands."""
+    folder = checkout / ".venv-services" / "bin"
+    assert folder.is_dir(), f"{folder} is missing; `make services` installs the servers"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3(services: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket, s3://tests, of a server that speaks S3; the environment points to it."""
+    port = free_port()
+    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    command = [str(services / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    endpoint = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true",
+    }  # fmt: skip
+    before = {name: os.environ.get(name) for name in settings}
+    try:
+        _make_bucket(server, f"{endpoint}/tests")
+        os.environ.update(settings)
+        yield "s3://tests"
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _make_bucket(server: "subprocess.Popen[bytes]", url: str) -> None:
+    """As soon as the server answers."""
+    deadline = time.monotonic() + START_S
+    while True:
+        assert server.poll() is None, "the S3 server has ended"
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=10).close()
+            return
+        except URLError:
+            assert time.monotonic() < deadline, "the S3 server does not answer"
+            time.sleep(0.2)

@@ -1,0 +1,146 @@
+"""Outputs as objects: the same bytes as on a disk, one run at a time, nothing done twice."""
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+import zarr
+
+from noise2map_core import open_mosaic
+from noise2map_core.errors import OutputHeldError, OutputMismatchError
+from noise2map_core.geo.grid import Tile
+from noise2map_core.mapping.lease import hold_lease
+from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.storage import location, remove
+from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.tools import verify
+from pipelines.infer_region import InferRegionConfig, InferRegionResult, run
+from tests.factories import checkpoint_spec
+
+pytestmark = pytest.mark.services
+RACERS, RACES = 4, 25
+HOLDER = """
+import sys, time
+from noise2map_core.mapping import lease
+from noise2map_core.storage import location
+lease.EXPIRE_S, lease.RENEW_S = 4.0, 0.5
+with lease.hold_lease(location(sys.argv[1])) as fence:
+    print(fence, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def place(s3: str) -> Path:
+    return location(f"{s3}/{uuid4().hex}")
+
+
+def test_of_many_who_want_the_lease_at_once_one_gets_it(place: Path) -> None:
+    start = Barrier(RACERS)
+
+    def race(_: int) -> int | None:
+        start.wait(timeout=30)
+        try:
+            with hold_lease(place) as fence:
+                done.wait(timeout=30)
+                return fence
+        except OutputHeldError:
+            done.wait(timeout=30)
+            return None
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        for number in range(RACES):
+            done = Barrier(RACERS)
+            fences = [fence for fence in pool.map(race, range(RACERS)) if fence is not None]
+            assert fences == [number + 1]
+
+
+def test_a_lease_is_kept_alive_and_taken_over_from_the_dead(place: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(place)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline().strip() == "1"
+        time.sleep(5)  # longer than it lasts without being renewed
+        with pytest.raises(OutputHeldError, match="another run") as caught, hold_lease(place):
+            pass
+        assert caught.value.exit_code == 4
+    finally:
+        holder.kill()
+        holder.wait(timeout=30)
+        holder.stdout.close()
+    time.sleep(4.5)
+    with hold_lease(place) as fence:
+        assert fence == 2
+
+
+def test_a_ledger_of_objects_folds_as_files_do(place: Path) -> None:
+    ledger = Ledger(place)
+    with patch("noise2map_core.mapping.ledger.MIN_FOLDED", 3):
+        for number in range(4):
+            ledger.append([TileRecord(number, 0, f"k{number}", "done")], fence=1)
+        ledger.fold()
+    ledger.append([TileRecord(0, 0, "new", "done")], fence=2)
+    assert ledger.view().done_keys() == {(0, 0): "new", **{(n, 0): f"k{n}" for n in (1, 2, 3)}}
+    assert ledger.view().done_keys(range(1, 2)) == {(1, 0): "k1"}
+    assert ledger.newest()[Tile(3, 0)].key == "k3"
+    assert len(list((place / "ledger" / "records").glob("*.json"))) == 1
+
+
+def infer(
+    embedded: EmbeddedCatalog, checkpoint: Path, output: Path | str, **more: object
+) -> InferRegionResult:
+    settings = {
+        "aoi": str(embedded.map_aoi),
+        "search": {"catalog": embedded.catalog, "collection": embedded.collection},
+        "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
+        "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
+    }  # fmt: skip
+    result = run(InferRegionConfig.model_validate(settings))
+    assert isinstance(result, InferRegionResult)
+    return result
+
+
+@pytest.mark.timeout(600)
+def test_a_map_of_objects_is_that_of_files_to_the_byte(
+    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    spec = checkpoint_spec(bands=tuple(embedded.bands))
+    save_checkpoint(Noise2Map(spec), spec, tmp_path / "checkpoint", "# untrained\n")
+    url = f"{s3}/map"
+    made = infer(embedded, tmp_path / "checkpoint", url)
+    assert made.predicted == made.tiles > 4
+    infer(embedded, tmp_path / "checkpoint", tmp_path / "map")
+    here, there = contents(tmp_path / "map"), contents(location(url))
+    assert here.keys() == there.keys() >= {"change.tif", "polygons.gpkg", "mosaic.zarr/zarr.json"}
+    assert here == there
+    assert "complete" in verify.run(location(url))[0]
+    assert bool((open_mosaic(f"{url}/mosaic.zarr")["class"] != 255).any())
+    again = infer(embedded, tmp_path / "checkpoint", url)
+    assert (again.predicted, again.figures) == (0, None)
+    with pytest.raises(OutputMismatchError, match="--overwrite"):
+        infer(embedded, tmp_path / "checkpoint", url, grid={"tile_px": 64, "resolution": 20.0})
+    remove(location(f"{url}/mosaic.zarr/class"))
+    with pytest.raises(Exception, match="class"):
+        verify.run(location(url))
+    group = zarr.open_group(tmp_path / "map" / "mosaic.zarr", mode="r")
+    assert "class" in set(group.array_keys())
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """What does not speak of the run itself: pixels, rasters, polygons, picture."""
+    told = ("ledger/", "report.html", "manifest.json", "item.json")
+    return {
+        key: path.read_bytes()
+        for path in output.rglob("*")
+        if path.is_file() and not (key := path.relative_to(output).as_posix()).startswith(told)
+    }
