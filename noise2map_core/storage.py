@@ -40,7 +40,7 @@ def _remote(url: str) -> Path:
     register(SCHEMES)
     path = UPath(url)
     # A worker that unpickles a location has to register the schemes first.
-    copyreg.pickle(type(path), lambda one: (_remote, (str(one),)))
+    copyreg.pickle(cast(Any, type(path)), lambda one: (_remote, (str(one),)))
     return cast(Path, path)
 
 
