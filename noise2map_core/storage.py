@@ -7,12 +7,13 @@ setting.
 """
 
 import copyreg
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import PlainSerializer, PlainValidator
@@ -60,6 +61,15 @@ def absolute(path: Path) -> Path:
     return path.resolve() if is_local(path) else path
 
 
+def scratch_beside(path: Path) -> Path:
+    """A local directory, not there yet, from which `publish` can move to `path`."""
+    if is_local(path):
+        partial = path.with_name(f".{path.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        return partial
+    return Path(mkdtemp(prefix="noise2map-")) / path.name
+
+
 def zarr_store(path: Path, read_only: bool = False) -> Any:
     """What zarr opens at a location."""
     if is_local(path):
@@ -99,6 +109,34 @@ def local_copy(path: Path) -> Iterator[Path]:
         yield copy
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises FileNotFoundError."""
+    if is_local(path):
+        return path.read_bytes()
+    import obstore
+
+    return bytes(obstore.get(object_store(path.parent), path.name).bytes())
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files under a directory, sorted by key; none if it is not there."""
+    if is_local(folder):
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    found = cast(Any, folder).fs.find(folder.path)  # type: ignore[attr-defined]
+    root = str(cast(Any, folder).path).rstrip("/")
+    return sorted((folder / name[len(root) :].lstrip("/") for name in found), key=str)
+
+
+def move(file: Path, target: Path) -> None:
+    """Put a file in the place of another one."""
+    if is_local(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+        return
+    target.write_bytes(read_bytes(file))
+    file.unlink()
+
+
 def remove(folder: Path) -> None:
     """Delete a directory and all that it holds, if it is there."""
     if is_local(folder):
@@ -108,7 +146,7 @@ def remove(folder: Path) -> None:
 
 
 def publish(folder: Path, target: Path, last: str) -> None:
-    """Move a finished local directory to a location where nothing is.
+    """Move a finished directory to a location where nothing is.
 
     On a disk it must lie beside its place, and appears whole. Elsewhere its objects come one by
     one, `last` at the end: who finds that finds all.
@@ -116,7 +154,10 @@ def publish(folder: Path, target: Path, last: str) -> None:
     if is_local(target):
         folder.rename(target)
         return
-    keys = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    keys = {path.relative_to(folder).as_posix() for path in files_in(folder)}
     for key in (*sorted(keys - {last}), last):
-        upload(folder / key, target / key)
-    shutil.rmtree(folder)
+        if is_local(folder):
+            upload(folder / key, target / key)
+        else:
+            move(folder / key, target / key)
+    remove(folder)

@@ -17,6 +17,7 @@ from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.models.spec import Task
+from noise2map_core.storage import Location
 
 if TYPE_CHECKING:
     from noise2map_core.imagery.chip_store import ChipStore
@@ -38,7 +39,7 @@ class EvaluateMapsConfig(BaseModel):
     name: str | None = None
     """Name of the model in tables. None: its preset."""
 
-    chips: Path
+    chips: Location
     """Chip store with labels."""
 
     split: SplitName | None = None

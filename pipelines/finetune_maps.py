@@ -16,6 +16,7 @@ from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig, segment_training
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import Task
+from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights
@@ -32,7 +33,7 @@ class FinetuneMapsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    chips: Path
+    chips: Location
     """Chip store that ingest-region wrote, with labels and with train and val parts."""
 
     output: Path
@@ -147,7 +148,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
-        chips=config.chips.resolve(),  # workers run in folders of their own
+        chips=absolute(config.chips),
         state=(config.output / "state").resolve(),
         spec=spec,
         tasks=tasks,

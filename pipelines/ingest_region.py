@@ -23,6 +23,7 @@ from noise2map_core.imagery.config import (
     RadiometryConfig,
     SplitConfig,
 )
+from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +56,9 @@ class IngestRegionConfig(BaseModel):
     after: str
     """Second date or date range."""
 
-    output: Path
-    """The chip store, a Zarr directory. A rerun continues it; another area or other dates are
-    appended to it."""
+    output: Location
+    """The chip store, a Zarr directory or s3://bucket/chips.zarr. A rerun continues it; another
+    area or other dates are appended to it."""
 
     grid: GridConfig = Field(default_factory=GridConfig)
     """The grid of the chips."""
@@ -227,7 +228,7 @@ def _write(
     from noise2map_core.imagery.chip_append import begin, finish
     from noise2map_core.imagery.chip_writer import missing_shards
 
-    output = config.output.resolve()  # workers run in folders of their own
+    output = absolute(config.output)
     job = begin(output, store, plan.header, plan.ingest, table)
     if job is None:
         return 0

@@ -26,6 +26,7 @@ from noise2map_core.imagery.chip_parts import (
 )
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
 from noise2map_core.imagery.chip_writer import StoreHeader
+from noise2map_core.storage import absolute, location
 
 
 class ChipSource(Datasource):
@@ -211,7 +212,7 @@ def write_chips(dataset: Dataset, path: Path | str, header: StoreHeader | Path |
     Raises OutputMismatchError if something lies at `path`, ConfigError if columns are missing or no
     chip comes. What fails leaves nothing behind.
     """
-    path = Path(path).resolve()  # workers run in folders of their own
+    path = absolute(location(path))
     if not isinstance(header, StoreHeader):
         header = StoreHeader.of(open_store(header))
     header = replace(header, key=digest_of(["write_chips", header.key]), earlier_keys=())

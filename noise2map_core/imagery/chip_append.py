@@ -4,7 +4,6 @@ What is added is made beside the store, in `chips.zarr.progress/staged.zarr`: wh
 last one that is not full on, and the metadata of the store as it will be. Sealing moves it in.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from noise2map_core.imagery.chip_writer import (
     write_totals,
 )
 from noise2map_core.imagery.splits import ROUNDING_PX, find_too_near
+from noise2map_core.storage import remove
 
 SAME_GROUND_PX2 = 1e-3
 """Areas that differ by less are the same: corners are rounded."""
@@ -278,8 +278,8 @@ def _create_staged(job: ChipJob) -> None:
     assert job.kept is not None
     sources = dump_sources(job.ingests[-1], (job.kept / SOURCES).read_bytes())
     if job.store.exists() and read_ours(job.store)["key"] != job.header.key:
-        shutil.rmtree(job.store)
-        shutil.rmtree(progress_folder(job.store), ignore_errors=True)
+        remove(job.store)
+        remove(progress_folder(job.store))
     if not job.store.exists():
         create_store(job.store, job.header, job.table, sources)
     sweep(job.store)

@@ -7,7 +7,6 @@ pixels: what no source could give back.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from noise2map_core.atomic import whole_file
 from noise2map_core.digest import digest_of
 from noise2map_core.errors import ChipStoreError
+from noise2map_core.storage import files_in, is_local, move, read_bytes
 
 MANIFEST = "manifest.json"
 SEALS = ("sealed/1", "sealed/2")
@@ -114,6 +114,9 @@ def object_digest(path: Path) -> Digest | None:
     """Length and SHA-256 of a file, read in blocks; None if there is none."""
     digest, length = hashlib.sha256(), 0
     try:
+        if not is_local(path):
+            body = read_bytes(path)
+            return [len(body), hashlib.sha256(body).hexdigest()]
         with path.open("rb") as file:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
@@ -126,7 +129,7 @@ def object_digest(path: Path) -> Digest | None:
 def read_object(path: Path) -> bytes | None:
     """A small file's bytes; None if there is none."""
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
@@ -140,9 +143,9 @@ def write_object(path: Path, body: bytes) -> None:
 
 def list_objects(path: Path) -> Iterator[str]:
     """Keys of all files of a store but the seals and the manifest, in order."""
-    for file in sorted(path.rglob("*")):
+    for file in files_in(path):
         key = file.relative_to(path).as_posix()
-        if file.is_file() and key != MANIFEST and not key.startswith("sealed/"):
+        if key != MANIFEST and not key.startswith("sealed/"):
             yield key
 
 
@@ -176,8 +179,7 @@ def complete(path: Path, staged: Path) -> None:
     assert manifest is not None
     for key in filter(is_shard, manifest.objects) if staged != path else ():
         if (staged / key).exists():
-            (path / key).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staged / key, path / key)
+            move(staged / key, path / key)
     for key in manifest.metadata:
         sealed = (path / SEALS[0] / key).read_bytes()
         for place in (key, f"{SEALS[1]}/{key}"):

@@ -5,7 +5,6 @@ the sources cannot, so its chips can be checked but not read again, and nothing 
 """
 
 import json
-import shutil
 from pathlib import Path
 
 from noise2map_core.imagery.chip_append import staged_folder
@@ -18,6 +17,7 @@ from noise2map_core.imagery.chip_manifest import (
 )
 from noise2map_core.imagery.chip_store import FORMAT_VERSION, open_store
 from noise2map_core.imagery.chip_writer import progress_folder
+from noise2map_core.storage import remove
 
 
 def migrate_store(path: Path) -> int:
@@ -31,7 +31,7 @@ def migrate_store(path: Path) -> int:
     if before == FORMAT_VERSION:
         return before
     staged = staged_folder(path)
-    shutil.rmtree(staged, ignore_errors=True)
+    remove(staged)
     for key in manifest.metadata:
         write_object(staged / key, (path / key).read_bytes())
     group = json.loads((staged / "zarr.json").read_text(encoding="utf-8"))
@@ -39,5 +39,5 @@ def migrate_store(path: Path) -> int:
     write_object(staged / "zarr.json", json.dumps(group, indent=2).encode())
     objects = {**manifest.objects, "zarr.json": object_digest(staged / "zarr.json") or []}
     seal(path, staged, Manifest(FORMAT_VERSION, manifest.generation + 1, objects))
-    shutil.rmtree(progress_folder(path), ignore_errors=True)
+    remove(progress_folder(path))
     return before

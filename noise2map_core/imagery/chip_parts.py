@@ -5,8 +5,6 @@ store, each a small store of its own, and keeps the chips that do not fill one; 
 shards their numbers. The bytes of a shard do not depend on it.
 """
 
-import os
-import shutil
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from noise2map_core.atomic import whole_file
 from noise2map_core.errors import ConfigError, OutputMismatchError
+from noise2map_core.imagery.chip_manifest import MANIFEST
 from noise2map_core.imagery.chip_plan import ChipTable, table_of
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, Columns, shard_key
 from noise2map_core.imagery.chip_writer import (
@@ -31,6 +31,7 @@ from noise2map_core.imagery.chip_writer import (
     write_record,
     write_shard,
 )
+from noise2map_core.storage import local_copy, move, publish, remove
 
 PART_COLUMNS = ("row", "col", "footprint", "split", "datetime", "items", "crs")
 """What must be known of a chip besides its pixels."""
@@ -60,7 +61,7 @@ def require_free(path: Path) -> None:
 def discard_parts(path: Path) -> None:
     """Delete everything that was written beside a store that will not come to be."""
     clear_progress(path)
-    shutil.rmtree(path, ignore_errors=True)
+    remove(path)
 
 
 def write_parts(path: Path, header: StoreHeader, batches: Iterable[Columns]) -> list[Part]:
@@ -84,7 +85,7 @@ def join_parts(path: Path, header: StoreHeader, parts: Sequence[Part]) -> None:
     for shard, part in enumerate(parts):
         _take_in(staged, shard, part)
     finish_store(staged)
-    staged.rename(path)
+    publish(staged, path, last=MANIFEST)
     clear_progress(path)
 
 
@@ -122,7 +123,10 @@ def _write_part(path: Path, header: StoreHeader, columns: Columns) -> Part:
     counted = counted_pixels(table, range(table.num_chips), header)
     write_shard(folder, 0, ShardContent(pixels, np.asarray(header.splits)[table.split], counted))
     rest = columns if table.num_chips < CHIPS_PER_SHARD else dict.fromkeys(PART_COLUMNS)
-    with zipfile.ZipFile(folder / "chips.npz", "w") as archive:  # what numpy.load reads
+    with (
+        whole_file(folder / "chips.npz") as npz,
+        zipfile.ZipFile(npz, "w") as archive,
+    ):  # what numpy.load reads
         for name in rest:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, columns[name])
@@ -130,7 +134,7 @@ def _write_part(path: Path, header: StoreHeader, columns: Columns) -> Part:
 
 
 def _load_rest(part: Part) -> Columns:
-    with np.load(part.folder / "chips.npz") as found:
+    with local_copy(part.folder / "chips.npz") as file, np.load(file) as found:
         return dict(found)
 
 
@@ -145,7 +149,6 @@ def _take_in(staged: Path, shard: int, part: Part) -> None:
     objects = {}
     for key, digest in record.objects.items():
         place = shard_key(key.split("/")[0], shard)
-        (staged / place).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part.folder / key, staged / place)
+        move(part.folder / key, staged / place)
         objects[place] = digest
     write_record(staged, replace(record, shard=shard, objects=objects))

@@ -4,7 +4,6 @@ The manifest says what every object must be. Metadata is restored from its copie
 are read again from the recorded sources, and put in place only if they are what they were.
 """
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.imagery.chip_sources import load_sources
 from noise2map_core.imagery.chip_store import ChipStore, open_store
 from noise2map_core.imagery.chip_writer import StoreHeader, progress_folder
+from noise2map_core.storage import files_in, remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def find_strays(path: Path) -> list[str]:
     """Files in a store's folder that are none of its objects; they do no harm."""
     manifest = newest_manifest(path)
     known = {*manifest.objects, *_copies(manifest)}
-    files = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    files = (file.relative_to(path).as_posix() for file in files_in(path))
     return sorted(set(files) - known)
 
 
@@ -167,7 +167,7 @@ def _remake(path: Path, keys: list[str]) -> Iterator[tuple[str, str]]:
 
 def _clear(staged: Path) -> None:
     for folder in (staged, progress_folder(staged)):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _shard_of(key: str) -> int:

@@ -25,6 +25,7 @@ from noise2map_core.imagery.chip_manifest import (
     read_manifest,
 )
 from noise2map_core.imagery.moments import Moments
+from noise2map_core.storage import location, zarr_store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -132,7 +133,7 @@ class ChipStore:
 
     def array(self, name: str) -> "zarr.Array[Any]":
         """One of the store's arrays."""
-        array = zarr.open_array(self.path, path=name, mode="r", zarr_format=3)
+        array = zarr.open_array(zarr_store(self.path), path=name, mode="r", zarr_format=3)
         assert isinstance(array, zarr.Array)
         return array
 
@@ -166,7 +167,7 @@ class ChipStore:
 
 def open_store(path: Path | str) -> ChipStore:
     """A finished store. Raises ChipStoreError if there is none, or it is damaged or too new."""
-    path = Path(path)
+    path = location(path)
     attributes = read_attributes(path)
     manifest = read_manifest(path)
     store = ChipStore(path, attributes, manifest.objects)

@@ -5,7 +5,6 @@ shard that is written, made after its pixels; and, of an append, what it will ad
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +44,7 @@ from noise2map_core.imagery.chip_store import (
     shard_key,
 )
 from noise2map_core.imagery.moments import Moments
+from noise2map_core.storage import is_local, publish, remove, scratch_beside, zarr_store
 
 ROWS_PER_CHUNK = 1 << 16
 """Of the arrays of one row a chip."""
@@ -151,8 +151,7 @@ def create_store(
     progress_folder(path).mkdir(parents=True, exist_ok=True)
     for stale in progress_folder(path).glob("shard-*.json"):
         stale.unlink()
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = scratch_beside(path)
     group = zarr.create_group(partial, zarr_format=3, attributes=header.attributes(len(table.row)))
     dates, px = table.datetime.shape[1], header.chip_px
     shapes = {
@@ -169,7 +168,7 @@ def create_store(
         _create_rows(group, name, values)
     if sources is not None:
         (partial / SOURCES).write_bytes(sources)
-    partial.rename(path)
+    publish(partial, path, last="zarr.json")
 
 
 def _create_pixels(group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...]) -> None:
@@ -259,7 +258,7 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
     """Write all chips of one shard and record it; safe to repeat, and one task's alone."""
     arrays, splits = content.arrays, content.splits
     start = shard * CHIPS_PER_SHARD
-    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
     for name, values in arrays.items():
         array = group[name]
         assert isinstance(array, zarr.Array)
@@ -365,6 +364,8 @@ def read_ours(path: Path) -> dict[str, Any]:
 
 def sweep(path: Path) -> None:
     """Delete what a killed writer left half-written. Only the holder of the lease may."""
+    if not is_local(path):
+        return  # objects are put whole
     for partial in path.rglob("*.partial*"):
         partial.unlink()
 
@@ -385,7 +386,7 @@ def write_totals(
 
     `before` is the store that is appended to: its chips in whole shards are counted in.
     """
-    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
     quality = [value for record in records for value in record.quality_valid]
     column = np.asarray(quality, np.float32)
     if before is not None:
@@ -406,7 +407,7 @@ def write_totals(
 
 def clear_progress(path: Path) -> None:
     """Delete the records of a finished store."""
-    shutil.rmtree(progress_folder(path), ignore_errors=True)
+    remove(progress_folder(path))
 
 
 def _totals(records: list[ShardRecord], start: dict[str, Any] | None) -> dict[str, Any]:

@@ -5,13 +5,11 @@ writes only its own: no locks, any order, the same bytes.
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,15 @@ from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.storage import is_local, location, publish, zarr_store
+from noise2map_core.storage import (
+    files_in,
+    is_local,
+    location,
+    publish,
+    read_bytes,
+    scratch_beside,
+    zarr_store,
+)
 
 FORMAT_VERSION = 1
 NO_DECISION = 255
@@ -131,7 +137,7 @@ class Mosaic:
         files = [self.path / ROOT]
         for name in self._group.array_keys():
             here = self.path / name
-            files += [here / ROOT] if name in self.arrays else _files(here)
+            files += [here / ROOT] if name in self.arrays else files_in(here)
         found, keys = sha256(), {file.relative_to(self.path).as_posix(): file for file in files}
         for key, file in sorted(keys.items()):
             found.update(f"{key} {file_sha256(file)}\n".encode())
@@ -171,13 +177,9 @@ class Mosaic:
 
 def _read_if_there(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except FileNotFoundError:
         return b""
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def open_mosaic(path: Path | str) -> xr.Dataset:
@@ -234,8 +236,7 @@ def require_same_output(
 
 def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
     """Make the store on a disk and move it to its place, so that it is whole or absent."""
-    partial = _scratch(path)
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = scratch_beside(path)
     frame = grid.tile_frame
     group = zarr.open_group(partial, mode="w", zarr_format=3)
     group.attrs.update({"noise2map": about, **_geozarr_attributes(grid)})
@@ -257,12 +258,6 @@ def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None
         array.attrs.update(_array_attributes(name, about["classes"]))
     _write_coordinates(group, grid)
     publish(partial, path, last=ROOT)
-
-
-def _scratch(path: Path) -> Path:
-    if is_local(path):
-        return path.with_name(f".{path.name}.partial")
-    return Path(mkdtemp(prefix="noise2map-")) / path.name
 
 
 def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:

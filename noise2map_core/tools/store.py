@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from noise2map_core.storage import location
+
 if TYPE_CHECKING:
     from noise2map_core.imagery.chip_repair import Damage
 
@@ -93,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("store", type=Path, metavar="STORE", help="The chip store.")
+        command.add_argument("store", type=location, metavar="STORE", help="The chip store.")
         command.add_argument("--debug", action="store_true", help="Show an error's traceback.")
     return parser
 

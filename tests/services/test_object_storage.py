@@ -14,14 +14,17 @@ import pytest
 from noise2map_core import open_mosaic
 from noise2map_core.errors import OutputError, OutputHeldError, OutputMismatchError
 from noise2map_core.geo.grid import Tile
+from noise2map_core.imagery.chip_store import open_chips, open_store
 from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.storage import location, remove
+from noise2map_core.storage import files_in, location, remove
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import verify
+from noise2map_core.tools import store, verify
+from pipelines import ingest_region
 from pipelines.infer_region import InferRegionConfig, InferRegionResult, run
+from pipelines.ingest_region import IngestRegionConfig, IngestRegionResult
 from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.services
@@ -141,3 +144,43 @@ def contents(output: Path) -> dict[str, bytes]:
         for path in output.rglob("*")
         if path.is_file() and not (key := path.relative_to(output).as_posix()).startswith(told)
     }
+
+
+def ingest(embedded: EmbeddedCatalog, output: Path | str, **more: object) -> IngestRegionResult:
+    settings = {
+        "aoi": str(embedded.train_aoi),
+        "search": {
+            "catalog": embedded.catalog, "collection": embedded.collection,
+            "bands": list(embedded.bands),
+        },
+        "before": embedded.before, "after": embedded.after, "output": str(output),
+        "chips": {"chip_px": 32, "stride_px": 16},
+        "resources": {"num_cpus": 2, "reader_cpus": 0.5}, **more,
+    }  # fmt: skip
+    return ingest_region.run(IngestRegionConfig.model_validate(settings))
+
+
+@pytest.mark.timeout(600)
+def test_a_chip_store_of_objects_is_that_of_files_to_the_byte(
+    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    """Several tasks write at once; then another area is appended, an object lost, and mended."""
+    url, west = f"{s3}/{uuid4().hex}/chips.zarr", str(embedded.map_aoi)
+    for output in (url, str(tmp_path / "chips.zarr")):
+        first = ingest(embedded, output, aoi=west)
+        assert ingest(embedded, output, aoi=west).written == 0
+        assert ingest(embedded, output).written > 0
+        assert first.shards > 1
+    here, there = objects(tmp_path / "chips.zarr"), objects(location(url))
+    assert here.keys() == there.keys()
+    assert here == there
+    assert open_chips(url).sizes["chip"] == open_store(url).num_chips
+    lost = next(key for key in there if key.startswith("image/c/"))
+    (location(url) / lost).unlink()
+    assert store.verify(location(url))[1] == 1
+    assert store.repair(location(url))[1] == 0
+    assert objects(location(url)) == here
+
+
+def objects(path: Path) -> dict[str, bytes]:
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files_in(path)}
