@@ -166,6 +166,15 @@ def test_small_regions_have_small_tiles(side_m: float, tile_px: int) -> None:
     assert RegionGrid.covering(area_of(outline), CRS, 10.0).tile_px == tile_px
 
 
+@pytest.mark.parametrize(("chip_px", "stride_px"), [(64, 32), (128, 64)])
+def test_few_chips_of_a_large_region_are_predicted_twice(chip_px: int, stride_px: int) -> None:
+    """Chips across the edges of tiles are; sizes are those of stores, strides the default."""
+    region, lattice = Window(-500_032, 50_048, 20_000, 20_000), ChipLattice(chip_px, stride_px)
+    grid = RegionGrid(CRS, 10.0, 0.0, 0.0, 2048, region, shapely.box(-1e8, -1e8, 1e8, 1e8))
+    by_tile = (lattice.chips_touching(grid.window(t).intersect(region)) for t in grid.tiles())
+    assert sum(map(len, by_tile)) <= 1.10 * len(lattice.chips_touching(region))
+
+
 def test_an_area_smaller_than_a_pixel_is_refused_by_its_size() -> None:
     outline = shapely.box(500_001, 5_300_001, 500_002, 5_300_002)
     with pytest.raises(ConfigError, match=r"has 1 m², less than one pixel of 10 m"):
