@@ -555,15 +555,16 @@ def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
 
 
 def _under_cloud(source: Path, folder: Path) -> Path:
-    """The same catalogue, its later scene with a mask of nothing but cloud."""
+    """The same catalogue with masks: the earlier scene is clear, the later one nothing but cloud."""
     shutil.copytree(source, folder)
-    (path,) = (p for p in folder.rglob("*.json") if p.stem.endswith("-after"))
-    document = json.loads(path.read_text())
-    asset = next(iter(document["assets"].values()))
-    with rasterio.open(path.parent / asset["href"]) as file:
-        profile = {**file.profile, "dtype": "uint8", "nodata": 0, "count": 1}
-    with rasterio.open(path.parent / "scl.tif", "w", **profile) as file:
-        file.write(np.full(file.shape, 9, np.uint8), 1)
-    document["assets"]["scl"] = {"href": "scl.tif"}
-    path.write_text(json.dumps(document))
+    for date, scene_class in (("before", 4), ("after", 9)):
+        (path,) = (p for p in folder.rglob("*.json") if p.stem.endswith(f"-{date}"))
+        document = json.loads(path.read_text())
+        asset = next(iter(document["assets"].values()))
+        with rasterio.open(path.parent / asset["href"]) as file:
+            profile = {**file.profile, "dtype": "uint8", "nodata": 0, "count": 1}
+        with rasterio.open(path.parent / "scl.tif", "w", **profile) as file:
+            file.write(np.full(file.shape, scene_class, np.uint8), 1)
+        document["assets"]["scl"] = {"href": "scl.tif"}
+        path.write_text(json.dumps(document))
     return folder / "catalog.json"
