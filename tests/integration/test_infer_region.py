@@ -555,7 +555,7 @@ def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
 
 
 def _under_cloud(source: Path, folder: Path) -> Path:
-    """The same catalogue with masks: the earlier scene is clear, the later one nothing but cloud."""
+    """The same catalogue with masks: the earlier scene is clear, the later nothing but cloud."""
     shutil.copytree(source, folder)
     for date, scene_class in (("before", 4), ("after", 9)):
         (path,) = (p for p in folder.rglob("*.json") if p.stem.endswith(f"-{date}"))
