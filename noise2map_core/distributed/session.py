@@ -16,6 +16,10 @@ START_ATTEMPTS = 3
 START_TIMEOUT = "timed out during startup"
 """What Ray says of a node that has not started within its 30 seconds, as on a busy machine."""
 
+LOCAL_SETTINGS = {"worker_niceness": 0, "idle_worker_killing_time_threshold_ms": 60_000}
+"""Of a cluster started here. Ray's own would start workers at niceness 15, where any other program
+takes the machine from them, and end an idle one after a second, though the next stage needs one."""
+
 
 @contextmanager
 def ray_session(resources: ResourcesConfig) -> Iterator[None]:
@@ -55,12 +59,15 @@ def _connect(target: dict[str, Any]) -> None:
 def _target(resources: ResourcesConfig) -> dict[str, Any]:
     """Which cluster: the one that is named, else a new one; never one that happens to run here.
 
-    Ray refuses a number of CPUs for a cluster that it does not start.
+    Ray refuses a number of CPUs for a cluster that it does not start. What the environment sets is
+    left so.
     """
     address = resources.address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         return {"address": address}
-    return {"address": "local", "num_cpus": resources.num_cpus}
+    chosen = {name for name in LOCAL_SETTINGS if f"RAY_{name}" in os.environ}
+    system = {name: value for name, value in LOCAL_SETTINGS.items() if name not in chosen}
+    return {"address": "local", "num_cpus": resources.num_cpus, "_system_config": system}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from noise2map_core.imagery.reader import (
     read_mosaic,
 )
 from noise2map_core.imagery.recipe import PixelRecipe
+
+DEGREES_PER_HOUR = 15
+"""By which the sun moves, seen from the ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,14 @@ def read_date(
 def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
     """Scenes of one date in the order in which they are preferred; given: the latest first.
 
-    For least_cloud by the items' cloud cover, else by the masked share of `region`, a coarse grid.
-    Raises ConfigError if neither is known.
+    Of the scenes of one day, those in the CRS of `region`, a coarse grid, come first: neighbouring
+    zones show the same overpass, and these need no resampling. For least_cloud by the items' cloud
+    cover, else by the masked share of `region`. Raises ConfigError if neither is known.
     """
-    if recipe.composite.kind != "least_cloud" or len(scenes) < 2:
+    if len(scenes) < 2:
         return list(scenes)
+    if recipe.composite.kind != "least_cloud":
+        return _own_zone_first(scenes, region)
     covers = [scene.cloud_cover for scene in scenes]
     known = [cover for cover in covers if cover is not None]
     if len(known) < len(scenes):
@@ -81,6 +88,17 @@ def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -
             )
         known = [_masked_share(scene, recipe, region) for scene in scenes]
     return [scenes[index] for index in np.argsort(known, kind="stable")]
+
+
+def _own_zone_first(scenes: Sequence[Scene], region: GeoBox) -> list[Scene]:
+    """The latest solar day first; of each day, scenes that say they are in the CRS of `region`."""
+    box = region.geographic_extent.boundingbox
+    ahead = timedelta(hours=(box.left + box.right) / 2 / DEGREES_PER_HOUR)
+
+    def rank(scene: Scene) -> tuple[int, bool]:
+        return -(scene.datetime + ahead).toordinal(), scene.proj_code != str(region.crs)
+
+    return sorted(scenes, key=rank)
 
 
 def _masked_share(scene: Scene, recipe: PixelRecipe, region: GeoBox) -> float:

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.errors import AssetReadError
@@ -52,6 +51,8 @@ def _grown(mask: Mask, radius: int) -> Mask:
     """Masked, and all that lies within `radius` pixels of it."""
     if not radius or not mask.any():
         return mask
+    from scipy import ndimage  # slow to import; clear scenes do without
+
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     grown: NDArray[np.bool_] = ndimage.binary_dilation(mask, x * x + y * y <= radius * radius)
     return grown

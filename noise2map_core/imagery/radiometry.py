@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
 
 from noise2map_core.imagery.convention import clipped
 from noise2map_core.imagery.recipe import Correction
@@ -60,17 +59,19 @@ def no_change_probability(before: Samples, after: Samples) -> NDArray[np.float64
 
     Invariant to gain and offset of either date. Bands that do not vary are left out.
     """
+    from scipy.special import chdtrc  # slow to import, and workers do without
+
     keep = (before.std(axis=0) > 0) & (after.std(axis=0) > 0)
-    before, after = before[:, keep], after[:, keep]
+    both = np.ascontiguousarray(np.hstack([before[:, keep], after[:, keep]]).T)
     num_bands = int(keep.sum())
     weight = np.ones(len(before))
     if not num_bands:
         return weight
     last = np.zeros(num_bands)
     for _ in range(MAX_ITERATIONS):
-        variates, correlations = _mad(before, after, weight)
+        variates, correlations = _mad(both, weight)
         variance = np.maximum(2 * (1 - correlations), 1e-9)
-        weight = stats.chi2.sf((np.square(variates) / variance).sum(axis=1), num_bands)
+        weight = chdtrc(num_bands, (np.square(variates) / variance[:, None]).sum(axis=0))
         if weight.sum() < MIN_PIXELS / 10 or np.abs(correlations - last).max() < SAME_CORRELATIONS:
             break
         last = correlations
@@ -78,20 +79,24 @@ def no_change_probability(before: Samples, after: Samples) -> NDArray[np.float64
 
 
 def _mad(
-    before: Samples, after: Samples, weight: NDArray[np.float64]
-) -> tuple[Samples, NDArray[np.float64]]:
-    """MAD variates [pixel, band] and canonical correlations (Nielsen 2007, eq. 1-5)."""
-    both = np.hstack([before, after])
-    centred = both - np.average(both, axis=0, weights=weight)
-    covariance = (centred * weight[:, None]).T @ centred / weight.sum()
-    size = before.shape[1]
+    both: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """MAD variates [band, pixel] and canonical correlations (Nielsen 2007, eq. 1-5).
+
+    `both` [2 · band, pixel]: the bands before, then after.
+    """
+    from scipy import linalg
+
+    size, total = len(both) // 2, weight.sum()
+    centred = both - (both @ weight / total)[:, None]
+    covariance = (centred * weight) @ centred.T / total
     ridge = 1e-9 * np.diag(np.diag(covariance))
     s11, s22 = (covariance + ridge)[:size, :size], (covariance + ridge)[size:, size:]
     s12 = covariance[:size, size:]
     squares, a = linalg.eigh(s12 @ linalg.solve(s22, s12.T, assume_a="sym"), s11)
     correlations = np.sqrt(squares.clip(1e-12, 1 - 1e-9))
     b = linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations
-    return centred[:, :size] @ a - centred[:, size:] @ b, correlations
+    return a.T @ centred[:size] - b.T @ centred[size:], correlations
 
 
 def orthogonal_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,25 +1,27 @@
 """Speed and memory of ingest against a user's own script, and against its bare parts.
 
-Two dates like Sentinel-2's (10980 x 10980 pixels, four bands and the scene classes, COGs with
-deflate and overviews) in two neighbouring zones are invented; only the blocks that are needed are
-on disk. Everybody makes the same chips of 256 pixels with the same codec, on the same two cores:
+Two dates like Sentinel-2's (scenes of 10980 x 10980 pixels, four bands and the scene classes, COGs
+with deflate and overviews) in two neighbouring zones are invented; only the blocks that are needed
+hold pixels. Everybody makes the same chips of 256 pixels, clouds masked, with the same codec, on
+the same two cores:
 
 - `ingest`: this project; Ray's start, and that of its workers, is told apart;
 - `script`: odc-stac, dask and zarr (`rivals/odc_stac_chips.py`), with one thread and with two;
 - `bare`: two processes with rasterio's reads of the same windows and zarr's writes of the same
   shards, and nothing else.
 
-    python tests/benchmarks/ingest_speed.py [--blocks 5] [--folder DIR]
+    python tests/benchmarks/ingest_speed.py [--rows 10] [--place "one zone"] [--folder DIR]
 """
 
 import argparse
+import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -33,11 +35,12 @@ import rasterio
 import shapely
 import zarr
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import Geometry, box
+from odc.geo.geom import box
 from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.warp import reproject
-from rasterio.windows import Window, from_bounds
+from rasterio.windows import Window, from_bounds, intersect
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 SIZE, RES = 10_980, 10.0
@@ -49,17 +52,22 @@ CHIP, BLOCK = 256, 2048
 """Pixels of a chip; of a block of 8 x 8 chips, anchored at the CRS's origin."""
 ROWS, COLS = 1024, 2048
 """Pixels of a shard of 32 chips."""
-PLACES = {"one zone": 35, "two zones": 34}
-"""First column of blocks: one that the western scenes cover whole and, of their neighbours in the
-catalogue too, one where the eastern scenes must help out, for the western ones begin within it."""
+GRANULES = 2
+"""Scenes of a zone and date, from north to south; the second has the pixels of the first."""
+MAX_ROWS = int(GRANULES * SIZE / BLOCK)
+PLACES = {"one zone": (35, 4), "two zones": (34, 2)}
+"""First column of blocks, and how many: where there are western scenes only; and where eastern ones
+lie under them, and must help out, for the western ones begin within the first column."""
+CLOUDS = (1, 3, 8, 9, 10)
+"""Scene classes that are masked."""
 RIVAL = Path(__file__).parent / "rivals" / "odc_stac_chips.py"
 
 
 def main() -> None:
     """Print one line a way and place, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=5, help="rows of blocks of 8 x 8 chips")
-    parser.add_argument("--columns", type=int, default=2, help="columns of blocks")
+    parser.add_argument("--rows", type=int, default=MAX_ROWS, help="rows of blocks of 8 x 8 chips")
+    parser.add_argument("--place", choices=PLACES, help="one of the two; default: both")
     parser.add_argument("--folder", type=Path, help="where the scenes are kept for another run")
     parser.add_argument("--bare", help=argparse.SUPPRESS)
     parser.add_argument("--ingest", help=argparse.SUPPRESS)
@@ -71,19 +79,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.folder or Path(scratch) / "scenes"
         started = time.perf_counter()
-        _generate(folder, args.blocks, args.columns)
+        _generate(folder)
         print(f"scenes made in {time.perf_counter() - started:.0f} s", flush=True)
-        for place in PLACES:
-            _compare(folder, Path(scratch), place, args.blocks, args.columns)
-        _growth(folder, Path(scratch), args.blocks, args.columns)
+        for place in [args.place] if args.place else PLACES:
+            _compare(folder, Path(scratch), place, args.rows)
 
 
-def _compare(folder: Path, scratch: Path, place: str, blocks: int, columns: int) -> None:
+def _compare(folder: Path, scratch: Path, place: str, rows: int) -> None:
+    columns = PLACES[place][1]
+    settings = {"folder": str(folder), "place": place, "rows": rows, "columns": columns}
     ways = {
-        "ingest": _ingest_command(folder, scratch / f"{place} ingest", place, blocks, columns),
-        "script, 1 thread": _script_command(folder, scratch / "s1", place, blocks, columns, 1),
-        "script, 2 threads": _script_command(folder, scratch / "s2", place, blocks, columns, 2),
-        "bare": _bare_command(folder, scratch / f"{place} bare", place, blocks, columns),
+        "ingest": _own_command("--ingest", settings, scratch / f"{place} ingest"),
+        "script, 1 thread": _script_command(folder, scratch / "s1", place, rows, 1),
+        "script, 2 threads": _script_command(folder, scratch / "s2", place, rows, 2),
+        "bare": _own_command("--bare", settings, scratch / f"{place} bare"),
     }
     found = {}
     for way, command in ways.items():
@@ -98,20 +107,21 @@ def _compare(folder: Path, scratch: Path, place: str, blocks: int, columns: int)
         f"the script's {more:+.0f} MiB",
         flush=True,
     )
+    if place == "one zone":
+        _growth(settings, scratch, ingest)
 
 
-def _growth(folder: Path, scratch: Path, blocks: int, columns: int) -> None:
-    """Memory of a large area over that of one of a sixteenth (at least a block)."""
-    part = max(1, math.ceil(blocks * columns / 16))
-    sizes = [(part, 1), (blocks, columns)]
-    peaks = []
-    for rows, cols in sizes:
-        output = scratch / f"growth-{rows}-{cols}"
-        found = _measured(_ingest_command(folder, output, "one zone", rows, cols))
-        peaks.append(found["mib"])
-        print(_line(f"{rows * cols} blocks", "ingest", found), flush=True)
-    area = blocks * columns / part
-    print(f"{area:.0f} times the area: {peaks[1] / peaks[0]:.2f} times the memory", flush=True)
+def _growth(settings: dict[str, Any], scratch: Path, large: dict[str, Any]) -> None:
+    """Memory of a large area over that of one of a sixteenth or less (at least a block)."""
+    part = max(1, settings["rows"] * settings["columns"] // 16)
+    small = settings | {"rows": 1, "columns": min(part, settings["columns"])}
+    found = _measured(_own_command("--ingest", small, scratch / "growth"))
+    print(_line("small area", "ingest", found), flush=True)
+    print(
+        f"{large['chips'] / found['chips']:.0f} times the area: "
+        f"{large['mib'] / found['mib']:.2f} times the memory",
+        flush=True,
+    )
 
 
 def _seconds(figures: dict[str, Any]) -> float:
@@ -165,60 +175,70 @@ def _uss(process: psutil.Process) -> int:
 # Scenes.
 
 
-def _window(place: str, blocks: int, columns: int) -> GeoBox:
+def _window(place: str, rows: int, columns: int) -> GeoBox:
     """The area: whole blocks of the western zone's grid."""
     first_row = math.ceil(-NORTH / RES / BLOCK)
-    x, y = PLACES[place] * BLOCK * RES, -first_row * BLOCK * RES
+    x, y = PLACES[place][0] * BLOCK * RES, -first_row * BLOCK * RES
     affine = rasterio.Affine(RES, 0, x, 0, -RES, y)
-    return GeoBox((blocks * BLOCK, columns * BLOCK), affine, WEST_ZONE[0])
+    return GeoBox((rows * BLOCK, columns * BLOCK), affine, WEST_ZONE[0])
 
 
-def _generate(folder: Path, blocks: int, columns: int) -> None:
+def _path(folder: Path | str, zone: int, granule: int, date: int, name: str) -> Path:
+    return Path(folder) / f"{zone}-{granule}-{date}-{name}.tif"
+
+
+def _generate(folder: Path) -> None:
     """Items and COGs, as far as they are not there; pixels only where an area needs them."""
     if (folder / "stac" / "catalog.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    areas = [_window(place, blocks, columns).extent for place in PLACES]
     jobs = [
-        (folder / f"{zone}-{date}-{name}.tif", crs, x, RES if name != "scl" else 20.0, name, areas)
-        for zone, (crs, x) in enumerate((WEST_ZONE, EAST_ZONE))
+        (folder, zone, date, name)
+        for zone in range(2)
         for date in range(2)
         for name in (*BANDS, "scl")
     ]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_write_cog, *zip(*jobs, strict=True)))
-    items = [_item(folder, zone, date) for zone in range(2) for date in range(2)]
+        list(pool.map(_write_cogs, *zip(*jobs, strict=True)))
+    items = [_item(folder, *key) for key in itertools.product(range(2), range(GRANULES), range(2))]
     _write_catalog(folder, items)
     for place in PLACES:
         chosen = [item.to_dict() for item in _items_of(place, items)]
         (folder / f"{place}.json").write_text(json.dumps(chosen))
 
 
-def _write_cog(
-    path: Path, crs: str, x: float, resolution: float, name: str, areas: list[Geometry]
-) -> None:
-    size = int(SIZE * RES / resolution)
+def _write_cogs(folder: Path, zone: int, date: int, name: str) -> None:
+    """The file of the northern scene, and of the southern one with the same pixels."""
+    crs, x = (WEST_ZONE, EAST_ZONE)[zone]
+    step = RES if name != "scl" else 20.0
+    size = int(SIZE * RES / step)
+    transform = rasterio.Affine(step, 0, x, 0, -step, NORTH)
     pixels = np.zeros((size, size), np.uint8 if name == "scl" else np.uint16)
-    transform = rasterio.Affine(resolution, 0, x, 0, -resolution, NORTH)
-    rng = np.random.default_rng([size, len(name), ord(path.name[2])])
-    texture = _texture(rng, name)
-    for area in areas:
-        bounds = area.to_crs(crs).boundingbox
+    texture = _texture(np.random.default_rng([size, len(name), date]), name)
+    for place, (_, columns) in PLACES.items():
+        bounds = _window(place, MAX_ROWS, columns).extent.to_crs(crs).boundingbox
         window = from_bounds(*bounds.bbox, transform)
-        row, col = max(0, int(window.row_off) - 64), max(0, int(window.col_off) - 64)
-        stop = int(window.row_off + window.height) + 64, int(window.col_off + window.width) + 64
-        part = pixels[row : stop[0], col : stop[1]]
-        repeats = [-(-part.shape[axis] // 2048) for axis in range(2)]
+        cols = slice(max(0, int(window.col_off) - 64), int(window.col_off + window.width) + 64)
+        part = pixels[:, cols]
+        repeats = [-(-length // 2048) for length in part.shape]
         part[...] = np.tile(texture, repeats)[: part.shape[0], : part.shape[1]]
-    raw = path.with_suffix(".raw.tif")
+    first = _path(folder, zone, 0, date, name)
     profile = {"driver": "GTiff", "height": size, "width": size, "count": 1, "nodata": 0,
                "dtype": pixels.dtype, "crs": crs, "transform": transform, "tiled": True,
                "sparse_ok": True}  # fmt: skip
-    with rasterio.open(raw, "w", **profile) as file:
-        file.write(pixels, 1)
-    copy(raw, path, driver="COG", compress="DEFLATE", predictor=2, blocksize=1024, level=6,
-         overview_resampling="nearest", num_threads=1)  # fmt: skip
-    raw.unlink()
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(pixels, 1)
+        copy(memory.name, first, driver="COG", compress="DEFLATE", predictor=2, blocksize=1024,
+             level=1, overview_resampling="nearest", num_threads=1)  # fmt: skip
+    for granule in range(1, GRANULES):
+        path = Path(shutil.copy(first, _path(folder, zone, granule, date, name)))
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+            file.transform = rasterio.Affine(step, 0, x, 0, -step, _north(granule))
+
+
+def _north(granule: int) -> float:
+    return NORTH - granule * SIZE * RES
 
 
 def _texture(rng: np.random.Generator, name: str) -> np.ndarray:
@@ -231,21 +251,22 @@ def _texture(rng: np.random.Generator, name: str) -> np.ndarray:
     return np.clip(fields + slopes + noise, 1, 9999).astype(np.uint16)
 
 
-def _item(folder: Path, zone: int, date: int) -> pystac.Item:
+def _item(folder: Path, zone: int, granule: int, date: int) -> pystac.Item:
     crs, x = (WEST_ZONE, EAST_ZONE)[zone]
-    square = box(x, NORTH - SIZE * RES, x + SIZE * RES, NORTH, crs)
+    north = _north(granule)
+    square = box(x, north - SIZE * RES, x + SIZE * RES, north, crs)
     footprint = square.to_crs("EPSG:4326", resolution=10_000).geom
     item = pystac.Item(
-        f"scene-{zone}-{date}", shapely.geometry.mapping(footprint), list(footprint.bounds),
-        DATES[date], {"proj:code": crs, "proj:epsg": int(crs[5:])},
+        f"scene-{zone}-{granule}-{date}", shapely.geometry.mapping(footprint),
+        list(footprint.bounds), DATES[date], {"proj:code": crs, "proj:epsg": int(crs[5:])},
     )  # fmt: skip
     for name in (*BANDS, "scl"):
-        path = folder / f"{zone}-{date}-{name}.tif"
+        path = _path(folder, zone, granule, date, name)
         step = RES if name != "scl" else 20.0
         size = int(SIZE * RES / step)
         extra = {
-            "proj:shape": [size, size], "proj:transform": [step, 0, x, 0, -step, NORTH],
-            "file:checksum": f"1220{zone}{date}{name}", "nodata": 0,
+            "proj:shape": [size, size], "proj:transform": [step, 0, x, 0, -step, north],
+            "file:checksum": f"1220{zone}{granule}{date}{name}", "nodata": 0,
             "raster:bands": [{"nodata": 0, "data_type": "uint8" if name == "scl" else "uint16"}],
         }  # fmt: skip
         item.add_asset(name, pystac.Asset(str(path), roles=["data"], extra_fields=extra,
@@ -258,7 +279,7 @@ def _item(folder: Path, zone: int, date: int) -> pystac.Item:
 
 
 def _items_of(place: str, items: list[pystac.Item]) -> list[pystac.Item]:
-    return items[:2] if place == "one zone" else items
+    return items[: len(items) // 2] if place == "one zone" else items
 
 
 def _write_catalog(folder: Path, items: list[pystac.Item]) -> None:
@@ -276,16 +297,12 @@ def _write_catalog(folder: Path, items: list[pystac.Item]) -> None:
 # This project.
 
 
-def _ingest_command(folder: Path, output: Path, place: str, blocks: int, columns: int) -> list[str]:
-    settings = {"folder": str(folder), "output": str(output), "place": place, "blocks": blocks,
-                "columns": columns}  # fmt: skip
-    return [sys.executable, __file__, "--ingest", json.dumps(settings)]
+def _own_command(run: str, settings: dict[str, Any], output: Path) -> list[str]:
+    return [sys.executable, __file__, run, json.dumps(settings | {"output": str(output)})]
 
 
-def _run_ingest(
-    folder: str, output: str, place: str, blocks: int, columns: int
-) -> dict[str, float]:
-    """Ingest one shard, so that all is started, and then the area."""
+def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -> dict[str, float]:
+    """Ingest two blocks, so that all workers are started, and then the area."""
     from noise2map_core.distributed.config import ResourcesConfig
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.imagery.chip_store import open_store
@@ -293,10 +310,10 @@ def _run_ingest(
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
     from pipelines.ingest_region import IngestRegionConfig, run
 
-    area = _window(place, blocks, columns)
+    area = _window(place, rows, columns)
     started = time.perf_counter()
     with ray_session(ResourcesConfig(num_cpus=2)):
-        for name, extent in (("start", area[:ROWS, :COLS]), ("all", area)):
+        for name, extent in (("start", area[: 2 * BLOCK, :BLOCK]), ("all", area)):
             aoi = Path(output).with_suffix(f".{name}.geojson")
             shape = extent.extent.to_crs("EPSG:4326", resolution=1000).geom
             aoi.write_text(json.dumps(shapely.geometry.mapping(shape)))
@@ -318,10 +335,8 @@ def _run_ingest(
 # The script.
 
 
-def _script_command(
-    folder: Path, output: Path, place: str, blocks: int, columns: int, threads: int
-) -> list[str]:
-    bounds = _window(place, blocks, columns).extent.boundingbox.bbox
+def _script_command(folder: Path, output: Path, place: str, rows: int, threads: int) -> list[str]:
+    bounds = _window(place, rows, PLACES[place][1]).extent.boundingbox.bbox
     store = output.with_name(f"{place} {output.name}.zarr")
     return [sys.executable, str(RIVAL), str(folder / f"{place}.json"), str(store), str(threads),
             *map(str, bounds)]  # fmt: skip
@@ -330,17 +345,11 @@ def _script_command(
 # The bare parts.
 
 
-def _bare_command(folder: Path, output: Path, place: str, blocks: int, columns: int) -> list[str]:
-    settings = {"folder": str(folder), "output": str(output), "place": place, "blocks": blocks,
-                "columns": columns}  # fmt: skip
-    return [sys.executable, __file__, "--bare", json.dumps(settings)]
-
-
-def _run_bare(folder: str, output: str, place: str, blocks: int, columns: int) -> dict[str, float]:
-    area = _window(place, blocks, columns)
+def _run_bare(folder: str, output: str, place: str, rows: int, columns: int) -> dict[str, float]:
+    area = _window(place, rows, columns)
     shards = [
         area[row : row + ROWS, col : col + COLS]
-        for row in range(0, blocks * BLOCK, ROWS)
+        for row in range(0, rows * BLOCK, ROWS)
         for col in range(0, columns * BLOCK, COLS)
     ]
     codec = [BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()]
@@ -365,10 +374,11 @@ def _nothing(number: int) -> None:
 
 
 def _bare_shard(folder: str, output: str, number: int, area: GeoBox) -> None:
-    pixels = np.stack([list(_bare_bands(folder, date, area)) for date in range(2)])
-    valid = (pixels != 0).all(axis=1)
+    image = np.stack([_bare_read(folder, date, BANDS, area) for date in range(2)])
+    classes = np.stack([_bare_read(folder, date, ("scl",), area) for date in range(2)])
+    valid = (image != 0).all(axis=1) & ~np.isin(classes[:, 0], CLOUDS)
     group = zarr.open_group(output, mode="r+")
-    for name, values in (("image", pixels), ("valid", valid)):
+    for name, values in (("image", image), ("valid", valid)):
         lead = values.shape[:-2]
         cut = values.reshape(*lead, ROWS // CHIP, CHIP, COLS // CHIP, CHIP)
         order = (len(lead), len(lead) + 2, *range(len(lead)), len(lead) + 1, len(lead) + 3)
@@ -377,29 +387,63 @@ def _bare_shard(folder: str, output: str, number: int, area: GeoBox) -> None:
         array[32 * number : 32 * number + 32] = cut.transpose(order).reshape(-1, *lead, CHIP, CHIP)
 
 
-def _bare_bands(folder: str, date: int, area: GeoBox) -> Iterator[np.ndarray]:
-    """The western scene's pixels and, where it has none, the eastern one's."""
-    for name in BANDS:
-        out = np.zeros(area.shape, np.uint16)
-        with rasterio.open(f"{folder}/0-{date}-{name}.tif") as file:
-            window = from_bounds(*area.boundingbox.bbox, file.transform).round_offsets()
-            inside = window.intersection(Window(0, 0, file.width, file.height))
-            row, col = (int(inside.row_off - window.row_off), int(inside.col_off - window.col_off))
-            part = out[row : row + int(inside.height), col : col + int(inside.width)]
-            part[...] = file.read(1, window=inside)
-        if not out.all():
-            with rasterio.open(f"{folder}/1-{date}-{name}.tif") as file:
-                bounds = area.extent.to_crs(str(file.crs)).boundingbox.buffered(30, 30)
-                window = from_bounds(*bounds.bbox, file.transform).round_offsets().round_lengths()
-                inside = window.intersection(Window(0, 0, file.width, file.height))
-                raw, other = file.read(1, window=inside), np.zeros(area.shape, np.uint16)
-                reproject(
-                    raw, other, src_transform=file.window_transform(inside), src_crs=file.crs,
-                    dst_transform=area.affine, dst_crs=str(area.crs), src_nodata=0, dst_nodata=0,
-                    resampling=Resampling.bilinear,
-                )  # fmt: skip
-            np.copyto(out, other, where=out == 0)
-        yield out
+def _bare_read(folder: str, date: int, names: tuple[str, ...], area: GeoBox) -> np.ndarray:
+    """The western scenes' pixels [band, H, W] and, where they have none, the eastern ones'."""
+    out = np.zeros((len(names), *area.shape), np.uint8 if names == ("scl",) else np.uint16)
+    for granule in range(GRANULES):
+        for number, name in enumerate(names):
+            _bare_window(_path(folder, 0, granule, date, name), area, out[number])
+    empty = np.flatnonzero((out == 0).any(axis=(0, 1)))
+    if empty.size:
+        place = np.s_[:, empty[0] : empty[-1] + 1]
+        for granule in range(GRANULES):
+            files = [_path(folder, 1, granule, date, name) for name in names]
+            found = _bare_warp(files, area[place])
+            part = out[:, *place]
+            np.copyto(part, found, where=part == 0)
+    return out
+
+
+def _bare_window(path: Path, area: GeoBox, out: np.ndarray) -> None:
+    with rasterio.open(path) as file:
+        window = from_bounds(*area.boundingbox.bbox, file.transform)
+        scale = int(file.res[0] / RES)
+        top, left = round(window.row_off * scale), round(window.col_off * scale)
+        first = max(top, 0), max(left, 0)
+        stop = (
+            min(top + out.shape[0], file.height * scale),
+            min(left + out.shape[1], file.width * scale),
+        )
+        if first[0] >= stop[0] or first[1] >= stop[1]:
+            return
+        shape = stop[0] - first[0], stop[1] - first[1]
+        inside = Window(first[1] / scale, first[0] / scale, shape[1] / scale, shape[0] / scale)
+        row, col = first[0] - top, first[1] - left
+        out[row : row + shape[0], col : col + shape[1]] = file.read(
+            1, window=inside, out_shape=shape
+        )
+
+
+def _bare_warp(paths: list[Path], area: GeoBox) -> np.ndarray:
+    """[band, H, W] of files of another zone, in one warp."""
+    raw = []
+    for path in paths:
+        with rasterio.open(path) as file:
+            bounds = area.extent.to_crs(str(file.crs)).boundingbox.buffered(60, 60)
+            window = from_bounds(*bounds.bbox, file.transform).round_offsets().round_lengths()
+            whole = Window(0, 0, file.width, file.height)
+            if not intersect(window, whole):
+                return np.zeros((len(paths), *area.shape), file.dtypes[0])
+            inside = window.intersection(whole)
+            raw.append(file.read(1, window=inside))
+            transform, crs = file.window_transform(inside), file.crs
+    out = np.zeros((len(paths), *area.shape), raw[0].dtype)
+    reproject(
+        np.stack(raw), out, src_transform=transform, src_crs=crs, dst_transform=area.affine,
+        dst_crs=str(area.crs), src_nodata=0, dst_nodata=0,
+        resampling=Resampling.bilinear if len(paths) > 1 else Resampling.nearest,
+    )  # fmt: skip
+    return out
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from noise2map_core.errors import (
     IncompleteRegionError,
     OutputMismatchError,
 )
+from noise2map_core.imagery.chip_repair import iter_checks
 from noise2map_core.imagery.chip_store import iter_shards, open_chips
 from noise2map_core.imagery.chip_writer import progress_folder
 from noise2map_core.testing.catalog import Fault, serve_catalog
@@ -60,7 +61,7 @@ def undisturbed(
     ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog
 ) -> Path:
     output = tmp_path_factory.mktemp("undisturbed") / "chips.zarr"
-    result = ingest(embedded, output)
+    result = ingest(embedded, output, resources={"num_cpus": 2, "reader_cpus": 0.5})
     assert result.written == result.shards > 4
     assert set(result.counts) == {"train", "val"}
     return output
@@ -218,27 +219,29 @@ def test_taizhou_is_stored_whole_on_its_own_pixels(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("records", [1, 3])
 def test_killed_and_started_again_a_store_is_the_same_to_the_byte(
-    undisturbed: Path, embedded: EmbeddedCatalog, tmp_path: Path, checkout: Path
+    undisturbed: Path, embedded: EmbeddedCatalog, tmp_path: Path, checkout: Path, records: int
 ) -> None:
     output, config = tmp_path / "chips.zarr", tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings(embedded, output) | {"resources": {"num_cpus": 1}}))
     command = [sys.executable, str(checkout / "pipelines/ingest_region.py"), str(config)]
-    assert _kill_at_first_record(command, progress_folder(output))
+    assert _kill_at_records(command, progress_folder(output), records)
     with pytest.raises(ChipStoreError, match="not finished"):
         open_chips(output)
     assert ingest(embedded, output).written > 0
     assert digests(output) == digests(undisturbed)
+    assert not any(iter_checks(output))
     assert not progress_folder(output).exists()
     assert ray.is_initialized()
 
 
-def _kill_at_first_record(command: list[str], records: Path) -> bool:
-    """Start `command`; SIGKILL it and all its children as soon as a shard is recorded."""
+def _kill_at_records(command: list[str], folder: Path, count: int) -> bool:
+    """Start `command`; SIGKILL it and all its children as soon as `count` shards are recorded."""
     driver = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while driver.poll() is None and time.monotonic() < deadline:
-        if any(records.glob("shard-*.json")):
+        if len(list(folder.glob("shard-*.json"))) >= count:
             family = [driver, *driver.children(recursive=True)]
             for process in family:
                 if process.is_running():

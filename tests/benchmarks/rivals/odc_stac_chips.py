@@ -2,7 +2,7 @@
 
     python odc_stac_chips.py ITEMS.json STORE THREADS WEST SOUTH EAST NORTH
 
-Cuts two dates into chips of 256 pixels, 32 a shard, and prints the seconds that it took.
+Cuts two dates into chips of 256 pixels, 32 a shard, masks clouds, and prints the seconds it took.
 """
 
 import json
@@ -19,7 +19,7 @@ import zarr
 from odc.geo.geobox import GeoBox
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-BANDS = ["blue", "green", "red", "nir"]
+BANDS, CLOUDS = ["blue", "green", "red", "nir"], [1, 3, 8, 9, 10]
 CHIP, ROWS, COLS = 256, 4, 8
 CRS, RESOLUTION = "EPSG:32632", 10
 CODEC = [BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()]
@@ -32,6 +32,16 @@ def cut(block: np.ndarray) -> np.ndarray:
     return chips.transpose(2, 4, 0, 1, 3, 5).reshape(-1, dates, bands, CHIP, CHIP)
 
 
+def cut_all(image: da.Array) -> da.Array:
+    """[date, band, y, x] → chips [chip, date, band, 256, 256], block by block."""
+    image = image.rechunk({0: -1, 1: -1})
+    shape = (ROWS * COLS, *image.shape[:2], CHIP, CHIP)
+    blocks = image.to_delayed().ravel()
+    return da.concatenate(
+        [da.from_delayed(dask.delayed(cut)(block), shape, image.dtype) for block in blocks]
+    )
+
+
 def main() -> None:
     """Load lazily, cut, and store."""
     items_file, store, threads, *bounds = sys.argv[1:]
@@ -39,18 +49,13 @@ def main() -> None:
     started = time.perf_counter()
     box = GeoBox.from_bbox(tuple(map(float, bounds)), CRS, resolution=RESOLUTION)
     data = odc.stac.load(
-        items, bands=BANDS, geobox=box, groupby="solar_day", resampling="bilinear",
+        items, bands=[*BANDS, "scl"], geobox=box, groupby="solar_day",
+        resampling={"*": "bilinear", "scl": "nearest"},
         chunks={"x": COLS * CHIP, "y": ROWS * CHIP},
     )  # fmt: skip
-    image = da.stack([data[band].data for band in BANDS], axis=1)
-    image = image.rechunk({0: -1, 1: -1})
-    dates, bands = image.shape[:2]
-    parts = [
-        da.from_delayed(dask.delayed(cut)(block), (ROWS * COLS, dates, bands, CHIP, CHIP), "uint16")
-        for block in image.to_delayed().ravel()
-    ]
-    chips = da.concatenate(parts)
-    valid = (chips != 0).all(axis=2)
+    chips = cut_all(da.stack([data[band].data for band in BANDS], axis=1))
+    classes = cut_all(data["scl"].data[:, None])[:, :, 0]
+    valid = (chips != 0).all(axis=2) & ~da.isin(classes, CLOUDS)
     group = zarr.create_group(store)
     targets = []
     for name, array in (("image", chips), ("valid", valid)):

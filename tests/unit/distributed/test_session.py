@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.session import START_ATTEMPTS, START_TIMEOUT, _connect, _target
+from noise2map_core.distributed.session import (
+    LOCAL_SETTINGS,
+    START_ATTEMPTS,
+    START_TIMEOUT,
+    _connect,
+    _target,
+)
 
 SCRIPT = """
 import time
@@ -56,13 +62,16 @@ def test_sigterm_unwinds_a_driver_that_waits_for_ray(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+SYSTEM = {"_system_config": LOCAL_SETTINGS}
+
+
 @pytest.mark.parametrize(
     ("resources", "environment", "target"),
     [
-        (ResourcesConfig(num_cpus=2), None, {"address": "local", "num_cpus": 2}),
+        (ResourcesConfig(num_cpus=2), None, {"address": "local", "num_cpus": 2, **SYSTEM}),
         (ResourcesConfig(num_cpus=2), "10.0.0.1:6379", {"address": "10.0.0.1:6379"}),
         (ResourcesConfig(address="auto", num_cpus=2), None, {"address": "auto"}),
-        (ResourcesConfig(), None, {"address": "local", "num_cpus": None}),
+        (ResourcesConfig(), None, {"address": "local", "num_cpus": None, **SYSTEM}),
     ],
 )
 def test_a_cluster_is_named_or_new(
@@ -71,10 +80,13 @@ def test_a_cluster_is_named_or_new(
     target: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", *(f"RAY_{name}" for name in LOCAL_SETTINGS)):
+        monkeypatch.delenv(name, raising=False)
     if environment:
         monkeypatch.setenv("RAY_ADDRESS", environment)
     assert _target(resources) == target
+    monkeypatch.setenv("RAY_worker_niceness", "5")
+    assert "worker_niceness" not in _target(resources).get("_system_config", {})
 
 
 def test_a_node_that_starts_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

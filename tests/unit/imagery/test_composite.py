@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,25 @@ def test_least_cloud_comes_first_by_the_items_or_by_their_masks(
     if not stated:
         with pytest.raises(ConfigError, match="cloud cover"):
             order_scenes(scenes, recipe.model_copy(update={"mask": UNCHANGED.mask}), whole)
+
+
+def test_of_one_day_the_scenes_of_the_grids_own_zone_come_first() -> None:
+    whole = frame(20, 20)  # near 15° east: noon there is 11:00 UTC
+    told = [
+        ("tomorrow", "2020-06-02T23:30:00+00:00", "EPSG:32634"),
+        ("neighbour", "2020-06-02T10:00:09+00:00", "EPSG:32634"),
+        ("own", "2020-06-02T10:00:00+00:00", str(whole.crs)),
+        ("not said", "2020-06-01T23:30:00+00:00", None),
+        ("yesterday", "2020-06-01T10:00:00+00:00", str(whole.crs)),
+    ]
+    scenes = [
+        replace(
+            scene_of(geobox=whole, name=name, proj_code=code), datetime=datetime.fromisoformat(when)
+        )
+        for name, when, code in told
+    ]
+    ordered = [scene.id for scene in order_scenes(scenes, UNCHANGED, whole)]
+    assert ordered == ["tomorrow", "own", "neighbour", "not said", "yesterday"]
 
 
 def test_the_default_recipe_adds_nothing_to_keys_and_all_else_does() -> None:
