@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from noise2map_core.config import ConfigT, build_config, read_settings
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.flags import read_flags
+from noise2map_core.redact import redacted
 
 ALIASES = {
     "aoi": "region.aoi",
@@ -108,9 +109,9 @@ class _Sigterm:
 def report_failure(error: BaseException, *, debug: bool, terminated: bool = False) -> int:
     """Say in one line on stderr what went wrong; returns the exit code."""
     if debug:
-        traceback.print_exception(error)
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
     line, code = (_STOPPED, TERMINATED) if terminated else _diagnosis(error)
-    print(line, file=sys.stderr, flush=True)
+    print(redacted(line), file=sys.stderr, flush=True)
     return code
 
 

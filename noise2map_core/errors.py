@@ -1,13 +1,18 @@
 """What can go wrong, each with the exit code that the command ends with.
 
-A message names the thing (area, item, tile, path) and the way out, in one line.
+A message names the thing (area, item, tile, path) and the way out, in one line, and no secret.
 """
+
+from noise2map_core.redact import redacted
 
 
 class Noise2MapError(Exception):
     """Base of all errors that a user can act on; exit code 1, failed."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class ConfigError(Noise2MapError):

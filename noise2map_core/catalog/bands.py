@@ -8,6 +8,7 @@ from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.catalog.sensors import scale_and_offset
 from noise2map_core.errors import CatalogError
+from noise2map_core.redact import unsigned
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
 """Assets of these roles are looked at, not measured; their bands are found by asset key only. One
@@ -114,14 +115,15 @@ def _roles(item: Item, asset: str) -> list[str]:
 def _source(item: Item, name: str, band: _Band) -> BandSource:
     asset = item.assets[band.asset]
     table = {**asset, **_tables(asset)[band.number - 1]}
-    nodata = table.get("nodata")
+    nodata, href = table.get("nodata"), item.resolve(str(asset["href"]))
     scale, offset = scale_and_offset(item, table)
     return BandSource(
         name=name,
-        href=item.resolve(str(asset["href"])),
+        href=unsigned(href),
         band=band.number,
         nodata=None if nodata is None else float(nodata),
         checksum=asset.get("file:checksum"),
         scale=scale,
         offset=offset,
+        signed=href if href != unsigned(href) else "",
     )

@@ -1,15 +1,18 @@
 """Catalogues in stac-geoparquet: one row an item, searched by columns before rows are read."""
 
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import requests
 import shapely
 from numpy.typing import NDArray
 
+from noise2map_core.catalog.access import TIMEOUT_S, WarySession
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
@@ -24,14 +27,19 @@ class GeoParquetCatalog:
     footprint over the area.
     """
 
-    def __init__(self, path: str) -> None:
-        """Raises CatalogError if there is no such file, or it holds no items."""
-        self._path = path
+    def __init__(self, path: str, allowed: Iterable[str] = ()) -> None:
+        """A path, or an address on the web, from which the file is fetched once; `allowed` are
+        internal hosts that its links may name.
+
+        Raises CatalogError if there is no such file, or it holds no items.
+        """
+        self._path, self._allowed = path, frozenset(allowed)
         try:
-            self._file = pq.ParquetFile(path)
+            web = path.startswith(("http://", "https://"))
+            self._file = pq.ParquetFile(_fetched(path, self._allowed) if web else path)
         except FileNotFoundError:
             raise CatalogError(f"catalogue {path} does not exist. Check --catalog.") from None
-        except (OSError, pa.ArrowInvalid) as error:
+        except (requests.RequestException, OSError, pa.ArrowInvalid) as error:
             raise CatalogError(f"catalogue {path} cannot be read: {error}.") from error
         self._names = set(self._file.schema_arrow.names)
         if missing := {"id", "geometry", "bbox", "assets"} - self._names:
@@ -75,13 +83,20 @@ class GeoParquetCatalog:
 
         table = self._file.read_row_group(group).take(rows)
         for document in stac_table_to_items(table):
-            yield Item(_without_nulls(document), self._path)
+            yield Item(_without_nulls(document), self._path, self._allowed)
 
     def _collections_of_rows(self) -> set[str]:
         if "collection" not in self._names:
             return set()
         names = self._file.read(columns=["collection"])["collection"].unique().to_pylist()
         return {str(name) for name in names if name is not None}
+
+
+def _fetched(href: str, allowed: frozenset[str]) -> io.BytesIO:
+    """A whole file of the web. Raises RequestException."""
+    answer = WarySession(allowed).get(href, timeout=TIMEOUT_S)
+    answer.raise_for_status()
+    return io.BytesIO(answer.content)
 
 
 def _stated_collections(metadata: dict[bytes, bytes]) -> dict[str, Document]:

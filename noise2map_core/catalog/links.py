@@ -47,8 +47,8 @@ def resolve(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> 
 def require_public(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> None:
     """Raises CatalogError if an address on the web, named by the document at `base`, is internal.
 
-    Names are looked up once; one that resolves to something else later, and redirects, are not
-    covered.
+    Names are looked up once; one that resolves to something else later is not covered. Redirects
+    are looked at where they are followed.
     """
     address = urlsplit(href)
     if address.scheme not in ("http", "https"):
@@ -57,8 +57,8 @@ def require_public(href: str, base: str, owner: str, allowed: Collection[str] = 
     if host in {urlsplit(base).hostname, *allowed}:
         return
     if "@" in address.netloc or not _HOST.fullmatch(host):
-        raise CatalogError(f"{owner} points to an address that is not plain: {address.netloc!r}.")
-    if _is_internal(host):
+        raise CatalogError(f"{owner} points to an address that is not plain: {host!r}.")
+    if is_internal(host):
         raise CatalogError(
             f"{owner} points to {host}, an internal address. If you trust the catalogue, set "
             f"search.allow_hosts to [{host}]."
@@ -66,7 +66,7 @@ def require_public(href: str, base: str, owner: str, allowed: Collection[str] = 
 
 
 @lru_cache(maxsize=1024)
-def _is_internal(host: str) -> bool:
+def is_internal(host: str) -> bool:
     """True if a name or number stands for a loopback, link-local, private or reserved address."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}

@@ -1,6 +1,6 @@
 """Scenes: STAC items reduced to what reading needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -24,6 +24,8 @@ class BandSource:
     scale: float | None = None
     """Physical value = scale · number + offset; None: not known."""
     offset: float | None = None
+    signed: str = field(default="", repr=False, compare=False)
+    """`href` with the signature that the catalogue gave it, if any. Never written down."""
 
 
 @dataclass(frozen=True, slots=True)

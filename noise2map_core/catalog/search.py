@@ -16,6 +16,7 @@ from noise2map_core.catalog.sensors import find_mask
 from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.redact import unsigned
 
 
 def search_scenes(
@@ -78,7 +79,7 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         bands=bands.sources,
         proj_code=_proj_code(item),
         gsd=bands.gsd or item.number(properties, "gsd"),
-        href=item.href,
+        href=unsigned(item.href),
         attribution=_attribution(properties, collection),
         mask=find_mask(item),
         cloud_cover=item.number(properties, "eo:cloud_cover"),

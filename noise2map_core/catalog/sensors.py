@@ -1,9 +1,11 @@
 """What is known of sensors beyond what STAC says of every item: scales, offsets and masks."""
 
+from dataclasses import replace
 from typing import Any
 
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource
+from noise2map_core.redact import unsigned
 
 MASK_KEYS: dict[str, MaskKind] = {"scl": "scl", "SCL": "scl", "qa_pixel": "qa_pixel"}
 """Asset keys of masks, as Earth Search, Planetary Computer and USGS name them."""
@@ -37,7 +39,9 @@ def find_mask(item: Item) -> MaskSource | None:
     for key, asset in item.assets.items():
         if key in MASK_KEYS:
             href, checksum = item.resolve(str(asset["href"])), asset.get("file:checksum")
-            return MaskSource(MASK_KEYS[key], BandSource(key, href, 1, None, checksum))
+            source = BandSource(key, unsigned(href), 1, None, checksum)
+            signed = href if href != source.href else ""
+            return MaskSource(MASK_KEYS[key], replace(source, signed=signed))
     return None
 
 

@@ -19,20 +19,14 @@ from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
-from urllib3.util.retry import Retry
 
+from noise2map_core.catalog.access import TIMEOUT_S, WarySession
 from noise2map_core.catalog.geoparquet import GeoParquetCatalog
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.links import is_remote, require_public, resolve
 from noise2map_core.catalog.query import Query, unknown_collection
-from noise2map_core.errors import CatalogError
+from noise2map_core.errors import CatalogError, Noise2MapError
 
-TIMEOUT_S = (10.0, 60.0)
-"""Seconds to connect, and between two packets of an answer."""
-
-RETRY = Retry(
-    total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
-)
 PAGE_ITEMS = 100
 CELL_DEGREES = 10.0
 """Areas wider or taller than this are searched for cell by cell: APIs time out on large ones."""
@@ -58,7 +52,7 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
     """
     href = catalog if is_remote(catalog) else str(Path(catalog).expanduser().resolve())
     if href.endswith(".parquet"):
-        return GeoParquetCatalog(href)
+        return GeoParquetCatalog(href, allow_hosts)
     io = _WaryIO(href, frozenset(allow_hosts))
     root = read_document(io, href)
     if root.get("type") not in ("Catalog", "Collection") or "links" not in root:
@@ -111,13 +105,19 @@ class _WaryIO(StacApiIO):
     """Requests of pystac-client, which also follows the links that an API gives it."""
 
     def __init__(self, root: str, allowed: frozenset[str]) -> None:
-        super().__init__(timeout=TIMEOUT_S, max_retries=RETRY)
+        super().__init__(timeout=TIMEOUT_S, max_retries=None)
+        self.session = WarySession(allowed)
         self._root, self.allowed = root, allowed
 
     def request(self, href: str, *args: Any, **kwargs: Any) -> str:
         if is_remote(self._root):
             require_public(href, self._root, f"catalogue {self._root}", self.allowed)
-        return super().request(href, *args, **kwargs)
+        try:
+            return super().request(href, *args, **kwargs)
+        except APIError as error:
+            if isinstance(error.__context__, Noise2MapError):
+                raise error.__context__ from None
+            raise
 
 
 class _StaticCatalog:

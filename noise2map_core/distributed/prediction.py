@@ -19,6 +19,7 @@ from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.redact import redacted
 
 
 def predict_tiles(
@@ -92,7 +93,8 @@ class TileWorker:
             self._ledger.append(records, self._job.fence)
             unwritten = [False] * len(records)
         except OSError as error:
-            records = [_failed(batch, index, str(error)) for index in range(len(batch["tile_row"]))]
+            reason = redacted(str(error))
+            records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
         names = [field.name for field in fields(TileRecord)]
         columns = {name: [getattr(record, name) for record in records] for name in names}

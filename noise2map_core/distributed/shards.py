@@ -12,6 +12,7 @@ from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
+from noise2map_core.redact import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +49,5 @@ def _make(job: ChipJob, shard: int) -> dict[str, list[Any]]:
     except AssetReadError as error:
         reason = str(error)
     except OSError as error:
-        reason, unwritten = str(error), True
+        reason, unwritten = redacted(str(error)), True
     return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}

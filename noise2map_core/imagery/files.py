@@ -17,6 +17,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from noise2map_core.catalog.access import WEB, Grant, grant_for, require_safe
+from noise2map_core.catalog.buckets import bucket_settings
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
 
@@ -126,38 +128,47 @@ def opened(source: BandSource) -> Iterator[DatasetReader]:
 
     Raises AssetReadError for whatever goes wrong inside.
     """
-    with rasterio.Env(**GDAL_SETTINGS):
+    grant = grant_for(source.href, source.signed)
+    own = {**bucket_settings(), "GDAL_HTTP_HEADERS": grant.gdal_headers}
+    with rasterio.Env(**GDAL_SETTINGS, **own):
         try:
-            yield _open(source.href)
+            yield _open(source.href, grant)
         except RasterioError as error:
             _forget(source.href)
             raise AssetReadError(_explain(source.href, error)) from error
 
 
 class _Handles(threading.local):
-    """Open files by href, the longest unused one closed first. GDAL's handles know one thread."""
+    """Open files by href, and how they were opened, the longest unused one closed first.
+
+    GDAL's handles know one thread.
+    """
 
     def __init__(self) -> None:
-        self.files: OrderedDict[str, DatasetReader] = OrderedDict()
+        self.files: OrderedDict[str, tuple[Grant, DatasetReader]] = OrderedDict()
 
 
 _handles = _Handles()
 
 
-def _open(href: str) -> DatasetReader:
+def _open(href: str, grant: Grant) -> DatasetReader:
     files = _handles.files
+    if href in files and files[href][0] != grant:
+        _forget(href)  # its signature has ended
     if href not in files:
-        files[href] = rasterio.open(href, driver=DRIVER)
+        if grant.url.startswith(WEB):
+            require_safe(href, grant)
+        files[href] = grant, rasterio.open(grant.url, driver=DRIVER)
         while len(files) > MAX_OPEN_FILES:
-            files.popitem(last=False)[1].close()
+            files.popitem(last=False)[1][1].close()
     files.move_to_end(href)
-    return files[href]
+    return files[href][1]
 
 
 def _forget(href: str) -> None:
     """Close a file that failed, so that the next attempt opens it anew."""
-    if file := _handles.files.pop(href, None):
-        file.close()
+    if known := _handles.files.pop(href, None):
+        known[1].close()
 
 
 def _explain(href: str, error: RasterioError) -> str:

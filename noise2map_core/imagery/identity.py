@@ -5,10 +5,11 @@ from pathlib import Path
 
 import requests
 
+from noise2map_core.catalog.access import Grant, grant_for, request
+from noise2map_core.catalog.buckets import object_tag
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 
-TIMEOUT_S = 30
 BLOCK_BYTES = 1 << 20
 
 
@@ -29,7 +30,9 @@ def _identity(source: BandSource) -> str:
     if source.checksum:
         return f"checksum:{source.checksum}"
     if source.href.startswith(("http://", "https://")):
-        return _remote_identity(source.href)
+        return _remote_identity(source)
+    if source.href.startswith("s3://"):
+        return f"etag:{object_tag(source.href)}"
     return f"sha256:{_local_sha256(Path(source.href))}"
 
 
@@ -43,20 +46,23 @@ def _local_sha256(path: Path) -> str:
         ) from error
 
 
-def _remote_identity(href: str) -> str:
+def _remote_identity(source: BandSource) -> str:
+    grant = grant_for(source.href, source.signed)
     try:
-        answer = requests.head(href, timeout=TIMEOUT_S, allow_redirects=True)
+        answer = request("HEAD", grant, allow_redirects=True)
         answer.raise_for_status()
         if etag := answer.headers.get("ETag"):
             return f"etag:{etag}"
-        return f"sha256:{_streamed_sha256(href)}"
+        return f"sha256:{_streamed_sha256(grant)}"
     except requests.RequestException as error:
-        raise AssetReadError(f"asset {href}: {error}. Check the catalogue's files.") from error
+        raise AssetReadError(
+            f"asset {source.href}: {error}. Check the catalogue's files."
+        ) from error
 
 
-def _streamed_sha256(href: str) -> str:
+def _streamed_sha256(grant: Grant) -> str:
     digest = hashlib.sha256()
-    with requests.get(href, timeout=TIMEOUT_S, stream=True) as answer:
+    with request("GET", grant, stream=True) as answer:
         answer.raise_for_status()
         for block in answer.iter_content(BLOCK_BYTES):
             digest.update(block)

@@ -20,6 +20,7 @@ from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 from noise2map_core.imagery.vectors import read_vectors
+from noise2map_core.redact import unsigned
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -96,7 +97,7 @@ class PolygonLayer:
     def to_json(self) -> dict[str, Any]:
         """The files and what is read from them."""
         return {
-            "kind": "polygons", "files": self.files, "column": self.column,
+            "kind": "polygons", "files": list(map(unsigned, self.files)), "column": self.column,
             "classes": self.classes, "digest": self.digest,
         }  # fmt: skip
 

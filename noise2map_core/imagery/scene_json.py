@@ -8,11 +8,12 @@ from pydantic import TypeAdapter
 from noise2map_core.catalog.scene import Scene
 
 _SCENE = TypeAdapter(Scene)
+_SIGNED: Any = {"bands": {"__all__": {"signed"}}, "mask": {"source": {"signed"}}}
 
 
 def scene_to_json(scene: Scene) -> dict[str, Any]:
     """A scene in plain values; hrefs are unsigned, as they are in the scene."""
-    found = _SCENE.dump_python(replace(scene, footprint_wkb=b""), mode="json")
+    found = _SCENE.dump_python(replace(scene, footprint_wkb=b""), mode="json", exclude=_SIGNED)
     return {**found, "footprint_wkb": scene.footprint_wkb.hex()}
 
 

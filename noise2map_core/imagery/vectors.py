@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import requests
 from pyproj.exceptions import CRSError
 
+from noise2map_core.catalog.access import grant_for, request
 from noise2map_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def _fetched(path: str, setting: str) -> bytes:
     try:
         if "://" not in path:
             return Path(path).expanduser().read_bytes()
-        answer = requests.get(path, timeout=TIMEOUT_S)
+        answer = request("GET", grant_for(path))
         answer.raise_for_status()
         return answer.content
     except FileNotFoundError:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
+from noise2map_core.testing.guard import TOKENS, Guard
 from noise2map_core.testing.stac_api import Answer, StacApi, read_static
 
 TIMEOUT_S = 10.0
@@ -53,14 +54,19 @@ class CatalogServer:
 
 @contextmanager
 def serve_catalog(
-    root: Path, *, faults: Mapping[str, Fault] | None = None, max_limit: int = 10_000
+    root: Path,
+    *,
+    faults: Mapping[str, Fault] | None = None,
+    max_limit: int = 10_000,
+    guard: Guard | None = None,
 ) -> Iterator[CatalogServer]:
     """Serve `root`, which holds a catalog.json, on 127.0.0.1 at a free port until the block ends.
 
     `faults` maps ends of paths ("/search", "before/red.tif") to what goes wrong there; ""
     stands for every path. Pages of a search hold `max_limit` items at most, whatever was asked for.
+    A `guard` lets in only those with its key, and signs for files.
     """
-    server = _Server(root, faults or {}, max_limit)
+    server = _Server(root, faults or {}, max_limit, guard)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -74,8 +80,11 @@ def serve_catalog(
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, root: Path, faults: Mapping[str, Fault], max_limit: int) -> None:
+    def __init__(
+        self, root: Path, faults: Mapping[str, Fault], max_limit: int, guard: Guard | None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.guard = guard
         self.root = root.resolve()
         self.faults = faults
         self._ranges = itertools.count()
@@ -117,7 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "")
         self._context.public.requests.append(f"{self.command} {path} {asked}".rstrip())
         fault = next((f for end, f in self._context.faults.items() if path.endswith(end)), None)
-        if fault is Fault.MISSING:
+        guard = self._context.guard
+        if guard and path.startswith(f"{TOKENS}/"):
+            self._send(guard.token())
+        elif path.startswith("/elsewhere/"):
+            self._redirect(path.removeprefix("/elsewhere/"))
+        elif guard and not guard.admits(path, split.query, self.headers):
+            self._send(Answer.error(HTTPStatus.FORBIDDEN, "this door is closed"))
+        elif fault is Fault.MISSING:
             self._send(Answer.error(HTTPStatus.NOT_FOUND, f"{path} is not here"))
         elif fault is Fault.FAILING:
             self._send(Answer.error(HTTPStatus.INTERNAL_SERVER_ERROR, "the database is away"))
@@ -135,6 +151,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+
+    def _redirect(self, target: str) -> None:
+        """To another host and path, on this server's port: /elsewhere/127.0.0.1/files/a.tif."""
+        host, _, path = target.partition("/")
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", f"http://{host}:{self._context.server_port}/{path}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _send_file(self, relative: str, asked: str, fault: Fault | None) -> None:
         path = (self._context.root / relative).resolve()

@@ -52,7 +52,9 @@ class Sources:
     server: CatalogServer
 
     def all(self) -> dict[str, str]:
-        return {"static": self.static, "api": self.server.url, "table": self.table}
+        fetched = f"{self.server.url}/files/items.parquet"
+        here = {"static": self.static, "api": self.server.url, "table": self.table}
+        return {**here, "table of the web": fetched}
 
 
 @pytest.fixture(scope="module")

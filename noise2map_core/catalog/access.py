@@ -1,0 +1,215 @@
+"""Reading what is not open to everybody: signatures, keys, and redirects that are watched.
+
+What opens a door is asked for where the reading happens, from the environment of that process, and
+is kept in memory alone: scenes, stores and manifests hold addresses without signatures.
+
+- `NOISE2MAP_HEADER_<HOST>` holds headers for one host, one a line ("Authorization: Bearer abc").
+- Files in Azure's blob storage are signed by Planetary Computer's token service, as its own client
+  does; `PC_SDK_SUBSCRIPTION_KEY` and `PC_SDK_SAS_URL` mean what they mean there.
+- `s3://` takes the variables that GDAL documents: AWS_ACCESS_KEY_ID, AWS_REQUEST_PAYER and others.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from noise2map_core.catalog.interval import parse_time
+from noise2map_core.catalog.links import is_internal, require_public
+from noise2map_core.errors import AssetReadError, Noise2MapError
+from noise2map_core.redact import HEADER_PREFIX, silence_secrets, unsigned
+
+TIMEOUT_S = (10.0, 60.0)
+"""Seconds to connect, and between two packets of an answer."""
+RETRY = Retry(
+    total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
+)
+SAS_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+BLOB_HOSTS = ".blob.core.windows.net"
+MARGIN_S = 300.0
+"""A signature is asked for anew when it has less than this to live."""
+OPEN_S = 3600.0
+"""How long it is remembered that a container needs no signature."""
+WEB = ("http", "https")
+KEPT_BY_CURL = ("authorization", "cookie")
+"""Headers that curl does not send to the host that another redirects to."""
+
+silence_secrets(
+    "rasterio._env",
+    "rasterio._err",
+    "rasterio._io",
+    "urllib3.connectionpool",
+    "pystac_client.stac_api_io",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What to send to be let in. Never written down."""
+
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def gdal_headers(self) -> str | None:
+        """As GDAL_HTTP_HEADERS takes them; None if there are none."""
+        return "\r\n".join(f"{name}: {value}" for name, value in self.headers) or None
+
+
+class Access(Protocol):
+    """One way of being let in."""
+
+    def __call__(self, grant: Grant) -> Grant:
+        """The grant with what its host wants; unchanged if this is not for that host.
+
+        Asked before every read, from several threads. Raises AssetReadError if refused.
+        """
+
+
+def grant_for(href: str, signed: str = "") -> Grant:
+    """How to read an address now; `signed` is the same one with the catalogue's own signature."""
+    grant = Grant(signed or href)
+    for access in ACCESS:
+        grant = access(grant)
+    return grant
+
+
+def environment_headers(grant: Grant) -> Grant:
+    """Headers that the environment holds for the address's host."""
+    host = re.sub(r"[^A-Z0-9]", "_", (urlsplit(grant.url).hostname or "").upper())
+    text = os.environ.get(HEADER_PREFIX + host, "") if grant.url.startswith(WEB) else ""
+    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
+    if not all(name.strip() and colon and value.strip() for name, colon, value in lines):
+        raise AssetReadError(
+            f"the environment's {HEADER_PREFIX}{host} is not of the form 'Name: value'. Mend it."
+        )
+    found = tuple((name.strip(), value.strip()) for name, _, value in lines)
+    return replace(grant, headers=(*grant.headers, *found))
+
+
+class PlanetaryComputer:
+    """Shared access signatures of Planetary Computer: one for a container, good for an hour or so.
+
+    https://planetarycomputer.microsoft.com/docs/concepts/sas/
+    """
+
+    def __init__(self, hosts: str = BLOB_HOSTS, clock: Callable[[], float] = time.time) -> None:
+        """Signs addresses at hosts with this end."""
+        self._hosts, self._clock = hosts, clock
+        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def __call__(self, grant: Grant) -> Grant:
+        """The address with a signature, unless the service knows of no such container."""
+        address = urlsplit(grant.url)
+        service = os.environ.get("PC_SDK_SAS_URL", SAS_URL).rstrip("/")
+        if not service or not (address.hostname or "").endswith(self._hosts):
+            return grant
+        account = (address.hostname or "").partition(".")[0]
+        token = self._token(service, account, address.path.strip("/").partition("/")[0])
+        return replace(grant, url=f"{unsigned(grant.url)}?{token}") if token else grant
+
+    def _token(self, service: str, account: str, container: str) -> str:
+        key = (account, container)
+        token, expiry = self._tokens.get(key, ("", 0.0))
+        if expiry - self._clock() < MARGIN_S:
+            token, expiry = self._fetch(f"{service}/{account}/{container}")
+            self._tokens[key] = (token, expiry)
+        return token
+
+    def _fetch(self, url: str) -> tuple[str, float]:
+        """A token and when it ends (seconds); "" for what the service does not know."""
+        key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
+        headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
+        try:
+            answer = WarySession().get(url, headers=headers, timeout=TIMEOUT_S)
+            if answer.status_code == requests.codes.not_found:
+                return "", self._clock() + OPEN_S
+            answer.raise_for_status()
+            document = answer.json()
+            return str(document["token"]), parse_time(document["msft:expiry"]).timestamp()
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise AssetReadError(
+                f"no signature can be had from {url}: {error}. Check the network; an empty "
+                "PC_SDK_SAS_URL reads blobs unsigned."
+            ) from error
+
+
+ACCESS: tuple[Access, ...] = (PlanetaryComputer(), environment_headers)
+"""All ways, in the order in which they are asked."""
+
+
+class WarySession(requests.Session):
+    """Requests with the headers of their hosts, which follow no redirect to an internal address.
+
+    A header goes to its own host only, not to those that this one redirects to.
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        """`allowed` are internal hosts to which a redirect may lead."""
+        super().__init__()
+        self._allowed = frozenset(allowed)
+        for scheme in WEB:
+            self.mount(f"{scheme}://", HTTPAdapter(max_retries=RETRY))
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send one request; redirects come through here too."""
+        request.headers.update(environment_headers(Grant(request.url or "")).headers)
+        return super().send(request, **options)
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Look at where a redirect leads before it is followed. Raises CatalogError."""
+        origin, target = response.request.url or "", prepared_request.url or ""
+        require_public_redirect(origin, target, self._allowed)
+        for name, _ in environment_headers(Grant(origin)).headers:
+            prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)
+
+
+def require_public_redirect(origin: str, target: str, allowed: Iterable[str] = ()) -> None:
+    """Raises CatalogError if an address on the web redirects to an internal one.
+
+    An internal host may redirect anywhere: it is the user who named it.
+    """
+    if is_internal(urlsplit(origin).hostname or ""):
+        return
+    require_public(target, origin, f"a redirect of {unsigned(origin)}", frozenset(allowed))
+
+
+def request(method: str, grant: Grant, **options: Any) -> requests.Response:
+    """Ask for a file. Raises RequestException, or AssetReadError if it is redirected inside."""
+    try:
+        return WarySession().request(method, grant.url, timeout=TIMEOUT_S, **options)
+    except AssetReadError:
+        raise
+    except Noise2MapError as error:
+        raise AssetReadError(str(error)) from None
+
+
+@lru_cache(maxsize=4096)
+def require_safe(href: str, grant: Grant) -> None:
+    """Raises AssetReadError if a file's address redirects to where it must not be followed.
+
+    GDAL follows redirects by itself, so they are looked at before. Whatever else is wrong with the
+    address, GDAL will say.
+    """
+    try:
+        answer = request("HEAD", grant, allow_redirects=True)
+    except requests.RequestException:
+        return
+    hosts = {urlsplit(one.url).hostname for one in (*answer.history, answer)}
+    loose = [name for name, _ in grant.headers if name.lower() not in KEPT_BY_CURL]
+    if len(hosts) > 1 and loose:
+        raise AssetReadError(
+            f"asset {href} redirects from one host to another, which would be sent {loose[0]} too. "
+            "Link to where the file lies."
+        )
