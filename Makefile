@@ -8,7 +8,7 @@ export NOISE2MAP_DATA ?= ../shared/data
 # Unit tests in several processes; the others, which share a Ray cluster, in one.
 PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
-DEBIAN := chromium chromium-driver
+DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3
 
 .PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo clean help
 

@@ -1,7 +1,6 @@
 """Real servers, started and stopped by the test session on free ports of this machine."""
 
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -10,6 +9,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+
+from tests.services.servers import free_port
 
 START_S = 60.0
 
@@ -45,13 +46,6 @@ def s3(services: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         server.terminate()
         server.wait(timeout=30)
         log.close()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _make_bucket(server: "subprocess.Popen[bytes]", url: str) -> None:
