@@ -16,7 +16,10 @@ START_ATTEMPTS = 3
 START_TIMEOUT = "timed out during startup"
 """What Ray says of a node that has not started within its 30 seconds, as on a busy machine."""
 
-LOCAL_SETTINGS = {"worker_niceness": 0, "idle_worker_killing_time_threshold_ms": 60_000}
+LOCAL_SETTINGS = {
+    "RAY_worker_niceness": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
 """Of a cluster started here. Ray's own would start workers at niceness 15, where any other program
 takes the machine from them, and end an idle one after a second, though the next stage needs one."""
 
@@ -31,7 +34,7 @@ def ray_session(resources: ResourcesConfig) -> Iterator[None]:
         yield
         return
     _quiet_logs()
-    with _own_sigterm():
+    with _own_sigterm(), _local_settings():
         _connect(_target(resources))
     _quiet_data()
     try:
@@ -59,15 +62,12 @@ def _connect(target: dict[str, Any]) -> None:
 def _target(resources: ResourcesConfig) -> dict[str, Any]:
     """Which cluster: the one that is named, else a new one; never one that happens to run here.
 
-    Ray refuses a number of CPUs for a cluster that it does not start. What the environment sets is
-    left so.
+    Ray refuses a number of CPUs for a cluster that it does not start.
     """
     address = resources.address or os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         return {"address": address}
-    chosen = {name for name in LOCAL_SETTINGS if f"RAY_{name}" in os.environ}
-    system = {name: value for name, value in LOCAL_SETTINGS.items() if name not in chosen}
-    return {"address": "local", "num_cpus": resources.num_cpus, "_system_config": system}
+    return {"address": "local", "num_cpus": resources.num_cpus}
 
 
 @contextmanager
@@ -77,6 +77,18 @@ def _own_sigterm() -> Iterator[None]:
     yield
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _local_settings() -> Iterator[None]:
+    """Set what a cluster that starts meanwhile reads; what the environment sets is left so."""
+    added = {name: value for name, value in LOCAL_SETTINGS.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _quiet_logs() -> None:

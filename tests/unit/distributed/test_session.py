@@ -1,5 +1,6 @@
 """The connection to a cluster."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from noise2map_core.distributed.session import (
     START_ATTEMPTS,
     START_TIMEOUT,
     _connect,
+    _local_settings,
     _target,
 )
 
@@ -62,16 +64,13 @@ def test_sigterm_unwinds_a_driver_that_waits_for_ray(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-SYSTEM = {"_system_config": LOCAL_SETTINGS}
-
-
 @pytest.mark.parametrize(
     ("resources", "environment", "target"),
     [
-        (ResourcesConfig(num_cpus=2), None, {"address": "local", "num_cpus": 2, **SYSTEM}),
+        (ResourcesConfig(num_cpus=2), None, {"address": "local", "num_cpus": 2}),
         (ResourcesConfig(num_cpus=2), "10.0.0.1:6379", {"address": "10.0.0.1:6379"}),
         (ResourcesConfig(address="auto", num_cpus=2), None, {"address": "auto"}),
-        (ResourcesConfig(), None, {"address": "local", "num_cpus": None, **SYSTEM}),
+        (ResourcesConfig(), None, {"address": "local", "num_cpus": None}),
     ],
 )
 def test_a_cluster_is_named_or_new(
@@ -80,13 +79,21 @@ def test_a_cluster_is_named_or_new(
     target: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("RAY_ADDRESS", *(f"RAY_{name}" for name in LOCAL_SETTINGS)):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if environment:
         monkeypatch.setenv("RAY_ADDRESS", environment)
     assert _target(resources) == target
-    monkeypatch.setenv("RAY_worker_niceness", "5")
-    assert "worker_niceness" not in _target(resources).get("_system_config", {})
+
+
+def test_a_local_cluster_is_set_while_it_starts_unless_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    niceness, idle = LOCAL_SETTINGS
+    monkeypatch.setenv(niceness, "5")
+    monkeypatch.delenv(idle, raising=False)
+    with _local_settings():
+        assert os.environ[niceness] == "5" and os.environ[idle] == LOCAL_SETTINGS[idle]
+    assert os.environ[niceness] == "5" and idle not in os.environ
 
 
 def test_a_node_that_starts_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import odc.stac
+import pystac
 import pytest
+import rasterio
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource, Scene
@@ -64,6 +67,27 @@ def test_tiles_of_masked_composites_agree_with_the_whole(
             assert np.array_equal(tile.masked, full.masked[place])
             away = tile.image.astype(int) - full.image[:, *place]
             assert np.abs(away).max() <= (1 if any(shift_px) else 0)
+
+
+def test_pixels_and_cloud_masks_in_another_zone_are_those_of_odc_stac(tmp_path: Path) -> None:
+    (scene,), whole = cloudy_scenes(tmp_path, 1)
+    target = GeoBox.from_bbox(
+        whole.extent.to_crs("EPSG:32632").boundingbox, crs="EPSG:32632", resolution=10
+    )
+    item = pystac.Item(
+        "0", whole.geographic_extent.__geo_interface__, None, scene.datetime, {"proj:epsg": 32633}
+    )
+    for name in ("0", "scl0"):
+        with rasterio.open(tmp_path / f"{name}.tif") as file:
+            placed = {"proj:shape": file.shape, "proj:transform": list(file.transform)[:6]}
+        item.add_asset(name, pystac.Asset(str(tmp_path / f"{name}.tif"), extra_fields=placed))
+    oracle = odc.stac.load([item], ["0", "scl0"], geobox=target, resampling="nearest", nodata=0)
+    pixels, classes = oracle["0"].values[0], oracle["scl0"].values[0]
+    hidden = np.isin(classes, (0, *MASK.scl_classes))
+    recipe = PixelRecipe(mask=MASK.model_copy(update={"dilate_px": 0}))
+    found = read_date([scene], target, recipe, "nearest")
+    assert np.array_equal(found.valid, (pixels > 0) & ~hidden) and 0 < found.valid.mean() < 1
+    assert np.array_equal(found.image[0], np.where(found.valid, pixels, 0))
 
 
 def test_masked_pixels_come_from_the_next_scene_or_are_told_from_nodata(tmp_path: Path) -> None:
