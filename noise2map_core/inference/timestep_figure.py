@@ -23,20 +23,21 @@ def write_timestep_figure(
     pictures: Sequence[tuple[str, NDArray[np.float32]]],
     title: str,
 ) -> None:
-    """Draw a study as PNG: the dates, the truth, the spread, a curve over t, and every prediction.
+    """Draw a study as PNG: dates, truth if there is one, spread, a curve over t, every prediction.
 
     `pictures` are (title, RGB [H, W, 3] in 0–1) of the dates.
     """
     columns, rows = len(study.timesteps), len(study.orders)
+    panels = len(pictures) + (3 if has_labels(study) else 2)
     figure = Figure(
-        figsize=(SIDE_IN * max(columns, len(pictures) + 3) + 0.8, (SIDE_IN + 0.35) * (rows + 1)),
+        figsize=(SIDE_IN * max(columns, panels) + 0.8, (SIDE_IN + 0.35) * (rows + 1)),
         dpi=DPI,
         layout="constrained",
     )
     FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1, rows])
     top, bottom = parts
-    _draw_evidence(top.subplots(1, len(pictures) + 3), study, pictures)
+    _draw_evidence(top.subplots(1, panels), study, pictures)
     grid = bottom.subplots(rows, columns, squeeze=False)
     for order, row in enumerate(grid):
         for index, (axis, t) in enumerate(zip(row, study.timesteps, strict=True)):
@@ -58,7 +59,7 @@ def write_timestep_figure(
 def _draw_evidence(
     row: Any, study: TimestepStudy, pictures: Sequence[tuple[str, NDArray[np.float32]]]
 ) -> None:
-    """Dates, truth, where it changes its mind, and the curve."""
+    """Dates, truth if known, where it changes its mind, and the curve."""
     axes = iter(row)
     for axis in row[:-1]:
         axis.set_axis_off()
@@ -66,10 +67,11 @@ def _draw_evidence(
         axis = next(axes)
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(name, fontsize="small")
-    axis = next(axes)
-    truth = np.where(study.truth == IGNORE, 0.5, study.truth)
-    axis.imshow(truth, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
-    axis.set_title("labels (grey: none)", fontsize="small")
+    if has_labels(study):
+        axis = next(axes)
+        truth = np.where(study.truth == IGNORE, 0.5, study.truth)
+        axis.imshow(truth, vmin=0, vmax=1, cmap="gray", interpolation="nearest")
+        axis.set_title("labels (grey: none)", fontsize="small")
     axis = next(axes)
     axis.imshow(study.spread, vmin=0, vmax=0.5, cmap="viridis", interpolation="nearest")
     share = study.changes_its_mind.mean() / max(study.observed.mean(), 1e-9)
