@@ -536,6 +536,7 @@ def test_where_passes_disagree_is_written_and_drawn_and_a_recut_draws_nothing(
     assert (result.predicted, drawn.stat().st_mtime_ns) == (0, made)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
     embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path

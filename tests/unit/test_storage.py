@@ -1,0 +1,71 @@
+"""Locations: local paths stay what they are, addresses survive pathlib and pickle."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from noise2map_core.storage import (
+    Location,
+    absolute,
+    files_in,
+    is_local,
+    location,
+    move,
+    publish,
+    remove,
+    scratch_beside,
+)
+
+names = st.text("abcxyz019-_.", min_size=1, max_size=8).filter(lambda name: name.strip("."))
+
+
+class Config(BaseModel):
+    output: Location
+
+
+@given(scheme=st.sampled_from(["s3", "gs"]), parts=st.lists(names, min_size=2, max_size=4))
+def test_an_address_is_the_same_however_it_is_written(scheme: str, parts: list[str]) -> None:
+    url = f"{scheme}://" + "/".join(parts)
+    for written in (url, Path(url), location(url)):
+        found = location(written)
+        assert str(found) == url and not is_local(found) and absolute(found) == found
+    config = Config.model_validate({"output": url})
+    assert config.model_dump(mode="json") == {"output": url}
+    assert str(config.output / "mosaic.zarr") == f"{url}/mosaic.zarr"
+
+
+@pytest.mark.parametrize("text", ["out/map", "/data/map", "s3", "./s3:", "C:/map"])
+def test_all_else_is_a_path_on_a_disk(text: str) -> None:
+    found = location(text)
+    assert type(found) is type(Path()) and found == Path(text) and is_local(found)
+
+
+def test_a_process_that_unpickles_an_address_can_open_it() -> None:
+    """Schemes are registered with fsspec where the address comes to life."""
+    code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).fs.protocol)"
+    body = pickle.dumps(location("s3://bucket/map")).hex()
+    done = subprocess.run([sys.executable, "-c", code, body], capture_output=True, text=True)
+    assert "s3" in done.stdout, done.stderr
+
+
+def test_a_directory_appears_whole_and_files_take_the_place_of_others(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    for _ in range(2):  # what an earlier try left is dropped
+        scratch = scratch_beside(target)
+        assert not scratch.exists()
+        (scratch / "a").mkdir(parents=True)
+        (scratch / "a" / "b").write_text("1")
+    publish(scratch, target, last="a/b")
+    assert files_in(target) == [target / "a" / "b"] and not scratch.exists()
+    (tmp_path / "new").write_text("2")
+    move(tmp_path / "new", target / "c" / "d")
+    assert (target / "c" / "d").read_text() == "2"
+    remove(target)
+    remove(target)
+    assert files_in(target) == []
