@@ -6,10 +6,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+import yaml
 
 from noise2map_core import open_mosaic
 from noise2map_core.errors import OutputError, OutputHeldError, OutputMismatchError
@@ -29,6 +31,7 @@ from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.services
 RACERS, RACES = 4, 25
+Settings = dict[str, Any]
 HOLDER = """
 import sys, time
 from noise2map_core.mapping import lease
@@ -98,39 +101,51 @@ def test_a_ledger_of_objects_folds_as_files_do(place: Path) -> None:
     assert len(list((place / "ledger" / "records").glob("*.json"))) == 1
 
 
-def infer(
-    embedded: EmbeddedCatalog, checkpoint: Path, output: Path | str, **more: object
-) -> InferRegionResult:
-    settings = {
+def settings_of(embedded: EmbeddedCatalog, checkpoint: Path, output: Path | str) -> Settings:
+    return {
         "aoi": str(embedded.map_aoi),
         "search": {"catalog": embedded.catalog, "collection": embedded.collection},
         "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
-        "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
+        "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2},
     }  # fmt: skip
+
+
+def infer(settings: Settings) -> InferRegionResult:
     result = run(InferRegionConfig.model_validate(settings))
     assert isinstance(result, InferRegionResult)
     return result
 
 
+def apart(checkout: Path, name: str, settings: Settings, folder: Path) -> str:
+    """What an application says that runs in a process and on a cluster of its own: the tests'
+    cluster may have started before there was a server, and does not know of it."""
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, str(checkout / "pipelines" / f"{name}.py"), str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.timeout(600)
 def test_a_map_of_objects_is_that_of_files_to_the_byte(
-    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, tmp_path: Path
+    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, checkout: Path, tmp_path: Path
 ) -> None:
-    spec = checkpoint_spec(bands=tuple(embedded.bands))
-    save_checkpoint(Noise2Map(spec), spec, tmp_path / "checkpoint", "# untrained\n")
+    spec, checkpoint = checkpoint_spec(bands=tuple(embedded.bands)), tmp_path / "checkpoint"
+    save_checkpoint(Noise2Map(spec), spec, checkpoint, "# untrained\n")
     url = f"{s3}/map"
-    made = infer(embedded, tmp_path / "checkpoint", url)
-    assert made.predicted == made.tiles > 4
-    infer(embedded, tmp_path / "checkpoint", tmp_path / "map")
+    settings = settings_of(embedded, checkpoint, url)
+    assert "0 kept from earlier runs" in apart(checkout, "infer_region", settings, tmp_path)
+    infer(settings_of(embedded, checkpoint, tmp_path / "map"))
     here, there = contents(tmp_path / "map"), contents(location(url))
     assert here.keys() == there.keys() >= {"change.tif", "polygons.gpkg", "mosaic.zarr/zarr.json"}
     assert here == there
     assert "complete" in verify.run(location(url))[0]
     assert bool((open_mosaic(f"{url}/mosaic.zarr")["class"] != 255).any())
-    again = infer(embedded, tmp_path / "checkpoint", url)
+    again = infer(settings)
     assert (again.predicted, again.figures) == (0, None)
     with pytest.raises(OutputMismatchError, match="--overwrite"):
-        infer(embedded, tmp_path / "checkpoint", url, grid={"tile_px": 64, "resolution": 20.0})
+        infer(settings | {"grid": {"tile_px": 64, "resolution": 20.0}})
     remove(location(f"{url}/mosaic.zarr/class"))
     with pytest.raises(OutputError, match=r"pixels in mosaic.zarr are not those that were written"):
         verify.run(location(url))
@@ -146,31 +161,28 @@ def contents(output: Path) -> dict[str, bytes]:
     }
 
 
-def ingest(embedded: EmbeddedCatalog, output: Path | str, **more: object) -> IngestRegionResult:
-    settings = {
-        "aoi": str(embedded.train_aoi),
+@pytest.mark.timeout(600)
+def test_a_chip_store_of_objects_is_that_of_files_to_the_byte(
+    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, checkout: Path, tmp_path: Path
+) -> None:
+    """Several tasks write at once; then another area is appended, an object lost, and mended."""
+    url = f"{s3}/{uuid4().hex}/chips.zarr"
+    remote = {
+        "aoi": str(embedded.map_aoi),
         "search": {
             "catalog": embedded.catalog, "collection": embedded.collection,
             "bands": list(embedded.bands),
         },
-        "before": embedded.before, "after": embedded.after, "output": str(output),
+        "before": embedded.before, "after": embedded.after, "output": url,
         "chips": {"chip_px": 32, "stride_px": 16},
-        "resources": {"num_cpus": 2, "reader_cpus": 0.5}, **more,
+        "resources": {"num_cpus": 2, "reader_cpus": 0.5},
     }  # fmt: skip
-    return ingest_region.run(IngestRegionConfig.model_validate(settings))
-
-
-@pytest.mark.timeout(600)
-def test_a_chip_store_of_objects_is_that_of_files_to_the_byte(
-    s3: str, ray_cluster: None, embedded: EmbeddedCatalog, tmp_path: Path
-) -> None:
-    """Several tasks write at once; then another area is appended, an object lost, and mended."""
-    url, west = f"{s3}/{uuid4().hex}/chips.zarr", str(embedded.map_aoi)
-    for output in (url, str(tmp_path / "chips.zarr")):
-        first = ingest(embedded, output, aoi=west)
-        assert ingest(embedded, output, aoi=west).written == 0
-        assert ingest(embedded, output).written > 0
-        assert first.shards > 1
+    local = remote | {"output": str(tmp_path / "chips.zarr")}
+    for area in (embedded.map_aoi, embedded.train_aoi):
+        apart(checkout, "ingest_region", remote | {"aoi": str(area)}, tmp_path)
+        made = ingest(local | {"aoi": str(area)})
+        assert made.shards > 1 and made.written > 0
+        assert ingest(remote | {"aoi": str(area)}).written == 0
     here, there = objects(tmp_path / "chips.zarr"), objects(location(url))
     assert here.keys() == there.keys()
     assert here == there
@@ -180,6 +192,10 @@ def test_a_chip_store_of_objects_is_that_of_files_to_the_byte(
     assert store.verify(location(url))[1] == 1
     assert store.repair(location(url))[1] == 0
     assert objects(location(url)) == here
+
+
+def ingest(settings: Settings) -> IngestRegionResult:
+    return ingest_region.run(IngestRegionConfig.model_validate(settings))
 
 
 def objects(path: Path) -> dict[str, bytes]:
