@@ -1,9 +1,6 @@
-"""Regions of any size for benchmarks: invented scenes of two dates, a network that maps them, and
-the memory of what works on them."""
+"""Regions of any size for benchmarks: invented scenes of two dates, a network that maps them."""
 
-import subprocess
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pystac
 import rasterio
 import shapely
@@ -195,46 +191,3 @@ def infer_command(
     path = output.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config))
     return [sys.executable, str(CHECKOUT / "pipelines" / "infer_region.py"), str(path)]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a process printed, and what it took."""
-
-    out: str
-    seconds: float
-    mib: float
-    """Peak of the memory of it and its children, without pages that processes share: those of Ray's
-    object store above all."""
-    driver_mib: float
-    """Peak of its own."""
-
-
-def measured(command: list[str], every_s: float = 0.5) -> Measured:
-    """Run a command to its end. Raises RuntimeError, with its last words, if it fails."""
-    started, peak, own = time.perf_counter(), 0, 0
-    with psutil.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while process.poll() is None:
-            sizes = [_uss(one) for one in _family(process)]
-            peak, own = max(peak, sum(sizes)), max(own, sizes[0] if sizes else 0)
-            time.sleep(every_s)
-        out, error = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {error[-2000:]}")
-    return Measured(out, time.perf_counter() - started, peak / 2**20, own / 2**20)
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _uss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().uss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return 0

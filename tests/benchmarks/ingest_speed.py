@@ -18,7 +18,6 @@ import itertools
 import json
 import math
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pystac
 import rasterio
 import shapely
@@ -142,34 +140,12 @@ def _line(place: str, way: str, figures: dict[str, Any]) -> str:
 
 
 def _measured(command: list[str]) -> dict[str, Any]:
-    """The figures that a process prints last, and the peak of its and its children's memory.
+    """The figures that a process prints last, and the peak of its and its children's memory."""
+    from tests.measure import measured
 
-    Pages that processes share (the object store of Ray above all) are not counted.
-    """
-    process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(_uss(one) for one in _family(process)))
-        time.sleep(0.5)
-    out, error = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {error[-2000:]}")
-    figures: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    return figures | {"mib": peak / 2**20}
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _uss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().uss)
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return 0
+    found = measured(command)
+    figures: dict[str, Any] = json.loads(found.out.strip().splitlines()[-1])
+    return figures | {"mib": found.mib}
 
 
 # Scenes.

@@ -41,7 +41,8 @@ def main() -> None:
 
 
 def _measure(root: Path, size: int, change: object) -> tuple[float, float]:
-    from tests.large_region import infer_command, measured, write_scenes
+    from tests.large_region import infer_command, write_scenes
+    from tests.measure import measured
 
     folder, output = root / f"scenes{size}", root / f"map{size}"
     started = time.perf_counter()

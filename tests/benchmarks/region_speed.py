@@ -54,7 +54,8 @@ def main() -> None:
 
 
 def _compare(root: Path, preset: str, size: int, script: bool) -> None:
-    from tests.large_region import infer_command, measured
+    from tests.large_region import infer_command
+    from tests.measure import measured
 
     found = measured(infer_command(root / "scenes", root / "checkpoint", root / "map"))
     manifest = json.loads((root / "map" / "manifest.json").read_text())
