@@ -30,10 +30,10 @@ class EvaluateMapsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    checkpoint: Path
+    checkpoint: Location
     """Directory that finetune-maps wrote."""
 
-    more_checkpoints: tuple[Path, ...] = ()
+    more_checkpoints: tuple[Location, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""
 
     name: str | None = None

@@ -68,7 +68,7 @@ class InferRegionConfig(BaseModel):
     after: str
     """Second date or date range; of segmentation, the only one."""
 
-    checkpoint: Path
+    checkpoint: Location
     """Directory that finetune-maps wrote."""
 
     output: Location

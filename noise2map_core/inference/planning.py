@@ -44,7 +44,7 @@ def plan_region(
         output=absolute(output),
         grid=grid,
         spec=spec,
-        checkpoint=checkpoint.resolve(),
+        checkpoint=absolute(checkpoint),
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         timesteps=config.timesteps or spec.task(task).inference_timesteps,
         path=resolve_numeric_path(config, gpus),

@@ -33,7 +33,7 @@ def map_subject(
         model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
-        task=job.task_name, mlm=_mlm(job), weights=(job.checkpoint / WEIGHTS_NAME).as_posix(),
+        task=job.task_name, mlm=_mlm(job), weights=str(job.checkpoint / WEIGHTS_NAME),
         holes=holes,
     )  # fmt: skip
 

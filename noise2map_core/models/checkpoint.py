@@ -20,6 +20,7 @@ from noise2map_core.models.spec import (
     read_spec,
     read_weights,
 )
+from noise2map_core.storage import location
 
 
 def save_checkpoint(
@@ -53,12 +54,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path | str) -> Noise2Map:
-    """The model in a checkpoint directory, on the CPU, in evaluation mode.
+    """The model in a checkpoint directory, local or at s3://, on the CPU, in evaluation mode.
 
     Raises CheckpointError if a file is missing or unreadable, the weights are not those that
     model.json names, do not fit the network, or are not finite.
     """
-    path = Path(path)
+    path = location(path)
     spec = read_spec(path)
     model = Noise2Map(spec)
     weights = _read_weights(path, spec)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from noise2map_core.diffusion.config import Corruption, Schedule
 from noise2map_core.errors import CheckpointError
+from noise2map_core.storage import location, read_bytes
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -210,7 +211,7 @@ def read_spec(path: Path | str) -> CheckpointSpec:
 
     Raises CheckpointError if it is missing, not JSON, of another format version, or inconsistent.
     """
-    file = Path(path) / SPEC_NAME
+    file = location(path) / SPEC_NAME
     document = _load_json(file)
     version = document.get("format_version")
     if version != FORMAT_VERSION:
@@ -231,13 +232,13 @@ def read_spec(path: Path | str) -> CheckpointSpec:
 
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
     """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s."""
-    file = Path(path) / WEIGHTS_NAME
+    file = location(path) / WEIGHTS_NAME
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror}. Copy the whole "
-            "directory again."
+            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror or error}. Copy "
+            "the whole directory again."
         ) from error
     if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
         raise CheckpointError(
@@ -249,7 +250,7 @@ def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
 
 def _load_json(file: Path) -> dict[str, object]:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_bytes(file))
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint {file.parent} has no {file.name}. Point --checkpoint to a directory that "

@@ -1,5 +1,6 @@
 """Outputs as objects: the same bytes as on a disk, one run at a time, nothing done twice."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.storage import files_in, location, remove
+from noise2map_core.models.spec import SPEC_NAME
+from noise2map_core.storage import files_in, location, publish, remove
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.tools import store, verify
 from pipelines import ingest_region
@@ -133,8 +135,10 @@ def test_a_map_of_objects_is_that_of_files_to_the_byte(
 ) -> None:
     spec, checkpoint = checkpoint_spec(bands=tuple(embedded.bands)), tmp_path / "checkpoint"
     save_checkpoint(Noise2Map(spec), spec, checkpoint, "# untrained\n")
-    url = f"{s3}/map"
-    settings = settings_of(embedded, checkpoint, url)
+    url, uploaded = f"{s3}/map", location(f"{s3}/checkpoint")
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    publish(tmp_path / "copy", uploaded, SPEC_NAME)
+    settings = settings_of(embedded, uploaded, url)
     assert "0 kept from earlier runs" in apart(checkout, "infer_region", settings, tmp_path)
     infer(settings_of(embedded, checkpoint, tmp_path / "map"))
     here, there = contents(tmp_path / "map"), contents(location(url))
