@@ -145,6 +145,16 @@ def remove(folder: Path) -> None:
         cast(Any, folder).rmdir(recursive=True)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what a killed writer left half-written. Only the holder of the lease may.
+
+    Objects are put whole: there is nothing to delete.
+    """
+    if is_local(folder):
+        for partial in folder.rglob("*.partial*"):
+            partial.unlink()
+
+
 def publish(folder: Path, target: Path, last: str) -> None:
     """Move a finished directory to a location where nothing is.
 

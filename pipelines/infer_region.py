@@ -231,6 +231,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
+    from noise2map_core.storage import sweep
 
     watch = Stopwatch()
     spec = read_spec(config.checkpoint)
@@ -244,7 +245,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     with hold_lease(config.output) as fence:
         path = config.output / "mosaic.zarr"
         mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
-        mosaic.sweep()
+        sweep(path)
         comparison = Comparison(job, Ledger(config.output))
         made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
         _predict(made)

@@ -36,11 +36,10 @@ from noise2map_core.imagery.chip_writer import (
     progress_folder,
     read_ours,
     read_records,
-    sweep,
     write_totals,
 )
 from noise2map_core.imagery.splits import ROUNDING_PX, find_too_near
-from noise2map_core.storage import remove
+from noise2map_core.storage import remove, sweep
 
 SAME_GROUND_PX2 = 1e-3
 """Areas that differ by less are the same: corners are rounded."""

@@ -15,7 +15,7 @@ from typing import Any
 from noise2map_core.atomic import whole_file
 from noise2map_core.digest import digest_of
 from noise2map_core.errors import ChipStoreError
-from noise2map_core.storage import files_in, is_local, move, read_bytes
+from noise2map_core.storage import files_in, local_copy, move, read_bytes
 
 MANIFEST = "manifest.json"
 SEALS = ("sealed/1", "sealed/2")
@@ -114,10 +114,7 @@ def object_digest(path: Path) -> Digest | None:
     """Length and SHA-256 of a file, read in blocks; None if there is none."""
     digest, length = hashlib.sha256(), 0
     try:
-        if not is_local(path):
-            body = read_bytes(path)
-            return [len(body), hashlib.sha256(body).hexdigest()]
-        with path.open("rb") as file:
+        with local_copy(path) as copy, copy.open("rb") as file:
             while block := file.read(BLOCK_BYTES):
                 digest.update(block)
                 length += len(block)

@@ -44,7 +44,7 @@ from noise2map_core.imagery.chip_store import (
     shard_key,
 )
 from noise2map_core.imagery.moments import Moments
-from noise2map_core.storage import is_local, publish, remove, scratch_beside, zarr_store
+from noise2map_core.storage import publish, remove, scratch_beside, zarr_store
 
 ROWS_PER_CHUNK = 1 << 16
 """Of the arrays of one row a chip."""
@@ -360,14 +360,6 @@ def read_ours(path: Path) -> dict[str, Any]:
         raise OutputMismatchError(
             f"{path} is there and is not a chip store of this version. Set another --output."
         ) from error
-
-
-def sweep(path: Path) -> None:
-    """Delete what a killed writer left half-written. Only the holder of the lease may."""
-    if not is_local(path):
-        return  # objects are put whole
-    for partial in path.rglob("*.partial*"):
-        partial.unlink()
 
 
 def finish_store(path: Path) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import read_date
@@ -13,7 +12,6 @@ from noise2map_core.inference.timestep_figure import write_timestep_figure
 from noise2map_core.inference.timestep_study import study_chip
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic
-from noise2map_core.mapping.pictures import rgb_bands, stretched
 from noise2map_core.models.checkpoint import load_checkpoint
 
 
@@ -30,7 +28,7 @@ def draw_disputed_chip(job: RegionJob, mosaic: Mosaic, path: Path) -> None:
     timesteps = tuple(dict.fromkeys(one.timestep for one in job.evidence))
     study = study_chip(load_checkpoint(job.checkpoint), batch, job.task_name, timesteps)
     title = f"chip at row {chip.row}, column {chip.col} of the grid"
-    write_timestep_figure(path, study, _pictures(job, batch), title)
+    write_timestep_figure(path, study, batch, job.spec.bands, title)
 
 
 def most_disputed(job: RegionJob, mosaic: Mosaic) -> Window | None:
@@ -68,11 +66,3 @@ def _read_chip(job: RegionJob, chip: Window) -> ChipBatch:
     unlabelled = np.full(valid.shape, IGNORE, np.uint8)
     label = unlabelled if job.task_name == "segment" else unlabelled[:, 0]
     return ChipBatch(image, valid, {job.task_name: label}, np.zeros(1, np.int64))
-
-
-def _pictures(job: RegionJob, batch: ChipBatch) -> list[tuple[str, NDArray[np.float32]]]:
-    rgb, names = rgb_bands(job.spec.bands), ("before", "after")[-len(job.dates) :]
-    return [
-        (name, stretched(batch.image[0, date], batch.valid[0, date], rgb))
-        for date, name in enumerate(names)
-    ]

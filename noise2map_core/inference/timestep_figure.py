@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from noise2map_core.atomic import whole_file
+from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.timestep_study import TimestepStudy, f1_of, has_labels
 from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.mapping.pictures import rgb_bands, stretched
 
 DPI = 100
 SIDE_IN = 2.0
@@ -20,13 +22,15 @@ SIDE_IN = 2.0
 def write_timestep_figure(
     path: Path,
     study: TimestepStudy,
-    pictures: Sequence[tuple[str, NDArray[np.float32]]],
+    batch: ChipBatch,
+    bands: Sequence[str],
     title: str,
 ) -> None:
     """Draw a study as PNG: dates, truth if there is one, spread, a curve over t, every prediction.
 
-    `pictures` are (title, RGB [H, W, 3] in 0–1) of the dates.
+    `batch` holds the chip studied.
     """
+    pictures = _pictures(batch, bands, dates=len(batch.image[0]) if len(study.orders) > 1 else 1)
     columns, rows = len(study.timesteps), len(study.orders)
     panels = len(pictures) + (3 if has_labels(study) else 2)
     figure = Figure(
@@ -54,6 +58,18 @@ def write_timestep_figure(
     figure.suptitle(title, fontsize="medium")
     with whole_file(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
+
+
+def _pictures(
+    batch: ChipBatch, bands: Sequence[str], dates: int
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """(title, RGB [H, W, 3] in 0–1) of the first dates. A task of one date was studied on one."""
+    names = ("before", "after") if dates == 2 else tuple(f"date {d + 1}" for d in range(dates))
+    rgb = rgb_bands(bands)
+    return [
+        (name, stretched(batch.image[0, date], batch.valid[0, date], rgb))
+        for date, name in enumerate(names)
+    ]
 
 
 def _draw_evidence(

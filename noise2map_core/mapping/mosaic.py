@@ -26,7 +26,6 @@ from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.storage import (
     files_in,
-    is_local,
     location,
     publish,
     read_bytes,
@@ -147,16 +146,6 @@ class Mosaic:
         """Row and column of a tile's shard."""
         frame, px = self.grid.tile_frame, self.grid.tile_px
         return tile.row - frame.row // px, tile.col - frame.col // px
-
-    def sweep(self) -> None:
-        """Delete what a killed writer left half-written. Only the holder of the lease may.
-
-        Objects are put whole: there is nothing to delete.
-        """
-        if not is_local(self.path):
-            return
-        for partial in self.path.rglob("*.partial"):
-            partial.unlink()
 
     def write(self, tile: Tile, pixels: TileMap) -> None:
         """Write one tile; safe to repeat."""

@@ -98,8 +98,8 @@ def _write(job: DatasetJob) -> int:
         create_store,
         finish_store,
         missing_shards,
-        sweep,
     )
+    from noise2map_core.storage import sweep
 
     if not job.store.exists():
         create_store(job.store, job.header, job.table)

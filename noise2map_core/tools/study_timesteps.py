@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from noise2map_core.imagery.chip_store import ChipStore
-    from noise2map_core.inference.chip_batches import ChipBatch
     from noise2map_core.inference.timestep_study import TimestepStudy
     from noise2map_core.models.noise2map import Noise2Map
 
@@ -91,6 +90,7 @@ def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
     from noise2map_core.imagery.chip_store import open_store
     from noise2map_core.inference.chip_batches import ChipReader
     from noise2map_core.inference.scores import require_evaluable
+    from noise2map_core.inference.timestep_figure import write_timestep_figure
     from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
     from noise2map_core.models.checkpoint import load_checkpoint
 
@@ -106,7 +106,8 @@ def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
     for chip in _richest(store, config.split, task, config.num_chips):
         batch = reader.read(chip[None])
         study = study_chip(model, batch, task, timesteps)
-        _draw(config.output / f"chip-{int(chip):06d}.png", study, batch, model)
+        path = config.output / f"chip-{int(chip):06d}.png"
+        write_timestep_figure(path, study, batch, model.spec.bands, f"chip {int(chip)}")
         studies.append(study)
     return _summed(config, studies)
 
@@ -140,20 +141,6 @@ def _richest(store: ChipStore, split: str, task: Task, count: int) -> NDArray[np
     ]  # fmt: skip
     best = np.argsort(-np.concatenate(found), kind="stable")[:count]
     return np.asarray(chips[best])
-
-
-def _draw(path: Path, study: TimestepStudy, batch: ChipBatch, model: Noise2Map) -> None:
-    from noise2map_core.inference.timestep_figure import write_timestep_figure
-    from noise2map_core.mapping.pictures import rgb_bands, stretched
-
-    rgb, dates = rgb_bands(model.spec.bands), len(batch.image[0])
-    names = ("before", "after") if dates == 2 else tuple(f"date {d + 1}" for d in range(dates))
-    pictures = [
-        (name, stretched(batch.image[0, date], batch.valid[0, date], rgb))
-        for date, name in enumerate(names)
-    ]
-    shown = pictures if len(study.orders) > 1 else pictures[:1]
-    write_timestep_figure(path, study, shown, f"chip {int(batch.chip[0])}")
 
 
 def _summed(config: StudyTimestepsConfig, studies: list[TimestepStudy]) -> StudiedTimesteps:

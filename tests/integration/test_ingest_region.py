@@ -1,5 +1,6 @@
 """Making a chip store: it holds the scenes' pixels, and no accident changes a byte of it."""
 
+import re
 import subprocess
 import sys
 import time
@@ -158,6 +159,27 @@ def test_a_catalogue_on_the_web_gives_the_same_chips(
                 for key, digest in digests(undisturbed / array).items():
                     assert file_sha256(output / array / key) == digest
             assert server.url in open_chips(output).attrs["items"][0]["href"]
+
+
+@pytest.mark.slow
+def test_a_server_with_hiccups_gives_the_same_chips_sooner_or_later(
+    undisturbed: Path, embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    """One in five range requests fails: what could not be read is named, and read by a rerun."""
+    output = tmp_path / "chips.zarr"
+    with serve_catalog(embedded.root, faults={".tif": Fault.FLAKY}) as server:
+        search = settings(embedded, tmp_path)["search"] | {"catalog": server.static}
+        for _ in range(5):
+            try:
+                ingest(embedded, output, search=search)
+                break
+            except IncompleteRegionError as error:
+                assert re.search(rf"shards of .*{server.url}.*\.tif", str(error))
+        ranges = sum("bytes=" in line for line in server.requests)
+    assert ranges >= 50
+    for array in ("image", "valid", "label_change"):
+        for key, digest in digests(undisturbed / array).items():
+            assert file_sha256(output / array / key) == digest
 
 
 def test_an_asset_that_is_missing_leaves_nothing_behind(

@@ -20,8 +20,9 @@ from noise2map_core.imagery.chip_store import (
     open_store,
     shard_key,
 )
-from noise2map_core.imagery.chip_writer import create_store, is_finished, missing_shards, sweep
+from noise2map_core.imagery.chip_writer import create_store, is_finished, missing_shards
 from noise2map_core.imagery.config import Box, SplitConfig
+from noise2map_core.storage import sweep
 from tests.chip_factories import BOX, CHIPS, HEIGHT, WIDTH, make_store, plan_store, scenery
 
 PX = CHIPS.chip_px

@@ -19,6 +19,7 @@ from noise2map_core.mapping.mosaic import (
     open_mosaic,
     require_same_output,
 )
+from noise2map_core.storage import sweep
 
 CLASSES = [
     {"value": 0, "name": "unchanged", "color": "#cccccc"},
@@ -107,5 +108,5 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     before = digests(mosaic.path)
     (mosaic.path / "class" / "c").mkdir(parents=True, exist_ok=True)
     (mosaic.path / "class" / "c" / "0.abc.partial").write_bytes(b"half")
-    mosaic.sweep()
+    sweep(mosaic.path)
     assert digests(mosaic.path) == before
