@@ -411,6 +411,7 @@ def test_damage_is_found(undisturbed: Path, tmp_path: Path, damage: Any) -> None
         verify.run(output)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
