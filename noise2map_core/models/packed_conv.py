@@ -31,36 +31,39 @@ class PackedConv2d(nn.Module):
     """A Conv2d whose weight is a constant.
 
     Packing saves small feature maps the reordering of large weights at every call, up to half of
-    the time; fusing a residual saves one pass over memory.
+    the time; fusing a residual saves one pass over memory. The layout that oneDNN wants depends on
+    the size of the images: weights are packed for the size that comes, anew if it changes.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> None:
         super().__init__()
-        self.stride, self.padding = stride, padding
-        # 1×1 weights would have to be packed for one image size; for others they are slower.
-        self.packed = can_pack(weight) and weight.shape[-1] > 1
-        if self.packed:
-            weight = _ONEDNN._reorder_convolution_weight(
-                weight, [padding] * 2, [stride] * 2, [1, 1], 1, None
-            )
+        self._shape = ([padding] * 2, [stride] * 2, [1, 1], 1)
         # Attributes, not buffers: a packed weight can neither be saved nor moved.
         self.weight, self.bias = weight, bias
+        self._packs, self._size = can_pack(weight), torch.Size()
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """The convolution of `x` [B, C, H, W], plus `residual` of the output's shape."""
-        if not self.packed:
-            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        padding, stride, *_ = self._shape
+        if not self._packs:
+            y = F.conv2d(x, self.weight, self.bias, stride, padding)
             return y if residual is None else y + residual
-        shape = ([self.padding] * 2, [self.stride] * 2, [1, 1], 1)
+        if x.shape != self._size:
+            self._pack(x.shape)
         if residual is None:
             packed: Tensor = _ONEDNN._convolution_pointwise(
-                x, self.weight, self.bias, *shape, "none", [], None
+                x, self.weight, self.bias, *self._shape, "none", [], None
             )
             return packed
         fused: Tensor = _ONEDNN._convolution_pointwise.binary(
-            x, residual, self.weight, self.bias, *shape, "add", 1.0, None, [], None
+            x, residual, self.weight, self.bias, *self._shape, "add", 1.0, None, [], None
         )
         return fused
+
+    def _pack(self, size: torch.Size) -> None:
+        plain = self.weight.to_dense() if self.weight.is_mkldnn else self.weight
+        self.weight = _ONEDNN._reorder_convolution_weight(plain, *self._shape, list(size))
+        self._size = size
 
 
 class UpsampleConv2d(nn.Module):
