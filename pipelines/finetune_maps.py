@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig, segment_training
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import Task
@@ -22,10 +19,7 @@ if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.models.spec import CheckpointSpec
-
-RUN_FILE = "run.json"
-PLACEMENT = {"num_workers", "worker_cpus", "worker_gpus"}
-"""Training settings that say where it runs, not what is learnt: a run may continue with others."""
+    from noise2map_core.training_run import TrainingRun
 
 
 class FinetuneMapsConfig(BaseModel):
@@ -98,41 +92,35 @@ class FinetuneMapsResult:
 
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights."""
-    from noise2map_core.distributed.session import ray_session
-    from noise2map_core.distributed.training import train_model
     from noise2map_core.imagery.chip_store import open_store
     from noise2map_core.inference.training_data import plan_spec, require_trainable
+    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.models.start import require_start
+    from noise2map_core.training_run import require_feasible
 
     store = open_store(config.chips)
-    _require_feasible(config.training, config.resources)
+    require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
-    digest = _run_digest(config, store)
-    finished = _finished(config.output, digest)
-    if finished is not None:
-        return finished
+    training_run = _training_run(config, store)
+    if earlier := training_run.earlier():
+        return _earlier_result(training_run, earlier)
     require_trainable(store, config.tasks)
-    _claim(config, digest)
+    if config.model.backbone is not None:
+        require_start(spec.network, config.model.backbone)
+    with hold_lease(config.output / "state"):
+        training_run.claim()
+        return _train(config, store, spec, training_run)
+
+
+def _train(
+    config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec, training_run: TrainingRun
+) -> FinetuneMapsResult:
+    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.training import train_model
+
     with ray_session(config.resources):
         trained = train_model(_job(config, store, spec))
-    return _save(config, store, spec, trained, digest)
-
-
-def _require_feasible(training: TrainingConfig, resources: ResourcesConfig) -> None:
-    """Refuse what could only fail, or wait for ever, later."""
-    if training.batch_size % (training.num_workers * training.accumulation):
-        raise ConfigError(
-            f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
-            f"{training.num_workers} times training.accumulation {training.accumulation}. Change "
-            "one of them."
-        )
-    if resources.address is not None or "RAY_ADDRESS" in os.environ:
-        return  # a cluster elsewhere may grow
-    needed, cpus = training.num_workers * training.worker_cpus, resources.num_cpus or os.cpu_count()
-    if cpus is not None and needed > cpus:
-        raise ConfigError(
-            f"{training.num_workers} training workers of {training.worker_cpus:g} CPUs do not fit "
-            f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
-        )
+    return _save(store, spec, trained, training_run)
 
 
 def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
@@ -162,55 +150,31 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
     )
 
 
-def _run_digest(config: FinetuneMapsConfig, store: ChipStore) -> str:
-    """What the weights depend on: the settings and every byte of the chips."""
+def _training_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
+    """The weights depend on the settings and on every byte of the chips."""
     from noise2map_core.digest import digest_of
+    from noise2map_core.training_run import PLACEMENT, TrainingRun
 
     unused = {"change", "segment"} - set(config.tasks)
     settings = config.model_dump(mode="json", exclude={"chips", "output", "resources"} | unused)
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
-    return digest_of({"settings": settings, "chips": store.objects})
+    digest = digest_of({"settings": settings, "chips": store.objects})
+    return TrainingRun(config.output, config, digest)
 
 
-def _finished(output: Path, digest: str) -> FinetuneMapsResult | None:
-    """The result of an earlier run, if it was finished; raises if it was another's."""
-    file = output / RUN_FILE
-    if not file.exists():
-        return None
-    earlier = json.loads(file.read_text(encoding="utf-8"))
-    if earlier["digest"] != digest:
-        raise OutputMismatchError(
-            f"{output} holds a training with other settings or other chips; nothing was touched. "
-            "Set another output, or remove that directory."
-        )
-    checkpoint = output / "checkpoint"
-    if "val_f1" not in earlier or not checkpoint.exists():
-        return None
+def _earlier_result(training_run: TrainingRun, note: dict[str, Any]) -> FinetuneMapsResult:
     from noise2map_core.models.spec import read_spec
 
+    checkpoint = training_run.checkpoint
     return FinetuneMapsResult(
-        checkpoint, read_spec(checkpoint), earlier["val_f1"], earlier["epoch"], trained=False
+        checkpoint, read_spec(checkpoint), note["val_f1"], note["epoch"], trained=False
     )
 
 
-def _claim(config: FinetuneMapsConfig, digest: str) -> None:
-    """Note which settings this output belongs to, before its first state is written."""
-    from noise2map_core.atomic import write_atomically
-
-    config.output.mkdir(parents=True, exist_ok=True)
-    note = {"digest": digest, "config": config.model_dump(mode="json")}
-    write_atomically(config.output / RUN_FILE, json.dumps(note, indent=2) + "\n")
-
-
 def _save(
-    config: FinetuneMapsConfig,
-    store: ChipStore,
-    spec: CheckpointSpec,
-    trained: TrainedWeights,
-    digest: str,
+    store: ChipStore, spec: CheckpointSpec, trained: TrainedWeights, training_run: TrainingRun
 ) -> FinetuneMapsResult:
     """Write the checkpoint, then the note that the run is finished."""
-    from noise2map_core.atomic import write_atomically
     from noise2map_core.inference.model_card import write_card
     from noise2map_core.models.checkpoint import save_checkpoint
     from noise2map_core.models.noise2map import Noise2Map
@@ -228,17 +192,10 @@ def _save(
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
     card = write_card(spec, store, trained.tasks, trained.val_f1, trained.epoch)
-    spec = save_checkpoint(model, spec, config.output / "checkpoint", card)
-    note = {
-        "digest": digest,
-        "config": config.model_dump(mode="json"),
-        "epoch": trained.epoch,
-        "val_f1": trained.val_f1,
-        "history": trained.history,
-    }
-    write_atomically(config.output / RUN_FILE, json.dumps(note, indent=2) + "\n")
+    spec = save_checkpoint(model, spec, training_run.checkpoint, card)
+    training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
     return FinetuneMapsResult(
-        config.output / "checkpoint", spec, trained.val_f1, trained.epoch, trained=True
+        training_run.checkpoint, spec, trained.val_f1, trained.epoch, trained=True
     )
 
 

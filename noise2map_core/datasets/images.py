@@ -83,14 +83,15 @@ def _opened(path: Path) -> Iterator[DatasetReader]:
     if not path.is_file():
         raise AssetReadError(f"file {path} is missing. Fetch it anew, or set dataset.root.")
     try:
-        with rasterio.Env(**GDAL_SETTINGS), _open(path) as file:
+        with rasterio.Env(**GDAL_SETTINGS), open_image(str(path)) as file:
             yield file
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise AssetReadError(f"file {path} cannot be read ({reason}). Fetch it anew.") from error
 
 
-def _open(path: Path) -> DatasetReader:
+def open_image(name: str) -> DatasetReader:
+    """A file by the name that GDAL knows it by, without a warning that it lies nowhere."""
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, driver=IMAGE_DRIVERS[path.suffix.lower()])
+        return rasterio.open(name, driver=IMAGE_DRIVERS[Path(name).suffix.lower()])

@@ -208,3 +208,17 @@ class DiffusionConfig(_Section):
     inference_timesteps: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Timesteps at inference and validation, one forward pass each; logits are averaged. None:
     T − 1 where the noise is structured, 0 where it is Gaussian or none."""
+
+
+class DenoisingConfig(_Section):
+    """What pretraining asks of the network: to find the Gaussian noise in an image."""
+
+    objective: Literal["epsilon", "velocity"] = "epsilon"
+    """What is predicted: the noise ε (Ho et al. 2020), as the published weights do, or the velocity
+    v = √ᾱ ε − √(1 − ᾱ) x_0 (Salimans & Ho 2022), which asks as much at every timestep."""
+
+    schedule: Schedule = LinearSchedule()
+    """How much noise at each timestep."""
+
+    training_timesteps: TimestepSampler = UniformTimesteps()
+    """Which timesteps are trained on."""

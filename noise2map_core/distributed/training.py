@@ -6,25 +6,20 @@ killed and started again ends with the weights of one that was not, to the bit (
 """
 
 import math
-import signal
-import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import ray.train
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device, prepare_model
+from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
+from noise2map_core.distributed.fitting import Score, fit, load_state, report
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
 from noise2map_core.inference.chip_batches import ChipReader, epoch_batches, labelled_chips
@@ -35,12 +30,6 @@ from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.spec import CheckpointSpec, Task
-from noise2map_core.progress import progress
-
-RUN_NAME = "train"
-STATE_NAME = "state.pt"
-MAX_WORKER_FAILURES = 3
-"""Times that a run goes on from the last checkpoint after a worker died."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +73,7 @@ def train_model(job: TrainingJob) -> TrainedWeights:
 
     Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
     """
-    log: Any = ray.remote(num_cpus=0)(_EpochLog).remote()
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"job": job, "log": log},
-        scaling_config=_scaling(job.training),
-        run_config=RunConfig(
-            name=RUN_NAME,
-            storage_path=str(job.state),
-            failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES),
-            # Ray keeps the best one and, besides, always the last.
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="val_f1", checkpoint_score_order="max"
-            ),
-        ),
-    )
-    with _showing(log, job.training.epochs), _own_interrupt():
-        result: Any = trainer.fit()
+    result = fit(_train_worker, job, job.training, job.state, Score("val_f1", highest=True))
     if result.return_value:
         epoch, step = result.return_value
         raise Noise2MapError(
@@ -110,41 +83,24 @@ def train_model(job: TrainingJob) -> TrainedWeights:
     return _chosen(result)
 
 
-def _scaling(training: TrainingConfig) -> ScalingConfig:
-    resources = {"CPU": training.worker_cpus}
-    if training.worker_gpus:
-        resources["GPU"] = training.worker_gpus
-    return ScalingConfig(
-        num_workers=training.num_workers,
-        use_gpu=training.worker_gpus > 0,
-        resources_per_worker=resources,
-    )
-
-
 def _chosen(result: Any) -> TrainedWeights:
     """The last epoch, unless validation says with more than one standard error that one was better.
 
     The last has the lowest learning rate and the longest average; an easy validation part cannot
     tell epochs apart, and its highest score is then chance.
     """
-    last = _load_state(result.checkpoint)
+    last = load_state(result.checkpoint)
     checkpoint, metrics = result.checkpoint, last["history"][-1]
     best = max(result.best_checkpoints, key=lambda one: one[1]["val_f1"])
     if metrics["val_f1"] < best[1]["val_f1"] - best[1]["val_error"]:
         checkpoint, metrics = best
     return TrainedWeights(
-        weights=_load_state(checkpoint)["average"],
+        weights=load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
         tasks={name: TaskValidation(**task) for name, task in metrics["tasks"].items()},
         val_f1=float(metrics["val_f1"]),
         history=last["history"],
     )
-
-
-def _load_state(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
-    with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, map_location="cpu")
-    return state
 
 
 def _train_worker(config: dict[str, Any]) -> Any:
@@ -154,7 +110,7 @@ def _train_worker(config: dict[str, Any]) -> Any:
     worker = _Worker(job)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
-        worker.restore(_load_state(checkpoint))
+        worker.restore(load_state(checkpoint))
     for epoch in range(worker.epoch, job.training.epochs):
         for step, loss in enumerate(worker.run_epoch(epoch)):
             if not math.isfinite(loss):
@@ -209,14 +165,8 @@ class _Worker:
             "tasks": {name: asdict(task) for name, task in tasks.items()},
         }
         self.history.append(metrics)
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if self.ranks.rank == 0:
-                state = self.learner.state() | {"epoch": self.epoch, "history": self.history}
-                torch.save(state, Path(folder) / STATE_NAME)
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-                log.add.remote({name: metrics[name] for name in ("epoch", "loss", "val_f1")})
-            ray.train.report(metrics, checkpoint=checkpoint)
+        state = self.learner.state() | {"epoch": self.epoch, "history": self.history}
+        report(metrics, ("epoch", "loss", "val_f1"), state, self.ranks.rank, log)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `report` kept."""
@@ -264,53 +214,3 @@ class _TaskData:
         """The global batches of an epoch: chip numbers."""
         size, seed = self.job.training.batch_size, self.job.seed
         return epoch_batches(self.chips, size, self.shards_held, seed, epoch)
-
-
-class _EpochLog:
-    """Carries figures from the workers to the driver, who shows them."""
-
-    def __init__(self) -> None:
-        self._metrics: list[dict[str, float]] = []
-
-    def add(self, metrics: dict[str, float]) -> None:
-        self._metrics.append(metrics)
-
-    def take(self) -> list[dict[str, float]]:
-        taken, self._metrics = self._metrics, []
-        return taken
-
-
-@contextmanager
-def _showing(log: Any, epochs: int) -> Iterator[None]:
-    """Show how far training is, from a thread: `fit` holds the main one."""
-    done = threading.Event()
-
-    def show() -> None:
-        with progress(epochs, "train", "epoch") as bar:
-            last = False
-            while not last:
-                last = done.wait(1.0)
-                for metrics in ray.get(log.take.remote()):
-                    epoch = int(metrics["epoch"])
-                    bar.update(epoch - bar.done, loss=metrics["loss"], val_f1=metrics["val_f1"])
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=10)
-
-
-@contextmanager
-def _own_interrupt() -> Iterator[None]:
-    """Put back the SIGINT handler that Ray Train replaces for good."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

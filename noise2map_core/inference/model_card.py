@@ -1,9 +1,11 @@
 """The model card: README.md of a checkpoint directory."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.validation import TaskValidation
+from noise2map_core.models.denoiser import DenoiserSpec
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 USES = {
@@ -111,3 +113,45 @@ def _item_lines(items: list[dict[str, str]]) -> str:
 def _item_line(item: dict[str, str]) -> str:
     attribution = f" ({item['attribution']})" if item.get("attribution") else ""
     return f"- {item['collection']}/{item['id']}, {item['datetime']}{attribution}"
+
+
+DENOISER_CARD = """# Noise2Map backbone, pretrained by denoising
+
+A diffusion UNet that learnt to take Gaussian noise out of images, without labels (Ho et al. 2020).
+Hand this folder to `noise2map finetune-maps --model.backbone`; diffusers opens it as a UNet2DModel.
+
+| | |
+| --- | --- |
+| bands, in order | {bands} |
+| chips | {chip_px} px |
+| network | preset {preset} |
+| predicts | {objective} |
+| noise schedule | {schedule}, T = {num_timesteps} |
+| training | {num_train} images, {epochs} epochs |
+| validation | mean squared error {val_loss:.4f} on {num_val} images (predicting nothing: about 1) |
+| trained by | noise2map {code_version} |
+
+## Limits
+
+It makes no map. What it has seen of land, seasons and sensors is what its images show; these have
+their own licences.
+"""
+
+
+def write_denoiser_card(
+    spec: DenoiserSpec, num_train: int, num_val: int, history: list[dict[str, Any]]
+) -> str:
+    """The Markdown of a pretrained backbone's card."""
+    return DENOISER_CARD.format(
+        bands=", ".join(spec.bands),
+        chip_px=spec.chip_px,
+        preset=spec.preset,
+        objective=spec.denoising.objective,
+        schedule=spec.denoising.schedule.kind,
+        num_timesteps=spec.denoising.schedule.num_timesteps,
+        num_train=num_train,
+        num_val=num_val,
+        epochs=history[-1]["epoch"],
+        val_loss=history[-1]["val_loss"],
+        code_version=spec.code_version,
+    )

@@ -75,8 +75,7 @@ def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> Traini
     pixels stay zero.
     """
     image, label, valid = (
-        torch.stack([_turned(chip, draws, index) for index, chip in enumerate(part)])
-        for part in (batch.image, batch.label, batch.valid)
+        turned(part, draws.flip, draws.turns) for part in (batch.image, batch.label, batch.valid)
     )
     reversed_dates = torch.cat(list(image.chunk(num_dates, dim=1))[::-1], dim=1)
     image = torch.where(draws.reverse[:, None, None, None].to(image.device), reversed_dates, image)
@@ -85,7 +84,11 @@ def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> Traini
     return TrainingBatch(torch.where(valid[:, None], jittered, 0.0), label, valid)
 
 
-def _turned(image: Tensor, draws: AugmentDraws, index: int) -> Tensor:
-    if draws.flip[index]:
-        image = image.flip(-1)
-    return torch.rot90(image, int(draws.turns[index]), dims=(-2, -1))
+def turned(images: Tensor, flip: Tensor, turns: Tensor) -> Tensor:
+    """Square images [B, …, N, N], mirrored where `flip` [B] is, then turned `turns` [B] times."""
+    return torch.stack(
+        [
+            torch.rot90(one.flip(-1) if mirror else one, quarters, dims=(-2, -1))
+            for one, mirror, quarters in zip(images, flip.tolist(), turns.tolist(), strict=True)
+        ]
+    )

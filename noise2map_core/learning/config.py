@@ -1,5 +1,6 @@
 """Settings of training and evaluation."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import (
@@ -15,8 +16,8 @@ from pydantic import (
 from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
 
 
-class TrainingConfig(BaseModel):
-    """How the network is trained."""
+class OptimisationConfig(BaseModel):
+    """How weights are made better, whatever the task."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -52,19 +53,8 @@ class TrainingConfig(BaseModel):
     flips: bool = True
     """Mirror and turn chips at random."""
 
-    reverse_dates: bool = True
-    """Reverse the order of the dates at random: change has no direction then."""
-
-    jitter: NonNegativeFloat = 0.1
-    """Random gain and offset per date and band, in standard deviations of the band: how much light
-    and season may differ between dates."""
-
     checkpoint_epochs: PositiveInt = 5
     """Epochs between validations; a run that was killed continues from the last one."""
-
-    context_dropout: float = Field(default=0.5, ge=0, lt=1)
-    """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
-    pixel path strong where few labels would let the network learn places by heart."""
 
     num_workers: PositiveInt = 1
     """Workers that train together, each on its part of every batch."""
@@ -74,6 +64,47 @@ class TrainingConfig(BaseModel):
 
     worker_gpus: NonNegativeFloat = 0.0
     """GPUs that one worker takes."""
+
+
+class TrainingConfig(OptimisationConfig):
+    """How the network is trained."""
+
+    reverse_dates: bool = True
+    """Reverse the order of the dates at random: change has no direction then."""
+
+    jitter: NonNegativeFloat = 0.1
+    """Random gain and offset per date and band, in standard deviations of the band: how much light
+    and season may differ between dates."""
+
+    context_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
+    pixel path strong where few labels would let the network learn places by heart."""
+
+
+class PretrainingConfig(OptimisationConfig):
+    """How the denoiser is trained."""
+
+    learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate of AdamW; it warms up linearly and falls to zero along a cosine."""
+
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay a step of the moving average of the weights, which is what is saved."""
+
+
+class ImagesConfig(BaseModel):
+    """Unlabelled images in plain files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    root: Path | None = None
+    """Folder, searched with all that is in it, or plain tar: PNG, JPEG or TIFF, of any number of
+    bands, all of one kind."""
+
+    chip_px: PositiveInt = 128
+    """Side of the squares cut out of them at random places, pixels."""
+
+    bands: tuple[str, ...] | None = None
+    """Names of the bands. None: red, green, blue of three, else band_1, band_2, …"""
 
 
 class EvaluationConfig(BaseModel):

@@ -4,25 +4,51 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.losses import Loss, local_part
 from noise2map_core.models.noise2map import TaskInput
 from noise2map_core.models.spec import Task
 
+Inputs = TypeVar("Inputs")
+Targets = TypeVar("Targets")
+
 
 @dataclass(frozen=True)
-class MicroBatch:
-    """What goes through the network at once: a batch of each task."""
+class MicroBatch(Generic[Inputs, Targets]):
+    """What goes through the network at once."""
 
-    inputs: Mapping[Task, TaskInput]
-    targets: Mapping[Task, Tensor]
-    """int64 [B, H, W]; 255 where a pixel does not count."""
+    inputs: Inputs
+    """What the model is called with."""
+    targets: Targets
+    """What its output is compared with."""
+
+
+TaskBatches = MicroBatch[Mapping[Task, TaskInput], Mapping[Task, Tensor]]
+"""A batch of each task; targets int64 [B, H, W], 255 where a pixel does not count."""
+
+
+class Criterion(Protocol):
+    """A loss of the model's output as a function of sums that add up over batches and workers."""
+
+    @property
+    def num_sums(self) -> int:
+        """How many sums there are."""
+        ...
+
+    def sums(self, output: Any, targets: Any, /) -> Tensor:
+        """float32 [num_sums] of these outputs."""
+        ...
+
+    def mean(self, sums: Tensor) -> Tensor:
+        """The loss (a scalar) of all that is behind `sums`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,8 +86,8 @@ class Ranks:
 
 def train_step(
     model: nn.Module,
-    batches: Sequence[MicroBatch],
-    objective: Objective,
+    batches: Sequence[MicroBatch[Any, Any]],
+    objective: Criterion,
     optimiser: torch.optim.Optimizer,
     max_gradient_norm: float,
     ranks: Ranks,
@@ -93,8 +119,8 @@ def train_step(
 
 def _totals_before(
     model: nn.Module,
-    batches: Sequence[MicroBatch],
-    objective: Objective,
+    batches: Sequence[MicroBatch[Any, Any]],
+    objective: Criterion,
     ranks: Ranks,
     autocast: AbstractContextManager[None],
 ) -> Tensor | None:
@@ -111,8 +137,8 @@ def _totals_before(
 
 def _sums(
     model: nn.Module,
-    batch: MicroBatch,
-    objective: Objective,
+    batch: MicroBatch[Any, Any],
+    objective: Criterion,
     autocast: AbstractContextManager[None],
 ) -> Tensor:
     with autocast:
@@ -128,7 +154,7 @@ def _synchronised(model: nn.Module, last: bool) -> AbstractContextManager[None]:
     return context
 
 
-def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
+def learning_rate(step: int, num_steps: int, config: OptimisationConfig) -> float:
     """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017); a function of the step
     alone, so that a resumed run needs no scheduler state."""
     warmup = max(1, round(config.warmup * num_steps))
@@ -138,7 +164,7 @@ def learning_rate(step: int, num_steps: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def build_optimiser(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def build_optimiser(model: nn.Module, config: OptimisationConfig) -> torch.optim.Optimizer:
     """AdamW over all parameters."""
     return torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

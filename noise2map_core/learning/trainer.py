@@ -4,29 +4,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import needs_epsilon
 from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
-from noise2map_core.errors import ConfigError
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.losses import build_loss
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.learning.steps import (
-    MicroBatch,
-    Objective,
-    Ranks,
-    build_average,
-    build_optimiser,
-    learning_rate,
-    train_step,
-)
-from noise2map_core.models.backbone import load_backbone
+from noise2map_core.learning.optim import Optimisation
+from noise2map_core.learning.seeds import step_generator
+from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, TaskBatches
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
-from noise2map_core.models.spec import CheckpointSpec, SegmentationModelSpec, Task
+from noise2map_core.models.spec import CheckpointSpec, Task
+from noise2map_core.models.start import start_from
 
 
 class Learner:
@@ -47,9 +39,7 @@ class Learner:
     ) -> None:
         self.model = model
         self._config, self._seed = config, seed
-        self._average = build_average(model, config.ema_decay)
-        self._wrapped = wrap(model)
-        self._optimiser = build_optimiser(model, config)
+        self._optimisation = Optimisation(model, config, wrap)
         self._objective = Objective(
             {
                 name: (task.weight, build_loss(task.loss, self._tensor(class_weights[name])))
@@ -64,7 +54,7 @@ class Learner:
     @property
     def averaged(self) -> Noise2Map:
         """The model with averaged weights, in evaluation mode."""
-        model = self._average.module.eval()
+        model = self._optimisation.averaged
         assert isinstance(model, Noise2Map)
         return model
 
@@ -80,34 +70,22 @@ class Learner:
 
         Returns the loss of the global batch.
         """
-        rate = learning_rate(
-            epoch * steps_per_epoch + step, self._config.epochs * steps_per_epoch, self._config
-        )
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._wrapped.train()
-        loss = train_step(
-            self._wrapped,
-            self._cut(
-                {
-                    name: self._prepare(name, batch, epoch, step, ranks)
-                    for name, batch in batches.items()
-                }
-            ),
+        prepared = {
+            name: self._prepare(name, batch, epoch, step, ranks) for name, batch in batches.items()
+        }
+        return self._optimisation.step(
+            self._cut(prepared),
             self._objective,
-            self._optimiser,
-            self._config.max_gradient_norm,
+            epoch * steps_per_epoch + step,
+            self._config.epochs * steps_per_epoch,
             ranks,
-            self._autocast(),
         )
-        self._average.update_parameters(self.model)
-        return loss
 
     def _prepare(
         self, task: Task, batch: TrainingBatch, epoch: int, step: int, ranks: Ranks
     ) -> tuple[TaskInput, Tensor]:
         """Augment a batch and draw its timesteps; the draws are of the global batch."""
-        generator = self._generator(task, epoch, step)
+        generator = step_generator(self._seed, epoch, step, task)
         spec = self.model.spec.tasks[task]
         mine = slice(ranks.rank, None, ranks.world_size)
         count, channels = len(batch) * ranks.world_size, batch.image.shape[1]
@@ -128,7 +106,7 @@ class Learner:
         )
         return network_input, batch.label.masked_fill(~batch.valid, IGNORE)
 
-    def _cut(self, whole: Mapping[Task, tuple[TaskInput, Tensor]]) -> list[MicroBatch]:
+    def _cut(self, whole: Mapping[Task, tuple[TaskInput, Tensor]]) -> list[TaskBatches]:
         """A batch of each task in `accumulation` parts."""
         parts = self._config.accumulation
         return [
@@ -139,35 +117,16 @@ class Learner:
             for index in range(parts)
         ]
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.model.device.type, torch.bfloat16, enabled=self._config.precision == "bf16"
-        )
-
     def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(values, device=self.model.device)
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""
-        return {
-            "model": self.model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "average": self._average.module.state_dict(),
-            "num_averaged": int(self._average.n_averaged),
-        }
+        return self._optimisation.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._average.module.load_state_dict(state["average"])
-        self._average.n_averaged.fill_(state["num_averaged"])
-
-    def _generator(self, task: Task, epoch: int, step: int) -> torch.Generator:
-        """Random numbers of one global batch: the same on every worker, and after a restart."""
-        entropy = (self._seed, epoch, step, *task.encode())
-        mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(mixed[0]))
+        self._optimisation.restore(state)
 
 
 def new_model(
@@ -175,14 +134,11 @@ def new_model(
 ) -> Noise2Map:
     """A model with random weights that follow from the seed alone.
 
-    `backbone` is the folder of a diffusers UNet2DModel that its UNet starts from. Raises
-    CheckpointError if that is another UNet, ConfigError if the network has none.
+    `backbone` is a folder of weights to start from; see `start_from`, which also says what it
+    raises.
     """
     torch.manual_seed(seed)
     model = Noise2Map(spec)
     if backbone is not None:
-        if isinstance(spec.network, SegmentationModelSpec):
-            raise ConfigError(f"preset {spec.preset} has no backbone; leave model.backbone out.")
-        network: Any = model.network
-        load_backbone(network.backbone, spec.network.unet, backbone)
+        start_from(model, backbone)
     return model.to(device)

@@ -73,13 +73,7 @@ def load_backbone(backbone: nn.Module, unet: dict[str, Any], folder: Path) -> No
     The first and the last convolution keep their own weights where their channels differ. Raises
     CheckpointError if the folder holds another UNet.
     """
-    published = read_unet_config(folder)
-    for key in sorted((unet.keys() | published.keys()) - NOT_SHAPE):
-        if not _same(unet.get(key), published.get(key)):
-            raise CheckpointError(
-                f"{folder}: {key} is {published.get(key)!r}, the network's is {unet.get(key)!r}. "
-                "Set model.preset to reference or base, or use weights of this layout."
-            )
+    require_same_unet(folder, unet, read_unet_config(folder))
     weights, own = read_unet_weights(folder), backbone.state_dict()
     for name in own:
         if name in weights and weights[name].shape == own[name].shape:
@@ -87,6 +81,17 @@ def load_backbone(backbone: nn.Module, unet: dict[str, Any], folder: Path) -> No
         elif not name.startswith(OUTER):
             raise CheckpointError(f"{folder} lacks {name} in the network's shape.")
     backbone.load_state_dict(own)
+
+
+def require_same_unet(folder: Path, unet: dict[str, Any], other: dict[str, Any]) -> None:
+    """Raise CheckpointError unless `other`, in `folder`, is a UNet of the same layers."""
+    for key in sorted((unet.keys() | other.keys()) - NOT_SHAPE):
+        if not _same(unet.get(key), other.get(key)):
+            raise CheckpointError(
+                f"{folder}: {key} is {other.get(key)!r}, the network's is {unet.get(key)!r}. "
+                "Set model.preset to the one that these weights were trained with (reference or "
+                "base for published ones), or use weights of this layout."
+            )
 
 
 @cache

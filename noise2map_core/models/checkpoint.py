@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,13 +36,21 @@ def save_checkpoint(
     path = Path(path)
     weights = save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()})
     spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    with whole_directory(path) as partial:
+        (partial / WEIGHTS_NAME).write_bytes(weights)
+        (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+    return spec
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A temporary directory that takes the place of `path` if the body succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     partial.mkdir()
     try:
-        (partial / WEIGHTS_NAME).write_bytes(weights)
-        (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+        yield partial
         if path.exists():
             old = path.with_name(f".{path.name}.{uuid4().hex}.old")
             path.rename(old)
@@ -50,7 +60,6 @@ def save_checkpoint(
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return spec
 
 
 def load_checkpoint(path: Path | str) -> Noise2Map:

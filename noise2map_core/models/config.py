@@ -25,5 +25,7 @@ class ModelConfig(BaseModel):
     with _difference, subtracted."""
 
     backbone: Path | None = None
-    """Folder of a diffusers UNet2DModel (config.json, diffusion_pytorch_model.safetensors) whose
-    weights the backbone starts from; presets reference and base. None: from scratch."""
+    """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
+    of the same preset, or a published diffusers UNet2DModel (config.json,
+    diffusion_pytorch_model.safetensors; presets reference and base). Where bands and classes are
+    the same, so do the layers around it. None: from scratch."""

@@ -1,0 +1,134 @@
+"""Learning to denoise: the self-supervised objective of pretraining (Ho et al. 2020)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noise2map_core.diffusion.config import DiffusionConfig, GaussianCorruption
+from noise2map_core.diffusion.corruption import corrupt
+from noise2map_core.diffusion.objectives import denoising_loss, velocity
+from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
+from noise2map_core.learning.augment import turned
+from noise2map_core.learning.config import PretrainingConfig
+from noise2map_core.learning.optim import Optimisation
+from noise2map_core.learning.seeds import step_generator
+from noise2map_core.learning.steps import MicroBatch, Ranks
+from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
+
+
+@dataclass(frozen=True)
+class CleanBatch:
+    """Normalised images."""
+
+    image: Tensor
+    """float32 [B, band, H, W], z-scores; 0 where invalid."""
+    valid: Tensor
+    """bool [B, 1, H, W], True = observed."""
+
+
+NoisedBatch = MicroBatch[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Inputs: x_t, timesteps. Targets: what is asked for, and valid."""
+
+
+class SquaredError:
+    """The mean squared error over observed pixels and bands."""
+
+    num_sums = 2
+    """Squared error, numbers."""
+
+    def sums(self, output: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+        """float32 [2]."""
+        return torch.stack(denoising_loss(output, *targets))
+
+    def mean(self, sums: Tensor) -> Tensor:
+        """Error by numbers."""
+        return sums[0] / sums[1]
+
+
+class DenoisingLearner:
+    """A denoiser that takes one step at a time; as `Learner` is for maps."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        config: PretrainingConfig,
+        seed: int,
+        wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+    ) -> None:
+        self.model = model
+        self._config, self._seed = config, seed
+        self._optimisation = Optimisation(model, config, wrap)
+        self._weights = training_weights(model.spec, model.alpha_bars.cpu())
+
+    @property
+    def averaged(self) -> Denoiser:
+        """The model with averaged weights, in evaluation mode."""
+        model = self._optimisation.averaged
+        assert isinstance(model, Denoiser)
+        return model
+
+    def step(
+        self, batch: CleanBatch, epoch: int, step: int, steps_per_epoch: int, ranks: Ranks
+    ) -> float:
+        """Train on this worker's part of a global batch; returns the loss of all of it."""
+        generator = step_generator(self._seed, epoch, step, "denoise")
+        noised = self._noised(batch, generator, ranks)
+        parts = self._config.accumulation
+        return self._optimisation.step(
+            [_part(noised, slice(index, None, parts)) for index in range(parts)],
+            SquaredError(),
+            epoch * steps_per_epoch + step,
+            self._config.epochs * steps_per_epoch,
+            ranks,
+        )
+
+    def _noised(self, batch: CleanBatch, generator: torch.Generator, ranks: Ranks) -> NoisedBatch:
+        """Turn and noise a batch; the draws are of the global batch."""
+        count = len(batch.image) * ranks.world_size
+        mine = slice(ranks.rank, None, ranks.world_size)
+        flip = (torch.rand(count, generator=generator) < 0.5) & self._config.flips
+        turns = torch.randint(4, (count,), generator=generator) * self._config.flips
+        timesteps = draw_timesteps(self._weights, count, generator)[mine]
+        epsilon = torch.randn((count, *batch.image.shape[1:]), generator=generator)[mine]
+        image, valid = (
+            turned(part, flip[mine], turns[mine]) for part in (batch.image, batch.valid)
+        )
+        device = image.device
+        return noise(self.model, CleanBatch(image, valid), timesteps.to(device), epsilon.to(device))
+
+    def state(self) -> dict[str, Any]:
+        """All of it, to go on from."""
+        return self._optimisation.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._optimisation.restore(state)
+
+
+def training_weights(spec: DenoiserSpec, alpha_bars: Tensor) -> Tensor:
+    """Probability of each timestep, float64 [T]. Raises ValueError if there is none."""
+    chosen = DiffusionConfig(
+        corruption=GaussianCorruption(),
+        schedule=spec.denoising.schedule,
+        training_timesteps=spec.denoising.training_timesteps,
+        min_gain=0.0,
+    )
+    return timestep_weights(chosen, alpha_bars)
+
+
+def noise(model: Denoiser, batch: CleanBatch, timesteps: Tensor, epsilon: Tensor) -> NoisedBatch:
+    """x_t and what the network is asked for, of clean images at `timesteps` int64 [B]."""
+    alpha_bars_t = model.alpha_bars[timesteps]
+    x_t = corrupt(batch.image, epsilon, alpha_bars_t, batch.valid)
+    wanted = epsilon
+    if model.spec.denoising.objective == "velocity":
+        wanted = velocity(batch.image, epsilon, alpha_bars_t)
+    return MicroBatch((x_t, timesteps), (wanted, batch.valid))
+
+
+def _part(noised: NoisedBatch, chosen: slice) -> NoisedBatch:
+    (x_t, timesteps), (wanted, valid) = noised.inputs, noised.targets
+    return MicroBatch((x_t[chosen], timesteps[chosen]), (wanted[chosen], valid[chosen]))

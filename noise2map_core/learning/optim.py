@@ -1,0 +1,83 @@
+"""Weights on their way: model, optimiser and moving average, whatever they are to learn."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from noise2map_core.learning.config import OptimisationConfig
+from noise2map_core.learning.steps import (
+    Criterion,
+    MicroBatch,
+    Ranks,
+    build_average,
+    build_optimiser,
+    learning_rate,
+    train_step,
+)
+
+
+class Optimisation:
+    """Everything that changes while training.
+
+    `wrap` turns the model into the one whose gradients are averaged over workers.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: OptimisationConfig, wrap: Callable[[nn.Module], nn.Module]
+    ) -> None:
+        self._model, self._config = model, config
+        self._average = build_average(model, config.ema_decay)
+        self._wrapped = wrap(model)
+        self._optimiser = build_optimiser(model, config)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The model with averaged weights, in evaluation mode."""
+        return self._average.module.eval()
+
+    def step(
+        self,
+        batches: Sequence[MicroBatch[Any, Any]],
+        criterion: Criterion,
+        step: int,
+        num_steps: int,
+        ranks: Ranks,
+    ) -> float:
+        """Step number `step` of `num_steps`; returns the loss of the global batch."""
+        rate = learning_rate(step, num_steps, self._config)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._wrapped.train()
+        loss = train_step(
+            self._wrapped,
+            batches,
+            criterion,
+            self._optimiser,
+            self._config.max_gradient_norm,
+            ranks,
+            self._autocast(),
+        )
+        self._average.update_parameters(self._model)
+        return loss
+
+    def _autocast(self) -> torch.autocast:
+        device = next(self._model.parameters()).device
+        return torch.autocast(device.type, torch.bfloat16, enabled=self._config.precision == "bf16")
+
+    def state(self) -> dict[str, Any]:
+        """All of it, to go on from."""
+        return {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "average": self._average.module.state_dict(),
+            "num_averaged": int(self._average.n_averaged),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._average.module.load_state_dict(state["average"])
+        self._average.n_averaged.fill_(state["num_averaged"])

@@ -1,0 +1,182 @@
+"""The denoiser of pretraining: the backbone between a stem and a head that give images back.
+
+Its checkpoint is the folder of a diffusers UNet2DModel, which other software reads too, with
+`denoiser.json` and the weights around the backbone beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from noise2map_core.diffusion.config import DenoisingConfig
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.errors import CheckpointError
+from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
+from noise2map_core.models.checkpoint import whole_directory
+from noise2map_core.models.spec import (
+    CARD_NAME,
+    Normalisation,
+    PatchUNetSpec,
+    ReferenceSpec,
+    unet_stride,
+)
+from noise2map_core.models.unet import PatchStem
+
+SPEC_NAME = "denoiser.json"
+OUTER_NAME = "outer.safetensors"
+PUBLISHED_BANDS = 3
+
+
+class DenoiserSpec(BaseModel):
+    """The contents of denoiser.json, `format_version` 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    format_version: Literal[1] = 1
+    preset: str
+    network: PatchUNetSpec | ReferenceSpec
+    bands: tuple[str, ...]
+    """Band names in channel order."""
+    normalisation: Normalisation
+    """Of one date."""
+    denoising: DenoisingConfig
+    chip_px: int
+    """Side of the training chips."""
+    code_version: str
+    weights_sha256: Mapping[str, str] = {}
+    """SHA-256 of each weight file, by name; filled in when the checkpoint is saved."""
+
+
+class Denoiser(nn.Module):
+    """Predicts noise (or velocity) from a noised image.
+
+    The published layout takes three bands as they are; other numbers pass a convolution on either
+    side.
+    """
+
+    alpha_bars: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: DenoiserSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        network, bands = spec.network, len(spec.bands)
+        width = network.unet["block_out_channels"][0]
+        if isinstance(network, PatchUNetSpec):
+            self.stem: nn.Module = PatchStem(network.patch, bands, width)
+            out = nn.Conv2d(width, bands * network.patch**2, 3, padding=1)
+            self.head: nn.Module = nn.Sequential(out, nn.PixelShuffle(network.patch))
+        else:
+            width = PUBLISHED_BANDS
+            same = bands == PUBLISHED_BANDS
+            self.stem = nn.Identity() if same else nn.Conv2d(bands, width, 3, padding=1)
+            self.head = nn.Identity() if same else nn.Conv2d(width, bands, 3, padding=1)
+        self.backbone: Any = build_backbone(network.unet, width)
+        alpha_bars = schedule_alpha_bars(spec.denoising.schedule)
+        self.register_buffer("alpha_bars", alpha_bars, persistent=False)
+        for name in ("mean", "std"):
+            (numbers,) = getattr(spec.normalisation, name)
+            constant = torch.tensor(numbers, dtype=torch.float32)[:, None, None]
+            self.register_buffer(name, constant, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.mean.device
+
+    def normalise(self, image: Tensor, valid: Tensor) -> Tensor:
+        """z-scores, float32, of raw numbers [B, band, H, W]; 0 where not `valid` [B, 1, H, W]."""
+        # where, not a product: what lies under an invalid pixel may be NaN.
+        return torch.where(valid, (image.float() - self.mean) / self.std, 0.0)
+
+    def forward(self, noised: tuple[Tensor, Tensor]) -> Tensor:
+        """What is asked for [B, band, H, W], of x_t [B, band, H, W] and timesteps int64 [B]."""
+        x_t, timesteps = noised
+        prediction: Tensor = self.head(self.backbone(self.stem(x_t), timesteps).sample)
+        return prediction
+
+
+def denoiser_stride(network: PatchUNetSpec | ReferenceSpec) -> int:
+    """Chip sides must be multiples of this many pixels; nothing is resized here."""
+    patch = network.patch if isinstance(network, PatchUNetSpec) else 1
+    return patch * unet_stride(network.unet)
+
+
+def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
+    """Write a checkpoint directory, whole or not at all. Returns the spec with the digests."""
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    backbone = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in weights.items()
+        if name.startswith("backbone.")
+    }
+    outer = {name: tensor for name, tensor in weights.items() if not name.startswith("backbone.")}
+    files = {
+        WEIGHTS_NAME: save(backbone, metadata={"format": "pt"}),
+        OUTER_NAME: save(outer),
+    }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    spec = model.spec.model_copy(update={"weights_sha256": digests})
+    channels = model.backbone.config["in_channels"]
+    unet = {"_class_name": "UNet2DModel", "in_channels": channels, "out_channels": channels}
+    with whole_directory(path) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        config = json.dumps(unet | spec.network.unet, indent=2)
+        (partial / CONFIG_NAME).write_text(config + "\n", encoding="utf-8")
+        (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (partial / CARD_NAME).write_text(card, encoding="utf-8")
+    return spec
+
+
+def load_denoiser(path: Path) -> Denoiser:
+    """The denoiser in a checkpoint directory, on the CPU, in evaluation mode.
+
+    Raises CheckpointError if a file is missing, changed, or of another network.
+    """
+    spec = read_denoiser_spec(path)
+    backbone, outer = (_read_weights(path, spec, name) for name in (WEIGHTS_NAME, OUTER_NAME))
+    model = Denoiser(spec)
+    try:
+        model.load_state_dict(outer | {f"backbone.{name}": w for name, w in backbone.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: its weights belong to another network than {SPEC_NAME} names. "
+            "Restore the directory that was saved together."
+        ) from error
+    return model.eval()
+
+
+def read_denoiser_spec(path: Path) -> DenoiserSpec:
+    """The spec in a checkpoint directory. Raises CheckpointError if it cannot be read."""
+    try:
+        return DenoiserSpec.model_validate_json((path / SPEC_NAME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {SPEC_NAME} cannot be read. Point to a directory that "
+            "pretrain-denoiser wrote, or copy it again."
+        ) from error
+
+
+def _read_weights(path: Path, spec: DenoiserSpec, name: str) -> dict[str, Tensor]:
+    try:
+        content = (path / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != spec.weights_sha256.get(name):
+            raise CheckpointError(
+                f"checkpoint {path}: {name} is not the file that {SPEC_NAME} names: its SHA-256 "
+                "differs. Copy the whole directory again."
+            )
+        return load(content)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {name} cannot be read. Copy the whole directory again."
+        ) from error

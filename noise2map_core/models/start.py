@@ -1,0 +1,117 @@
+"""Weights that a model starts from: a published UNet, a denoiser, or another checkpoint's."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noise2map_core.errors import CheckpointError, ConfigError
+from noise2map_core.models.backbone import load_backbone, read_unet_config, require_same_unet
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.denoiser import SPEC_NAME as DENOISER
+from noise2map_core.models.denoiser import Denoiser, load_denoiser, read_denoiser_spec
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import SPEC_NAME as CHECKPOINT
+from noise2map_core.models.spec import NetworkSpec, PatchUNetSpec, SegmentationModelSpec, read_spec
+
+
+def require_start(network: NetworkSpec, folder: Path) -> None:
+    """Raise unless a network can start from the weights in `folder`; reads no weights.
+
+    CheckpointError if they are another network's, ConfigError if the network has no backbone.
+    """
+    if isinstance(network, SegmentationModelSpec):
+        raise ConfigError(
+            f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone. "
+            "Leave model.backbone out, or set another model.preset."
+        )
+    if (folder / DENOISER).exists():
+        _require_same_network(folder, network, read_denoiser_spec(folder).network)
+    elif (folder / CHECKPOINT).exists():
+        _require_same_network(folder, network, read_spec(folder).network)
+    else:
+        require_same_unet(folder, network.unet, read_unet_config(folder))
+
+
+def _require_same_network(folder: Path, network: Any, other: Any) -> None:
+    """Backbones of both must have the same weights."""
+    if network.kind != other.kind or getattr(network, "patch", 1) != getattr(other, "patch", 1):
+        raise CheckpointError(
+            f"{folder} holds a network of kind {other.kind}, the model's is {network.kind}, or "
+            "their patches differ. Set model.preset to the preset that it was trained with."
+        )
+    require_same_unet(folder, network.unet, other.unet)
+
+
+def start_from(model: Noise2Map, folder: Path) -> None:
+    """Give a model the weights in `folder`: those of the backbone, and those around it that fit.
+
+    Stems fit where the bands are the same, heads where the classes are, too. Raises as
+    `require_start` does, and CheckpointError if weights cannot be read.
+    """
+    require_start(model.spec.network, folder)
+    network: Any = model.network
+    if (folder / DENOISER).exists():
+        _start_from_denoiser(model, load_denoiser(folder))
+    elif (folder / CHECKPOINT).exists():
+        _start_from_checkpoint(model, load_checkpoint(folder))
+    else:
+        load_backbone(network.backbone, network_unet(model.spec.network), folder)
+
+
+def start_denoiser(model: Denoiser, folder: Path) -> None:
+    """Give a denoiser the weights in `folder`; all of them, if they are one's of the same bands.
+
+    Raises as `start_from` does.
+    """
+    require_start(model.spec.network, folder)
+    if (folder / DENOISER).exists():
+        other = load_denoiser(folder)
+        if other.spec.bands == model.spec.bands:
+            model.load_state_dict(other.state_dict())
+        else:
+            model.backbone.load_state_dict(other.backbone.state_dict())
+    elif (folder / CHECKPOINT).exists():
+        learnt: Any = load_checkpoint(folder).network
+        model.backbone.load_state_dict(learnt.backbone.state_dict())
+    else:
+        load_backbone(model.backbone, network_unet(model.spec.network), folder)
+
+
+def network_unet(network: NetworkSpec) -> dict[str, Any]:
+    """The backbone's arguments, of a network that has one."""
+    assert not isinstance(network, SegmentationModelSpec)
+    return network.unet
+
+
+def _start_from_denoiser(model: Noise2Map, denoiser: Denoiser) -> None:
+    own: Any = model.network
+    own.backbone.load_state_dict(denoiser.backbone.state_dict())
+    same_bands = denoiser.spec.bands == model.spec.bands
+    if not same_bands or not isinstance(model.spec.network, PatchUNetSpec):
+        return
+    learnt: Any = denoiser.stem
+    for task, stem in own.stems.items():
+        dates = model.spec.tasks[task].num_dates
+        stem.conv.weight.data.copy_(stem_of_dates(learnt.conv.weight.data, dates))
+        stem.conv.bias.data.copy_(learnt.conv.bias.data)
+
+
+def stem_of_dates(weight: Tensor, num_dates: int) -> Tensor:
+    """The weights of one date's stem [width, C, 3, 3] for several: it sees their mean, at first."""
+    return torch.cat([weight / num_dates] * num_dates, dim=1)
+
+
+def _start_from_checkpoint(model: Noise2Map, other: Noise2Map) -> None:
+    fitting = ["network.backbone."]
+    if other.spec.bands == model.spec.bands:
+        for task in model.spec.tasks.keys() & other.spec.tasks.keys():
+            fitting.append(f"network.stems.{task}.")
+            if model.spec.tasks[task].classes == other.spec.tasks[task].classes:
+                fitting.append(f"network.heads.{task}.")
+    own, weights = model.state_dict(), other.state_dict()
+    for name in own:
+        if name.startswith(tuple(fitting)) and own[name].shape == weights[name].shape:
+            own[name] = weights[name]
+    model.load_state_dict(own)

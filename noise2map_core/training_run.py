@@ -1,0 +1,82 @@
+"""The note of a training run beside its results: which settings and data they belong to."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from noise2map_core.atomic import write_atomically
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.errors import ConfigError, OutputMismatchError
+from noise2map_core.learning.config import OptimisationConfig
+
+RUN_FILE = "run.json"
+
+PLACEMENT = {"num_workers", "worker_cpus", "worker_gpus"}
+"""Training settings that say where a run takes place, not what is learnt: it may continue with
+others."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run that writes to `output`."""
+
+    output: Path
+    config: BaseModel
+    digest: str
+    """Of all that the weights depend on."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its checkpoint goes."""
+        return self.output / "checkpoint"
+
+    def earlier(self) -> dict[str, Any] | None:
+        """What an earlier run noted that was finished with the same settings.
+
+        Raises OutputMismatchError if the output is of other settings or data.
+        """
+        file = self.output / RUN_FILE
+        if not file.exists():
+            return None
+        note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if note["digest"] != self.digest:
+            raise OutputMismatchError(
+                f"{self.output} holds a training with other settings or other chips; nothing was "
+                "touched. Set another output, or remove that directory."
+            )
+        return note if "history" in note and self.checkpoint.exists() else None
+
+    def claim(self) -> None:
+        """Note which settings the output belongs to, before its first state is written."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        self._write({})
+
+    def finish(self, **results: Any) -> None:
+        """Note that the run is finished; `results` have a `history`."""
+        self._write(results)
+
+    def _write(self, results: dict[str, Any]) -> None:
+        note = {"digest": self.digest, "config": self.config.model_dump(mode="json"), **results}
+        write_atomically(self.output / RUN_FILE, json.dumps(note, indent=2) + "\n")
+
+
+def require_feasible(training: OptimisationConfig, resources: ResourcesConfig) -> None:
+    """Raise ConfigError for what could only fail, or wait for ever, later."""
+    if training.batch_size % (training.num_workers * training.accumulation):
+        raise ConfigError(
+            f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
+            f"{training.num_workers} times training.accumulation {training.accumulation}. Change "
+            "one of them."
+        )
+    if resources.address is not None or "RAY_ADDRESS" in os.environ:
+        return  # a cluster elsewhere may grow
+    needed, cpus = training.num_workers * training.worker_cpus, resources.num_cpus or os.cpu_count()
+    if cpus is not None and needed > cpus:
+        raise ConfigError(
+            f"{training.num_workers} training workers of {training.worker_cpus:g} CPUs do not fit "
+            f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
+        )

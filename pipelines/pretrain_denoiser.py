@@ -1,0 +1,226 @@
+"""Pretrain a backbone on images without labels, by learning to take noise out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+from noise2map_core.application import application
+from noise2map_core.diffusion.config import DenoisingConfig
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.errors import ConfigError
+from noise2map_core.learning.config import ImagesConfig, PretrainingConfig
+from noise2map_core.models.config import ModelConfig
+from noise2map_core.storage import Location, absolute
+
+if TYPE_CHECKING:
+    from noise2map_core.distributed.pretraining import PretrainedWeights
+    from noise2map_core.inference.pretraining_data import ImageSource, UnlabelledImages
+    from noise2map_core.models.denoiser import DenoiserSpec
+    from noise2map_core.training_run import TrainingRun
+
+EXAMPLES = "examples.png"
+NUM_EXAMPLES = 4
+EXAMPLE_SHARES = (0.05, 0.15, 0.3, 0.5)
+"""Timesteps of the examples, as parts of T."""
+
+
+class PretrainDenoiserConfig(BaseModel):
+    """Pretrain a backbone: a denoiser of images without labels, which finetune-maps starts from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    chips: Location | None = None
+    """Chip store of any bands; labels are not read. Of several dates each image shows one. Trains
+    on the part `train`; what is held out for tests is not looked at."""
+
+    images: ImagesConfig = Field(default_factory=ImagesConfig)
+    """Image files, in place of a chip store."""
+
+    output: Path
+    """Directory of the run: `checkpoint/`, to be handed to finetune-maps as --model.backbone,
+    `examples.png`, and `state/` to continue from."""
+
+    seed: NonNegativeInt = 0
+    """Seed of weights, order, timesteps and noise."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    """The network: the preset that is to be fine-tuned."""
+
+    denoising: DenoisingConfig = Field(default_factory=DenoisingConfig)
+    """What is asked of it."""
+
+    training: PretrainingConfig = Field(default_factory=PretrainingConfig)
+    """How it is trained."""
+
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    """The cluster."""
+
+
+@dataclass(frozen=True)
+class PretrainDenoiserResult:
+    """What a run made."""
+
+    checkpoint: Path
+    """Checkpoint directory."""
+    examples: Path
+    """Picture of noised and denoised images."""
+    val_loss: float
+    """Mean squared error on the validation part."""
+    history: list[dict[str, Any]]
+    """Of every validated epoch: epoch, loss, val_loss."""
+    trained: bool
+    """False: the output was finished already."""
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        done = "" if self.trained else "nothing to do: trained already with the same settings"
+        lines = [
+            f"checkpoint  {self.checkpoint}",
+            f"examples    {self.examples}",
+            f"validation  mean squared error {self.val_loss:.4f} after {self._epochs} epochs",
+        ]
+        return [line for line in (done, *lines) if line]
+
+    @property
+    def _epochs(self) -> int:
+        return int(self.history[-1]["epoch"])
+
+
+def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
+    """Look at the images, train from where an earlier run ended, save weights and examples."""
+    from noise2map_core.inference.pretraining_data import find_source, require_enough
+    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.models.start import require_start
+    from noise2map_core.training_run import require_feasible
+
+    require_feasible(config.training, config.resources)
+    chips = None if config.chips is None else absolute(config.chips)
+    source = find_source(chips, config.images)
+    training_run = _training_run(config, source)
+    if (earlier := training_run.earlier()) is not None:
+        return _result(training_run, earlier["history"], trained=False)
+    images = source.open()
+    require_enough(images, source.where, config.training.batch_size)
+    spec = _plan_spec(config, images)
+    if config.model.backbone is not None:
+        require_start(spec.network, config.model.backbone)
+    with hold_lease(config.output / "state"):
+        training_run.claim()
+        return _train(config, source, spec, training_run)
+
+
+def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> DenoiserSpec:
+    """The spec of the denoiser. Raises ConfigError if preset, chips and timesteps do not fit."""
+    from noise2map_core import __version__
+    from noise2map_core.diffusion.schedule import schedule_alpha_bars
+    from noise2map_core.learning.denoising import training_weights
+    from noise2map_core.models.denoiser import DenoiserSpec, denoiser_stride
+    from noise2map_core.models.presets import network_of
+    from noise2map_core.models.spec import SegmentationModelSpec
+
+    preset = config.model.preset
+    network = network_of(preset, images.chip_px)
+    if isinstance(network, SegmentationModelSpec):
+        raise ConfigError(
+            f"preset {preset} has no diffusion backbone. Set model.preset to tiny, small, base or "
+            "reference."
+        )
+    if images.chip_px % denoiser_stride(network):
+        raise ConfigError(
+            f"chips of {images.chip_px} pixels do not suit preset {preset}, which needs a multiple "
+            f"of {denoiser_stride(network)}. Set images.chip_px, or ingest other chips."
+        )
+    spec = DenoiserSpec(
+        preset=preset,
+        network=network,
+        bands=images.bands,
+        normalisation=images.normalisation(),
+        denoising=config.denoising,
+        chip_px=images.chip_px,
+        code_version=__version__,
+    )
+    try:
+        training_weights(spec, schedule_alpha_bars(config.denoising.schedule))
+    except ValueError as error:
+        raise ConfigError(f"denoising: {error}.") from error
+    return spec
+
+
+def _training_run(config: PretrainDenoiserConfig, source: ImageSource) -> TrainingRun:
+    """The weights depend on the settings and on the images."""
+    from noise2map_core.digest import digest_of
+    from noise2map_core.training_run import PLACEMENT, TrainingRun
+
+    settings = config.model_dump(mode="json", exclude={"chips", "output", "resources", "images"})
+    settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
+    return TrainingRun(
+        config.output, config, digest_of({"settings": settings, "images": source.identity()})
+    )
+
+
+def _train(
+    config: PretrainDenoiserConfig,
+    source: ImageSource,
+    spec: DenoiserSpec,
+    training_run: TrainingRun,
+) -> PretrainDenoiserResult:
+    from noise2map_core.distributed.pretraining import PretrainingJob, pretrain_model
+    from noise2map_core.distributed.session import ray_session
+
+    backbone = config.model.backbone
+    job = PretrainingJob(
+        source=source,
+        state=(config.output / "state").resolve(),
+        spec=spec,
+        backbone=backbone.resolve() if backbone else None,
+        training=config.training,
+        seed=config.seed,
+    )
+    with ray_session(config.resources):
+        pretrained = pretrain_model(job)
+    return _save(source, spec, pretrained, training_run)
+
+
+def _save(
+    source: ImageSource,
+    spec: DenoiserSpec,
+    pretrained: PretrainedWeights,
+    training_run: TrainingRun,
+) -> PretrainDenoiserResult:
+    """Write checkpoint and examples, then the note that the run is finished."""
+    from noise2map_core.inference.denoising import denoise_examples
+    from noise2map_core.inference.denoising_figure import write_denoising_figure
+    from noise2map_core.inference.model_card import write_denoiser_card
+    from noise2map_core.models.denoiser import Denoiser, save_denoiser
+
+    images, model = source.open(), Denoiser(spec)
+    model.load_state_dict(pretrained.weights)
+    card = write_denoiser_card(spec, len(images.train), len(images.val), pretrained.history)
+    save_denoiser(model, training_run.checkpoint, card)
+    timesteps = [int(share * spec.denoising.schedule.num_timesteps) for share in EXAMPLE_SHARES]
+    chosen = images.val[:: max(1, len(images.val) // NUM_EXAMPLES)][:NUM_EXAMPLES]
+    examples = denoise_examples(model.eval(), images, chosen, timesteps)
+    title = f"validation images, one pass each; mean squared error {pretrained.val_loss:.4f}"
+    write_denoising_figure(training_run.output / EXAMPLES, examples, spec.bands, title)
+    training_run.finish(history=pretrained.history)
+    return _result(training_run, pretrained.history, trained=True)
+
+
+def _result(
+    training_run: TrainingRun, history: list[dict[str, Any]], trained: bool
+) -> PretrainDenoiserResult:
+    return PretrainDenoiserResult(
+        checkpoint=training_run.checkpoint,
+        examples=training_run.output / EXAMPLES,
+        val_loss=history[-1]["val_loss"],
+        history=history,
+        trained=trained,
+    )
+
+
+if __name__ == "__main__":
+    application(PretrainDenoiserConfig, run)
