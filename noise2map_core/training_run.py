@@ -15,8 +15,8 @@ from noise2map_core.learning.config import OptimisationConfig
 
 RUN_FILE = "run.json"
 
-PLACEMENT = {"num_workers", "worker_cpus", "worker_gpus"}
-"""Training settings that say where a run takes place, not what is learnt: it may continue with
+PLACEMENT = {"checkpoint_steps", "num_workers", "min_workers", "worker_cpus", "worker_gpus"}
+"""Training settings that say how a run takes place, not what is learnt: it may continue with
 others."""
 
 
@@ -66,17 +66,24 @@ class TrainingRun:
 
 def require_feasible(training: OptimisationConfig, resources: ResourcesConfig) -> None:
     """Raise ConfigError for what could only fail, or wait for ever, later."""
-    if training.batch_size % (training.num_workers * training.accumulation):
+    fewest = training.num_workers if training.min_workers is None else training.min_workers
+    if fewest > training.num_workers:
         raise ConfigError(
-            f"training.batch_size {training.batch_size} is not a multiple of training.num_workers "
-            f"{training.num_workers} times training.accumulation {training.accumulation}. Change "
-            "one of them."
+            f"training.min_workers {fewest} is more than training.num_workers "
+            f"{training.num_workers}. Change one of them."
         )
+    for workers in range(fewest, training.num_workers + 1):
+        if training.batch_size % (workers * training.accumulation):
+            raise ConfigError(
+                f"training.batch_size {training.batch_size} is not a multiple of {workers} "
+                f"workers times training.accumulation {training.accumulation}. Change "
+                "training.batch_size, training.num_workers or training.min_workers."
+            )
     if resources.address is not None or "RAY_ADDRESS" in os.environ:
         return  # a cluster elsewhere may grow
-    needed, cpus = training.num_workers * training.worker_cpus, resources.num_cpus or os.cpu_count()
+    needed, cpus = fewest * training.worker_cpus, resources.num_cpus or os.cpu_count()
     if cpus is not None and needed > cpus:
         raise ConfigError(
-            f"{training.num_workers} training workers of {training.worker_cpus:g} CPUs do not fit "
+            f"{fewest} training workers of {training.worker_cpus:g} CPUs do not fit "
             f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
         )

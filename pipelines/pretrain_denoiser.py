@@ -71,7 +71,7 @@ class PretrainDenoiserResult:
     val_loss: float
     """Mean squared error on the validation part."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, val_loss."""
+    """Of every validated epoch: epoch, loss, train_s, val_loss."""
     trained: bool
     """False: the output was finished already."""
 

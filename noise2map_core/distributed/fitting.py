@@ -15,11 +15,14 @@ import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from noise2map_core.distributed.train_log import Board
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.progress import progress
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"
+LOG_FOLDER = "tensorboard"
+"""Curves, beside the folder of states."""
 MAX_WORKER_FAILURES = 3
 """Times that a run goes on from the last checkpoint after a worker died."""
 
@@ -40,14 +43,14 @@ def fit(
     state: Path,
     score: Score,
 ) -> Any:
-    """Run `train_worker({"job": job, "log": log})` on every worker; Ray Train's result.
+    """Run `train_worker({"job": job, "board": board})` on every worker; Ray Train's result.
 
     Goes on from the last checkpoint in `state` if there is one. Needs a connection to a cluster.
     """
-    log: Any = ray.remote(num_cpus=0)(_EpochLog).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).remote()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"job": job, "log": log},
+        train_loop_config={"job": job, "board": board},
         scaling_config=_scaling(training),
         run_config=RunConfig(
             name=RUN_NAME,
@@ -61,23 +64,17 @@ def fit(
             ),
         ),
     )
-    with _showing(log, training.epochs), _own_interrupt():
+    with _showing(board, training.epochs), _own_interrupt():
         return trainer.fit()
 
 
-def report(
-    metrics: dict[str, Any], shown: tuple[str, ...], state: Any, rank: int, log: Any
-) -> None:
-    """Hand metrics and state to Ray Train; all ranks call it together.
-
-    Of `state` rank 0's is kept. `shown` are the metrics that people see; `epoch` is one of them.
-    """
+def report(metrics: dict[str, Any], state: Any, rank: int) -> None:
+    """Hand metrics and state to Ray Train; all ranks call it together, rank 0's are kept."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
             torch.save(state, Path(folder) / STATE_NAME)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-            log.add.remote({name: metrics[name] for name in shown})
         ray.train.report(metrics, checkpoint=checkpoint)
 
 
@@ -92,29 +89,16 @@ def _scaling(training: OptimisationConfig) -> ScalingConfig:
     resources = {"CPU": training.worker_cpus}
     if training.worker_gpus:
         resources["GPU"] = training.worker_gpus
+    most, fewest = training.num_workers, training.min_workers
     return ScalingConfig(
-        num_workers=training.num_workers,
+        num_workers=most if fewest is None else (fewest, most),  # type: ignore[arg-type]
         use_gpu=training.worker_gpus > 0,
         resources_per_worker=resources,
     )
 
 
-class _EpochLog:
-    """Carries figures from the workers to the driver, who shows them."""
-
-    def __init__(self) -> None:
-        self._metrics: list[dict[str, float]] = []
-
-    def add(self, metrics: dict[str, float]) -> None:
-        self._metrics.append(metrics)
-
-    def take(self) -> list[dict[str, float]]:
-        taken, self._metrics = self._metrics, []
-        return taken
-
-
 @contextmanager
-def _showing(log: Any, epochs: int) -> Iterator[None]:
+def _showing(board: Any, epochs: int) -> Iterator[None]:
     """Show how far training is, from a thread: `fit` holds the main one."""
     done = threading.Event()
 
@@ -123,9 +107,9 @@ def _showing(log: Any, epochs: int) -> Iterator[None]:
             last = False
             while not last:
                 last = done.wait(1.0)
-                for metrics in ray.get(log.take.remote()):
-                    epoch = int(metrics.pop("epoch"))
-                    bar.update(epoch - bar.done, **metrics)
+                if figures := ray.get(board.take.remote()):
+                    epoch = int(figures.pop("epoch", bar.done))
+                    bar.update(epoch - bar.done, **figures)
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()

@@ -1,29 +1,27 @@
 """Pretraining on Ray Train: as `training` does it, of images without labels."""
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.train
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import Score, fit, load_state, report
+from noise2map_core.distributed.fitting import LOG_FOLDER, Score, fit, load_state
+from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.chip_batches import epoch_batches
 from noise2map_core.inference.denoising import clean_batch, validation_error
 from noise2map_core.inference.pretraining_data import ImageSource
 from noise2map_core.learning.config import PretrainingConfig
-from noise2map_core.learning.denoising import DenoisingLearner
-from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
 from noise2map_core.models.start import start_denoiser
+
+SCORE = Score("val_loss", highest=False)
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class PretrainedWeights:
     val_loss: float
     """Mean squared error on the validation part; predicting nothing gives about 1."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, val_loss."""
+    """Of every validated epoch: epoch, loss, train_s, val_loss."""
 
 
 def pretrain_model(job: PretrainingJob) -> PretrainedWeights:
@@ -57,45 +55,31 @@ def pretrain_model(job: PretrainingJob) -> PretrainedWeights:
 
     Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
     """
-    result = fit(_train_worker, job, job.training, job.state, Score("val_loss", highest=False))
+    result = fit(_train_worker, job, job.training, job.state, SCORE)
     if result.return_value:
-        epoch, step = result.return_value
         raise Noise2MapError(
-            f"pretraining diverged: the loss is not finite at epoch {epoch}, step {step}. Lower "
-            "training.learning_rate, check the images for absurd values, and use another output."
+            f"pretraining diverged: {result.return_value}. Lower training.learning_rate, check the "
+            "images for absurd values, and use another output."
         )
     state = load_state(result.checkpoint)
     history = state["history"]
     return PretrainedWeights(state["average"], history[-1]["val_loss"], history)
 
 
-def _train_worker(config: dict[str, Any]) -> Any:
-    """What each worker runs. Returns (epoch, step) if the loss stopped being finite."""
-    job: PretrainingJob = config["job"]
-    torch.set_num_threads(max(1, math.floor(job.training.worker_cpus)))
-    worker = _Worker(job)
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        worker.restore(load_state(checkpoint))
-    for epoch in range(worker.epoch, job.training.epochs):
-        for step, loss in enumerate(worker.run_epoch(epoch)):
-            if not math.isfinite(loss):
-                return epoch + 1, step + 1
-        if worker.is_due():
-            worker.report(config["log"])
-    return None
+def _train_worker(config: dict[str, Any]) -> str | None:
+    """What each worker runs. Returns where, if the loss stopped being finite."""
+    return _Worker(config["job"]).run(config["board"])
 
 
-class _Worker:
+class _Worker(TrainWorker):
     """One rank: its learner, its part of the images."""
 
+    score = SCORE
+
     def __init__(self, job: PretrainingJob) -> None:
-        context = ray.train.get_context()
-        self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), self._sum_over_ranks)
+        super().__init__(job.training)
         self.job, self.images = job, job.source.open()
-        self.epoch = 0
-        self.history: list[dict[str, Any]] = []
-        self.losses: list[float] = []
+        self.log_folder = job.state.parent / LOG_FOLDER
         torch.manual_seed(job.seed)
         model = Denoiser(job.spec)
         if job.backbone is not None:
@@ -103,52 +87,33 @@ class _Worker:
         self.learner = DenoisingLearner(
             model.to(get_device()), job.training, job.seed, wrap=prepare_model
         )
+        self.num_steps = len(self._batches(0))
 
-    def run_epoch(self, epoch: int) -> Iterator[float]:
-        """Train one epoch; yields the loss of every global batch."""
-        images, seed = self.images, self.job.seed
-        size = self.job.training.batch_size
-        batches = epoch_batches(images.train, size, images.shards_held, seed, epoch)
+    def begin_epoch(self, epoch: int) -> None:
+        self.batches = self._batches(epoch)
+
+    def load(self, epoch: int, step: int) -> CleanBatch:
         mine = slice(self.ranks.rank, None, self.ranks.world_size)
-        self.losses = []
-        for step, numbers in enumerate(batches):
-            draws = _draws(seed, epoch, step, size)
-            batch = clean_batch(self.learner.model, *images.read(numbers[mine], draws[mine]))
-            loss = self.learner.step(batch, epoch, step, len(batches), self.ranks)
-            self.losses.append(loss)
-            yield loss
-        self.epoch = epoch + 1
+        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)
+        read = self.images.read(self.batches[step][mine], draws[mine])
+        return clean_batch(self.learner.model, *read)
 
-    def is_due(self) -> bool:
-        """True if this epoch is to be validated and kept."""
-        training = self.job.training
-        return self.epoch % training.checkpoint_epochs == 0 or self.epoch == training.epochs
+    def learn(self, batch: CleanBatch, epoch: int, step: int) -> float:
+        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
 
-    def report(self, log: Any) -> None:
-        """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
+    def chips_of(self, step: int) -> str:
+        numbers = ", ".join(str(number) for number in sorted(self.batches[step]))
+        return f"images {numbers} of {self.job.source.where}"
+
+    def validate(self) -> dict[str, Any]:
         mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
-        sums = validation_error(
-            self.learner.averaged, self.images, mine, self.job.training.batch_size
-        )
-        error, numbers = self._sum_over_ranks(sums).tolist()
-        metrics = {
-            "epoch": self.epoch,
-            "loss": sum(self.losses) / len(self.losses),
-            "val_loss": error / numbers,
-        }
-        self.history.append(metrics)
-        state = self.learner.state() | {"epoch": self.epoch, "history": self.history}
-        report(metrics, ("epoch", "loss", "val_loss"), state, self.ranks.rank, log)
+        sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
+        error, numbers = self.ranks.sum_over(sums).tolist()
+        return {"val_loss": error / numbers}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `report` kept."""
-        self.epoch, self.history = state["epoch"], state["history"]
-        self.learner.restore(state)
-
-    def _sum_over_ranks(self, value: Tensor) -> Tensor:
-        if self.ranks.world_size > 1:
-            dist.all_reduce(value)
-        return value
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        images, size = self.images, self.training.batch_size
+        return epoch_batches(images.train, size, images.shards_held, self.job.seed, epoch)
 
 
 def _draws(seed: int, epoch: int, step: int, count: int) -> NDArray[np.float64]:

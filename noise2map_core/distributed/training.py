@@ -6,20 +6,18 @@ killed and started again ends with the weights of one that was not, to the bit (
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.train
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import Score, fit, load_state, report
+from noise2map_core.distributed.fitting import LOG_FOLDER, Score, fit, load_state
+from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
 from noise2map_core.inference.chip_batches import ChipReader, epoch_batches, labelled_chips
@@ -30,6 +28,8 @@ from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.spec import CheckpointSpec, Task
+
+SCORE = Score("val_f1", highest=True)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainedWeights:
     val_f1: float
     """Validation F1 of the classes that are sought, mean over the tasks."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, val_f1, val_error, tasks."""
+    """Of every validated epoch: epoch, loss, train_s, val_f1, val_error, tasks."""
 
 
 def train_model(job: TrainingJob) -> TrainedWeights:
@@ -73,12 +73,11 @@ def train_model(job: TrainingJob) -> TrainedWeights:
 
     Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
     """
-    result = fit(_train_worker, job, job.training, job.state, Score("val_f1", highest=True))
+    result = fit(_train_worker, job, job.training, job.state, SCORE)
     if result.return_value:
-        epoch, step = result.return_value
         raise Noise2MapError(
-            f"training diverged: the loss is not finite at epoch {epoch}, step {step}. Lower "
-            "training.learning_rate, check the chips for absurd values, and use another output."
+            f"training diverged: {result.return_value}. Lower training.learning_rate, check the "
+            "chips for absurd values, and use another output."
         )
     return _chosen(result)
 
@@ -103,33 +102,19 @@ def _chosen(result: Any) -> TrainedWeights:
     )
 
 
-def _train_worker(config: dict[str, Any]) -> Any:
-    """What each worker runs. Returns (epoch, step) if the loss stopped being finite."""
-    job: TrainingJob = config["job"]
-    torch.set_num_threads(max(1, math.floor(job.training.worker_cpus)))
-    worker = _Worker(job)
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        worker.restore(load_state(checkpoint))
-    for epoch in range(worker.epoch, job.training.epochs):
-        for step, loss in enumerate(worker.run_epoch(epoch)):
-            if not math.isfinite(loss):
-                return epoch + 1, step + 1
-        if worker.is_due():
-            worker.report(config["log"])
-    return None
+def _train_worker(config: dict[str, Any]) -> str | None:
+    """What each worker runs. Returns where, if the loss stopped being finite."""
+    return _Worker(config["job"]).run(config["board"])
 
 
-class _Worker:
-    """One rank: its learner, its part of the data."""
+class _Worker(TrainWorker):
+    """One rank: its learner, its part of the chips."""
+
+    score = SCORE
 
     def __init__(self, job: TrainingJob) -> None:
-        context = ray.train.get_context()
-        self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), self._sum_over_ranks)
-        self.job = job
-        self.epoch = 0
-        self.history: list[dict[str, Any]] = []
-        self.losses: list[float] = []
+        super().__init__(job.training)
+        self.job, self.log_folder = job, job.state.parent / LOG_FOLDER
         model = new_model(job.spec, job.seed, get_device(), job.backbone)
         self.learner = Learner(
             model, job.training, job.tasks, job.class_weights, job.seed, wrap=prepare_model
@@ -137,41 +122,31 @@ class _Worker:
         self.data = {name: _TaskData(job, name, self.ranks) for name in job.tasks}
         self.num_steps = max(len(data.batches(0)) for data in self.data.values())
 
-    def run_epoch(self, epoch: int) -> Iterator[float]:
-        """Train one epoch; yields the loss of every global batch."""
-        batches = {name: data.batches(epoch) for name, data in self.data.items()}
-        self.losses = []
-        for step in range(self.num_steps):
-            # A task with fewer chips starts again while the longest goes on.
-            loaded = {name: self._load(name, own[step % len(own)]) for name, own in batches.items()}
-            loss = self.learner.step(loaded, epoch, step, self.num_steps, self.ranks)
-            self.losses.append(loss)
-            yield loss
-        self.epoch = epoch + 1
+    def begin_epoch(self, epoch: int) -> None:
+        self.batches = {name: data.batches(epoch) for name, data in self.data.items()}
 
-    def is_due(self) -> bool:
-        """True if this epoch is to be validated and kept."""
-        training = self.job.training
-        return self.epoch % training.checkpoint_epochs == 0 or self.epoch == training.epochs
+    def load(self, epoch: int, step: int) -> dict[Task, TrainingBatch]:
+        return {name: self._load(name, self._chips(name, step)) for name in self.batches}
 
-    def report(self, log: Any) -> None:
-        """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
+    def learn(self, batch: dict[Task, TrainingBatch], epoch: int, step: int) -> float:
+        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+
+    def chips_of(self, step: int) -> str:
+        chips = {int(chip) for name in self.batches for chip in self._chips(name, step)}
+        return f"chips {', '.join(map(str, sorted(chips)))} of {self.job.chips}"
+
+    def _chips(self, task: Task, step: int) -> NDArray[np.int64]:
+        """A task with fewer chips starts again while the longest goes on."""
+        own = self.batches[task]
+        return own[step % len(own)]
+
+    def validate(self) -> dict[str, Any]:
         tasks = self._validate()
-        metrics = {
-            "epoch": float(self.epoch),
-            "loss": sum(self.losses) / len(self.losses),
+        return {
             "val_f1": sum(task.f1 for task in tasks.values()) / len(tasks),
             "val_error": math.hypot(*(task.error for task in tasks.values())) / len(tasks),
             "tasks": {name: asdict(task) for name, task in tasks.items()},
         }
-        self.history.append(metrics)
-        state = self.learner.state() | {"epoch": self.epoch, "history": self.history}
-        report(metrics, ("epoch", "loss", "val_f1"), state, self.ranks.rank, log)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `report` kept."""
-        self.epoch, self.history = state["epoch"], state["history"]
-        self.learner.restore(state)
 
     def _load(self, task: Task, chips: Any) -> TrainingBatch:
         model, reader = self.learner.model, self.data[task].reader
@@ -188,14 +163,9 @@ class _Worker:
         found = {}
         for name, data in self.data.items():
             counts = validate(self.learner.averaged, data.validation)
-            total = self._sum_over_ranks(torch.from_numpy(counts).to(self.learner.model.device))
+            total = self.ranks.sum_over(torch.from_numpy(counts).to(self.learner.model.device))
             found[name] = validation_of(total.cpu().numpy(), self.job.spec.tasks[name])
         return found
-
-    def _sum_over_ranks(self, value: Tensor) -> Tensor:
-        if self.ranks.world_size > 1:
-            dist.all_reduce(value)
-        return value
 
 
 class _TaskData:

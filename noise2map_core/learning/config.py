@@ -25,8 +25,8 @@ class OptimisationConfig(BaseModel):
     """Passes over the training chips."""
 
     batch_size: PositiveInt = 16
-    """Chips in one step of each task, over all workers; a multiple of `num_workers` times
-    `accumulation`."""
+    """Chips in one step of each task, over all workers; a multiple of `num_workers` (of every
+    number from `min_workers`) times `accumulation`."""
 
     accumulation: PositiveInt = 1
     """Parts that each worker's share of a batch goes through the network in; the step is the same
@@ -56,8 +56,17 @@ class OptimisationConfig(BaseModel):
     checkpoint_epochs: PositiveInt = 5
     """Epochs between validations; a run that was killed continues from the last one."""
 
+    checkpoint_steps: PositiveInt | None = None
+    """Steps between states that are kept in the middle of an epoch, without validation. None: a
+    run that was killed continues from the last validated epoch."""
+
     num_workers: PositiveInt = 1
     """Workers that train together, each on its part of every batch."""
+
+    min_workers: PositiveInt | None = None
+    """With fewer than `num_workers`, but as many as this, training goes on after a node was lost,
+    and grows again when one comes. Batches and learning rate stay what they are, and so does what
+    is learnt. None: it waits for all."""
 
     worker_cpus: PositiveFloat = 1.0
     """CPUs that one worker takes; it computes with as many threads (at least one)."""

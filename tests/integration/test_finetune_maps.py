@@ -56,7 +56,9 @@ def weights(output: Path) -> dict[str, torch.Tensor]:
 def test_a_run_leaves_a_checkpoint_that_loads_and_state_beside_it(trained: Path) -> None:
     model = load_checkpoint(trained / "checkpoint")
     assert 0 < model.spec.task().threshold["changed"] < 1
-    assert {path.name for path in trained.iterdir()} == {"checkpoint", "run.json", "state"}
+    assert {path.name for path in trained.iterdir()} == {
+        "checkpoint", "run.json", "state", "tensorboard",
+    }  # fmt: skip
     history = json.loads((trained / "run.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == [2, 4]
     card = (trained / "checkpoint" / "README.md").read_text()
@@ -79,7 +81,7 @@ def test_other_settings_in_an_existing_output_are_refused(trained: Path, chips: 
 
 
 def test_a_batch_that_workers_cannot_share_is_refused(chips: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"not a multiple of training\.num_workers 3"):
+    with pytest.raises(ConfigError, match="not a multiple of 3 workers"):
         finetune(config(chips, tmp_path / "out", num_workers=3))
     assert not (tmp_path / "out").exists()
 
@@ -95,22 +97,27 @@ def test_workers_that_do_not_fit_are_refused_instead_of_waited_for(
 
 
 @pytest.mark.slow
-def test_two_workers_learn_what_one_learns(
-    ray_cluster: None, trained: Path, chips: Path, tmp_path: Path
+def test_two_workers_learn_what_one_learns_in_two_parts(
+    ray_cluster: None, chips: Path, tmp_path: Path
 ) -> None:
-    finetune(config(chips, tmp_path, num_workers=2))
+    one = config(chips, tmp_path / "one", accumulation=2)
+    two = config(chips, tmp_path / "two", num_workers=2)
     alone, together = (
-        json.loads((output / "run.json").read_text())["history"] for output in (trained, tmp_path)
+        json.loads((each.output / "run.json").read_text())["history"]
+        for each in (one, two)
+        if finetune(each).trained
     )
     for one, two in zip(alone, together, strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
 
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(
     ray_cluster: None, chips: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Noise2MapError, match=r"not finite at epoch \d+, step \d+"):
+    with pytest.raises(
+        Noise2MapError, match=r"not finite at epoch \d+, step \d+, on chips \d+, .* of .*; "
+    ):
         finetune(config(chips, tmp_path, learning_rate=1e30, warmup=0.0))
     assert not (tmp_path / "checkpoint").exists()
 
@@ -160,7 +167,7 @@ def states(output: Path) -> list[Path]:
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     ray_cluster: None, checkout: Path, chips: Path, tmp_path: Path
 ) -> None:
-    training = {"epochs": 16, "checkpoint_epochs": 2}
+    training = {"epochs": 16, "checkpoint_epochs": 8, "checkpoint_steps": 1}
     calm, killed = (config(chips, tmp_path / name, **training) for name in ("calm", "killed"))
     log = tmp_path / "stderr"
     process = start(killed, checkout, log)
@@ -171,6 +178,8 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     process.wait(30)
     assert states(killed.output), log.read_text()
     assert not (killed.output / "checkpoint").exists()
+    kept = [torch.load(path) for path in states(killed.output)]
+    assert any(state["losses"] for state in kept), "none was in the middle of an epoch"
     for settings in (killed, calm):
         assert finetune(settings).trained
     for name, weight in weights(calm.output).items():

@@ -1,0 +1,153 @@
+"""One rank of a training run: epochs of steps, the states between them, and what is shown."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from noise2map_core.distributed.fitting import Score, load_state, report
+from noise2map_core.distributed.train_log import TrainLog
+from noise2map_core.learning.config import OptimisationConfig
+from noise2map_core.learning.steps import Ranks
+
+POSITION = ("epoch", "losses", "history", "train_s")
+"""Attributes of a worker that are kept besides the learner's state."""
+
+
+class TrainWorker(ABC):
+    """Takes the steps of every epoch, from where an earlier run was kept.
+
+    All randomness of a step follows from (seed, epoch, step), so that the position is all that a
+    state needs besides weights and optimiser: a run that goes on in the middle of an epoch, with
+    as many workers or fewer, sees the chips and the noise that it would have seen.
+    """
+
+    learner: Any
+    """Has `state` and `restore`."""
+    num_steps: int
+    """Steps of an epoch."""
+    score: Score
+    log_folder: Path
+    """Where curves for TensorBoard go."""
+
+    def __init__(self, training: OptimisationConfig) -> None:
+        context = ray.train.get_context()
+        self.training = training
+        self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), self._sum_over_ranks)
+        self.epoch = 0
+        """Epochs that are complete."""
+        self.history: list[dict[str, Any]] = []
+        """Of every validated epoch: epoch, loss, train_s and what `validate` found."""
+        self.losses: list[float] = []
+        """Of the steps taken in the epoch that is under way."""
+        self.train_s = 0.0
+        """Seconds that all steps took, reading included and validation not."""
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Make ready for the steps of an epoch."""
+
+    @abstractmethod
+    def load(self, epoch: int, step: int) -> Any:
+        """This rank's part of a global batch."""
+
+    @abstractmethod
+    def learn(self, batch: Any, epoch: int, step: int) -> float:
+        """Take one step; the loss of the global batch."""
+
+    @abstractmethod
+    def chips_of(self, step: int) -> str:
+        """The global batch of a step of this epoch, for people."""
+
+    @abstractmethod
+    def validate(self) -> dict[str, Any]:
+        """Figures of the moving average on the validation part, `score.name` among them."""
+
+    def run(self, board: Any) -> str | None:
+        """Train to the end. Returns where, if the loss stopped being finite."""
+        torch.set_num_threads(max(1, math.floor(self.training.worker_cpus)))
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is not None:
+            self._restore(load_state(checkpoint))
+        self._log = self._open_log(board) if self.ranks.rank == 0 else None
+        for epoch in range(self.epoch, self.training.epochs):
+            for loss in self._run_epoch(epoch):
+                if not math.isfinite(loss):
+                    return self._where()
+            if self._is_due():
+                self._report()
+        return None
+
+    def _open_log(self, board: Any) -> TrainLog:
+        first, last = (epochs * self.num_steps for epochs in (self.epoch, self.training.epochs))
+        first += len(self.losses)
+        return TrainLog(board, self.log_folder, first, last, self.training.batch_size)
+
+    def _run_epoch(self, epoch: int) -> Iterator[float]:
+        """The loss of every step that is left of an epoch."""
+        self.begin_epoch(epoch)
+        for step in range(len(self.losses), self.num_steps):
+            begun = time.monotonic()
+            batch, loaded = self.load(epoch, step), time.monotonic()
+            self.losses.append(self.learn(batch, epoch, step))
+            learnt = time.monotonic()
+            self.train_s += learnt - begun
+            if self._log is not None:
+                self._log.step(self.losses[-1], learnt - loaded)
+            yield self.losses[-1]
+            if self._is_kept(step + 1):
+                self._keep()
+        self.epoch, self._mean = epoch + 1, sum(self.losses) / len(self.losses)
+        self.losses = []
+
+    def _where(self) -> str:
+        step = len(self.losses)
+        kept = f"the last good state is that after epoch {self.history[-1]['epoch']:.0f}"
+        return (
+            f"the loss is not finite at epoch {self.epoch + 1}, step {step}, on "
+            f"{self.chips_of(step - 1)}; {kept if self.history else 'no epoch was kept yet'}"
+        )
+
+    def _is_kept(self, steps: int) -> bool:
+        every = self.training.checkpoint_steps
+        return every is not None and steps % every == 0 and steps < self.num_steps
+
+    def _is_due(self) -> bool:
+        """True if this epoch is to be validated and kept."""
+        every = self.training.checkpoint_epochs
+        return self.epoch % every == 0 or self.epoch == self.training.epochs
+
+    def _keep(self) -> None:
+        """Hand the state in the middle of an epoch to Ray Train; it is never the best one."""
+        metrics = {self.score.name: -math.inf if self.score.highest else math.inf}
+        report(metrics, self._state(), self.ranks.rank)
+
+    def _report(self) -> None:
+        """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
+        metrics = {"epoch": float(self.epoch), "loss": self._mean, "train_s": self.train_s}
+        metrics |= self.validate()
+        self.history.append(metrics)
+        if self._log is not None:
+            self._log.epoch(metrics, ("epoch", "loss", self.score.name))
+        report(metrics, self._state(), self.ranks.rank)
+
+    def _state(self) -> dict[str, Any]:
+        position = {name: getattr(self, name) for name in POSITION}
+        return self.learner.state() | position
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name in POSITION:
+            setattr(self, name, state[name])
+        self.learner.restore(state)
+
+    def _sum_over_ranks(self, value: Tensor) -> Tensor:
+        if self.ranks.world_size > 1:
+            dist.all_reduce(value)
+        return value

@@ -1,0 +1,132 @@
+"""Speed of training from a chip store, against a bare loop over tensors in memory.
+
+`finetune-maps` with one worker, on chips of 128 pixels of the invented scenes, and a plain PyTorch
+loop with the same network, noise, loss, optimiser and moving average, whose one batch lies ready in
+memory: no reading, no augmentation, no draws but the timesteps, nothing told. Both take the same
+number of steps with the same threads; the bare loop runs before and behind.
+
+    python tests/benchmarks/train_speed.py [--steps 500] [--batch 16] [--threads 2] [--preset tiny]
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))
+
+
+def main() -> None:
+    """Print samples a second of both, and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=500, help="at least so many steps")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.bare:
+        print(_bare_seconds(args.bare, args.steps, args.batch, args.threads))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _compare(Path(folder), args)
+
+
+def _compare(root: Path, args: argparse.Namespace) -> None:
+    from noise2map_core.imagery.chip_store import open_store
+
+    chips = _ingest(root)
+    per_epoch = math.ceil(open_store(chips).attributes["counts"]["train"]["chips"] / args.batch)
+    epochs = math.ceil(args.steps / per_epoch)
+    # A first, short run makes the checkpoint whose network the bare loop trains.
+    _finetune(chips, root / "short", args, 1)
+    before = _run_bare(root / "short", args)
+    own = _finetune(chips, root / "long", args, epochs)
+    after = _run_bare(root / "short", args)
+    steps = epochs * per_epoch
+    own, before, after = (
+        args.batch * count / seconds
+        for count, seconds in ((steps, own), (args.steps, before), (args.steps, after))
+    )
+    print(
+        f"{args.preset}, {args.batch} x 128 px, {args.threads} threads, {steps} steps of "
+        f"{per_epoch} an epoch\n  bare loop      {before:7.1f} and {after:.1f} samples/s\n"
+        f"  finetune-maps  {own:7.1f} samples/s\n"
+        f"  ratio {own / ((before + after) / 2):.3f} (wanted: 0.93)"
+    )
+
+
+def _ingest(root: Path) -> Path:
+    """A store of chips of 128 pixels."""
+    from noise2map_core.application import build_config
+    from noise2map_core.testing.scenes import write_catalog
+    from noise2map_core.tools.demo import step_settings, write_whole_area
+    from pipelines.ingest_region import IngestRegionConfig, run
+
+    write_whole_area(write_catalog(root / "catalog"))
+    settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": 32}}
+    config = build_config(IngestRegionConfig, settings, {})
+    assert isinstance(config, IngestRegionConfig)
+    run(config)
+    return Path(str(config.output))
+
+
+def _finetune(chips: Path, output: Path, args: argparse.Namespace, epochs: int) -> float:
+    """Seconds of all steps, reading included, validation and start not."""
+    command = [
+        sys.executable, "-m", "noise2map_core", "finetune-maps", "--chips", str(chips),
+        "--output", str(output), "--model.preset", args.preset,
+        "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
+        "--training.batch_size", str(args.batch), "--training.worker_cpus", str(args.threads),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
+    note = json.loads((output / "run.json").read_text())
+    return float(note["history"][-1]["train_s"])
+
+
+def _run_bare(run: Path, args: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--bare", str(run / "checkpoint")]
+    for name in ("steps", "batch", "threads"):
+        command += [f"--{name}", str(getattr(args, name))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def _bare_seconds(checkpoint: Path, steps: int, batch: int, threads: int) -> float:
+    """The loop that a user would write around the network."""
+    from noise2map_core.models.checkpoint import load_checkpoint
+    from noise2map_core.models.noise2map import TaskInput
+
+    torch.set_num_threads(threads)
+    model = load_checkpoint(checkpoint).train()
+    spec = model.spec
+    shape = (batch, 2 * len(spec.bands), 128, 128)
+    x_0, valid = torch.randn(shape), torch.ones(batch, 1, 128, 128, dtype=torch.bool)
+    target = torch.randint(0, 2, (batch, 128, 128))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    average: Any = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
+    )
+    started = time.perf_counter()
+    for _ in range(steps):
+        timesteps = torch.randint(0, len(model.alpha_bars("change")), (batch,))
+        logits = model({"change": TaskInput(x_0=x_0, valid=valid, timesteps=timesteps)})["change"]
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        average.update_parameters(model)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
