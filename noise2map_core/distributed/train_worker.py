@@ -83,6 +83,8 @@ class TrainWorker(ABC):
                     return self._where()
             if self._is_due():
                 self._report()
+                if self._has_stalled():
+                    break
         return None
 
     def _open_log(self, board: Any) -> TrainLog:
@@ -123,6 +125,13 @@ class TrainWorker(ABC):
         """True if this epoch is to be validated and kept."""
         every = self.training.checkpoint_epochs
         return self.epoch % every == 0 or self.epoch == self.training.epochs
+
+    def _has_stalled(self) -> bool:
+        """True if the last validations were no better than one before them; all ranks agree."""
+        scores = [entry[self.score.name] for entry in self.history]
+        best = scores.index(max(scores) if self.score.highest else min(scores))
+        patience = self.training.patience
+        return patience is not None and len(scores) - 1 - best >= patience
 
     def _keep(self) -> None:
         """Hand the state in the middle of an epoch to Ray Train; it is never the best one."""

@@ -79,19 +79,21 @@ def train_model(job: TrainingJob) -> TrainedWeights:
             f"training diverged: {result.return_value}. Lower training.learning_rate, check the "
             "chips for absurd values, and use another output."
         )
-    return _chosen(result)
+    return _chosen(result, job.training.epochs)
 
 
-def _chosen(result: Any) -> TrainedWeights:
+def _chosen(result: Any, epochs: int) -> TrainedWeights:
     """The last epoch, unless validation says with more than one standard error that one was better.
 
     The last has the lowest learning rate and the longest average; an easy validation part cannot
-    tell epochs apart, and its highest score is then chance.
+    tell epochs apart, and its highest score is then chance. A run that was stopped before has no
+    such epoch: the best is taken.
     """
     last = load_state(result.checkpoint)
     checkpoint, metrics = result.checkpoint, last["history"][-1]
     best = max(result.best_checkpoints, key=lambda one: one[1]["val_f1"])
-    if metrics["val_f1"] < best[1]["val_f1"] - best[1]["val_error"]:
+    margin = best[1]["val_error"] if metrics["epoch"] == epochs else 0.0
+    if metrics["val_f1"] < best[1]["val_f1"] - margin:
         checkpoint, metrics = best
     return TrainedWeights(
         weights=load_state(checkpoint)["average"],

@@ -38,6 +38,13 @@ class OptimisationConfig(BaseModel):
     learning_rate: PositiveFloat = 3e-3
     """Highest learning rate of AdamW; it warms up linearly and falls to zero along a cosine."""
 
+    backbone_rate: float = Field(default=1.0, ge=0, le=1)
+    """Learning rate of the backbone as a part of that of stems and heads; 0 freezes it."""
+
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Learning rate of each level of the backbone as a part of that of the level behind it: what
+    lies near the input of a pretrained one moves least."""
+
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Part of all steps in which the learning rate rises."""
 
@@ -55,6 +62,13 @@ class OptimisationConfig(BaseModel):
 
     checkpoint_epochs: PositiveInt = 5
     """Epochs between validations; a run that was killed continues from the last one."""
+
+    patience: PositiveInt | None = None
+    """Validations in a row without a better one after which training stops, and the best is taken.
+    None: all epochs are trained."""
+
+    gradient_checkpointing: bool = False
+    """Compute the backbone's activations twice instead of keeping them: less memory, more time."""
 
     checkpoint_steps: PositiveInt | None = None
     """Steps between states that are kept in the middle of an epoch, without validation. None: a

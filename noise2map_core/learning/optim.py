@@ -16,6 +16,7 @@ from noise2map_core.learning.steps import (
     learning_rate,
     train_step,
 )
+from noise2map_core.models.backbone import keep_no_activations
 
 
 class Optimisation:
@@ -29,6 +30,8 @@ class Optimisation:
     ) -> None:
         self._model, self._config = model, config
         self._average = build_average(model, config.ema_decay)
+        if config.gradient_checkpointing:
+            keep_no_activations(model)
         self._wrapped = wrap(model)
         self._optimiser = build_optimiser(model, config)
 
@@ -48,7 +51,7 @@ class Optimisation:
         """Step number `step` of `num_steps`; returns the loss of the global batch."""
         rate = learning_rate(step, num_steps, self._config)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self._wrapped.train()
         loss = train_step(
             self._wrapped,

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.losses import Loss, local_part
+from noise2map_core.models.backbone import level_of
 from noise2map_core.models.noise2map import TaskInput
 from noise2map_core.models.spec import Task
 
@@ -165,10 +166,33 @@ def learning_rate(step: int, num_steps: int, config: OptimisationConfig) -> floa
 
 
 def build_optimiser(model: nn.Module, config: OptimisationConfig) -> torch.optim.Optimizer:
-    """AdamW over all parameters."""
+    """AdamW over all parameters, in groups whose `share` scales the learning rate.
+
+    Stems and heads have the full rate, the backbone `backbone_rate` of it, each of its levels
+    `layer_decay` of what the next level towards the output has (Howard & Ruder 2018). Parameters
+    with no share are frozen: they get no gradient.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        share = _rate_share(name, model, config)
+        parameter.requires_grad_(share > 0)
+        if share > 0:
+            groups.setdefault(share, []).append(parameter)
     return torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        [{"params": own, "share": share} for share, own in groups.items()],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
     )
+
+
+def _rate_share(name: str, model: nn.Module, config: OptimisationConfig) -> float:
+    before, found, inside = name.partition("backbone.")
+    if not found:
+        return 1.0
+    backbone = model.get_submodule(f"{before}backbone")
+    depth = len(backbone.get_submodule("down_blocks"))  # type: ignore[arg-type]
+    above = level_of("conv_out", depth) - level_of(inside, depth)
+    return config.backbone_rate * config.layer_decay**above
 
 
 def build_average(model: nn.Module, decay: float) -> AveragedModel:

@@ -31,6 +31,35 @@ def build_backbone(unet: dict[str, Any], channels: int) -> Any:
     return UNet2DModel(in_channels=channels, out_channels=channels, **unet)
 
 
+def keep_no_activations(model: nn.Module) -> None:
+    """Let a model's backbone compute its activations again on the way back (Chen et al. 2016)."""
+    let_torchvision_import()
+    from diffusers import UNet2DModel
+
+    for part in model.modules():
+        if isinstance(part, UNet2DModel):
+            part.enable_gradient_checkpointing()
+
+
+def level_of(name: str, depth: int) -> int:
+    """How far a parameter lies from the input of a backbone of `depth` blocks down and up.
+
+    0: the first convolution and the time embedding; 2·depth + 2: the last convolution.
+    """
+    part, *rest = name.split(".")
+    match part:
+        case "down_blocks":
+            return 1 + int(rest[0])
+        case "mid_block":
+            return 1 + depth
+        case "up_blocks":
+            return 2 + depth + int(rest[0])
+        case "conv_norm_out" | "conv_out":
+            return 2 + 2 * depth
+        case _:
+            return 0
+
+
 def read_unet_config(folder: Path) -> dict[str, Any]:
     """The arguments of the UNet2DModel in a diffusers folder, defaults left out.
 

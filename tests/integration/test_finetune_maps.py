@@ -112,6 +112,17 @@ def test_two_workers_learn_what_one_learns_in_two_parts(
 
 
 @pytest.mark.slow
+def test_training_that_gets_no_better_stops(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
+    # Nothing is learnt: every validation is as good as the first.
+    settings = config(
+        chips, tmp_path, epochs=9, checkpoint_epochs=1, patience=2, learning_rate=1e-12
+    )
+    finetune(settings)
+    history = json.loads((tmp_path / "run.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(
     ray_cluster: None, chips: Path, tmp_path: Path
 ) -> None:

@@ -183,3 +183,45 @@ def test_labels_that_do_not_count_leave_no_trace() -> None:
     weights: list[nn.Module] = [clean.model, spoilt.model]
     for one, other in zip(*(model.parameters() for model in weights), strict=True):
         assert torch.equal(one, other)
+
+
+def moves(one: Learner) -> dict[str, float]:
+    """How far the first step moves each parameter at most."""
+    before = {name: weight.detach().clone() for name, weight in one.model.named_parameters()}
+    one.step({"change": batch()}, 0, 0, 10, Ranks())
+    return {
+        name: float((weight.detach() - before[name]).abs().max())
+        for name, weight in one.model.named_parameters()
+    }
+
+
+def test_a_frozen_backbone_stays_and_the_rest_learns() -> None:
+    found = moves(learner(backbone_rate=0.0))
+    assert not any(move for name, move in found.items() if ".backbone." in name)
+    assert found["network.stems.change.conv.weight"] > 0
+
+
+def test_each_level_of_the_backbone_moves_by_its_part_of_the_level_behind_it() -> None:
+    # AdamW's first step is the learning rate, whatever the gradient.
+    found = moves(learner(layer_decay=0.5, weight_decay=0.0))
+    depth = len(learner().model.network.backbone.down_blocks)  # type: ignore[union-attr, arg-type]
+    outside = found["network.stems.change.conv.weight"]
+    for name, above in (
+        ("conv_out", 0),
+        (f"up_blocks.{depth - 1}.resnets.0.conv1", 1),
+        ("mid_block.resnets.0.conv1", depth + 1),
+        ("down_blocks.0.resnets.0.conv1", 2 * depth + 1),
+        ("conv_in", 2 * depth + 2),
+    ):
+        move = found[f"network.backbone.{name}.weight"]
+        assert move == pytest.approx(outside * 0.5**above, rel=0.01), name
+
+
+def test_activations_computed_twice_give_the_same_steps() -> None:
+    plain, again = learner(), learner(gradient_checkpointing=True)
+    assert again.model.network.backbone.is_gradient_checkpointing  # type: ignore[union-attr]
+    for step in range(3):
+        one, other = (
+            each.step({"change": batch()}, 0, step, 10, Ranks()) for each in (plain, again)
+        )
+        assert other == pytest.approx(one, rel=1e-5)
