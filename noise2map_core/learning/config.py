@@ -57,6 +57,9 @@ class OptimisationConfig(BaseModel):
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
     """Decay a step of the moving average of the weights, which is what is saved."""
 
+    ema_warmup: bool = False
+    """Let the moving average follow faster at first: for runs of few steps for its decay."""
+
     flips: bool = True
     """Mirror and turn chips at random."""
 
@@ -112,6 +115,9 @@ class PretrainingConfig(OptimisationConfig):
 
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay a step of the moving average of the weights, which is what is saved."""
+
+    ema_warmup: bool = True
+    """Let the moving average follow faster at first: for runs of few steps for its decay."""
 
 
 class ImagesConfig(BaseModel):

@@ -29,7 +29,7 @@ class Optimisation:
         self, model: nn.Module, config: OptimisationConfig, wrap: Callable[[nn.Module], nn.Module]
     ) -> None:
         self._model, self._config = model, config
-        self._average = build_average(model, config.ema_decay)
+        self._average = build_average(model, config.ema_decay, config.ema_warmup)
         if config.gradient_checkpointing:
             keep_no_activations(model)
         self._wrapped = wrap(model)

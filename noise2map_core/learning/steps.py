@@ -195,9 +195,20 @@ def _rate_share(name: str, model: nn.Module, config: OptimisationConfig) -> floa
     return config.backbone_rate * config.layer_decay**above
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel:
+def build_average(model: nn.Module, decay: float, warmup: bool = False) -> AveragedModel:
     """The exponential moving average of the weights; it starts at the first update.
 
-    Running statistics of batch normalisation are averaged, too.
+    `warmup`: after n updates the decay is at most (1 + n) / (10 + n), as in diffusers' EMAModel, so
+    that a short run is not averaged with its random beginning. Running statistics of batch
+    normalisation are averaged, too.
     """
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    update = _warming_average(decay) if warmup else get_ema_multi_avg_fn(decay)
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def _warming_average(decay: float) -> Callable[[Any, Any, Tensor], None]:
+    def update(averaged: Any, current: Any, num_averaged: Tensor) -> None:
+        n = float(num_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
+
+    return update

@@ -38,7 +38,7 @@ def keep_no_activations(model: nn.Module) -> None:
 
     for part in model.modules():
         if isinstance(part, UNet2DModel):
-            part.enable_gradient_checkpointing()
+            part.enable_gradient_checkpointing()  # type: ignore[operator]
 
 
 def level_of(name: str, depth: int) -> int:

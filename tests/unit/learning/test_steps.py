@@ -90,3 +90,16 @@ def test_the_average_follows_the_weights_with_its_decay() -> None:
         model.layer.bias.add_(1.0)
     average.update_parameters(model)
     torch.testing.assert_close(average.module.layer.bias.detach(), first + 0.1)
+
+
+def test_a_warming_average_follows_faster_at_first() -> None:
+    model, expected = Linear(), 0.0
+    average = build_average(model, 0.5, warmup=True)
+    for n in range(20):
+        with torch.no_grad():
+            model.layer.bias.fill_(1.0 + n)
+        average.update_parameters(model)
+        # The first update copies; then 2/11, 3/12, … until they reach the decay.
+        decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * (1.0 + n)
+        assert average.module.layer.bias.detach().tolist() == pytest.approx([expected] * 2)
