@@ -26,6 +26,8 @@ ALIASES = {
 }
 """Short flags and the settings that they stand for, in applications that have such a setting."""
 
+MAX_LINE = 4000
+"""Characters of an error's line."""
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -155,4 +157,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _joined(error: BaseException) -> str:
-    return " ".join(str(error).split()) or "no message"
+    """An error's text on one line that a terminal can show: what came from outside may be long, or
+    hold what a terminal would obey."""
+    text = " ".join(str(error).split()) or "no message"
+    shown = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return (
+        shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE // 2]} … {shown[-MAX_LINE // 2 :]}"
+    )

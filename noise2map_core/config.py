@@ -6,6 +6,7 @@ then the flags; pydantic judges the sum of both once, so that either may hold wh
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,6 +23,9 @@ from noise2map_core.errors import ConfigError
 
 Settings = dict[str, Any]
 """Nested settings by name, as in a YAML file."""
+
+MAX_VALUES = 100_000
+"""Of a YAML document, its aliases written out."""
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -52,7 +56,31 @@ class Setting:
 
 def parse_yaml(text: str) -> Any:
     """The value of YAML text. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
+    try:
+        loaded = yaml.load(text, Loader=_Loader)
+        _require_modest(loaded)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    return loaded
+
+
+def _require_modest(loaded: Any) -> None:
+    """Raises yaml.YAMLError for aliases that make much of little, or hold themselves."""
+    sizes: dict[int, int | None] = {}
+
+    def size(value: Any) -> int:
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = None  # until it is known
+            parts = value.values() if isinstance(value, dict) else value
+            sizes[id(value)] = 1 + sum(map(size, parts))
+        known = sizes[id(value)]
+        if known is None or known > MAX_VALUES:
+            raise yaml.YAMLError("its aliases go round in circles, or multiply without end")
+        return known
+
+    size(loaded)
 
 
 def read_settings(path: Path) -> Settings:
@@ -63,7 +91,7 @@ def read_settings(path: Path) -> Settings:
         raise ConfigError(f"config {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"config {path} is not readable YAML: {reason}") from error
+        raise ConfigError(f"config {path} is not readable YAML: {reason}. Mend it.") from error
     if not isinstance(loaded or {}, dict):
         raise ConfigError(f"config {path} holds no settings: write `name: value` lines.")
     return loaded or {}
@@ -151,7 +179,7 @@ def _explained(config_type: type[BaseModel], errors: list[ErrorDetails]) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(config_type, path)
     message = error["msg"].removeprefix("Value error, ")
-    return f"{_known_part(config_type, path)}: {message} (got {error['input']!r})."
+    return f"{_known_part(config_type, path)}: {message} (got {reprlib.repr(error['input'])})."
 
 
 def _absent(config_type: type[BaseModel], error: ErrorDetails) -> str | None:

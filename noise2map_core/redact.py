@@ -8,8 +8,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 HEADER_PREFIX = "NOISE2MAP_HEADER_"
 """NOISE2MAP_HEADER_<HOST>: headers for a host, the dots and dashes of its name as underscores."""
-KEY_VARIABLES = ("PC_SDK_SUBSCRIPTION_KEY",)
+KEY_VARIABLES = (
+    "PC_SDK_SUBSCRIPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "RAY_AUTH_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+)  # fmt: skip
 """Further variables of the environment whose values are secrets."""
+MIN_SECRET = 8
+"""Shorter values of these may be words of any text."""
 
 HIDDEN = "***"
 _SECRET = (
@@ -54,7 +59,7 @@ def _matches(pattern: str, name: str) -> bool:
 def _known_secrets() -> Iterator[str]:
     """Values of headers, of `Authorization: Bearer abc` the last word too."""
     for name, value in os.environ.items():
-        if name in KEY_VARIABLES and value:
+        if name in KEY_VARIABLES and len(value) >= MIN_SECRET:
             yield from (value, quote(value, safe=""))
         if name.startswith(HEADER_PREFIX):
             for line in value.splitlines():

@@ -20,11 +20,14 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from noise2map_core.catalog.interval import parse_time
 from noise2map_core.catalog.links import is_internal, require_public
-from noise2map_core.errors import AssetReadError, Noise2MapError
+from noise2map_core.errors import AssetReadError, CatalogError, Noise2MapError
 from noise2map_core.redact import HEADER_PREFIX, silence_secrets, unsigned
 
 TIMEOUT_S = (10.0, 60.0)
@@ -32,6 +35,13 @@ TIMEOUT_S = (10.0, 60.0)
 RETRY = Retry(
     total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
 )
+MAX_DOCUMENT_BYTES = 64 << 20
+"""A page of a hundred items has some hundred kB."""
+MAX_FILE_BYTES = 2 << 30
+"""Tables of items, polygons: they are held in memory."""
+CHUNK_BYTES = 1 << 16
+MAX_ANSWER_S = 300.0
+"""Seconds that an answer may take, however steadily it drips."""
 SAS_URL = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 BLOB_HOSTS = ".blob.core.windows.net"
 MARGIN_S = 300.0
@@ -149,15 +159,16 @@ ACCESS: tuple[Access, ...] = (PlanetaryComputer(), environment_headers)
 class WarySession(requests.Session):
     """Requests with the headers of their hosts, which follow no redirect to an internal address.
 
-    A header goes to its own host only, not to those that this one redirects to.
+    A header goes to its own host only, not to those that this one redirects to. Answers are read
+    whole and no further than `max_bytes`; a host that turns out to be internal is not spoken to.
     """
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, allowed: Iterable[str] = (), max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
         """`allowed` are internal hosts to which a redirect may lead."""
         super().__init__()
         self._allowed = frozenset(allowed)
         for scheme in WEB:
-            self.mount(f"{scheme}://", HTTPAdapter(max_retries=RETRY))
+            self.mount(f"{scheme}://", _WaryAdapter(max_bytes))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; redirects come through here too."""
@@ -175,6 +186,93 @@ class WarySession(requests.Session):
         super().rebuild_auth(prepared_request, response)
 
 
+class _WaryAdapter(HTTPAdapter):
+    """Reads every answer, those that redirect too, within limits of length and time."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_retries=RETRY)
+        self._max_bytes = max_bytes
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Pools whose connections look at whom they have reached."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": _WaryPool, "https": _WarySecurePool}
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        """Send one request. Raises CatalogError for an answer beyond the limits."""
+        answer = super().send(request, *args, **{**options, "stream": True})
+        try:
+            answer._content = self._body(request.url or "", answer)
+        except Noise2MapError:
+            answer.close()
+            raise
+        return answer
+
+    def _body(self, url: str, answer: requests.Response) -> bytes:
+        """The whole answer, decoded."""
+        stated, end = answer.headers.get("Content-Length", ""), time.monotonic() + MAX_ANSWER_S
+        if answer.request.method == "HEAD":
+            return b""
+        if stated.isdigit() and int(stated) > self._max_bytes:
+            raise _too_long(url, self._max_bytes)
+        body = bytearray()
+        try:
+            while part := answer.raw.read1(CHUNK_BYTES, decode_content=True):
+                body += part
+                if len(body) > self._max_bytes:
+                    raise _too_long(url, self._max_bytes)
+                if time.monotonic() > end:
+                    raise CatalogError(
+                        f"{unsigned(url)} has not answered in full after {MAX_ANSWER_S:g} s. Try "
+                        "again, or use a faster mirror."
+                    )
+        except HTTPError as error:
+            raise requests.ConnectionError(error, request=answer.request) from error
+        answer.raw.release_conn()
+        return bytes(body)
+
+
+def _too_long(url: str, max_bytes: int) -> CatalogError:
+    return CatalogError(
+        f"{unsigned(url)} answers with more than {max_bytes >> 20} MiB, which is not read. Use a "
+        "smaller one, or a copy on disk."
+    )
+
+
+def _require_expected(connection: HTTPConnection, peer: Any) -> None:
+    """Raises CatalogError if a name of the open web has led to an internal address after all.
+
+    Addresses are judged before they are asked for; a name may resolve to another one then.
+    """
+    if not is_internal(connection.host) and is_internal(str(peer[0])):
+        raise CatalogError(
+            f"{connection.host} leads to {peer[0]}, an internal address. If you trust it, set "
+            f"search.allow_hosts to [{connection.host}]."
+        )
+
+
+class _WaryConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_expected(self, self.sock.getpeername())
+
+
+class _WarySecureConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _require_expected(self, self.sock.getpeername())
+
+
+class _WaryPool(HTTPConnectionPool):
+    ConnectionCls = _WaryConnection
+
+
+class _WarySecurePool(HTTPSConnectionPool):
+    ConnectionCls = _WarySecureConnection
+
+
 def require_public_redirect(origin: str, target: str, allowed: Iterable[str] = ()) -> None:
     """Raises CatalogError if an address on the web redirects to an internal one.
 
@@ -186,9 +284,12 @@ def require_public_redirect(origin: str, target: str, allowed: Iterable[str] = (
 
 
 def request(method: str, grant: Grant, **options: Any) -> requests.Response:
-    """Ask for a file. Raises RequestException, or AssetReadError if it is redirected inside."""
+    """Ask for a file. Raises RequestException, or AssetReadError if it is redirected inside or
+    larger than MAX_FILE_BYTES."""
     try:
-        return WarySession().request(method, grant.url, timeout=TIMEOUT_S, **options)
+        return WarySession(max_bytes=MAX_FILE_BYTES).request(
+            method, grant.url, timeout=TIMEOUT_S, **options
+        )
     except AssetReadError:
         raise
     except Noise2MapError as error:
@@ -204,6 +305,10 @@ def require_safe(href: str, grant: Grant) -> None:
     """
     try:
         answer = request("HEAD", grant, allow_redirects=True)
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
+        raise AssetReadError(
+            f"asset {href} redirects to what is not on the web: {error}. Link to where it lies."
+        ) from error
     except requests.RequestException:
         return
     hosts = {urlsplit(one.url).hostname for one in (*answer.history, answer)}

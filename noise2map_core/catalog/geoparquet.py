@@ -12,12 +12,14 @@ import requests
 import shapely
 from numpy.typing import NDArray
 
-from noise2map_core.catalog.access import TIMEOUT_S, WarySession
+from noise2map_core.catalog.access import MAX_FILE_BYTES, TIMEOUT_S, WarySession
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
 
 METADATA_KEY = b"stac-geoparquet"
+PLAIN_EXTENSIONS = ("geoarrow.", "arrow.")
+"""Extension types of Arrow that hold numbers and text."""
 
 
 class GeoParquetCatalog:
@@ -41,6 +43,11 @@ class GeoParquetCatalog:
             raise CatalogError(f"catalogue {path} does not exist. Check --catalog.") from None
         except (requests.RequestException, OSError, pa.ArrowInvalid) as error:
             raise CatalogError(f"catalogue {path} cannot be read: {error}.") from error
+        if pickled := pickled_columns(self._file.schema_arrow):
+            raise CatalogError(
+                f"catalogue {path} holds Python objects in column {', '.join(pickled)}; reading "
+                "them would run code, and is refused. Set --catalog to a table of STAC items."
+            )
         self._names = set(self._file.schema_arrow.names)
         if missing := {"id", "geometry", "bbox", "assets"} - self._names:
             raise CatalogError(
@@ -92,9 +99,26 @@ class GeoParquetCatalog:
         return {str(name) for name in names if name is not None}
 
 
+def pickled_columns(schema: pa.Schema) -> list[str]:
+    """Columns that are, or hold, what a registered extension type of Arrow would unpickle.
+
+    Ray registers one; any process that has imported Ray Data would run what such a column holds.
+    """
+    return [field.name for field in schema if _is_extended(field.type)]
+
+
+def _is_extended(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        plain = kind.extension_name.startswith(PLAIN_EXTENSIONS)
+        return not plain or _is_extended(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _is_extended(kind.value_type)
+    return any(_is_extended(kind.field(index).type) for index in range(kind.num_fields))
+
+
 def _fetched(href: str, allowed: frozenset[str]) -> io.BytesIO:
     """A whole file of the web. Raises RequestException."""
-    answer = WarySession(allowed).get(href, timeout=TIMEOUT_S)
+    answer = WarySession(allowed, MAX_FILE_BYTES).get(href, timeout=TIMEOUT_S)
     answer.raise_for_status()
     return io.BytesIO(answer.content)
 

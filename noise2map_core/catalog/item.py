@@ -1,16 +1,27 @@
 """STAC items as they are read: plain documents, and where they lie."""
 
+import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 import shapely
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.links import resolve
 from noise2map_core.errors import CatalogError
+from noise2map_core.geo.aoi import finite_shape
 
 Document = dict[str, Any]
+MAX_ID = 512
+
+
+def is_safe_id(text: str) -> bool:
+    """True if an id may stand in a path and in a message: no way up, no root, nothing unprintable,
+    of a length that people can read."""
+    parts = text.replace("\\", "/").split("/")
+    rooted = not parts[0] or re.fullmatch("[A-Za-z]:", parts[0]) is not None
+    return not rooted and ".." not in parts and text.isprintable() and len(text) <= MAX_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +38,10 @@ class Item:
     def id(self) -> str:
         """The item's id, or where it lies if it has none."""
         found = str(self.document.get("id") or self.href)
-        if ".." in found.replace("\\", "/").split("/") and found != self.href:
+        if found != self.href and not is_safe_id(found):
             raise CatalogError(
-                f"item {found!r} has an id that climbs out of a folder ({self.href}). Mend the "
-                "catalogue."
+                f"item {reprlib.repr(found)} has an id that climbs out of a folder, is longer than "
+                f"{MAX_ID} characters or hides some ({self.href}). Mend the catalogue."
             )
         return found
 
@@ -54,8 +65,11 @@ class Item:
     def geometry(self) -> BaseGeometry:
         """Footprint in EPSG:4326. Raises CatalogError if there is none, or a broken one."""
         try:
-            return shape(self.document["geometry"])
-        except (KeyError, TypeError, AttributeError, ValueError, shapely.errors.ShapelyError):
+            return finite_shape(self.document["geometry"])
+        except (
+            ArithmeticError, AttributeError, KeyError, TypeError, ValueError,
+            shapely.errors.ShapelyError,
+        ):  # fmt: skip
             raise self.broken("it has no usable geometry") from None
 
     @property

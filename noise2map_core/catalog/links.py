@@ -15,6 +15,8 @@ REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|^\s|\s$")
 """Characters that programs read differently: control characters, backslashes, spaces around."""
 _HOST = re.compile(r"[a-z0-9._:-]+", re.IGNORECASE)
+_WRAPPED = ipaddress.ip_network("64:ff9b::/96")
+"""IPv6 for the IPv4 network, RFC 6052."""
 
 
 def is_remote(href: str) -> bool:
@@ -50,15 +52,19 @@ def require_public(href: str, base: str, owner: str, allowed: Collection[str] = 
     Names are looked up once; one that resolves to something else later is not covered. Redirects
     are looked at where they are followed.
     """
-    address = urlsplit(href)
-    if address.scheme not in ("http", "https"):
-        return  # the name of a bucket
-    host = address.hostname or ""
-    if host in {urlsplit(base).hostname, *allowed}:
+    try:
+        address, own = urlsplit(href), urlsplit(base).hostname
+        host, _ = address.hostname or "", address.port
+    except ValueError as error:
+        raise CatalogError(f"{owner} points to no address: {error}. Mend the catalogue.") from None
+    bucket = address.scheme not in ("http", "https")
+    if host in {own, *allowed} and not bucket:
         return
     if "@" in address.netloc or not _HOST.fullmatch(host):
-        raise CatalogError(f"{owner} points to an address that is not plain: {host!r}.")
-    if is_internal(host):
+        raise CatalogError(
+            f"{owner} points to an address that is not plain: {host!r}. Mend the catalogue."
+        )
+    if not bucket and is_internal(host):
         raise CatalogError(
             f"{owner} points to {host}, an internal address. If you trust the catalogue, set "
             f"search.allow_hosts to [{host}]."
@@ -72,6 +78,17 @@ def is_internal(host: str) -> bool:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return False  # what cannot be looked up cannot be read either
-    addresses = [ipaddress.ip_address(one.split("%")[0]) for one in found]
-    plain = [getattr(one, "ipv4_mapped", None) or one for one in addresses]
-    return any(not one.is_global or one.is_multicast for one in plain)
+    addresses = [_unwrapped(ipaddress.ip_address(one.split("%")[0])) for one in found]
+    return any(not one.is_global or one.is_multicast for one in addresses)
+
+
+def _unwrapped(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 one stands for, if it does; a gateway would go there."""
+    if address.version == 4:
+        return address
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and (address in _WRAPPED or int(address) >> 32 == 0):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address

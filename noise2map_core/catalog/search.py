@@ -1,8 +1,10 @@
 """Searching a catalogue: which scenes show an area in a range of dates."""
 
 import re
+import reprlib
 from collections.abc import Iterable, Sequence
 
+import pystac
 import shapely
 
 from noise2map_core.catalog.bands import FoundBands, band_names, find_bands
@@ -17,6 +19,12 @@ from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.redact import unsigned
+
+NOT_STAC = (
+    ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+    pystac.STACError, shapely.errors.ShapelyError,
+)  # fmt: skip
+"""What documents of another shape than STAC's lead to, here and in pystac."""
 
 
 def search_scenes(
@@ -49,6 +57,18 @@ def _search(
 ) -> list[Scene]:
     chosen = PropertyFilter(search.filter) if search.filter else None
     query = Query(search.collection, aoi.geometry, interval, chosen)
+    try:
+        return _found(search, aoi, query, bands)
+    except NOT_STAC as error:
+        raise CatalogError(
+            f"catalogue {search.catalog} holds what is not STAC ({type(error).__name__}: "
+            f"{reprlib.repr(str(error))}). Mend the catalogue; --debug shows where."
+        ) from error
+
+
+def _found(
+    search: SearchConfig, aoi: AreaOfInterest, query: Query, bands: Sequence[str]
+) -> list[Scene]:
     source = open_catalog(search.catalog, search.allow_hosts)
     collection = source.collection(search.collection)
     scenes: dict[str, Scene] = {}

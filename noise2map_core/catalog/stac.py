@@ -5,6 +5,7 @@ which its relative links refer.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,10 @@ from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError, Noise2MapError
 
 PAGE_ITEMS = 100
+MAX_DEPTH = 20
+"""Catalogues within catalogues; more is a chain without end."""
+MAX_DOCUMENTS = 1_000_000
+"""Documents of one search."""
 CELL_DEGREES = 10.0
 """Areas wider or taller than this are searched for cell by cell: APIs time out on large ones."""
 UNKNOWN_STATUS = (400, 403, 404)
@@ -55,7 +60,7 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
         return GeoParquetCatalog(href, allow_hosts)
     io = _WaryIO(href, frozenset(allow_hosts))
     root = read_document(io, href)
-    if root.get("type") not in ("Catalog", "Collection") or "links" not in root:
+    if root.get("type") not in ("Catalog", "Collection") or not _has_links(root):
         raise CatalogError(
             f"catalogue {catalog} is not a STAC catalogue: its type is {root.get('type')!r}. "
             "Set --catalog to a STAC API or to a catalog.json."
@@ -77,11 +82,28 @@ def read_document(io: StacApiIO, href: str) -> Document:
         raise unreachable(href, error) from error
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise not_json(href, text) from None
     if not isinstance(document, dict):
         raise CatalogError(f"catalogue {href} is not a STAC document. Check --catalog.")
     return document
+
+
+def _has_links(document: Document) -> bool:
+    links = document.get("links")
+    return isinstance(links, list) and all(map(_is_link, links))
+
+
+def _is_link(link: Any) -> bool:
+    return isinstance(link, dict) and isinstance(link.get("href"), str)
+
+
+def endless(href: str, reached: str) -> CatalogError:
+    """What to say of a catalogue that goes on and on."""
+    return CatalogError(
+        f"catalogue {href} does not end: {reached} were read. Set --catalog to a part of it, or "
+        "mend the catalogue."
+    )
 
 
 def not_json(href: str, text: str) -> CatalogError:
@@ -143,19 +165,27 @@ class _StaticCatalog:
                     yield item
 
     def _walk(self, href: str, document: Document) -> Iterator[tuple[str, Document]]:
-        """This document and all catalogues and collections under it, each once."""
-        todo, seen = [(href, document)], {href}
+        """This document and all catalogues and collections under it, each once.
+
+        Raises CatalogError for catalogues within catalogues without end.
+        """
+        todo, seen = deque([(0, href, document)]), {href}
         while todo:
-            href, document = todo.pop(0)
+            depth, href, document = todo.popleft()
             yield href, document
             for link in self._links(href, document, "child"):
+                if depth == MAX_DEPTH or len(seen) == MAX_DOCUMENTS:
+                    raise endless(self._href, f"{depth} levels and {len(seen)} documents")
                 if link not in seen:
                     seen.add(link)
-                    todo.append((link, read_document(self._io, link)))
+                    todo.append((depth + 1, link, read_document(self._io, link)))
 
     def _links(self, href: str, document: Document, rel: str) -> list[str]:
-        links = [link["href"] for link in document.get("links", []) if link.get("rel") == rel]
-        return [resolve(link, href, f"a {rel} link", self._io.allowed) for link in links]
+        links = document.get("links", [])
+        if not _has_links({"links": links}):
+            raise CatalogError(f"catalogue {href} has links without a href. Mend the catalogue.")
+        wanted = [link["href"] for link in links if link.get("rel") == rel]
+        return [resolve(link, href, f"a {rel} link", self._io.allowed) for link in wanted]
 
 
 class _StacApi:
@@ -188,7 +218,10 @@ class _StacApi:
                         yield item
 
     def _documents(self, query: Query, cell: BaseGeometry) -> Iterator[Document]:
-        """Page after page. A filter that the API does not know is not sent."""
+        """Page after page. A filter that the API does not know is not sent.
+
+        Raises CatalogError for pages without end.
+        """
         known = query.filter and self._client.conforms_to(ConformanceClasses.FILTER)
         search = self._client.search(
             collections=[query.collection],
@@ -198,7 +231,14 @@ class _StacApi:
             filter_lang="cql2-json" if known else None,
             limit=PAGE_ITEMS,
         )
-        yield from search.items_as_dicts()
+        seen: set[str] = set()
+        for page in search.pages_as_dicts():
+            found = page.get("features") or []
+            fresh = {str(document.get("id")) for document in found} - seen
+            seen |= fresh
+            if (found and not fresh) or len(seen) > MAX_DOCUMENTS:
+                raise endless(self._href, f"{len(seen)} items, and pages that repeat them")
+            yield from found
 
     def _find(self, name: str) -> pystac.Collection | None:
         try:
@@ -226,6 +266,8 @@ def _answering(href: str) -> Iterator[None]:
         raise unreachable(href, error) from error
     except json.JSONDecodeError as error:
         raise not_json(href, error.doc) from error
+    except RecursionError as error:
+        raise not_json(href, "") from error
 
 
 def cells(area: BaseGeometry) -> list[BaseGeometry]:

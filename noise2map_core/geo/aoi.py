@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -33,8 +35,15 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
     document = _load_json(path)
     _require_lon_lat(document, path)
     try:
-        geometry = shapely.union_all([shape(part) for part in _geometries(document, path)])
-    except (shapely.errors.ShapelyError, AttributeError, KeyError, TypeError, ValueError) as error:
+        geometry = shapely.union_all([finite_shape(part) for part in _geometries(document, path)])
+    except (
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ShapelyError,
+    ) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise ConfigError(
             f"area {path} is not valid GeoJSON: {reason}. Check its geometry."
@@ -42,12 +51,22 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
     return AreaOfInterest(path.stem, _checked(shapely.force_2d(geometry), path))
 
 
+def finite_shape(document: dict[str, Any]) -> BaseGeometry:
+    """A GeoJSON geometry. Raises ValueError if a coordinate is no number, and what shapely raises
+    for what is no geometry."""
+    with np.errstate(invalid="ignore"):
+        found = shape(document)
+    if not np.isfinite(shapely.get_coordinates(found)).all():
+        raise ValueError("a coordinate is not a finite number")
+    return found
+
+
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"area {path} is not GeoJSON: {error}. {WAY_OUT}") from error
     if not isinstance(document, dict) or "type" not in document:
         raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. {WAY_OUT}")
@@ -67,7 +86,7 @@ def _geometries(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
             raise ConfigError(
                 f"area {path} holds a {geometry['type']}; only polygons have an area to map."
             )
-        part = shape(geometry)
+        part = finite_shape(geometry)
         if not part.is_valid:
             raise ConfigError(
                 f"area {path} is not a valid polygon: {shapely.is_valid_reason(part)}. "

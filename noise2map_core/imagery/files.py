@@ -1,5 +1,6 @@
 """Opening raster files: GDAL's settings, handles kept open, errors that name the file."""
 
+import math
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -40,6 +42,8 @@ GDAL_SETTINGS: dict[str, str | int] = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a failure is remembered, and a retry not sent
 }
 MAX_OPEN_FILES = 64
+MAX_BLOCK_BYTES = 1 << 30
+"""Decoded. Compressed, a block of any size may be a few bytes."""
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.5
 
@@ -104,6 +108,13 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
             f"({source.name}). The item describes another file."
         )
     dtype = file.dtypes[source.band - 1]
+    joined = file.count if file.interleaving == Interleaving.pixel else 1
+    block = math.prod(file.block_shapes[source.band - 1]) * np.dtype(dtype).itemsize * joined
+    if block > MAX_BLOCK_BYTES:
+        raise AssetReadError(
+            f"asset {source.href} is stored in blocks of {block >> 20:,} MiB, each of which would "
+            f"be read whole. Tile it anew, as a COG."
+        )
     nodata = file.nodatavals[source.band - 1] if source.nodata is None else source.nodata
     code = file.crs.to_epsg()
     return SourceInfo(

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import requests
 from pyproj.exceptions import CRSError
 
 from noise2map_core.catalog.access import grant_for, request
+from noise2map_core.catalog.geoparquet import pickled_columns
 from noise2map_core.errors import ConfigError
+
+PLAIN_FORMATS = (b"PAR1", b"SQLite format 3\0", b"fgb")
+"""How GeoParquet, GeoPackage and FlatGeobuf begin."""
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -33,9 +38,14 @@ def read_vectors(path: str, crs: str, setting: str) -> Vectors:
     import geopandas as gpd  # slow to import, and workers do without
 
     body = _fetched(path, setting)
+    if "://" in path:
+        _require_plain(path, body, setting)
     source = io.BytesIO(body) if "://" in path else Path(path).expanduser()
-    reader = gpd.read_parquet if path.endswith((".parquet", ".geoparquet")) else gpd.read_file
+    parquet = path.endswith((".parquet", ".geoparquet"))
+    reader = gpd.read_parquet if parquet else gpd.read_file
     try:
+        if parquet and (pickled := pickled_columns(pq.read_schema(io.BytesIO(body)))):
+            raise ValueError(f"column {pickled[0]} holds Python objects, which would run code")
         frame: gpd.GeoDataFrame = reader(source).to_crs(crs)
     except (OSError, ValueError, RuntimeError, CRSError) as error:
         reason = " ".join(str(error).split())
@@ -48,6 +58,18 @@ def read_vectors(path: str, crs: str, setting: str) -> Vectors:
             f"file {path} holds {', '.join(sorted(kinds))}: polygons are needed. Set {setting}."
         )
     return Vectors(frame[frame.geometry.notna()], hashlib.sha256(body).hexdigest())
+
+
+def _require_plain(path: str, body: bytes, setting: str) -> None:
+    """Raises ConfigError for a file of the web that could make GDAL open others.
+
+    VRT, GML and their like name further files, local ones too; so may what is inside a zip.
+    """
+    if body.lstrip()[:1] != b"{" and not body.startswith(PLAIN_FORMATS):
+        raise ConfigError(
+            f"file {path} is not GeoJSON, GeoParquet, GeoPackage or FlatGeobuf; from the web, only "
+            f"these are read. Set {setting} to a copy on disk."
+        )
 
 
 def _fetched(path: str, setting: str) -> bytes:

@@ -165,6 +165,7 @@ def localhost_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     known = links.is_internal
     for module in (links, access):
         monkeypatch.setattr(module, "is_internal", lambda host: host != "localhost" and known(host))
+    monkeypatch.setattr(access, "_require_expected", lambda *_: None)  # it leads to this machine
 
 
 def named(url: str) -> str:
