@@ -359,6 +359,14 @@ def _predict(run: RegionRun) -> None:
                 _begin(run, stack)
             with run.watch.stage("predict"):
                 _predict_wave(run, tiles)
+        if run.pair is not None:
+            _count_kept(run)
+
+
+def _count_kept(run: RegionRun) -> None:
+    from noise2map_core.distributed.metrics import count_kept
+
+    count_kept(run.config.output, run.comparison.tiles - run.comparison.missing)
 
 
 def _begin(run: RegionRun, stack: ExitStack) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.geo.grid import Tile
@@ -44,7 +45,9 @@ def predict_tiles(
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
             raise OutputError(f"{job.output}: {row['reason']}. Free space, then run again.")
-        yield TileRecord(**row)
+        record = TileRecord(**row)
+        count_tile(job.output, record, job.grid.tile_px)
+        yield record
 
 
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
@@ -85,9 +88,11 @@ class TileWorker:
         self._predict = partial(predict_tile, job, predictor)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
         self._ledger = Ledger(job.output)
+        self._idleness = Idleness(job.output, "predict")
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
         """Predict and write one super-tile, then record it."""
+        self._idleness.end()
         try:
             records = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
             self._ledger.append(records, self._job.fence)
@@ -96,6 +101,7 @@ class TileWorker:
             reason = redacted(str(error))
             records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
+        self._idleness.begin()
         names = [field.name for field in fields(TileRecord)]
         columns = {name: [getattr(record, name) for record in records] for name in names}
         return {**columns, "unwritten": unwritten}

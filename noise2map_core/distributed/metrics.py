@@ -1,0 +1,87 @@
+"""Metrics of region inference, for Prometheus: Ray gathers them at every node's metrics endpoint.
+
+Names there begin with `ray_`, and end in `_total`. The tag `region` is the output's last folder.
+A run that finds nothing to do starts no cluster, and so counts nothing.
+"""
+
+import time
+from functools import cache
+from pathlib import Path
+
+from ray.util.metrics import Counter
+
+from noise2map_core.mapping.ledger import TileRecord
+
+Tags = dict[str, str]
+
+
+@cache
+def _counter(name: str, description: str, *tags: str) -> Counter:
+    """One of a name in a process: Ray warns of a second."""
+    return Counter(f"noise2map_{name}", description, ("region", *tags))
+
+
+def _tiles() -> Counter:
+    return _counter("tiles", "Tiles that ended, by status: done or failed.", "status")
+
+
+def _pixels() -> Counter:
+    return _counter("pixels", "Pixels of the tiles that were made.")
+
+
+def _chips() -> Counter:
+    return _counter("chips", "Chips that went through the network.")
+
+
+def _work() -> Counter:
+    return _counter("work_seconds", "Seconds of work, by stage: read, predict, write.", "stage")
+
+
+def _wait() -> Counter:
+    return _counter("wait_seconds", "Seconds that a stage waited for the one before it.", "stage")
+
+
+def _hits() -> Counter:
+    return _counter("ledger_hits", "Tiles that the ledger had, and were not made again.")
+
+
+def count_tile(output: Path, record: TileRecord, tile_px: int) -> None:
+    """Count a tile that has ended, in the driver."""
+    region: Tags = {"region": output.name}
+    _tiles().inc(1, region | {"status": record.status})
+    if record.status == "done":
+        _count(_pixels(), tile_px**2, region)
+        _count(_chips(), record.chips, region)
+        for stage, seconds in _seconds(record).items():
+            _count(_work(), seconds, region | {"stage": stage})
+
+
+def count_kept(output: Path, tiles: int) -> None:
+    """Count the tiles that the ledger had."""
+    _count(_hits(), tiles, {"region": output.name})
+
+
+def _seconds(record: TileRecord) -> dict[str, float]:
+    return {"read": record.read_s, "predict": record.predict_s, "write": record.write_s}
+
+
+def _count(counter: Counter, amount: float, tags: Tags) -> None:
+    """Ray refuses to count nothing."""
+    if amount > 0:
+        counter.inc(amount, tags)
+
+
+class Idleness:
+    """Counts how long a worker waits between calls."""
+
+    def __init__(self, output: Path, stage: str) -> None:
+        self._tags: Tags = {"region": output.name, "stage": stage}
+        self._since = time.perf_counter()
+
+    def end(self) -> None:
+        """Work has come."""
+        _count(_wait(), time.perf_counter() - self._since, self._tags)
+
+    def begin(self) -> None:
+        """Work is done."""
+        self._since = time.perf_counter()
