@@ -27,7 +27,12 @@ _URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
 
 
 def location(text: str | Path) -> Path:
-    """The path of a directory or object, local or not. Local ones are pathlib's."""
+    """The path of a directory or object, local or not. Local ones are pathlib's.
+
+    Raises ValueError for what is neither text nor path, as a YAML file may hold.
+    """
+    if not isinstance(text, str | Path):
+        raise ValueError("a path is text")
     found = _URL.match(str(text))
     if found is None:
         return Path(text)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.digest import digest_of
+from noise2map_core.errors import OutputError
 from noise2map_core.geo.grid import Tile
 
 FORMAT_VERSION = 1
@@ -71,6 +72,8 @@ SCHEMA = pa.schema(
     [("fence", pa.int64())]
     + [(field.name, _TYPES.get(field.type, pa.string())) for field in fields(TileRecord)]
 )
+
+_REQUIRED = pa.schema([field.with_nullable(False) for field in SCHEMA])
 
 
 class Ledger:
@@ -157,12 +160,20 @@ def _between(rows: range) -> pc.Expression:
 
 
 def _loose(files: Iterable[Path]) -> pa.Table:
-    found: list[dict[str, Any]] = []
-    for path in files:
+    return pa.concat_tables([SCHEMA.empty_table(), *map(_read_records, files)])
+
+
+def _read_records(path: Path) -> pa.Table:
+    defaults = {field.name: field.default for field in fields(TileRecord)}
+    try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        defaults = {field.name: field.default for field in fields(TileRecord)}
-        found += [{"fence": body["fence"], **defaults, **row} for row in body["tiles"]]
-    return pa.Table.from_pylist(found, SCHEMA)
+        rows = [{"fence": body["fence"], **defaults, **row} for row in body["tiles"]]
+        return pa.Table.from_pylist(rows, _REQUIRED).cast(SCHEMA)
+    except (ValueError, LookupError, TypeError, RecursionError, pa.ArrowException) as error:
+        raise OutputError(
+            f"ledger record {path} is damaged: {' '.join(str(error).split())}. Delete it; its "
+            "tiles are made again."
+        ) from error
 
 
 def _newest(table: pa.Table) -> pa.Table:

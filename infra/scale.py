@@ -1,0 +1,170 @@
+"""What a continent takes: from measured figures of a tile, and by scheduling tiles that do nothing.
+
+python infra/scale.py paper [--area_km2 10000000] [--gsd_m 10] …
+python infra/scale.py simulate --tiles 20000
+"""
+
+import argparse
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout
+
+TILE_PX = 2048
+OBJECTS_A_TILE = 24
+"""Written: shards of the arrays of a mosaic, and a record of the ledger."""
+RECORD_BYTES = 130
+"""Of a tile in a folded segment of the ledger."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be mapped, and what a tile took where it was measured."""
+
+    area_km2: float
+    gsd_m: float
+    bands: int
+    bytes_px: int
+    dates: int
+    compression: float
+    """Stored bytes for one of pixels."""
+    read_s: float
+    """CPU seconds of reading a tile of 2048² px, both dates."""
+    gpu_mpx_s: float
+    """Megapixels a second on one GPU."""
+    gpu_price: float
+    cpu_price: float
+    """Of an hour of one GPU with its machine, and of one CPU, on spot machines."""
+    get_price: float
+    """Of 1,000 GET requests."""
+    hours: float
+    """In which it is to be done."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What it takes."""
+
+    tiles: float
+    pixels: float
+    read_tb: float
+    written_tb: float
+    ledger_gb: float
+    gpu_h: float
+    cpu_h: float
+    requests: float
+    price: float
+    gpus: float
+    cpus: float
+    requests_s: float
+    read_gb_s: float
+
+
+def bill(work: Work) -> Bill:
+    """The sums. Areas of tiles at the edge and overlaps of scenes are not in them."""
+    pixels = work.area_km2 * 1e6 / work.gsd_m**2
+    tiles = pixels / TILE_PX**2
+    read = pixels * work.bands * work.bytes_px * work.dates * work.compression
+    gpu_h, cpu_h = pixels / 1e6 / work.gpu_mpx_s / 3600, tiles * work.read_s / 3600
+    # A COG of 512² blocks: a header, and a block each, for every band and date.
+    requests = tiles * work.bands * work.dates * (1 + (TILE_PX / 512 + 1) ** 2)
+    seconds = work.hours * 3600
+    return Bill(
+        tiles, pixels, read / 1e12, pixels * 3 * 0.4 / 1e12, tiles * RECORD_BYTES / 1e9,
+        gpu_h, cpu_h, requests,
+        gpu_h * work.gpu_price + cpu_h * work.cpu_price + requests / 1000 * work.get_price,
+        gpu_h / work.hours, cpu_h / work.hours, requests / seconds, read / seconds / 1e9,
+    )  # fmt: skip
+
+
+def on_paper(work: Work) -> None:
+    """Print the bill as a table."""
+    found = bill(work)
+    rows = [
+        ("pixels", f"{found.pixels / 1e9:,.0f} G"), ("tiles of 2048²", f"{found.tiles:,.0f}"),
+        ("read", f"{found.read_tb:,.1f} TB in {found.requests / 1e6:,.0f} M requests"),
+        ("written", f"{found.written_tb:,.2f} TB in {found.tiles * OBJECTS_A_TILE:,.0f} objects"),
+        ("ledger", f"{1000 * found.ledger_gb:,.0f} MB folded"),
+        ("GPU hours", f"{found.gpu_h:,.1f}"), ("CPU hours of reading", f"{found.cpu_h:,.0f}"),
+        ("price", f"{found.price:,.0f}"),
+        (f"in {work.hours:g} h", f"{found.gpus:,.2f} GPUs, {found.cpus:,.0f} CPUs, "
+         f"{found.read_gb_s:,.2f} GB/s, {found.requests_s:,.0f} requests/s"),
+    ]  # fmt: skip
+    for name, value in rows:
+        print(f"| {name} | {value} |")
+
+
+def simulate(tiles: int, cpus: int) -> None:
+    """Schedule tiles that do nothing through the source that hands out real ones; print memory."""
+    import numpy as np
+    import ray
+
+    from noise2map_core.distributed.config import ResourcesConfig
+    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.work import WorkSource
+
+    side = int(np.ceil(np.sqrt(tiles)))
+    places = np.stack(np.divmod(np.arange(tiles, dtype=np.int32), side), axis=1)
+    with ray_session(ResourcesConfig(num_cpus=cpus)):
+        before, started, done = peak_mib(), time.perf_counter(), 0
+        dataset = ray.data.read_datasource(WorkSource("Tiles", places, no_tile), num_cpus=0.25)
+        dataset = dataset.map_batches(
+            NoModel, batch_size=1, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0.5
+        )
+        for _ in dataset.iter_rows():
+            done += 1
+            if done in (1, 1000) or done % max(1, tiles // 10) == 0:
+                seconds = time.perf_counter() - started
+                print(f"{done:>9,} tiles {seconds:8.1f} s {done / seconds:8.0f} tiles/s "
+                      f"driver {peak_mib():,.0f} MiB", flush=True)  # fmt: skip
+    print(f"driver: {before:,.0f} MiB before, {peak_mib():,.0f} MiB at most")
+
+
+def no_tile(row: int, col: int) -> dict[str, Any]:
+    """A tile without pixels."""
+    return {"tile_row": [row], "tile_col": [col]}
+
+
+class NoModel:
+    """Predicts nothing."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The same."""
+        return batch
+
+
+def peak_mib() -> float:
+    """Most memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Paper, or simulation."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    which = parser.add_subparsers(dest="which", required=True)
+    paper = which.add_parser("paper")
+    for name, value in CONTINENT.items():
+        paper.add_argument(f"--{name}", type=type(value), default=value)
+    simulation = which.add_parser("simulate")
+    simulation.add_argument("--tiles", type=int, default=20_000)
+    simulation.add_argument("--cpus", type=int, default=os.cpu_count())
+    args = vars(parser.parse_args())
+    if args.pop("which") == "paper":
+        on_paper(Work(**args))
+    else:
+        simulate(**args)
+
+
+CONTINENT: dict[str, float | int] = {
+    "area_km2": 1e7, "gsd_m": 10.0, "bands": 4, "bytes_px": 2, "dates": 2, "compression": 0.6,
+    "read_s": 4.0, "gpu_mpx_s": 40.0, "gpu_price": 1.5, "cpu_price": 0.02, "get_price": 0.0004,
+    "hours": 24.0,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    main()
