@@ -1,5 +1,6 @@
 """What a continent takes: from measured figures of a tile, and by scheduling tiles that do nothing.
 
+python infra/scale.py read
 python infra/scale.py paper [--area_km2 10000000] [--gsd_m 10] …
 python infra/scale.py simulate --tiles 20000
 """
@@ -8,6 +9,7 @@ import argparse
 import os
 import resource
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +36,13 @@ class Work:
     compression: float
     """Stored bytes for one of pixels."""
     read_s: float
-    """CPU seconds of reading a tile of 2048² px, both dates."""
-    gpu_mpx_s: float
-    """Megapixels a second on one GPU."""
+    """CPU seconds of reading a tile of 2048² px, all bands and dates."""
+    chips_a_tile: int
+    """64 × 64 for a stride of 32 px."""
+    cpu_chips_s: float
+    """Chips a second on one CPU."""
+    gpu_chips_s: float
+    """Chips a second on one GPU."""
     gpu_price: float
     cpu_price: float
     """Of an hour of one GPU with its machine, and of one CPU, on spot machines."""
@@ -56,7 +62,11 @@ class Bill:
     written_tb: float
     ledger_gb: float
     gpu_h: float
+    """Of predicting on GPUs …"""
+    predict_cpu_h: float
+    """… or on CPUs instead."""
     cpu_h: float
+    """Of reading."""
     requests: float
     price: float
     gpus: float
@@ -70,13 +80,15 @@ def bill(work: Work) -> Bill:
     pixels = work.area_km2 * 1e6 / work.gsd_m**2
     tiles = pixels / TILE_PX**2
     read = pixels * work.bands * work.bytes_px * work.dates * work.compression
-    gpu_h, cpu_h = pixels / 1e6 / work.gpu_mpx_s / 3600, tiles * work.read_s / 3600
+    chips = tiles * work.chips_a_tile
+    gpu_h, predict_cpu_h = (chips / rate / 3600 for rate in (work.gpu_chips_s, work.cpu_chips_s))
+    cpu_h = tiles * work.read_s / 3600
     # A COG of 512² blocks: a header, and a block each, for every band and date.
     requests = tiles * work.bands * work.dates * (1 + (TILE_PX / 512 + 1) ** 2)
     seconds = work.hours * 3600
     return Bill(
         tiles, pixels, read / 1e12, pixels * 3 * 0.4 / 1e12, tiles * RECORD_BYTES / 1e9,
-        gpu_h, cpu_h, requests,
+        gpu_h, predict_cpu_h, cpu_h, requests,
         gpu_h * work.gpu_price + cpu_h * work.cpu_price + requests / 1000 * work.get_price,
         gpu_h / work.hours, cpu_h / work.hours, requests / seconds, read / seconds / 1e9,
     )  # fmt: skip
@@ -90,13 +102,42 @@ def on_paper(work: Work) -> None:
         ("read", f"{found.read_tb:,.1f} TB in {found.requests / 1e6:,.0f} M requests"),
         ("written", f"{found.written_tb:,.2f} TB in {found.tiles * OBJECTS_A_TILE:,.0f} objects"),
         ("ledger", f"{1000 * found.ledger_gb:,.0f} MB folded"),
-        ("GPU hours", f"{found.gpu_h:,.1f}"), ("CPU hours of reading", f"{found.cpu_h:,.0f}"),
+        ("GPU hours of predicting", f"{found.gpu_h:,.1f}"),
+        ("or CPU hours of predicting", f"{found.predict_cpu_h:,.0f}"),
+        ("CPU hours of reading", f"{found.cpu_h:,.0f}"),
         ("price", f"{found.price:,.0f}"),
         (f"in {work.hours:g} h", f"{found.gpus:,.2f} GPUs, {found.cpus:,.0f} CPUs, "
          f"{found.read_gb_s:,.2f} GB/s, {found.requests_s:,.0f} requests/s"),
     ]  # fmt: skip
     for name, value in rows:
         print(f"| {name} | {value} |")
+
+
+def read() -> None:
+    """Time the reading of one tile of 2048² px, two dates of four bands, from COGs on this disk."""
+    import numpy as np
+    import rasterio
+
+    from noise2map_core.imagery.files import GDAL_SETTINGS
+
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(3000, 600, (TILE_PX // 8,) * 2).repeat(8, 0).repeat(8, 1)
+    pixels = (coarse + rng.normal(0, 40, coarse.shape)).astype(np.uint16)
+    form = {"driver": "COG", "compress": "deflate", "blocksize": 512, "crs": "EPSG:32633"}
+    shape = {"width": TILE_PX, "height": TILE_PX, "count": 1, "dtype": "uint16"}
+    place = rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "band.tif"
+        with rasterio.open(path, "w", **form, **shape, transform=place) as file:
+            file.write(pixels, 1)
+        stored, started = path.stat().st_size / pixels.nbytes, time.process_time()
+        with rasterio.Env(**{**GDAL_SETTINGS, "GDAL_CACHEMAX": 0}):
+            for _ in range(8):
+                with rasterio.open(path) as file:
+                    file.read(1)
+    print(
+        f"{time.process_time() - started:.2f} CPU seconds a tile; {stored:.2f} bytes of one stored"
+    )
 
 
 def simulate(tiles: int, cpus: int) -> None:
@@ -111,13 +152,12 @@ def simulate(tiles: int, cpus: int) -> None:
     side = int(np.ceil(np.sqrt(tiles)))
     places = np.stack(np.divmod(np.arange(tiles, dtype=np.int32), side), axis=1)
     with ray_session(ResourcesConfig(num_cpus=cpus)):
-        before, started, done = peak_mib(), time.perf_counter(), 0
+        before, started = peak_mib(), time.perf_counter()
         dataset = ray.data.read_datasource(WorkSource("Tiles", places, no_tile), num_cpus=0.25)
         dataset = dataset.map_batches(
             NoModel, batch_size=1, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0.5
         )
-        for _ in dataset.iter_rows():
-            done += 1
+        for done, _ in enumerate(dataset.iter_rows(), start=1):
             if done in (1, 1000) or done % max(1, tiles // 10) == 0:
                 seconds = time.perf_counter() - started
                 print(f"{done:>9,} tiles {seconds:8.1f} s {done / seconds:8.0f} tiles/s "
@@ -150,20 +190,21 @@ def main() -> None:
     paper = which.add_parser("paper")
     for name, value in CONTINENT.items():
         paper.add_argument(f"--{name}", type=type(value), default=value)
+    which.add_parser("read")
     simulation = which.add_parser("simulate")
     simulation.add_argument("--tiles", type=int, default=20_000)
     simulation.add_argument("--cpus", type=int, default=os.cpu_count())
     args = vars(parser.parse_args())
-    if args.pop("which") == "paper":
+    if (chosen := args.pop("which")) == "paper":
         on_paper(Work(**args))
     else:
-        simulate(**args)
+        {"read": read, "simulate": simulate}[chosen](**args)
 
 
 CONTINENT: dict[str, float | int] = {
     "area_km2": 1e7, "gsd_m": 10.0, "bands": 4, "bytes_px": 2, "dates": 2, "compression": 0.6,
-    "read_s": 4.0, "gpu_mpx_s": 40.0, "gpu_price": 1.5, "cpu_price": 0.02, "get_price": 0.0004,
-    "hours": 24.0,
+    "read_s": 1.0, "chips_a_tile": 4096, "cpu_chips_s": 389.0, "gpu_chips_s": 29000.0,
+    "gpu_price": 1.5, "cpu_price": 0.02, "get_price": 0.0004, "hours": 24.0,
 }  # fmt: skip
 
 if __name__ == "__main__":

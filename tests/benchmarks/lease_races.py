@@ -1,13 +1,15 @@
 """Races for the lease of an output: processes that start at once, and how many of them get it.
 
-Each round, all processes wait at a barrier and then ask for the lease; who gets it holds it until all
-have asked. One winner a round is right. On a disk, or against an address such as s3://bucket/prefix.
+Each round, all processes wait at a barrier and then ask for the lease; who gets it holds it until
+all have asked. One winner a round is right. On a disk, or against an address such as
+s3://bucket/prefix.
 
     python tests/benchmarks/lease_races.py [--races 1000] [--runners 4] [--output s3://tests/races]
 """
 
 import argparse
 import collections
+import itertools
 import multiprocessing
 import sys
 import tempfile
@@ -38,7 +40,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     winners = collections.Counter(map(len, fences))
     numbers = [fence for won in fences for fence in won]
-    rising = all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(numbers))
     print(f"{args.races} races of {args.runners} processes for {args.output or 'a folder'}:")
     print(", ".join(f"{n} with {won} winner(s)" for won, n in sorted(winners.items())))
     print(f"fencing numbers rise: {rising}; {1000 * seconds / args.races:.1f} ms a race")
