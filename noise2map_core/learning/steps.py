@@ -206,8 +206,8 @@ def build_average(model: nn.Module, decay: float, warmup: bool = False) -> Avera
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
-def _warming_average(decay: float) -> Callable[[Any, Any, Tensor], None]:
-    def update(averaged: Any, current: Any, num_averaged: Tensor) -> None:
+def _warming_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
+    def update(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
         n = float(num_averaged)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
 
