@@ -31,7 +31,7 @@ def location(text: str | Path) -> Path:
 
     Raises ValueError for what is neither text nor path, as a YAML file may hold.
     """
-    if not isinstance(text, str | Path):
+    if not isinstance(text, str) and not hasattr(text, "joinpath"):  # no base class is common
         raise ValueError("a path is text")
     found = _URL.match(str(text))
     if found is None:

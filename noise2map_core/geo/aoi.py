@@ -52,10 +52,13 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
 
 
 def finite_shape(document: dict[str, Any]) -> BaseGeometry:
-    """A GeoJSON geometry. Raises ValueError if a coordinate is no number, and what shapely raises
-    for what is no geometry."""
-    with np.errstate(invalid="ignore"):
-        found = shape(document)
+    """A GeoJSON geometry. Raises ValueError if a coordinate is no number or a polygon has no ring,
+    and what shapely raises for what is no geometry."""
+    try:
+        with np.errstate(invalid="ignore"):
+            found = shape(document)
+    except IndexError:
+        raise ValueError("a polygon has no ring") from None
     if not np.isfinite(shapely.get_coordinates(found)).all():
         raise ValueError("a coordinate is not a finite number")
     return found
