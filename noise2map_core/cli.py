@@ -18,8 +18,8 @@ from noise2map_core.launch import (
 )
 
 TOOLS = (
-    "demo", "doctor", "plan", "verify", "store", "ingest-dataset", "rank", "sample", "assess",
-    "study-timesteps", "import-reference", "export-reference",
+    "demo", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips", "rank", "sample",
+    "assess", "study-timesteps", "import-reference", "export-reference",
 )  # fmt: skip
 """Commands that are modules of `tools`, each with a `main()`."""
 

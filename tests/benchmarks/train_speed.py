@@ -82,7 +82,7 @@ def _ingest(root: Path) -> Path:
 def _finetune(chips: Path, output: Path, args: argparse.Namespace, epochs: int) -> float:
     """Seconds of all steps, reading included, validation and start not."""
     command = [
-        sys.executable, "-m", "noise2map_core", "finetune-maps", "--chips", str(chips),
+        sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
         "--output", str(output), "--model.preset", args.preset,
         "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
         "--training.batch_size", str(args.batch), "--training.worker_cpus", str(args.threads),

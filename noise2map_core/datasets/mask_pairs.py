@@ -1,0 +1,213 @@
+"""Pairs of dates made of chips of one date with masks: change is where the masks differ.
+
+So change can be learnt where only single images were labelled (Zheng et al. 2021, "Change is
+everywhere"). A pair is either two places, or one place into which the objects of another were
+pasted (in the other order: from which they were removed).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise2map_core.digest import digest_of
+from noise2map_core.errors import ChipStoreError
+from noise2map_core.imagery.chip_parts import PART_COLUMNS, join_parts, require_free, write_parts
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, ChipStore, Columns
+from noise2map_core.imagery.chip_writer import StoreHeader
+
+Int64 = NDArray[np.int64]
+
+GROUP_SHARDS = 16
+"""Partners are looked for among the chips of so many shards, which memory holds."""
+
+PIXELS = ("image", "valid", "label_segment")
+CHANGE = [{"value": 0, "name": "unchanged"}, {"value": 1, "name": "changed"}]
+
+
+@dataclass(frozen=True)
+class PairRule:
+    """How pairs are made."""
+
+    per_chip: int
+    """Pairs that each chip is the first of."""
+    paste: float
+    """Share of the pairs that are one place with objects pasted or removed; the others are two."""
+    seed: int
+
+
+def write_pairs(stores: Sequence[ChipStore], rule: PairRule, output: Path) -> None:
+    """Write a store of pairs: labels of change, and of what each date shows.
+
+    Both chips of a pair are of one store and one split. Raises ChipStoreError if a store has more
+    dates than one or no masks, or the stores do not fit each other; OutputMismatchError if
+    something lies at `output`.
+    """
+    header = pairs_header(stores, rule)
+    require_free(output)
+    tables = _Tables.of(stores, header)
+    batches = (
+        tables.coded(number, batch)
+        for number, store in enumerate(stores)
+        for batch in _pairs_of(store, rule)
+    )
+    join_parts(output, header, write_parts(output, header, batches))
+
+
+def pairs_header(stores: Sequence[ChipStore], rule: PairRule) -> StoreHeader:
+    """Of the store that `write_pairs` makes; see there for what it raises."""
+    for store in stores:
+        _require_masks(store)
+        _require_alike(stores[0], store)
+    headers = [StoreHeader.of(store) for store in stores]
+    return replace(
+        headers[0],
+        key=digest_of(["mask_pairs", vars(rule), [store.objects for store in stores]]),
+        classes={**headers[0].classes, "change": CHANGE},
+        splits=_merged(header.splits for header in headers),
+        crs_table=_merged(header.crs_table for header in headers),
+        items=[item for header in headers for item in header.items],
+        buffer_px=min(header.buffer_px for header in headers),
+        earlier_keys=(),
+    )
+
+
+def _require_masks(store: ChipStore) -> None:
+    if store.num_dates != 1 or not store.has_labels_of("segment"):
+        raise ChipStoreError(
+            f"chip store {store.path} has {store.num_dates} date(s) and labels of: "
+            f"{', '.join(store.tasks) or 'nothing'}. Pairs are made of one date with labels of "
+            "segment; ingest it so."
+        )
+
+
+def _require_alike(first: ChipStore, other: ChipStore) -> None:
+    for name in ("bands", "classes", "chip_px", "gsd", "origin"):
+        if first.attributes[name] != other.attributes[name]:
+            raise ChipStoreError(
+                f"chip stores {first.path} and {other.path} differ in {name}. Ingest both with the "
+                "same settings."
+            )
+
+
+def _merged(tables: Any) -> tuple[str, ...]:
+    """All entries, each once, in order."""
+    return tuple(dict.fromkeys(entry for table in tables for entry in table))
+
+
+def _pairs_of(store: ChipStore, rule: PairRule) -> Iterator[Columns]:
+    """All pairs of a store, a group of shards at a time; codes are the store's own."""
+    rows = {name: store.read(name) for name in PART_COLUMNS}
+    for round_, start in product(range(rule.per_chip), range(0, store.num_shards, GROUP_SHARDS)):
+        generator = np.random.default_rng((rule.seed, round_, start))
+        shards = range(start, min(start + GROUP_SHARDS, store.num_shards))
+        read = [store.read_shard(shard, PIXELS) for shard in shards]
+        offset = start * CHIPS_PER_SHARD
+        chips = {name: np.concatenate([part[name] for part in read]) for name in PIXELS}
+        part = slice(offset, offset + len(chips["valid"]))
+        chips |= {name: values[part] for name, values in rows.items()}
+        first, second = _partners(chips["split"], generator)
+        for places in range(0, len(first), CHIPS_PER_SHARD):
+            few = slice(places, places + CHIPS_PER_SHARD)
+            yield make_pairs(
+                _chosen(chips, first[few]), _chosen(chips, second[few]), rule, generator
+            )
+
+
+def _partners(split: NDArray[np.integer], generator: np.random.Generator) -> tuple[Int64, Int64]:
+    """First and second chip of each pair: every chip once as either, none with itself.
+
+    A chip that is alone in its split is left out.
+    """
+    orders = [
+        generator.permutation(np.flatnonzero(split == code)) for code in np.unique(split).tolist()
+    ]
+    orders = [order for order in orders if len(order) > 1]
+    empty = np.empty(0, np.int64)
+    first = np.concatenate([empty, *orders])
+    return first, np.concatenate([empty, *(np.roll(order, -1) for order in orders)])
+
+
+def _chosen(columns: Columns, numbers: Int64) -> Columns:
+    return {name: values[numbers] for name, values in columns.items()}
+
+
+def make_pairs(
+    first: Columns, second: Columns, rule: PairRule, generator: np.random.Generator
+) -> Columns:
+    """Pairs of chips of one date, as the columns of a store of two dates.
+
+    Place and split are the first chip's. Where either is unlabelled, so is change.
+    """
+    count = len(first["split"])
+    pasted = (generator.random(count) < rule.paste)[:, None, None, None]
+    objects = _pasteable(first, second) & pasted
+    later = {
+        name: np.where(_shaped(objects | ~pasted, second[name]), second[name], first[name])
+        for name in PIXELS
+    }
+    swapped = (generator.random(count) < 0.5) & pasted[:, 0, 0, 0]
+    dates = {name: _in_order(first[name], later[name], swapped) for name in PIXELS}
+    label = dates["label_segment"]
+    known = (label != IGNORE).all(axis=1)
+    change = np.where(known, label[:, 0] != label[:, 1], np.uint8(IGNORE))
+    return {
+        **{name: first[name] for name in PART_COLUMNS},
+        **dates,
+        "label_change": change.astype(np.uint8),
+        "datetime": np.concatenate([first["datetime"], second["datetime"]], axis=1),
+        "items": np.concatenate([first["items"], second["items"]], axis=1),
+    }
+
+
+def _pasteable(first: Columns, second: Columns) -> NDArray[np.bool_]:
+    """[chip, 1, y, x] objects of the second where the first shows none."""
+    there, here = second["label_segment"], first["label_segment"]
+    return (there != 0) & (there != IGNORE) & (here == 0) & second["valid"]
+
+
+def _shaped(mask: NDArray[np.bool_], like: NDArray[Any]) -> NDArray[np.bool_]:
+    """[chip, 1, y, x] with a dimension for bands where `like` has one."""
+    return mask[:, :, None] if like.ndim > mask.ndim else mask
+
+
+def _in_order(first: NDArray[Any], later: NDArray[Any], swapped: NDArray[np.bool_]) -> NDArray[Any]:
+    """[chip, 2, …], the dates of some in the other order."""
+    pair = np.concatenate([first, later], axis=1)
+    return np.where(swapped.reshape(-1, *[1] * (pair.ndim - 1)), pair[:, ::-1], pair)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What the codes of each store are in the tables of the common one."""
+
+    split: list[NDArray[np.uint8]]
+    crs: list[NDArray[np.uint32]]
+    first_item: list[int]
+
+    @classmethod
+    def of(cls, stores: Sequence[ChipStore], header: StoreHeader) -> "_Tables":
+        found = [store.attributes for store in stores]
+        counts = [len(one["items"]) for one in found]
+        return cls(
+            [_codes(one["splits"], header.splits, np.uint8) for one in found],
+            [_codes(one["crs_table"], header.crs_table, np.uint32) for one in found],
+            np.cumsum([0, *counts[:-1]]).tolist(),
+        )
+
+    def coded(self, number: int, batch: Columns) -> Columns:
+        """A batch of one store with the codes of the common one."""
+        items = batch["items"]
+        return batch | {
+            "split": self.split[number][batch["split"]],
+            "crs": self.crs[number][batch["crs"]],
+            "items": np.where(items < 0, items, items + np.int32(self.first_item[number])),
+        }
+
+
+def _codes(names: Sequence[str], table: Sequence[str], dtype: Any) -> NDArray[Any]:
+    return np.asarray([table.index(name) for name in names], dtype)
