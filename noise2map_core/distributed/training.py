@@ -19,9 +19,16 @@ from torch import Tensor
 from noise2map_core.distributed.fitting import LOG_FOLDER, Score, fit, load_state
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
-from noise2map_core.inference.chip_batches import ChipReader, epoch_batches, labelled_chips
+from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
+from noise2map_core.inference.chip_batches import (
+    ChipReader,
+    balanced_chips,
+    chips_with,
+    epoch_batches,
+    labelled_chips,
+)
 from noise2map_core.inference.evaluation import SplitPixels
+from noise2map_core.inference.training_data import class_counts
 from noise2map_core.inference.validation import TaskValidation, validate, validation_of
 from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
@@ -178,11 +185,21 @@ class _TaskData:
         self.job = job
         self.reader = ChipReader(store, (task,))
         self.chips = labelled_chips(self.reader, store.chips_of("train"), task)
+        self.rare = self._rare(store, task) if job.training.balance else self.chips
         self.shards_held = self.reader.shards_held(int(self.chips[0]) // CHIPS_PER_SHARD)
         pixels = SplitPixels.of(store, "val", task, job.training.batch_size)
         self.validation = pixels.part(ranks.rank, ranks.world_size)
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """The global batches of an epoch: chip numbers."""
-        size, seed = self.job.training.batch_size, self.job.seed
-        return epoch_batches(self.chips, size, self.shards_held, seed, epoch)
+        size, seed, share = self.job.training.batch_size, self.job.seed, self.job.training.balance
+        chips = self.chips
+        if share:
+            chips = balanced_chips(chips, self.rare, share, seed, epoch)
+        return epoch_batches(chips, size, self.shards_held, seed, epoch)
+
+    def _rare(self, store: ChipStore, task: Task) -> NDArray[np.int64]:
+        """Training chips with a pixel of the rarest class."""
+        rarest = int(np.argmin(class_counts(store, task)))
+        value = self.job.spec.tasks[task].classes[rarest].value
+        return chips_with(self.reader, self.chips, task, value)

@@ -1,7 +1,7 @@
 """From a chip store to batches: in order for evaluation, shuffled for training."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,11 +117,34 @@ def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[
 
 def labelled_chips(reader: ChipReader, chips: Int64, task: Task) -> Int64:
     """Those of `chips` that have a labelled, observed pixel."""
+    return _chips_where(reader, chips, task, lambda truth: truth != IGNORE)
+
+
+def chips_with(reader: ChipReader, chips: Int64, task: Task, value: int) -> Int64:
+    """Those of `chips` that have an observed pixel of this label."""
+    return _chips_where(reader, chips, task, lambda truth: truth == value)
+
+
+def _chips_where(
+    reader: ChipReader,
+    chips: Int64,
+    task: Task,
+    test: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
+) -> Int64:
     kept = []
     for batch in iter_batches(reader, chips, CHIPS_PER_SHARD):
-        known = (batch.truth(task) != IGNORE).any(axis=(1, 2))
-        kept.append(np.unique(batch.chip_of(task)[known]))
+        passed = test(batch.truth(task)).any(axis=(1, 2))
+        kept.append(np.unique(batch.chip_of(task)[passed]))
     return np.concatenate(kept)
+
+
+def balanced_chips(chips: Int64, rare: Int64, share: float, seed: int, epoch: int) -> Int64:
+    """As many chips for one epoch: `share` of them out of `rare`, with repetition, the others out
+    of all, without."""
+    generator = np.random.default_rng((seed, epoch, len(rare)))
+    set_aside = round(share * len(chips)) if len(rare) else 0
+    others = generator.choice(chips, len(chips) - set_aside, replace=False)
+    return np.sort(np.concatenate([generator.choice(rare, set_aside), others]))
 
 
 def epoch_batches(

@@ -102,6 +102,18 @@ class TrainingConfig(OptimisationConfig):
     """Random gain and offset per date and band, in standard deviations of the band: how much light
     and season may differ between dates."""
 
+    crop: float = Field(default=0.0, ge=0, lt=1)
+    """Random crops: up to this part of a chip's side is cut away, the rest stretched to the whole
+    chip. It changes the ground sample distance by as much."""
+
+    haze: float = Field(default=0.0, ge=0, le=1)
+    """Share of the dates over which haze or clouds are laid at random, each date by itself; what an
+    opaque cloud hides is not learnt from."""
+
+    balance: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the chips of an epoch that is set aside for chips with the rarest class, drawn again
+    and again; the others are drawn from all. 0: every chip once."""
+
     context_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
     pixel path strong where few labels would let the network learn places by heart."""

@@ -89,7 +89,7 @@ class Learner:
         spec = self.model.spec.tasks[task]
         mine = slice(ranks.rank, None, ranks.world_size)
         count, channels = len(batch) * ranks.world_size, batch.image.shape[1]
-        draws = draw_augmentations(count, channels, self._config, generator)
+        draws = draw_augmentations(count, channels, spec.num_dates, self._config, generator)
         timesteps = draw_timesteps(self._timestep_weights[task], count, generator)[mine]
         keep = torch.rand(count, generator=generator)[mine] >= self._config.context_dropout
         epsilon = None

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from noise2map_core.imagery.chip_store import ChipStore, open_chips, open_store
 from noise2map_core.inference.chip_batches import (
     ChipReader,
+    balanced_chips,
     epoch_batches,
     iter_batches,
     labelled_chips,
@@ -88,6 +89,20 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
         for epoch in range(3)
     }
     assert len(orders) == 9
+
+
+@given(share=st.floats(0, 0.99), num_rare=st.integers(0, 100), epoch=st.integers(0, 3))
+def test_a_balanced_epoch_has_as_many_chips_and_the_share_that_was_asked(
+    share: float, num_rare: int, epoch: int
+) -> None:
+    chips, rare = np.arange(100, 300), np.arange(100, 300)[:num_rare]
+    drawn = balanced_chips(chips, rare, share, 7, epoch)
+    assert len(drawn) == len(chips) and np.isin(drawn, chips).all()
+    common = drawn[~np.isin(drawn, rare)]
+    assert len(np.unique(common)) == len(common)
+    if num_rare:
+        assert len(drawn) - len(common) >= round(share * len(chips))
+    assert drawn.tolist() == balanced_chips(chips, rare, share, 7, epoch).tolist()
 
 
 def test_no_more_shards_than_fit_are_needed_at_a_time() -> None:

@@ -26,9 +26,12 @@ def batch() -> TrainingBatch:
 
 
 def draws(jitter: float = 0.0, seed: int = 0) -> AugmentDraws:
-    return draw_augmentations(
-        COUNT, 2 * BANDS, TrainingConfig(jitter=jitter), torch.Generator().manual_seed(seed)
-    )
+    return drawn(TrainingConfig(jitter=jitter), seed)
+
+
+def drawn(config: TrainingConfig, seed: int = 0) -> AugmentDraws:
+    generator = torch.Generator().manual_seed(seed)
+    return draw_augmentations(COUNT, 2 * BANDS, 2, config, generator)
 
 
 def test_pair_label_and_valid_are_turned_alike() -> None:
@@ -89,7 +92,7 @@ def test_a_chip_is_augmented_alike_whatever_the_number_of_workers(world_size: in
 def test_one_date_is_not_reversed_and_three_are() -> None:
     def calm(count: int, channels: int) -> AugmentDraws:
         drawn = draw_augmentations(
-            count, channels, TrainingConfig(jitter=0.0), torch.Generator().manual_seed(0)
+            count, channels, 1, TrainingConfig(jitter=0.0), torch.Generator().manual_seed(0)
         )
         none = torch.zeros(count, dtype=torch.bool)
         return replace(drawn, flip=none, turns=none.long(), reverse=~none)
@@ -104,5 +107,44 @@ def test_one_date_is_not_reversed_and_three_are() -> None:
 
 def test_what_is_switched_off_does_not_happen() -> None:
     config = TrainingConfig(flips=False, reverse_dates=False, jitter=0.0)
-    none = draw_augmentations(COUNT, 2 * BANDS, config, torch.Generator().manual_seed(0))
-    assert torch.equal(augment(batch(), none, 2).image, batch().image)
+    assert torch.equal(augment(batch(), drawn(config), 2).image, batch().image)
+
+
+STILL = TrainingConfig(flips=False, reverse_dates=False, jitter=0.0)
+
+
+def test_a_crop_shows_the_place_that_it_names_in_image_label_and_valid_alike() -> None:
+    rows, cols = torch.meshgrid(torch.arange(PX), torch.arange(PX), indexing="ij")
+    place = torch.stack([rows, cols] * BANDS).float().expand(COUNT, 2 * BANDS, PX, PX)
+    whole = TrainingBatch(place, cols.expand(COUNT, PX, PX), torch.ones(COUNT, PX, PX).bool())
+    some = drawn(STILL.model_copy(update={"crop": 0.5}))
+    shown = augment(whole, some, 2)
+    side, top, left = (part[:, None] for part in some.crop.T)
+    inside = (torch.arange(PX) + 0.5) / PX
+    for axis, start in ((0, top), (1, left)):
+        expected = ((1 - side) * start + side * inside) * PX - 0.5
+        found = shown.image[:, axis].mean(dim=2 - axis)
+        torch.testing.assert_close(found, expected.clamp(0, PX - 1), rtol=0, atol=1e-4)
+    assert ((shown.label - shown.image[:, 1]).abs() <= 0.5 + 1e-4).all()
+
+
+def test_a_cropped_pixel_to_which_an_invalid_one_contributes_is_none() -> None:
+    whole = batch()
+    poisoned = replace(
+        whole, image=torch.where(whole.valid[:, None], whole.image, torch.tensor(1e9))
+    )
+    shown = augment(poisoned, drawn(STILL.model_copy(update={"crop": 0.5})), 2)
+    assert (shown.image.abs() < 1e4).all() and shown.valid.any()
+
+
+def test_haze_brightens_some_dates_and_what_it_hides_is_not_learnt() -> None:
+    some = drawn(STILL.model_copy(update={"haze": 0.5}), seed=3)
+    whole = replace(batch(), image=torch.zeros(COUNT, 2 * BANDS, PX, PX))
+    shown = augment(replace(whole, valid=torch.ones_like(whole.valid)), some, 2)
+    hazy = (shown.image != 0).flatten(2).any(dim=2)
+    assert torch.equal(hazy[:, ::BANDS], (some.haze > 0).flatten(2).any(dim=2))
+    assert 0.3 < hazy.float().mean() < 0.7
+    assert ((shown.image >= 0) & (shown.image <= 3)).all()
+    hidden = shown.image.amax(dim=1) >= 0.7 * 3
+    assert 0 < hidden.float().mean() < 0.5
+    assert torch.equal(shown.label == 255, hidden)
