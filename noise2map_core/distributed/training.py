@@ -26,6 +26,7 @@ from noise2map_core.inference.chip_batches import (
     chips_with,
     epoch_batches,
     labelled_chips,
+    some_chips,
 )
 from noise2map_core.inference.evaluation import SplitPixels
 from noise2map_core.inference.training_data import class_counts
@@ -184,7 +185,8 @@ class _TaskData:
         store = open_store(job.chips)
         self.job = job
         self.reader = ChipReader(store, (task,))
-        self.chips = labelled_chips(self.reader, store.chips_of("train"), task)
+        labelled = labelled_chips(self.reader, store.chips_of("train"), task)
+        self.chips = some_chips(labelled, job.training.labels_share, job.seed)
         self.rare = self._rare(store, task) if job.training.balance else self.chips
         self.shards_held = self.reader.shards_held(int(self.chips[0]) // CHIPS_PER_SHARD)
         pixels = SplitPixels.of(store, "val", task, job.training.batch_size)
@@ -196,7 +198,9 @@ class _TaskData:
         chips = self.chips
         if share:
             chips = balanced_chips(chips, self.rare, share, seed, epoch)
-        return epoch_batches(chips, size, self.shards_held, seed, epoch)
+        every = self.job.training.use_every
+        batches = epoch_batches(chips, size, self.shards_held, seed, epoch)
+        return batches[every - 1 :: every] or batches[-1:]
 
     def _rare(self, store: ChipStore, task: Task) -> NDArray[np.int64]:
         """Training chips with a pixel of the rarest class."""

@@ -138,6 +138,13 @@ def _chips_where(
     return np.concatenate(kept)
 
 
+def some_chips(chips: Int64, share: float, seed: int) -> Int64:
+    """A share of the chips, at least one, in their order; what a smaller share has, a larger has
+    too."""
+    order = np.random.default_rng(seed).permutation(len(chips))
+    return np.sort(chips[order[: max(1, round(share * len(chips)))]])
+
+
 def balanced_chips(chips: Int64, rare: Int64, share: float, seed: int, epoch: int) -> Int64:
     """As many chips for one epoch: `share` of them out of `rare`, with repetition, the others out
     of all, without."""

@@ -38,6 +38,9 @@ class OptimisationConfig(BaseModel):
     learning_rate: PositiveFloat = 3e-3
     """Highest learning rate of AdamW; it warms up linearly and falls to zero along a cosine."""
 
+    decay: Literal["cosine", "none"] = "cosine"
+    """none: the learning rate does not fall after it has warmed up."""
+
     backbone_rate: float = Field(default=1.0, ge=0, le=1)
     """Learning rate of the backbone as a part of that of stems and heads; 0 freezes it."""
 
@@ -109,6 +112,13 @@ class TrainingConfig(OptimisationConfig):
     haze: float = Field(default=0.0, ge=0, le=1)
     """Share of the dates over which haze or clouds are laid at random, each date by itself; what an
     opaque cloud hides is not learnt from."""
+
+    labels_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training chips that is used, drawn by the seed: what fewer labels would give."""
+
+    use_every: PositiveInt = 1
+    """Learn from every so many-th batch and leave the others out. 2 is what the accumulation of the
+    paper's implementation comes to; otherwise there is no reason for more than 1."""
 
     balance: float = Field(default=0.0, ge=0, lt=1)
     """Share of the chips of an epoch that is set aside for chips with the rarest class, drawn again

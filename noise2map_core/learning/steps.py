@@ -156,11 +156,13 @@ def _synchronised(model: nn.Module, last: bool) -> AbstractContextManager[None]:
 
 
 def learning_rate(step: int, num_steps: int, config: OptimisationConfig) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017); a function of the step
-    alone, so that a resumed run needs no scheduler state."""
+    """Linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017) unless it stays; a function
+    of the step alone, so that a resumed run needs no scheduler state."""
     warmup = max(1, round(config.warmup * num_steps))
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.decay == "none":
+        return config.learning_rate
     progress = (step - warmup) / max(1, num_steps - warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from noise2map_core.inference.chip_batches import (
     epoch_batches,
     iter_batches,
     labelled_chips,
+    some_chips,
 )
 from tests.chip_factories import make_store, plan_store
 
@@ -89,6 +92,14 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
         for epoch in range(3)
     }
     assert len(orders) == 9
+
+
+def test_fewer_labels_are_a_part_of_more() -> None:
+    chips = np.arange(50, 250)
+    parts = [set(some_chips(chips, share, 3).tolist()) for share in (0.01, 0.1, 0.5, 1.0)]
+    assert [len(part) for part in parts] == [2, 20, 100, 200]
+    assert all(few < more for few, more in itertools.pairwise(parts))
+    assert set(some_chips(chips, 0.1, 4).tolist()) != parts[1]
 
 
 @given(share=st.floats(0, 0.99), num_rare=st.integers(0, 100), epoch=st.integers(0, 3))

@@ -81,6 +81,13 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert all(a >= b for a, b in pairwise(rates[19:]))
 
 
+def test_without_decay_the_learning_rate_stays_after_the_warm_up() -> None:
+    config = TrainingConfig(learning_rate=1e-2, warmup=0.1, decay="none")
+    rates = [learning_rate(step, 200, config) for step in range(201)]
+    assert rates[0] == pytest.approx(1e-2 / 20)
+    assert set(rates[20:]) == {1e-2}
+
+
 def test_the_average_follows_the_weights_with_its_decay() -> None:
     model = Linear()
     average = build_average(model, 0.9)
