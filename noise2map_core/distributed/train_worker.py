@@ -110,11 +110,12 @@ class TrainWorker(ABC):
         self.losses = []
 
     def _where(self) -> str:
-        step = len(self.losses)
-        kept = f"the last good state is that after epoch {self.history[-1]['epoch']:.0f}"
+        step, kept = len(self.losses), "no epoch was kept yet"
+        if self.history:
+            kept = f"the last good state is that after epoch {self.history[-1]['epoch']:.0f}"
         return (
             f"the loss is not finite at epoch {self.epoch + 1}, step {step}, on "
-            f"{self.chips_of(step - 1)}; {kept if self.history else 'no epoch was kept yet'}"
+            f"{self.chips_of(step - 1)}; {kept}"
         )
 
     def _is_kept(self, steps: int) -> bool:
