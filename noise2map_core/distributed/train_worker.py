@@ -1,6 +1,7 @@
 """One rank of a training run: epochs of steps, the states between them, and what is shown."""
 
 import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -136,7 +137,9 @@ class TrainWorker(ABC):
 
     def _keep(self) -> None:
         """Hand the state in the middle of an epoch to Ray Train; it is never the best one."""
-        metrics = {self.score.name: -math.inf if self.score.highest else math.inf}
+        # Ray Train writes it as JSON, which knows no infinity.
+        worst = sys.float_info.max
+        metrics = {self.score.name: -worst if self.score.highest else worst}
         report(metrics, self._state(), self.ranks.rank)
 
     def _report(self) -> None:
