@@ -178,7 +178,7 @@ def states(output: Path) -> list[Path]:
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     ray_cluster: None, checkout: Path, chips: Path, tmp_path: Path
 ) -> None:
-    training = {"epochs": 16, "checkpoint_epochs": 8, "checkpoint_steps": 1}
+    training = {"epochs": 6, "checkpoint_epochs": 3, "checkpoint_steps": 2}
     calm, killed = (config(chips, tmp_path / name, **training) for name in ("calm", "killed"))
     log = tmp_path / "stderr"
     process = start(killed, checkout, log)
