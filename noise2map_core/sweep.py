@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,6 +116,15 @@ def _read_note(folder: Path) -> dict[str, Any]:
             f"{folder / SWEEP_FILE} cannot be read: {error}. Set another output."
         ) from None
     return note
+
+
+def require_optuna() -> None:
+    """Raise ConfigError where the extra is not installed; keep Optuna from talking otherwise."""
+    if find_spec("optuna") is None:
+        raise ConfigError("the search needs Optuna: pip install 'noise2map[tune]'.")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def full_trials(trials: Sequence[Trial]) -> list[Trial]:

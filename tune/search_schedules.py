@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import ConfigError, Noise2MapError
+from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.search_space import SearchSpace, TrialSettings, read_space, require_valid
 from noise2map_core.storage import Location, absolute
-from noise2map_core.sweep import Sweep, Trial, winner_of, write_winner
+from noise2map_core.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.tuning import SweepPlan
@@ -109,12 +108,6 @@ def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     with hold_lease(config.output / "trials"):
         sweep.save(finished=False)
         return _search(config, sweep)
-
-
-def require_optuna() -> None:
-    """Raise ConfigError where the extra is not installed."""
-    if find_spec("optuna") is None:
-        raise ConfigError("the search needs Optuna: pip install 'noise2map[tune]'.")
 
 
 def _search(config: SearchSchedulesConfig, sweep: Sweep) -> SearchSchedulesResult:

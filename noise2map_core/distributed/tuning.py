@@ -36,8 +36,12 @@ REDUCTION = 3
 """Of so many trials at a rung ASHA lets one go on."""
 MAX_TRIAL_FAILURES = 1
 """Times that a trial is tried again, from its last state: its process may have been killed."""
-SNAPSHOT_S = "5"
-"""Seconds between snapshots of the sweep; what happened since is done again after a kill."""
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+"""Our own progress line speaks, Ray Tune's tables do not; that it keeps the sweep with every state
+of a trial is what makes a kill harmless."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,9 @@ def run_sweep(plan: SweepPlan) -> list[Trial]:
 
     A trial that fails is told in its place and stops no other.
     """
-    with _snapshots():
+    with _quiet():
         results = _tuner(plan).fit()
-    ended = sorted((results[index] for index in range(len(results))), key=_begun)
-    return [_trial(plan, number, result) for number, result in enumerate(ended, start=1)]
+    return [_trial(plan, index + 1, results[index]) for index in range(len(results))]
 
 
 def plan_job(plan: SweepPlan, settings: TrialSettings) -> TrainingJob:
@@ -231,11 +234,6 @@ def _folder_of(trial: TuneTrial) -> str:
     return str(trial.trial_id)
 
 
-def _begun(result: Any) -> str:
-    """Orders results: Ray numbers trials as it makes them, at the end of their ids."""
-    return str(result.path).rpartition("_")[2]
-
-
 def _trial(plan: SweepPlan, number: int, result: Any) -> Trial:
     """A result of Ray Tune as a trial; the F1 is that of the last report."""
     metrics: dict[str, Any] = result.metrics or {}
@@ -304,14 +302,12 @@ class _Told(tune.Callback):
 
 
 @contextmanager
-def _snapshots() -> Iterator[None]:
-    """Let Ray Tune keep the sweep often, unless the environment says how often."""
-    name = "TUNE_GLOBAL_CHECKPOINT_S"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = SNAPSHOT_S
+def _quiet() -> Iterator[None]:
+    """Set what Ray Tune reads; what the environment sets is left so."""
+    added = {name: value for name, value in QUIET.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        del os.environ[name]
+        for name in added:
+            del os.environ[name]
