@@ -24,6 +24,7 @@ from tune.search_schedules import run as search
 
 pytest.importorskip("optuna")
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
+COMMAND = [sys.executable, "-m", "noise2map_core", "search-schedules"]
 TPE = {
     "trials": 3, "epochs": 9,
     "parameters": {
@@ -69,8 +70,7 @@ def test_a_sweep_that_was_killed_ends_with_all_its_trials(
     settings = config(chips, tmp_path, TPE)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "noise2map_core", "search-schedules"]
-            + command(chips, tmp_path, TPE),
+            [*COMMAND, *command(chips, tmp_path, TPE)],
             cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)},
             start_new_session=True, stdout=log, stderr=log,
         )  # fmt: skip
