@@ -22,7 +22,6 @@ from tune.compare_trials import run as compare
 from tune.search_schedules import SearchSchedulesConfig
 from tune.search_schedules import run as search
 
-pytest.importorskip("optuna")
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
 COMMAND = [sys.executable, "-m", "noise2map_core", "search-schedules"]
 TPE = {

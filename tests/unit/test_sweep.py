@@ -101,7 +101,6 @@ def test_what_is_no_finished_sweep_is_not_compared(tmp_path: Path) -> None:
 
 def test_importance_finds_the_parameter_that_decides() -> None:
     """F1 follows from the schedule alone; the rate changes nothing."""
-    pytest.importorskip("optuna")
     space = read_space("quick")
     trials = [
         trial_of(i, 0.3 * LABELS.index(label), 1.0, **{SCHEDULE: label, RATE: 1e-3 * (1 + i % 5)})
