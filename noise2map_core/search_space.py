@@ -59,8 +59,8 @@ class TrialSettings(_Section):
     """How segmentation is learnt."""
 
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    """How it is trained. Epochs, validations and patience are the search's; `worker_cpus` and
-    `worker_gpus` are what one trial takes."""
+    """How it is trained. Epochs, validations and patience are the search's, and a trial is one
+    worker, which takes `worker_cpus` and `worker_gpus`."""
 
     def of_tasks(self) -> dict[Task, TaskTrainingConfig]:
         """How each of its tasks is learnt."""

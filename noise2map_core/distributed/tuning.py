@@ -36,12 +36,14 @@ REDUCTION = 3
 """Of so many trials at a rung ASHA lets one go on."""
 MAX_TRIAL_FAILURES = 1
 """Times that a trial is tried again, from its last state: its process may have been killed."""
-QUIET = {
+TUNE_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
-"""Our own progress line speaks, Ray Tune's tables do not; that it keeps the sweep with every state
-of a trial is what makes a kill harmless."""
+"""Our own progress line speaks, Ray Tune's tables do not. That it keeps the sweep with every state
+of a trial is what makes a kill harmless. Its handler of SIGINT would end a sweep as if it were
+done."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def run_sweep(plan: SweepPlan) -> list[Trial]:
 
     A trial that fails is told in its place and stops no other.
     """
-    with _quiet():
+    with _tune_settings():
         results = _tuner(plan).fit()
     return [_trial(plan, index + 1, results[index]) for index in range(len(results))]
 
@@ -302,9 +304,9 @@ class _Told(tune.Callback):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _tune_settings() -> Iterator[None]:
     """Set what Ray Tune reads; what the environment sets is left so."""
-    added = {name: value for name, value in QUIET.items() if name not in os.environ}
+    added = {name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

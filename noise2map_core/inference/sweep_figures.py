@@ -70,23 +70,22 @@ def write_pareto_plot(path: Path, trials: Sequence[Trial], title: str) -> None:
     axis = figure.subplots()
     axis.errorbar(
         [trial.ms_per_chip or 0.0 for trial in timed], [trial.f1 or 0.0 for trial in timed],
-        yerr=[trial.f1_error or 0.0 for trial in timed], fmt="o", color="0.55", capsize=2,
+        yerr=[trial.f1_error or 0.0 for trial in timed], fmt="o", color="0.6", capsize=2, zorder=1,
         label="full-budget trial, ± standard error",
     )  # fmt: skip
     axis.step(
         [trial.ms_per_chip or 0.0 for trial in front], [trial.f1 or 0.0 for trial in front],
-        where="post", marker="o", color="#d7301f", label="Pareto front",
+        where="post", marker="o", color="#d7301f", zorder=2, label="Pareto front",
     )  # fmt: skip
     for trial in front:
         axis.annotate(
             str(trial.number), (trial.ms_per_chip or 0.0, trial.f1 or 0.0),
             xytext=(4, 5), textcoords="offset points", fontsize="small",
         )  # fmt: skip
-    axis.set_xlim(left=0)
     axis.set_xlabel("milliseconds a chip")
     axis.set_ylabel("validation F1")
     axis.set_title(title, fontsize="medium")
-    axis.legend(fontsize="small", loc="lower right")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=2)
     _save(figure, path)
 
 

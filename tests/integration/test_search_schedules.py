@@ -23,7 +23,7 @@ from tune.search_schedules import SearchSchedulesConfig
 from tune.search_schedules import run as search
 
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
-COMMAND = [sys.executable, "-m", "noise2map_core", "search-schedules"]
+COMMAND = [sys.executable, "tune/search_schedules.py"]
 TPE = {
     "trials": 3, "epochs": 9,
     "parameters": {
