@@ -19,6 +19,7 @@ from noise2map_core.diffusion.config import (
     UniformTimesteps,
 )
 from noise2map_core.diffusion.corruption import difference_gain
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
 
 
 def timestep_weights(config: DiffusionConfig, alpha_bars: Tensor) -> Tensor:
@@ -55,6 +56,19 @@ def inference_timesteps(config: DiffusionConfig) -> tuple[int, ...]:
 def default_timestep(corruption: Corruption, T: int) -> int:
     """T − 1 for structured noise, as in the paper; 0 where x_{T−1} would tell nothing."""
     return 0 if corruption.kind in ("gaussian", "none") else T - 1
+
+
+def spread_timesteps(config: DiffusionConfig, count: int) -> tuple[int, ...]:
+    """So many timesteps, spread evenly over those at which `min_gain` is left; one: the last.
+
+    Raises ValueError if there are not so many.
+    """
+    gain = difference_gain(config.corruption, schedule_alpha_bars(config.schedule)).abs()
+    usable = torch.nonzero(gain >= config.min_gain).flatten()
+    if len(usable) < count:
+        raise ValueError(f"only {len(usable)} timesteps have a gain of {config.min_gain:g}")
+    places = torch.linspace(len(usable) - 1, 0, count).round().long()
+    return tuple(sorted(usable[places].tolist()))
 
 
 def _density(sampler: TimestepSampler, T: int) -> Tensor:

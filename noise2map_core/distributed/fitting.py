@@ -13,7 +13,8 @@ import ray
 import ray.train
 import torch
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device, prepare_model
+from torch import nn
 
 from noise2map_core.distributed.train_log import Board
 from noise2map_core.learning.config import OptimisationConfig
@@ -68,18 +69,41 @@ def fit(
         return trainer.fit()
 
 
-def report(metrics: dict[str, Any], state: Any, rank: int) -> None:
-    """Hand metrics and state to Ray Train; all ranks call it together, rank 0's are kept."""
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = None
-        if rank == 0:
-            torch.save(state, Path(folder) / STATE_NAME)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report(metrics, checkpoint=checkpoint)
+class TrainLink:
+    """What ties a rank to Ray Train: its place, its device, the last state, the way back."""
+
+    def __init__(self) -> None:
+        context = ray.train.get_context()
+        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
+
+    def device(self) -> torch.device:
+        """Where this rank computes."""
+        return get_device()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose gradients are averaged over the ranks."""
+        wrapped: nn.Module = prepare_model(model)
+        return wrapped
+
+    def last_checkpoint(self) -> ray.train.Checkpoint | None:
+        """Where to go on from."""
+        return ray.train.get_checkpoint()
+
+    def report(self, metrics: dict[str, Any], state: Any) -> None:
+        """Hand over metrics and state; all ranks call it together, rank 0's are kept."""
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = save_state(state, folder) if self.rank == 0 else None
+            ray.train.report(metrics, checkpoint=checkpoint)
+
+
+def save_state(state: Any, folder: str) -> ray.train.Checkpoint:
+    """A checkpoint in an empty folder."""
+    torch.save(state, Path(folder) / STATE_NAME)
+    return ray.train.Checkpoint.from_directory(folder)
 
 
 def load_state(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
-    """What `report` kept."""
+    """What `save_state` kept."""
     with checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, map_location="cpu")
     return state

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import LOG_FOLDER, Score, fit, load_state
+from noise2map_core.distributed.fitting import LOG_FOLDER, Score, TrainLink, fit, load_state
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.chip_batches import epoch_batches
@@ -68,7 +67,7 @@ def pretrain_model(job: PretrainingJob) -> PretrainedWeights:
 
 def _train_worker(config: dict[str, Any]) -> str | None:
     """What each worker runs. Returns where, if the loss stopped being finite."""
-    return _Worker(config["job"]).run(config["board"])
+    return _Worker(config["job"], TrainLink()).run(config["board"])
 
 
 class _Worker(TrainWorker):
@@ -76,8 +75,8 @@ class _Worker(TrainWorker):
 
     score = SCORE
 
-    def __init__(self, job: PretrainingJob) -> None:
-        super().__init__(job.training)
+    def __init__(self, job: PretrainingJob, link: TrainLink) -> None:
+        super().__init__(job.training, link)
         self.job, self.images = job, job.source.open()
         self.log_folder = job.state.parent / LOG_FOLDER
         torch.manual_seed(job.seed)
@@ -85,7 +84,7 @@ class _Worker(TrainWorker):
         if job.backbone is not None:
             start_denoiser(model, job.backbone)
         self.learner = DenoisingLearner(
-            model.to(get_device()), job.training, job.seed, wrap=prepare_model
+            model.to(link.device()), job.training, job.seed, wrap=link.wrap
         )
         self.num_steps = len(self._batches(0))
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ray.train
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import Score, load_state, report
+from noise2map_core.distributed.fitting import Score, TrainLink, load_state
 from noise2map_core.distributed.train_log import TrainLog
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.steps import Ranks
@@ -38,10 +37,9 @@ class TrainWorker(ABC):
     log_folder: Path
     """Where curves for TensorBoard go."""
 
-    def __init__(self, training: OptimisationConfig) -> None:
-        context = ray.train.get_context()
-        self.training = training
-        self.ranks = Ranks(context.get_world_rank(), context.get_world_size(), self._sum_over_ranks)
+    def __init__(self, training: OptimisationConfig, link: TrainLink) -> None:
+        self.training, self.link = training, link
+        self.ranks = Ranks(link.rank, link.world_size, self._sum_over_ranks)
         self.epoch = 0
         """Epochs that are complete."""
         self.history: list[dict[str, Any]] = []
@@ -71,13 +69,13 @@ class TrainWorker(ABC):
     def validate(self) -> dict[str, Any]:
         """Figures of the moving average on the validation part, `score.name` among them."""
 
-    def run(self, board: Any) -> str | None:
-        """Train to the end. Returns where, if the loss stopped being finite."""
+    def run(self, board: Any = None) -> str | None:
+        """Train to the end, telling `board` how far. Returns where, if the loss was not finite."""
         torch.set_num_threads(max(1, math.floor(self.training.worker_cpus)))
-        checkpoint = ray.train.get_checkpoint()
+        checkpoint = self.link.last_checkpoint()
         if checkpoint is not None:
             self._restore(load_state(checkpoint))
-        self._log = self._open_log(board) if self.ranks.rank == 0 else None
+        self._log = self._open_log(board) if board and self.ranks.rank == 0 else None
         for epoch in range(self.epoch, self.training.epochs):
             for loss in self._run_epoch(epoch):
                 if not math.isfinite(loss):
@@ -136,20 +134,20 @@ class TrainWorker(ABC):
         return patience is not None and len(scores) - 1 - best >= patience
 
     def _keep(self) -> None:
-        """Hand the state in the middle of an epoch to Ray Train; it is never the best one."""
+        """Hand over the state in the middle of an epoch; it is never the best one."""
         # Ray Train writes it as JSON, which knows no infinity.
         worst = sys.float_info.max
         metrics = {self.score.name: -worst if self.score.highest else worst}
-        report(metrics, self._state(), self.ranks.rank)
+        self.link.report(metrics, self._state())
 
     def _report(self) -> None:
-        """Validate, and hand metrics and state to Ray Train; all ranks call it together."""
+        """Validate, and hand over metrics and state; all ranks call it together."""
         metrics = {"epoch": float(self.epoch), "loss": self._mean, "train_s": self.train_s}
         metrics |= self.validate()
         self.history.append(metrics)
         if self._log is not None:
             self._log.epoch(metrics, ("epoch", "loss", self.score.name))
-        report(metrics, self._state(), self.ranks.rank)
+        self.link.report(metrics, self._state())
 
     def _state(self) -> dict[str, Any]:
         position = {name: getattr(self, name) for name in POSITION}

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import LOG_FOLDER, Score, fit, load_state
+from noise2map_core.distributed.fitting import LOG_FOLDER, Score, TrainLink, fit, load_state
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
@@ -100,8 +99,7 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
     last = load_state(result.checkpoint)
     checkpoint, metrics = result.checkpoint, last["history"][-1]
     best = max(result.best_checkpoints, key=lambda one: one[1]["val_f1"])
-    margin = best[1]["val_error"] if metrics["epoch"] == epochs else 0.0
-    if metrics["val_f1"] < best[1]["val_f1"] - margin:
+    if excels(best[1], metrics, epochs):
         checkpoint, metrics = best
     return TrainedWeights(
         weights=load_state(checkpoint)["average"],
@@ -112,9 +110,23 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
     )
 
 
+def train_in_process(job: TrainingJob, link: TrainLink) -> str | None:
+    """Train in this very process, which `link` ties to whoever keeps its states.
+
+    Returns where, if the loss stopped being finite.
+    """
+    return _Worker(job, link).run()
+
+
+def excels(best: dict[str, Any], last: dict[str, Any], epochs: int) -> bool:
+    """True if the best epoch's entry is to be taken, not the last's, in a run of `epochs`."""
+    margin = best["val_error"] if last["epoch"] == epochs else 0.0
+    return bool(last["val_f1"] < best["val_f1"] - margin)
+
+
 def _train_worker(config: dict[str, Any]) -> str | None:
     """What each worker runs. Returns where, if the loss stopped being finite."""
-    return _Worker(config["job"]).run(config["board"])
+    return _Worker(config["job"], TrainLink()).run(config["board"])
 
 
 class _Worker(TrainWorker):
@@ -122,12 +134,12 @@ class _Worker(TrainWorker):
 
     score = SCORE
 
-    def __init__(self, job: TrainingJob) -> None:
-        super().__init__(job.training)
+    def __init__(self, job: TrainingJob, link: TrainLink) -> None:
+        super().__init__(job.training, link)
         self.job, self.log_folder = job, job.state.parent / LOG_FOLDER
-        model = new_model(job.spec, job.seed, get_device(), job.backbone)
+        model = new_model(job.spec, job.seed, link.device(), job.backbone)
         self.learner = Learner(
-            model, job.training, job.tasks, job.class_weights, job.seed, wrap=prepare_model
+            model, job.training, job.tasks, job.class_weights, job.seed, wrap=link.wrap
         )
         self.data = {name: _TaskData(job, name, self.ranks) for name in job.tasks}
         self.num_steps = max(len(data.batches(0)) for data in self.data.values())

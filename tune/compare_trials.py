@@ -1,0 +1,174 @@
+"""Compare the trials of a sweep: table, F1 over schedule and timestep, F1 against time, winner."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.application import application
+from noise2map_core.atomic import write_atomically
+from noise2map_core.errors import ConfigError
+from noise2map_core.search_space import Parameter, SearchSpace
+from noise2map_core.sweep import (
+    Trial,
+    full_trials,
+    open_sweep,
+    pareto_front,
+    require_optuna,
+    winner_of,
+    write_winner,
+)
+
+MIN_TRIALS = 4
+"""Fewer full trials say nothing about the importance of parameters."""
+
+
+class CompareTrialsConfig(BaseModel):
+    """Compare the trials of a finished sweep; writes `comparison/` and `winner.yaml` into it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    sweep: Path
+    """Output of search-schedules."""
+
+
+@dataclass(frozen=True)
+class CompareTrialsResult:
+    """What was compared, and where it lies."""
+
+    trials: list[Trial]
+    """Best first; full ones before others."""
+    front: list[Trial]
+    """Full trials that none beats in F1 and time at once."""
+    importance: dict[str, float]
+    """Part of each parameter in how F1 varies among full trials (PED-ANOVA); empty: too few."""
+    winner: Trial
+    config: Path
+    """The winner's settings, for finetune-maps."""
+    folder: Path
+    """trials.csv, comparison.json, heat_map.png, pareto.png."""
+
+    def summary(self) -> list[str]:
+        """The table and what follows from it."""
+        full = len(full_trials(self.trials))
+        importance = [f"  {share:6.1%}  {name}" for name, share in self.importance.items()]
+        if not importance:
+            importance = [f"  {full} full trials are too few to tell, or all have one F1"]
+        return [
+            "trial  status  epochs      F1    error  ms/chip  settings (* Pareto front)",
+            *(self._row(trial) for trial in self.trials),
+            "",
+            f"importance of parameters over {full} full trials",
+            *importance,
+            "",
+            f"pictures  {self.folder}",
+            f"winner    trial {self.winner.number}; noise2map finetune-maps {self.config}",
+        ]
+
+    def _row(self, trial: Trial) -> str:
+        figures = (
+            "     –" if trial.f1 is None else f"{trial.f1:6.4f}",
+            "      –" if trial.f1_error is None else f"{trial.f1_error:7.4f}",
+            "      –" if trial.ms_per_chip is None else f"{trial.ms_per_chip:7.2f}",
+        )
+        mark = "*" if trial in self.front else " "
+        point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
+        told = f"{point}: {trial.reason}" if trial.reason else point
+        head = f"{trial.number:5}{mark} {trial.status:7} {trial.epochs:6}  "
+        return f"{head}{'  '.join(figures)}  {told}"
+
+
+def run(config: CompareTrialsConfig) -> CompareTrialsResult:
+    """Read the sweep, judge its trials, write tables, pictures and the winner."""
+    from noise2map_core.inference.sweep_figures import (
+        schedule_cells,
+        write_heat_map,
+        write_pareto_plot,
+    )
+
+    sweep, trials = open_sweep(config.sweep)
+    require_optuna()
+    winner = winner_of(trials)
+    if winner is None:
+        raise ConfigError(f"the sweep in {config.sweep} has no trial of full budget to compare.")
+    folder = config.sweep / "comparison"
+    folder.mkdir(exist_ok=True)
+    trials = sorted(trials, key=_rank)
+    front, importance = pareto_front(trials), importance_of(sweep.space, trials)
+    n = len(full_trials(trials))
+    write_heat_map(
+        folder / "heat_map.png", schedule_cells(sweep, trials), f"{sweep.name}: {n} full trials"
+    )
+    write_pareto_plot(folder / "pareto.png", trials, f"{sweep.name}: {n} full trials")
+    _write_tables(folder, sweep.space, trials, front, importance)
+    path = write_winner(sweep, winner)
+    return CompareTrialsResult(trials, front, importance, winner, path, folder)
+
+
+def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
+    """Part of each parameter in the variance of F1 over full trials, as Optuna has it."""
+    import optuna
+
+    full = full_trials(trials)
+    if len(full) < MIN_TRIALS or len({trial.f1 for trial in full}) == 1:
+        return {}
+    study = optuna.create_study(direction="maximize")
+    for trial in full:
+        distributions = {name: _distribution(space.parameters[name]) for name in trial.point}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.point, distributions=distributions, value=trial.f1
+            )
+        )
+    return dict(optuna.importance.get_param_importances(study))
+
+
+def _distribution(parameter: Parameter) -> Any:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if parameter.choices is not None:
+        return CategoricalDistribution(list(parameter.choices))
+    if parameter.integers is not None:
+        return IntDistribution(*parameter.integers)
+    low, high = parameter.limits or (0.0, 1.0)
+    return FloatDistribution(low, high, log=parameter.log_uniform is not None)
+
+
+def _write_tables(
+    folder: Path,
+    space: SearchSpace,
+    trials: list[Trial],
+    front: list[Trial],
+    importance: dict[str, float],
+) -> None:
+    rows = [asdict(trial) | {"pareto": trial in front} for trial in trials]
+    comparison = {"trials": rows, "importance": importance}
+    write_atomically(folder / "comparison.json", json.dumps(comparison, indent=2) + "\n")
+    text = io.StringIO()
+    names = [name for name in rows[0] if name != "point"] + list(space.parameters)
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, **row["point"]} for row in rows)
+    write_atomically(folder / "trials.csv", text.getvalue())
+
+
+def _rank(trial: Trial) -> tuple[bool, float, int]:
+    return trial.status != "full", -(trial.f1 or 0.0), trial.number
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    application(CompareTrialsConfig, run, operand="sweep")

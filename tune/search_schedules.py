@@ -1,0 +1,186 @@
+"""Search noise schedules, timesteps, losses and rates for the best F1 on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from noise2map_core.application import application
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.errors import Noise2MapError
+from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.search_space import SearchSpace, TrialSettings, read_space, require_valid
+from noise2map_core.storage import Location, absolute
+from noise2map_core.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
+
+if TYPE_CHECKING:
+    from noise2map_core.distributed.tuning import SweepPlan
+
+
+class SearchSchedulesConfig(BaseModel):
+    """Train many models on one chip store, each with other settings, and keep the best settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    chips: Location
+    """Chip store that ingest-region wrote, with labels and with train and val parts."""
+
+    output: Path
+    """Directory of the sweep: `sweep.json`, `winner.yaml` for finetune-maps, `trials/` to go on
+    from. The same command goes on where an earlier one ended."""
+
+    space: str = "quick"
+    """What is tried: quick, full, ablation_schedules, or the path of a YAML file like theirs."""
+
+    trials: PositiveInt | None = None
+    """Trials, in place of the space's."""
+
+    epochs: PositiveInt | None = None
+    """Full budget of a trial, in place of the space's."""
+
+    concurrency: PositiveInt = 2
+    """Trials that train at once, where there are the CPUs for it."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the search, and of every trial's weights, order and noise."""
+
+    finetune: TrialSettings = Field(default_factory=TrialSettings)
+    """Settings of finetune-maps that all trials share, where the space does not name them."""
+
+    inference: InferenceConfig = Field(default_factory=InferenceConfig)
+    """How chips are timed after the sweep, one trial at a time."""
+
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    """The cluster."""
+
+
+@dataclass(frozen=True)
+class SearchSchedulesResult:
+    """What a sweep came to."""
+
+    trials: list[Trial]
+    winner: Trial
+    config: Path
+    """The winner's settings, for finetune-maps."""
+    searched: bool
+    """False: the output was finished already."""
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        done = "" if self.searched else "nothing to do: searched already with the same settings"
+        count = {
+            status: sum(trial.status == status for trial in self.trials)
+            for status in ("full", "pruned", "failed")
+        }
+        failures = [
+            f"trial {trial.number} failed: {trial.reason}"
+            for trial in self.trials
+            if trial.status == "failed"
+        ]
+        point = ", ".join(f"{name} {value}" for name, value in self.winner.point.items())
+        lines = [
+            f"trials  {', '.join(f'{number} {status}' for status, number in count.items())}",
+            f"winner  trial {self.winner.number}, validation F1 {self.winner.f1:.3f}: {point}",
+            f"config  {self.config}",
+            f"compare-trials {self.config.parent} shows all of them",
+        ]
+        return [line for line in (done, *failures, *lines) if line]
+
+
+def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
+    """Check space and chips, run the trials that are left, time the full ones, keep the best."""
+    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.inference.training_data import require_trainable
+    from noise2map_core.mapping.lease import hold_lease
+
+    require_optuna()
+    space = _space(config)
+    require_valid(space, config.finetune, config.space)
+    _require_feasible(config)
+    store = open_store(config.chips)
+    sweep = _sweep(config, space, store.objects)
+    if (earlier := sweep.earlier()) is not None:
+        return _result(sweep, earlier, searched=False)
+    require_trainable(store, config.finetune.tasks)
+    with hold_lease(config.output / "trials"):
+        sweep.save(finished=False)
+        return _search(config, sweep)
+
+
+def _search(config: SearchSchedulesConfig, sweep: Sweep) -> SearchSchedulesResult:
+    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.tuning import SweepPlan, run_sweep
+
+    plan = SweepPlan(
+        chips=absolute(config.chips),
+        folder=config.output.resolve(),
+        space=sweep.space,
+        base=config.finetune,
+        seed=config.seed,
+        concurrency=config.concurrency,
+    )
+    with ray_session(config.resources):
+        trials = run_sweep(plan)
+    trials = [_timed(config, plan, trial) for trial in trials]
+    sweep.save(trials, finished=winner_of(trials) is not None)
+    return _result(sweep, trials, searched=True)
+
+
+def _result(sweep: Sweep, trials: list[Trial], *, searched: bool) -> SearchSchedulesResult:
+    winner = winner_of(trials)
+    if winner is None:
+        raise Noise2MapError(
+            f"no trial of {sweep.folder} reached its full budget; the first failed: "
+            f"{next((trial.reason for trial in trials if trial.reason), 'no reason given')}"
+        )
+    return SearchSchedulesResult(trials, winner, write_winner(sweep, winner), searched)
+
+
+def _timed(config: SearchSchedulesConfig, plan: SweepPlan, trial: Trial) -> Trial:
+    """A full trial with the time of a chip. Nothing else runs by now."""
+    from noise2map_core.distributed.tuning import plan_job
+    from noise2map_core.inference.chip_timing import time_chip
+
+    if trial.status != "full":
+        return trial
+    spec = plan_job(plan, plan.settings(trial.point)).spec
+    gpus = config.resources.predictor_gpus
+    return replace(trial, ms_per_chip=time_chip(spec, config.inference, gpus))
+
+
+def _space(config: SearchSchedulesConfig) -> SearchSpace:
+    """The space with the numbers that were asked for."""
+    own = {"trials": config.trials, "epochs": config.epochs}
+    return read_space(config.space).model_copy(
+        update={name: value for name, value in own.items() if value is not None}
+    )
+
+
+def _require_feasible(config: SearchSchedulesConfig) -> None:
+    """One trial must fit into the cluster; more wait for one another."""
+    from noise2map_core.training_run import require_feasible
+
+    alone = {"num_workers": 1, "min_workers": None}
+    require_feasible(config.finetune.training.model_copy(update=alone), config.resources)
+
+
+def _sweep(config: SearchSchedulesConfig, space: SearchSpace, objects: object) -> Sweep:
+    """Trials depend on the space, on what they share and on every byte of the chips."""
+    from noise2map_core.digest import digest_of
+    from noise2map_core.training_run import PLACEMENT
+
+    base = config.finetune.model_dump(mode="json")
+    base["training"] = {k: v for k, v in base["training"].items() if k not in PLACEMENT}
+    parts = {
+        "space": space.model_dump(mode="json"), "base": base, "seed": config.seed, "chips": objects
+    }  # fmt: skip
+    name, chips = Path(config.space).stem, str(absolute(config.chips))
+    digest = digest_of(parts)
+    return Sweep(config.output, name, space, config.finetune, chips, config.seed, digest)
+
+
+if __name__ == "__main__":
+    application(SearchSchedulesConfig, run)
