@@ -1,13 +1,63 @@
 """Nights over the embedded scene, for tests and benchmarks."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import yaml
 
 from noise2map_core.digest import file_sha256
+from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile import predict_tile
+from noise2map_core.inference.tile_image import read_tile
+from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.testing.nights import FIRST, Night
 from noise2map_core.testing.scenes import EmbeddedCatalog
 
 TILE_PX = 64
+
+
+@dataclass
+class Here:
+    """Maps regions in this process, tile after tile, without Ray; notes what it predicted."""
+
+    predicted: list[int] = field(default_factory=list)
+
+    def __call__(self, settings: Path, log: Path) -> None:
+        from pipelines import infer_region
+
+        config = infer_region.InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
+        distributed = "noise2map_core.distributed"
+        with (
+            patch(f"{distributed}.session.ray_session", lambda resources: nullcontext()),
+            patch(f"{distributed}.prediction.predict_tiles", _predict_tiles),
+            patch.object(infer_region, "_count_kept"),
+        ):
+            result = infer_region.run(config)
+        assert isinstance(result, infer_region.InferRegionResult)
+        self.predicted.append(result.predicted)
+
+
+def _predict_tiles(job: RegionJob, tiles: Any, resources: Any) -> Iterator[TileRecord]:
+    """What workers do, one tile after the other."""
+    from noise2map_core.inference.predictor import Predictor
+    from noise2map_core.models.checkpoint import load_checkpoint
+
+    predictor = Predictor(load_checkpoint(job.checkpoint), job.path, job.lattice, job.timesteps)
+    mosaic, ledger = Mosaic(job.output / "mosaic.zarr", job.grid), Ledger(job.output)
+    for row, col in tiles.tolist():
+        tile = Tile(row, col)
+        made = predict_tile(job, predictor, tile, read_tile(job, tile))
+        mosaic.write(tile, made.map)
+        record = TileRecord(row, col, job.key(tile), "done", chips=made.chips,
+                            decided_px=made.decided_px, digest=mosaic.digest(tile))  # fmt: skip
+        ledger.append([record], job.fence)
+        yield record
 
 
 def nightly_settings(
@@ -22,12 +72,12 @@ def nightly_settings(
     }
 
 
-def area_settings(embedded: EmbeddedCatalog, checkpoint: Path, **more: Any) -> dict[str, Any]:
+def area_settings(embedded: EmbeddedCatalog, model: Path, **more: Any) -> dict[str, Any]:
     return {
         "id": "farm",
         "aoi": str(embedded.map_aoi),
         "sensor": "camera",
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(model),
         "since": str(FIRST),
         "pair": {"kind": "fixed", "baseline": embedded.before},
         "grid": {"tile_px": TILE_PX},

@@ -1,6 +1,8 @@
 """Nights: only what is new is predicted, and many nights come to what one that catches up does."""
 
-from dataclasses import dataclass, field
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +16,12 @@ from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.nightly.objects import EVENTS
 from noise2map_core.testing.nights import Night, publish, write_nights
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from pipelines import infer_region, run_nightly
+from pipelines import run_nightly
 from tests.factories import checkpoint_spec
 from tests.integration.test_infer_region import random_model
-from tests.nightly_factories import nightly_settings, results, touched_tiles
+from tests.nightly_factories import Here, nightly_settings, results, touched_tiles
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-@dataclass
-class Here:
-    """Maps regions in this process, on the tests' cluster; counts what was predicted."""
-
-    predicted: list[int] = field(default_factory=list)
-
-    def __call__(self, settings: Path, log: Path) -> None:
-        config = infer_region.InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
-        result = infer_region.run(config)
-        assert isinstance(result, infer_region.InferRegionResult)
-        self.predicted.append(result.predicted)
 
 
 @dataclass
@@ -59,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -
 
 
 def test_three_nights_predict_what_new_items_touch_and_equal_one_that_catches_up(
-    ray_cluster: None, world: World
+    world: World,
 ) -> None:
     by_night, at_once = Here(), Here()
     for number in range(1, 4):
@@ -77,6 +66,22 @@ def test_three_nights_predict_what_new_items_touch_and_equal_one_that_catches_up
     collection = pystac.Collection.from_file(str(area / "collection.json"))
     assert len(list(collection.get_items())) == 3 and len(collection.assets) == 6
     _check_objects(area, world.nights)
+
+
+def test_a_slice_by_processes_and_ray_is_the_same(world: World) -> None:
+    """The way that a scheduler goes: a command, which starts infer-region."""
+    here = Here()
+    world.run(world.nights[:1], "here", here)
+    table = world.root / "here.parquet"
+    settings = nightly_settings(world.embedded, table, world.checkpoint, world.root / "command")
+    (world.root / "areas.yaml").write_text(yaml.safe_dump(settings))
+    done = subprocess.run(
+        [Path(sys.executable).parent / "noise2map", "run-nightly", world.root / "areas.yaml"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{here.predicted[0]} tiles predicted, 0 kept" in done.stdout
+    assert results(world.root / "command" / "farm") == results(world.root / "here" / "farm")
 
 
 def _frame(file: Any) -> tuple[Any, tuple[int, int]]:
