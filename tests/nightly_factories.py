@@ -16,8 +16,11 @@ from noise2map_core.inference.tile import predict_tile
 from noise2map_core.inference.tile_image import read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.testing.nights import FIRST, Night
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from tests.factories import checkpoint_spec
 
 TILE_PX = 64
 
@@ -58,6 +61,24 @@ def _predict_tiles(job: RegionJob, tiles: Any, resources: Any) -> Iterator[TileR
                             decided_px=made.decided_px, digest=mosaic.digest(tile))  # fmt: skip
         ledger.append([record], job.fence)
         yield record
+
+
+def random_checkpoint(path: Path, bands: tuple[str, ...], gsd: float = 10.0) -> Path:
+    """An untrained network that calls about half of what it sees changed, the same every time."""
+    import torch
+
+    spec = checkpoint_spec(bands=bands, gsd=gsd, gsd_range=(gsd / 2, gsd * 2))
+    torch.manual_seed(0)
+    model = Noise2Map(spec).eval()
+    with torch.inference_mode():
+        logits = model.logits(torch.randint(0, 3000, (4, 2 * len(bands), 32, 32)), 999)
+    median = float(logits.softmax(dim=1)[:, 1].median())
+    spec = checkpoint_spec(
+        bands=bands, gsd=gsd, gsd_range=(gsd / 2, gsd * 2), threshold={"changed": median}
+    )
+    torch.manual_seed(0)
+    save_checkpoint(Noise2Map(spec).eval(), spec, path, "# untrained\n")
+    return path
 
 
 def nightly_settings(

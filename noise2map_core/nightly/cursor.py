@@ -50,7 +50,7 @@ def read_cursor(output: Path) -> Cursor | None:
         newest = date.fromisoformat(body["slice"]) if body["slice"] else None
         through = date.fromisoformat(body["through"])
         return Cursor(through, body["items"], body["grid"], newest, body["rule"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise OutputError(

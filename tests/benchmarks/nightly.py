@@ -47,10 +47,16 @@ def synthetic(root: Path, count: int, areas: int) -> None:
     """The invented catalogue, a part seen again each night."""
     from noise2map_core.testing.nights import publish, write_nights
     from noise2map_core.testing.scenes import write_catalog
-    from tests.nightly_factories import Here, area_settings, nightly_settings, touched_tiles
+    from tests.nightly_factories import (
+        Here,
+        area_settings,
+        nightly_settings,
+        random_checkpoint,
+        touched_tiles,
+    )
 
-    catalog = write_catalog(root / "catalog", size_px=512)
-    model = untrained(root, tuple(catalog.bands), 10.0)
+    catalog = write_catalog(root / "catalog", size_px=256)
+    model = random_checkpoint(root / "checkpoint", tuple(catalog.bands))
     nights = write_nights(catalog, root / "files", count)
     table = root / "items.parquet"
     settings = nightly_settings(catalog, table, model, root / "by-night")
@@ -77,7 +83,7 @@ def naip(root: Path, count: int) -> None:
     from noise2map_core.catalog.config import SearchConfig
     from noise2map_core.catalog.search import search_scenes
     from noise2map_core.geo.aoi import read_aoi
-    from tests.nightly_factories import Here
+    from tests.nightly_factories import Here, random_checkpoint
 
     data = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))
     search = {"catalog": str((data / "stac" / "catalog.json").resolve()), "collection": NAIP}
@@ -91,7 +97,8 @@ def naip(root: Path, count: int) -> None:
     days = sorted({scene.datetime.date() for scene in scenes})[: count + 1]
     area = {
         "id": "naip", "aoi": str(root / "naip.geojson"), "sensor": "plane",
-        "checkpoint": str(untrained(root, BANDS, 5.0)), "since": str(days[1]),
+        "checkpoint": str(random_checkpoint(root / "checkpoint", BANDS, 5.0)),
+        "since": str(days[1]),
         "pair": {"kind": "fixed", "baseline": str(days[0])}, "grid": {"tile_px": 64},
     }  # fmt: skip
     settings = {"output": str(root / "by-night"), "sensors": {"plane": search}, "areas": [area]}
@@ -100,20 +107,6 @@ def naip(root: Path, count: int) -> None:
         step(settings | {"until": str(day)}, by_night, f"night {day}")
     step(settings | {"output": str(root / "at-once"), "until": str(days[-1])}, at_once, "catch-up")
     compare(root, "naip", by_night, at_once)
-
-
-def untrained(root: Path, bands: tuple[str, ...], gsd: float) -> Path:
-    """A checkpoint of a tiny network that says noise, the same every time."""
-    import torch
-
-    from noise2map_core.models.checkpoint import save_checkpoint
-    from noise2map_core.models.noise2map import Noise2Map
-    from tests.factories import checkpoint_spec
-
-    torch.manual_seed(0)
-    spec = checkpoint_spec(bands=bands, gsd=gsd, gsd_range=(gsd / 2, gsd * 2))
-    save_checkpoint(Noise2Map(spec).eval(), spec, root / "checkpoint", "# untrained\n")
-    return root / "checkpoint"
 
 
 def step(settings: dict[str, Any], here: Any, title: str) -> None:

@@ -12,14 +12,17 @@ import pytest
 import rasterio
 import yaml
 
-from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.nightly.objects import EVENTS
 from noise2map_core.testing.nights import Night, publish, write_nights
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from pipelines import run_nightly
-from tests.factories import checkpoint_spec
-from tests.integration.test_infer_region import random_model
-from tests.nightly_factories import Here, nightly_settings, results, touched_tiles
+from tests.nightly_factories import (
+    Here,
+    nightly_settings,
+    random_checkpoint,
+    results,
+    touched_tiles,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -42,9 +45,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, embedded: EmbeddedCatalog) -> World:
     root = tmp_path_factory.mktemp("nights")
-    spec = checkpoint_spec(bands=tuple(embedded.bands))
-    save_checkpoint(random_model(spec), spec, root / "checkpoint", "# x\n")
-    return World(embedded, write_nights(embedded, root / "files", 3), root, root / "checkpoint")
+    checkpoint = random_checkpoint(root / "checkpoint", tuple(embedded.bands))
+    return World(embedded, write_nights(embedded, root / "files", 3), root, checkpoint)
 
 
 def test_three_nights_predict_what_new_items_touch_and_equal_one_that_catches_up(
@@ -101,6 +103,7 @@ def _check_objects(area: Path, nights: list[Night]) -> None:
         changes = gpd.read_parquet(area / "changes" / f"{night.day}.parquet")
         polygons = gpd.read_parquet(area / "slices" / str(night.day) / "polygons.parquet")
         assert objects["object_id"].is_unique and set(changes["event"]) <= set(EVENTS)
+        assert len(changes) > 0
         assert list(objects["polygon_id"]) == list(polygons["polygon_id"])
         now = set(objects["object_id"])
         assert set(changes.loc[changes["event"] == "new", "object_id"]) <= now - earlier
