@@ -112,7 +112,7 @@ def report_failure(error: BaseException, *, debug: bool, terminated: bool = Fals
     """Say in one line on stderr what went wrong; returns the exit code."""
     if debug:
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
-    line, code = (_STOPPED, TERMINATED) if terminated else _diagnosis(error)
+    line, code = (_STOPPED, TERMINATED) if terminated else diagnosis(error)
     print(redacted(line), file=sys.stderr, flush=True)
     return code
 
@@ -126,7 +126,8 @@ def _command() -> str:
     return f"noise2map {name} [CONFIG.yaml]"
 
 
-def _diagnosis(error: BaseException) -> tuple[str, int]:
+def diagnosis(error: BaseException) -> tuple[str, int]:
+    """What to say of an error in one line, and the exit code that goes with it."""
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted; the same command continues where this one ended.", 130
     for cause in _causes(error):

@@ -27,6 +27,10 @@ class CatalogError(Noise2MapError):
     exit_code = 2
 
 
+class NoImageryError(CatalogError):
+    """A catalogue that shows the area, but not in the dates that were asked for."""
+
+
 class AssetReadError(Noise2MapError):
     """Pixels that cannot be read: the file is missing, truncated, or not what the item says."""
 
@@ -63,6 +67,12 @@ class OutputMismatchError(OutputError):
 
 class IncompleteRegionError(Noise2MapError):
     """Tiles failed for good; what is done is kept, and a rerun tries the rest."""
+
+    exit_code = 3
+
+
+class FailedAreasError(Noise2MapError):
+    """Some areas of a night failed; the others are done, and the next night tries these again."""
 
     exit_code = 3
 

@@ -238,7 +238,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     read_weights(config.checkpoint, spec)  # refused here, before the workers would find out
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
-        job = _plan(config, spec, aoi)
+        job = plan_job(config, spec, aoi)
     if config.plan:
         return _estimate(config, job)
     _require_output(config, job)
@@ -263,7 +263,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     )  # fmt: skip
 
 
-def _plan(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
+def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.inference.planning import plan_region, require_bands, require_threshold

@@ -16,7 +16,7 @@ from noise2map_core.catalog.query import Query
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.sensors import find_mask
 from noise2map_core.catalog.stac import StacSource, open_catalog
-from noise2map_core.errors import CatalogError, ConfigError
+from noise2map_core.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.redact import unsigned
 
@@ -155,7 +155,7 @@ def _nothing(
             f"collection {query.collection} has items over area {aoi.name} in {query.interval}, "
             f"but none that meets {query.filter.text!r}. Set another search.filter."
         )
-    return CatalogError(
+    return NoImageryError(
         f"collection {query.collection} has no item over area {aoi.name} in {query.interval}; its "
         f"dates there run from {min(times)[:10]} to {max(times)[:10]}. Set other dates."
     )

@@ -10,6 +10,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from noise2map_core.errors import ConfigError
+from noise2map_core.redact import redacted
 
 POLL_S = 1.0
 AGENT_TIMEOUT_S = 60.0
@@ -38,6 +39,15 @@ def run_job(address: str, entrypoint: str, working_dir: Path) -> int:
         print(f"job {job_id} goes on; stop it by: ray job stop --address {address} {job_id}")
         raise
     return exit_code(client, job_id)
+
+
+def run_logged(address: str, entrypoint: str, working_dir: Path, log: Path) -> int:
+    """As `run_job`, but the log goes to a file when the job has ended."""
+    client = connect(address)
+    job_id = submit(client, entrypoint, working_dir)
+    code = exit_code(client, job_id)
+    log.write_text(redacted(client.get_job_logs(job_id)), encoding="utf-8")
+    return code
 
 
 def connect(address: str) -> JobSubmissionClient:

@@ -20,3 +20,7 @@ class GridConfig(BaseModel):
     tile_px: PositiveInt | Literal["auto"] = "auto"
     """Side of a tile, the unit of work, ledger and write. auto: 2048, or 512 for regions under
     4096 x 4096 pixels."""
+
+    origin: tuple[float, float] | None = None
+    """Offset of the pixels' edges, x and y in metres, from the CRS's own lattice. None: as the
+    scenes' own pixels lie."""

@@ -33,7 +33,7 @@ def plan_grid(aoi: AreaOfInterest, grid: GridConfig, scenes: Sequence[Scene]) ->
     resolution = grid.resolution
     if resolution == "auto":
         resolution = _own_resolution(sources, crs, aoi)
-    x_origin, y_origin = _own_origin(sources, crs, resolution)
+    x_origin, y_origin = grid.origin or _own_origin(sources, crs, resolution)
     tile_px = None if grid.tile_px == "auto" else grid.tile_px
     return RegionGrid.covering(aoi, str(crs), resolution, x_origin, y_origin, tile_px)
 

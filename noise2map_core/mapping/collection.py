@@ -13,6 +13,7 @@ from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import OutputMismatchError
 
 LOCK_TIMEOUT_S = 60.0
+PARQUET = "application/vnd.apache.parquet"
 
 
 def add_to_collection(path: Path, item: Path) -> None:
@@ -22,26 +23,66 @@ def add_to_collection(path: Path, item: Path) -> None:
     Items that are gone are dropped. The collection is named after its folder. Raises
     OutputMismatchError if something else lies at `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
-        items = sorted({*_listed(path), Path(os.path.relpath(item, path.parent)).as_posix()})
-        found = {
-            href: json.loads((path.parent / href).read_text(encoding="utf-8"))
-            for href in items
-            if (path.parent / href).is_file()
-        }
-        document = _collection(path.resolve().parent.name, found)
+    with _held(path):
+        _write(path, {*_listed(path), _relative(item, path)})
+
+
+def add_asset(path: Path, file: Path, title: str) -> None:
+    """List a GeoParquet table as an asset of a collection that is there, under its path."""
+    with _held(path):
+        document = _read(path)
+        href = _relative(file, path)
+        document.setdefault("assets", {})[href.removesuffix(file.suffix)] = {
+            "href": f"./{href}", "title": title, "type": PARQUET, "roles": ["data"],
+        }  # fmt: skip
+        document["assets"] = dict(sorted(document["assets"].items()))
         write_atomically(path, json.dumps(document, indent=2) + "\n")
+
+
+def refresh_collection(path: Path) -> None:
+    """Drop what a collection lists and is gone. One without any item is left as it is."""
+    with _held(path):
+        if any((path.parent / href).is_file() for href in _listed(path)):
+            _write(path, set(_listed(path)))
+
+
+def _held(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S)
+
+
+def _relative(file: Path, path: Path) -> str:
+    return Path(os.path.relpath(file, path.parent)).as_posix()
+
+
+def _write(path: Path, items: set[str]) -> None:
+    """The collection of these items, as far as they are there, and of its assets."""
+    found = {
+        href: json.loads((path.parent / href).read_text(encoding="utf-8"))
+        for href in sorted(items)
+        if (path.parent / href).is_file()
+    }
+    document = _collection(path.resolve().parent.name, found)
+    assets = _read(path).get("assets", {}) if path.exists() else {}
+    if kept := {key: one for key, one in assets.items() if (path.parent / one["href"]).is_file()}:
+        document["assets"] = kept
+    write_atomically(path, json.dumps(document, indent=2) + "\n")
 
 
 def _listed(path: Path) -> list[str]:
     """The items that a collection lists, by relative path."""
     if not path.exists():
         return []
+    return [link["href"] for link in _read(path)["links"] if link["rel"] == "item"]
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["type"] == "Collection":
-            return [link["href"] for link in document["links"] if link["rel"] == "item"]
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["type"] == "Collection" and all(
+            {"rel", "href"} <= set(link) for link in document["links"]
+        ):
+            return document
     except (ValueError, KeyError, TypeError):
         pass  # refused below
     raise OutputMismatchError(

@@ -5,6 +5,7 @@ writes only its own: no locks, any order, the same bytes.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from shapely import to_wkt
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
+from noise2map_core.atomic import whole_file
 from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
@@ -152,6 +154,17 @@ class Mosaic:
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
         for name, values in pixels.arrays().items():
             self._array(name)[rows_cols] = values
+
+    def copy(self, tile: Tile, source: "Mosaic") -> None:
+        """Take a tile's objects from another mosaic of the same grid; both lie on a disk."""
+        row, col = self._shard(tile)
+        for name in sorted(self.arrays):
+            key = Path(name) / "c" / str(row) / str(col)
+            (self.path / key).unlink(missing_ok=True)
+            if (source.path / key).exists():
+                (self.path / key).parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(self.path / key) as partial:
+                    shutil.copyfile(source.path / key, partial)
 
     def read(self, name: str, window: Window) -> NDArray[Any]:
         """The pixels of one array in a window of the grid, which must lie in the tile frame."""

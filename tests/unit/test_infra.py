@@ -1,5 +1,6 @@
 """What infra/ holds is valid by the schemas and linters of those who read it."""
 
+import configparser
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import kubernetes_validate
 import pytest
@@ -18,6 +20,8 @@ from noise2map_core.distributed import metrics
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 KUBERNETES = "1.34"
+COMMAND = re.compile(r"noise2map run-nightly /[\w/]+/?AOIS\.yaml|run-nightly, /areas/AOIS.yaml")
+CRON = re.compile(r"[\d*/,-]+( [\d*/,-]+){4}")
 
 
 def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -85,7 +89,7 @@ def pods(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_no_pod_runs_as_root_or_without_limits() -> None:
     found = [pod for one in MANIFESTS.values() for pod in pods(one)]
-    assert len(found) == 3
+    assert len(found) == 4
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True
         for container in pod["containers"]:
@@ -105,7 +109,27 @@ def test_every_pipeline_of_a_cluster_has_its_job(checkout: Path) -> None:
     called = {one["spec"]["entrypoint"].split()[1] for one in MANIFESTS.values()
               if one["kind"] == "RayJob"}  # fmt: skip
     names = {path.stem.replace("_", "-") for path in (checkout / "pipelines").glob("[a-z]*_*.py")}
-    assert called == names
+    assert called == names - {"run-nightly"}  # which has its RayCronJob
+
+
+def test_every_scheduler_calls_the_same_command() -> None:
+    for name in ("kuberay/nightly.yaml", "kubernetes/cron-job.yaml", "cron/noise2map",
+                 "systemd/noise2map-nightly.service"):  # fmt: skip
+        assert len(COMMAND.findall((INFRA / name).read_text())) == 1, name
+    for name in ("kuberay/nightly.yaml-0", "kubernetes/cron-job.yaml-0"):
+        assert CRON.fullmatch(MANIFESTS[name]["spec"]["schedule"])
+        ZoneInfo(MANIFESTS[name]["spec"]["timeZone"])
+    (line,) = (one for one in (INFRA / "cron" / "noise2map").read_text().splitlines()
+               if one[:1].isdigit())  # fmt: skip
+    assert CRON.match(line)
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.glob("systemd/*")), ids=lambda path: path.name)
+def test_units_of_systemd_can_be_read(path: Path) -> None:
+    unit = configparser.ConfigParser(interpolation=None, strict=True)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(path.read_text())
+    assert {"Unit", "Install"} < set(unit.sections())
 
 
 def test_the_metadata_service_is_out_of_reach_of_pods() -> None:

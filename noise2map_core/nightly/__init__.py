@@ -1,0 +1,1 @@
+"""Areas that are mapped again whenever there is new imagery."""

@@ -1,0 +1,185 @@
+"""One night: each area planned, mapped where there is news, and its objects followed.
+
+Areas come one after another: a map of one takes the whole machine or cluster.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from noise2map_core.application import diagnosis
+from noise2map_core.atomic import write_atomically
+from noise2map_core.catalog.search import search_scenes
+from noise2map_core.errors import NoImageryError, Noise2MapError, OutputError
+from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.mapping.collection import add_asset
+from noise2map_core.models.spec import read_spec, read_weights
+from noise2map_core.nightly.areas import Area
+from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
+from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
+from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
+from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
+from noise2map_core.nightly.runner import Runner, run_process
+from noise2map_core.nightly.slice import (
+    begin_slice,
+    compare_tiles,
+    count_tiles,
+    grid_settings,
+    plan_slice,
+    slice_settings,
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Watch:
+    """An area, where it stands, and what it needs."""
+
+    area: Area
+    plan: AreaPlan
+    cursor: Cursor | None
+    outcome: AreaOutcome
+    grid: dict[str, Any] = field(default_factory=dict)
+
+
+def watch_area(name: str, area: Area | Noise2MapError, until: date | None) -> Watch | AreaOutcome:
+    """Plan an area from its catalogue and cursor; what went wrong, as its outcome."""
+    outcome = AreaOutcome(name, area.output if isinstance(area, Area) else None)
+    with _recorded(outcome):
+        if not isinstance(area, Area):
+            raise area
+        cursor = read_cursor(area.output)
+        outcome.newest = cursor.slice if cursor else None
+        plan = _plan(area, cursor, until)
+        outcome.notices += plan.notices
+        return Watch(area, plan, cursor, outcome, cursor.grid if cursor else {})
+    return outcome
+
+
+def _plan(area: Area, cursor: Cursor | None, until: date | None) -> AreaPlan:
+    config = area.config
+    spec = read_spec(config.checkpoint)
+    read_weights(config.checkpoint, spec)  # vanished or damaged: found before there is work
+    interval = search_interval(config, cursor, until)
+    try:
+        scenes = search_scenes(area.search, read_aoi(config.aoi), interval, spec.bands)
+    except NoImageryError:
+        scenes = []
+    return plan_area(config, area.search, cursor, scenes)
+
+
+class _recorded:
+    """Takes up what goes wrong with an area, so that the others go on."""
+
+    def __init__(self, outcome: AreaOutcome) -> None:
+        self._outcome = outcome
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False  # all is well, or the whole night is to stop
+        self._outcome.error, self._outcome.exit_code = diagnosis(error)
+        return True
+
+
+def forecast(watch: Watch) -> AreaOutcome:
+    """Which slices would be made and how many tiles predicted; nothing is written."""
+    outcome, earlier = watch.outcome, _newest_path(watch)
+    outcome.waiting = _is_waiting(watch)
+    with _recorded(outcome):
+        job: RegionJob | None = None
+        for plan in watch.plan.slices:
+            last, job = job, plan_slice(slice_settings(watch.area, plan, watch.grid))
+            watch.grid = watch.grid or grid_settings(job)
+            kept, missing = compare_tiles(job, last) if last else count_tiles(job, earlier)
+            outcome.slices.append(
+                SliceOutcome(plan.day, plan.amended, len(plan.news), missing, kept)
+            )
+    return outcome
+
+
+def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
+    """Make the slices of an area in order, until one fails."""
+    outcome = watch.outcome
+    outcome.waiting = _is_waiting(watch)
+    with _recorded(outcome):
+        for plan in watch.plan.slices:
+            say(f"{watch.area.id}: slice of {plan.day}, {len(plan.news)} new items")
+            outcome.slices.append(_map_slice(watch, plan, run))
+            outcome.newest = plan.day if not plan.amended else outcome.newest
+        _note_through(watch)
+    return outcome
+
+
+def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
+    """Copy what did not change, predict the rest, follow the objects, move the cursor."""
+    started, area = time.perf_counter(), watch.area
+    _make_folders(area)
+    settings = slice_settings(area, plan, watch.grid)
+    job = plan_slice(settings)
+    watch.grid = watch.grid or grid_settings(job)
+    settings["grid"] = watch.grid
+    earlier = None if plan.amended else _newest_path(watch)
+    kept, missing = begin_slice(job, earlier)
+    file = area.output / "settings" / f"{plan.day}.yaml"
+    write_atomically(file, json.dumps(settings, indent=1) + "\n")  # JSON is YAML
+    # Without tiles to predict there is nothing for a cluster to do: only products are made.
+    (run if missing else run_process)(file, area.output / "logs" / f"{plan.day}.log")
+    tracked = _follow(area, plan.day)
+    watch.cursor = Cursor(
+        max(plan.day, watch.cursor.through if watch.cursor else plan.day), plan.items, watch.grid,
+        plan.day, rule_of(area.config, area.search, plan.day),
+    )  # fmt: skip
+    write_cursor(area.output, watch.cursor)
+    seconds = time.perf_counter() - started
+    return SliceOutcome(
+        plan.day, plan.amended, len(plan.news), missing, kept, tracked.counts, seconds
+    )
+
+
+def _make_folders(area: Area) -> None:
+    try:
+        for name in ("slices", "objects", "changes", "settings", "logs"):
+            (area.output / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {area.output}: {error.strerror}. Set another output."
+        ) from error
+
+
+def _follow(area: Area, day: date) -> Tracked:
+    """Write the objects of a slice and its changes, and list the tables in the collection."""
+    before = sorted(path for path in (area.output / "objects").glob("[0-9]*.parquet")
+                    if path.stem < str(day))  # fmt: skip
+    earlier = read_objects(before[-1]) if before else None
+    tracked = track(earlier, read_objects(area.slice_path(day) / "polygons.parquet"), day)
+    write_table(area.changes_path(day), tracked.changes)
+    write_table(area.objects_path(day), tracked.objects)
+    for path, what in ((area.objects_path(day), "Objects"), (area.changes_path(day), "Changes")):
+        add_asset(area.collection, path, f"{what} of {day}")
+    return tracked
+
+
+def _newest_path(watch: Watch) -> Path | None:
+    cursor = watch.cursor
+    return watch.area.slice_path(cursor.slice) if cursor and cursor.slice else None
+
+
+def _is_waiting(watch: Watch) -> bool:
+    return watch.plan.through is None and watch.outcome.newest is None
+
+
+def _note_through(watch: Watch) -> None:
+    """Days that could not become a slice are not looked at again."""
+    newest, cursor = watch.plan.through, watch.cursor
+    if newest and (cursor is None or newest > cursor.through):
+        _make_folders(watch.area)
+        write_cursor(watch.area.output, replace(cursor or Cursor(newest), through=newest))

@@ -1,0 +1,171 @@
+"""What an area needs: which slices, of which dates, from the catalogue and the area's cursor.
+
+Deciding is a function of the imagery alone. Many nights one by one and one night that catches up
+therefore come to the same slices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.interval import parse_interval
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.digest import digest_of
+from noise2map_core.errors import CatalogError
+from noise2map_core.nightly.config import AreaConfig, FixedPair, RollingPair
+from noise2map_core.nightly.cursor import Cursor, fingerprint
+
+MAX_SHOWN = 5
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """A range of days, both ends included."""
+
+    first: date
+    last: date
+
+    def interval(self, zone: ZoneInfo) -> str:
+        """As a search takes it: whole days of a time zone."""
+        start = datetime.combine(self.first, time(), zone)
+        end = datetime.combine(self.last + DAY, time(), zone) - timedelta(seconds=1)
+        return f"{start.isoformat()}/{end.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlan:
+    """One slice that is to be made, or made again."""
+
+    day: date
+    before: str
+    """Interval of the earlier date."""
+    after: str
+    items: dict[str, str]
+    """Items behind it, both dates: id and fingerprint."""
+    news: tuple[str, ...]
+    """Ids of those that the slice before, or the slice as it was, does not have."""
+    amended: bool = False
+    """The slice is there already: items came late, were replaced or withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class AreaPlan:
+    """The slices of one area, in order."""
+
+    slices: tuple[SlicePlan, ...]
+    notices: tuple[str, ...] = ()
+    through: date | None = None
+    """Newest day of imagery; None: there is none."""
+
+
+def search_interval(area: AreaConfig, cursor: Cursor | None, until: date | None) -> str:
+    """The dates of all imagery that can matter now."""
+    zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor)
+    starts = [parse_interval(text).start for text in _intervals(area, day)]
+    known = [start for start in starts if start is not None]
+    first = min(known).isoformat() if len(known) == len(starts) else ".."
+    if until is None:
+        return f"{first}/.." if first != ".." else "../9000-01-01"
+    return f"{first}/{Days(until, until).interval(zone).split('/')[1]}"
+
+
+def rule_of(area: AreaConfig, search: SearchConfig, day: date) -> str:
+    """Changes with the settings that choose the items of a day's slice."""
+    return digest_of([_intervals(area, day), search.model_dump(mode="json")])[:16]
+
+
+def plan_area(
+    area: AreaConfig, search: SearchConfig, cursor: Cursor | None, scenes: Sequence[Scene]
+) -> AreaPlan:
+    """The slices that `scenes`, all that the catalogue has for `search_interval`, call for.
+
+    The newest slice is made again if its items are not what they were; then comes a slice for
+    every later day with imagery, in order. Raises CatalogError for items that were withdrawn.
+    """
+    slices, notices, known = [], [], dict(cursor.items) if cursor else {}
+    if cursor and cursor.slice:
+        now = _plan(area, cursor.slice, scenes, known, amended=True)
+        gone = sorted(set(known) - set(now.items))
+        if gone and cursor.rule == rule_of(area, search, cursor.slice):
+            _require_accepted(area, cursor.slice, gone)
+            notices.append(f"without {_listed(gone)}, which the catalogue has withdrawn")
+        if now.items != known:
+            slices.append(now)
+        known = now.items
+    days = sorted({day for scene in scenes if (day := _day(area, scene)) >= area.since})
+    for day in days:
+        if cursor and day <= cursor.through:
+            continue
+        planned = _plan(area, day, scenes, known)
+        if not _has_before(planned, scenes):
+            notices.append(f"no slice of {day}: nothing to compare with in {planned.before}")
+            continue
+        slices.append(planned)
+        known = planned.items
+    return AreaPlan(tuple(slices), tuple(notices), days[-1] if days else None)
+
+
+def _earliest(area: AreaConfig, cursor: Cursor | None) -> date:
+    if cursor is None:
+        return area.since
+    return cursor.slice or area.since
+
+
+def _plan(
+    area: AreaConfig, day: date, scenes: Sequence[Scene], known: dict[str, str],
+    amended: bool = False,
+) -> SlicePlan:  # fmt: skip
+    before, after = _intervals(area, day)
+    items = {scene.id: fingerprint(scene) for text in (before, after)
+             for scene in _within(text, scenes)}  # fmt: skip
+    news = tuple(sorted(name for name, print_ in items.items() if known.get(name) != print_))
+    return SlicePlan(day, before, after, items, news, amended)
+
+
+def _intervals(area: AreaConfig, day: date) -> tuple[str, str]:
+    """The dates that are compared on a day, earlier first."""
+    zone = ZoneInfo(area.time_zone)
+    first = area.since if area.window_days is None else day - DAY * (area.window_days - 1)
+    after = Days(max(first, area.since), day)
+    if isinstance(area.pair, FixedPair):
+        return area.pair.baseline, after.interval(zone)
+    if isinstance(area.pair, RollingPair):
+        gap = DAY * area.pair.gap_days
+        return Days(first - gap, day - gap).interval(zone), after.interval(zone)
+    return Days(_year_before(first), _year_before(day)).interval(zone), after.interval(zone)
+
+
+def _year_before(day: date) -> date:
+    """The same day of the year before; of a 29 February, the 28th."""
+    last = 28 if (day.month, day.day) == (2, 29) else day.day
+    return day.replace(year=day.year - 1, day=last)
+
+
+def _day(area: AreaConfig, scene: Scene) -> date:
+    return scene.datetime.astimezone(ZoneInfo(area.time_zone)).date()
+
+
+def _within(text: str, scenes: Sequence[Scene]) -> list[Scene]:
+    interval = parse_interval(text)
+    return [scene for scene in scenes if interval.overlaps(scene.datetime, scene.datetime)]
+
+
+def _has_before(planned: SlicePlan, scenes: Sequence[Scene]) -> bool:
+    return bool(_within(planned.before, scenes))
+
+
+def _require_accepted(area: AreaConfig, day: date, gone: list[str]) -> None:
+    if area.withdrawn == "refuse":
+        raise CatalogError(
+            f"the catalogue went back in time: {_listed(gone)}, from which the slice of {day} was "
+            "made, can no longer be found. Wait until the catalogue is mended, or set withdrawn to "
+            "accept, and the slice is made again without."
+        )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return f"{'items' if len(names) > 1 else 'item'} {', '.join(names[:MAX_SHOWN])}{more}"

@@ -1,0 +1,72 @@
+"""Map every area that has new imagery: a time slice each, and what changed since the last one."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from noise2map_core.application import application
+from noise2map_core.nightly.config import NightlyConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome
+    from noise2map_core.nightly.runner import Runner
+
+
+def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
+    """Plan every area, map those with news in order, write the summary, tell the webhook.
+
+    `runner`: who maps a region, in place of a process or of the cluster. Raises OutputHeldError if
+    another night is at work, and, when all else is done, FailedAreasError.
+    """
+    from noise2map_core.errors import FailedAreasError
+    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.nightly.outcome import NightOutcome
+    from noise2map_core.nightly.summary import write_summary
+    from noise2map_core.nightly.webhook import post_summary, webhook_address
+
+    started, clock = datetime.now(UTC), time.perf_counter()
+    address = webhook_address(config.webhook)
+    with nullcontext() if config.dry_run else hold_lease(config.output):
+        areas = list(_iter_outcomes(config, runner))
+        seconds = time.perf_counter() - clock
+        night = NightOutcome(config.output, areas, started, seconds, config.dry_run)
+        if not config.dry_run:
+            write_summary(night)
+    if address and not config.dry_run:
+        told = post_summary(address, night.document(), config.webhook.attempts)
+        night = replace(night, webhook=told)
+    if night.failed:
+        print("\n".join(night.summary()))
+        names = ", ".join(area.id for area in night.failed)
+        raise FailedAreasError(
+            f"{len(night.failed)} of {len(areas)} areas failed: {names}. The others are done; mend "
+            "these and run the same command again."
+        )
+    return night
+
+
+def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[AreaOutcome]:
+    """All areas are planned before the first is mapped: what is wrong is said at once."""
+    from noise2map_core.nightly.areas import iter_areas
+    from noise2map_core.nightly.night import Watch, forecast, map_area, watch_area
+    from noise2map_core.nightly.runner import run_on, run_process
+
+    run_region = runner or (run_on(config.dashboard) if config.dashboard else run_process)
+    planned = [watch_area(name, area, config.until) for name, area in iter_areas(config)]
+    for one in planned:
+        if not isinstance(one, Watch):
+            yield one
+        elif config.dry_run:
+            yield forecast(one)
+        else:
+            yield map_area(one, run_region, lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    application(NightlyConfig, run)

@@ -1,0 +1,146 @@
+"""Which slices an area needs."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.catalog.interval import parse_interval
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.errors import CatalogError
+from noise2map_core.nightly.config import AreaConfig
+from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
+from noise2map_core.nightly.plan import AreaPlan, plan_area, rule_of, search_interval
+from tests.raster_factories import frame, scene_of
+
+SEARCH = SearchConfig(catalog="catalog.json", collection="c")
+BASE = "2023-06-01"
+
+
+def area(**changes: Any) -> AreaConfig:
+    fields = {
+        "id": "a", "aoi": "a.geojson", "sensor": "s", "checkpoint": "c", "since": "2024-01-01",
+        "pair": {"kind": "fixed", "baseline": "2023"}, **changes,
+    }  # fmt: skip
+    return AreaConfig.model_validate(fields)
+
+
+def scene(day: str, name: str | None = None, **changes: Any) -> Scene:
+    moment = datetime.fromisoformat(day)
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    return replace(
+        scene_of("/x.tif", geobox=frame(8, 8), name=name or day), datetime=moment, **changes
+    )
+
+
+def plan(config: AreaConfig, scenes: list[Scene], cursor: Cursor | None = None) -> AreaPlan:
+    return plan_area(config, SEARCH, cursor, scenes)
+
+
+def after(config: AreaConfig, plan: AreaPlan) -> Cursor:
+    """Where an area stands when a plan is carried out."""
+    last = plan.slices[-1]
+    return Cursor(last.day, last.items, {}, last.day, rule_of(config, SEARCH, last.day))
+
+
+def days(plan: AreaPlan) -> list[str]:
+    return [str(one.day) for one in plan.slices]
+
+
+def test_every_later_day_with_imagery_becomes_a_slice_in_order() -> None:
+    found = plan(area(), [scene(BASE), scene("2024-03-02"), scene("2024-02-01"),
+                          scene("2024-02-01T09:00", "b")])  # fmt: skip
+    assert days(found) == ["2024-02-01", "2024-03-02"]
+    assert found.slices[0].news == ("2023-06-01", "2024-02-01", "b")
+    assert found.slices[1].news == ("2024-03-02",)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(0, 12),
+       st.sampled_from([None, 1, 7]))  # fmt: skip
+def test_nights_one_by_one_come_to_the_slices_of_one_that_catches_up(
+    offsets: list[int], stop: int, window: int | None
+) -> None:
+    config = area(window_days=window)
+    first = date(2024, 1, 1)
+    scenes = [scene(str(first + timedelta(days=offset)), f"s{number}")
+              for number, offset in enumerate(sorted(offsets))]  # fmt: skip
+    base = scene(BASE)
+    at_once = plan(config, [base, *scenes])
+    # The catalogue grows: whole days, as nights see them.
+    cut = first + timedelta(days=sorted(offsets)[min(stop, len(offsets) - 1)])
+    early = plan(config, [base, *(one for one in scenes if one.datetime.date() <= cut)])
+    rest = plan(config, [base, *scenes], after(config, early))
+    assert early.slices + rest.slices == at_once.slices
+
+
+def test_a_night_without_news_needs_nothing() -> None:
+    scenes = [scene(BASE), scene("2024-02-01")]
+    done = after(area(), plan(area(), scenes))
+    assert plan(area(), scenes, done).slices == ()
+
+
+def test_items_that_come_late_or_are_replaced_make_the_newest_slice_again() -> None:
+    scenes = [scene(BASE), scene("2024-02-01")]
+    done = after(area(), plan(area(), scenes))
+    late = plan(area(), [*scenes, scene("2024-02-01T11:00", "late")], done)
+    assert [(str(one.day), one.amended, one.news) for one in late.slices] == [
+        ("2024-02-01", True, ("late",))
+    ]
+    other = replace(scenes[1], bands=(replace(scenes[1].bands[0], checksum="1220ab"),))
+    (again,) = plan(area(), [scenes[0], other], done).slices
+    assert again.amended and again.news == ("2024-02-01",)
+
+
+def test_a_catalogue_that_goes_back_in_time_is_named() -> None:
+    scenes = [scene(BASE), scene("2024-02-01"), scene("2024-02-01T11:00", "gone")]
+    done = after(area(), plan(area(), scenes))
+    with pytest.raises(CatalogError, match=r"back in time: item gone.*2024-02-01.*accept"):
+        plan(area(), scenes[:2], done)
+    accepted = plan(area(withdrawn="accept"), scenes[:2], done)
+    assert [one.amended for one in accepted.slices] == [True]
+    assert "item gone" in accepted.notices[0]
+
+
+def test_other_windows_are_no_withdrawal() -> None:
+    scenes = [scene(BASE), scene("2024-02-01"), scene("2024-03-01")]
+    done = after(area(), plan(area(), scenes))
+    narrow = area(window_days=3)
+    (again,) = plan(narrow, scenes, done).slices
+    assert again.amended and set(again.items) == {BASE, "2024-03-01"}
+
+
+def test_rolling_and_season_pairs_compare_windows_of_one_length() -> None:
+    rolling = area(pair={"kind": "rolling", "gap_days": 30}, window_days=10)
+    found = plan(rolling, [scene("2024-01-25"), scene("2024-02-24")])
+    assert days(found) == ["2024-02-24"] and "no slice of 2024-01-25" in found.notices[0]
+    one = found.slices[0]
+    assert one.before == "2024-01-16T00:00:00+00:00/2024-01-25T23:59:59+00:00"
+    assert one.after == "2024-02-15T00:00:00+00:00/2024-02-24T23:59:59+00:00"
+    season = area(pair={"kind": "season"}, window_days=1)
+    (leap,) = plan(season, [scene("2023-02-28"), scene("2024-02-29")]).slices
+    assert leap.before == "2023-02-28T00:00:00+00:00/2023-02-28T23:59:59+00:00"
+
+
+def test_days_are_those_of_the_time_zone() -> None:
+    config = area(time_zone="Pacific/Auckland")
+    (one,) = plan(config, [scene(BASE), scene("2024-02-01T20:00")]).slices
+    assert one.day == date(2024, 2, 2)
+    assert parse_interval(one.after).end == datetime.fromisoformat("2024-02-02T10:59:59+00:00")
+
+
+def test_the_search_reaches_from_the_baseline_to_the_day_that_was_asked_for() -> None:
+    assert search_interval(area(), None, None) == "2023-01-01T00:00:00+00:00/.."
+    until = search_interval(area(window_days=5), Cursor(date(2024, 3, 1)), date(2024, 3, 9))
+    assert until.endswith("/2024-03-09T23:59:59+00:00")
+    parse_interval(search_interval(area(pair={"kind": "fixed", "baseline": "../2020"}), None, None))
+
+
+def test_a_cursor_is_read_as_it_was_written(tmp_path: Any) -> None:
+    cursor = Cursor(date(2024, 3, 2), {"a": "0"}, {"crs": "EPSG:32633"}, date(2024, 3, 1), "r")
+    assert read_cursor(tmp_path) is None
+    write_cursor(tmp_path, cursor)
+    assert read_cursor(tmp_path) == cursor
