@@ -131,6 +131,7 @@ def test_polygons_hold_exactly_the_changed_pixels(undisturbed: Path) -> None:
     assert polygons["polygon_id"].is_unique
 
 
+@pytest.mark.slow
 def test_numbers_that_the_checkpoint_does_not_expect_are_counted_by_tile_and_said(
     ray_cluster: None, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
 ) -> None:
