@@ -16,7 +16,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
-from noise2map_core.distributed.train_log import Board
+from noise2map_core.distributed.board import Board
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.progress import progress
 

@@ -11,22 +11,6 @@ INTERVAL_S = 1.0
 """Least time between two messages to the driver."""
 
 
-class Board:
-    """The newest figures, between workers and driver; an actor."""
-
-    def __init__(self) -> None:
-        self._figures: dict[str, Any] = {}
-
-    def put(self, figures: dict[str, Any]) -> None:
-        """Newer ones take the place of older ones."""
-        self._figures |= figures
-
-    def take(self) -> dict[str, Any]:
-        """What came since the last time."""
-        taken, self._figures = self._figures, {}
-        return taken
-
-
 class TrainLog:
     """Kept by rank 0, from `first_step` of `num_steps` on."""
 
