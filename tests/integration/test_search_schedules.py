@@ -118,6 +118,7 @@ def test_a_store_without_labels_or_validation_is_refused(tmp_path: Path) -> None
         ("unsplit", {}, "no chips of split 'val'"),
     ):
         folder = tmp_path / name
+        folder.mkdir()
         chips = make_store(plan_store(folder / "s", folder / "c.zarr", **plan))  # type: ignore[arg-type]
         with pytest.raises(ChipStoreError, match=told):
             search(config(chips, folder, TPE))
