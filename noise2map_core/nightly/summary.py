@@ -51,10 +51,11 @@ def _hash(text: str) -> str:
 
 
 def _counts(night: NightOutcome) -> str:
-    said = [f"{len(night.areas)} areas"]
+    count = len(night.areas)
+    said = [f"{count} area{'' if count == 1 else 's'}"]
     for status in ORDER:
-        if count := sum(area.status == status for area in night.areas):
-            said.append(f"{count} {status}")
+        if number := sum(area.status == status for area in night.areas):
+            said.append(f"{number} {status}")
     return f"{', '.join(said)}; {night.seconds:,.0f} s, begun {night.started:%Y-%m-%d %H:%M %Z}."
 
 
