@@ -174,7 +174,6 @@ def states(output: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     ray_cluster: None, checkout: Path, chips: Path, tmp_path: Path
 ) -> None:

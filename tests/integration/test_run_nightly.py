@@ -24,7 +24,7 @@ from tests.nightly_factories import (
     touched_tiles,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @dataclass
@@ -79,7 +79,7 @@ def test_a_slice_by_processes_and_ray_is_the_same(world: World) -> None:
     (world.root / "areas.yaml").write_text(yaml.safe_dump(settings))
     done = subprocess.run(
         [Path(sys.executable).parent / "noise2map", "run-nightly", world.root / "areas.yaml"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{here.predicted[0]} tiles predicted, 0 kept" in done.stdout

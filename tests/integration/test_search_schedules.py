@@ -62,7 +62,6 @@ def config(chips: Path, folder: Path, space: object) -> SearchSchedulesConfig:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_sweep_that_was_killed_ends_with_all_its_trials(
     ray_cluster: None, checkout: Path, chips: Path, tmp_path: Path
 ) -> None:
