@@ -352,7 +352,7 @@ def test_asset_that_a_server_does_not_have(commands: Commands, name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "remote"),
     [
-        pytest.param("infer", False, id="infer local"),
+        pytest.param("infer", False, id="infer local", marks=pytest.mark.slow),
         pytest.param("infer", True, id="infer remote", marks=pytest.mark.slow),
         pytest.param("ingest", False, id="ingest local"),
         pytest.param("ingest", True, id="ingest remote"),

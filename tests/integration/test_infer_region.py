@@ -290,6 +290,7 @@ def test_tiles_in_any_order_give_the_same_bytes(
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 def test_a_lost_tile_record_costs_one_tile(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
 ) -> None:

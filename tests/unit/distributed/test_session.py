@@ -45,6 +45,7 @@ application(WaitConfig, run)
 """
 
 
+@pytest.mark.slow
 def test_sigterm_unwinds_a_driver_that_waits_for_ray(tmp_path: Path) -> None:
     script = tmp_path / "wait_ray.py"
     script.write_text(SCRIPT)

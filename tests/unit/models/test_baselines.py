@@ -76,6 +76,7 @@ def test_a_baseline_learns_by_the_same_steps() -> None:
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
+@pytest.mark.slow
 def test_the_library_imports_before_and_after_torchvision_was_looked_at() -> None:
     code = (
         "from noise2map_core.models.backbone import let_torchvision_import as let; let(); let();"

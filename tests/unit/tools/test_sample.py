@@ -149,6 +149,7 @@ def noise2map(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, *args], capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_commands_take_their_file_first_and_end_with_exit_codes(output: Path) -> None:
     folder = output / "sample"
     drawn = noise2map(
