@@ -96,7 +96,7 @@ def main() -> None:
     variants = _variants()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=400, help="at least so many, in whole epochs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=variants, default=list(variants))
     args = parser.parse_args()
@@ -177,8 +177,9 @@ def _train(
     for task in variant.tasks:
         settings[task]["diffusion"] |= variant.noise
     share = variant.training.get("labels_share", 1.0)
-    per_epoch = math.ceil(share * len(open_store(chips).chips_of("train")) / BATCH)
-    epochs = math.ceil(steps / per_epoch)
+    whole = math.ceil(len(open_store(chips).chips_of("train")) / BATCH)
+    # Whole epochs of all labels; of fewer labels, as many steps as come nearest to these.
+    epochs = round(whole * math.ceil(steps / whole) / math.ceil(share * whole))
     settings["training"] |= variant.training | {
         "batch_size": BATCH,
         "epochs": epochs,
