@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pystac
 import pytest
 import shapely
 from odc.geo.geobox import GeoBox
@@ -209,6 +211,39 @@ def test_a_date_without_labels_is_unknown_and_so_is_its_change(tmp_path: Path) -
     read = opened(config).read(BOX)
     assert np.array_equal(read["label_segment"][:, 0, ::20], [[0, 1, 255], [1, 1, 0]])
     assert np.array_equal(read["label_change"][0, ::20], [1, 0, 255])
+
+
+def label_catalog(folder: Path) -> SearchConfig:
+    """Two label items, a year apart, each with a file of polygons; the second one's are moved."""
+    catalog = pystac.Catalog("labels", "Label items")
+    shape = shapely.geometry.mapping(AOI.geometry)
+    when = [datetime(year, 6, 1, tzinfo=UTC) for year in (2000, 2001)]
+    extent = pystac.Extent(
+        pystac.SpatialExtent([list(AOI.geometry.bounds)]), pystac.TemporalExtent([when])
+    )
+    collection = pystac.Collection("land", "Land use", extent, license="CC0-1.0")
+    for number, time in enumerate(when):
+        land(folder / f"{number}.geojson", shift=27.0 * number)
+        item = pystac.Item(f"land-{number}", shape, list(AOI.geometry.bounds), time, {})
+        href = str(folder / f"{number}.geojson")
+        item.add_asset("land", pystac.Asset(href, media_type=pystac.MediaType.GEOJSON))
+        collection.add_item(item)
+    catalog.add_child(collection)
+    catalog.normalize_and_save(str(folder / "stac"), pystac.CatalogType.SELF_CONTAINED)
+    return SearchConfig(catalog=str(folder / "stac" / "catalog.json"), collection="land")
+
+
+def test_label_items_hold_the_polygons_of_their_date(tmp_path: Path) -> None:
+    where = label_catalog(tmp_path)
+    shared: Any = {"task": "both", "column": "kind"}
+    config = PolygonLabels(asset="land", before="land", **shared)
+    source = open_labels(config, where, AOI, TWO, GRID)
+    files = [str(tmp_path / f"{number}.geojson") for number in range(2)]
+    direct = opened(PolygonLabels(path=files[1], before=files[0], **shared))
+    assert source is not None and source.classes == direct.classes
+    read, expected = source.read(BOX), direct.read(BOX)
+    assert expected["label_change"].any()
+    assert all(np.array_equal(read[name], expected[name]) for name in expected)
 
 
 def test_labels_of_change_need_two_dates(tmp_path: Path) -> None:

@@ -97,6 +97,26 @@ def test_any_window_of_a_file_holds_its_pixels_and_invalid_zeros_beside(
     assert np.array_equal(valid, wide > 0)
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(60, 0), (-1, 0), (0, 70), (0, -1), (60, 70)])
+def test_a_window_that_only_touches_a_file_holds_nothing_of_it(
+    tmp_path: Path, rows: int, cols: int
+) -> None:
+    """Of no pixel in the file, on its own grid and on one turned to another CRS."""
+    whole = frame(60, 70)
+    scene = scene_of(write_tif(tmp_path / "whole.tif", noise(60, 70), whole), geobox=whole)
+    beside = frame(1, 1, whole.affine.c + 10 * cols, whole.affine.f - 10 * rows)
+    image, valid = read_pixels([scene], beside)
+    assert image.shape == (1, 1, 1) and not image.any() and not valid.any()
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_a_window_of_no_pixels_reads_none(tmp_path: Path, shape: tuple[int, int]) -> None:
+    whole = frame(60, 70)
+    scene = scene_of(write_tif(tmp_path / "whole.tif", noise(60, 70), whole), geobox=whole)
+    image, valid = read_pixels([scene], frame(*shape))
+    assert image.shape == (1, *shape) and valid.shape == shape
+
+
 def test_the_first_scene_with_a_valid_pixel_gives_it_in_all_bands(tmp_path: Path) -> None:
     whole = frame(8, 8)
     first, second = noise(8, 8, seed=1), noise(8, 8, seed=2)
