@@ -30,7 +30,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.chip_plan import ChipTable
-from noise2map_core.imagery.chip_source import placed
+from noise2map_core.imagery.chip_source import cut
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, UNKNOWN_TIME, Columns
 from noise2map_core.imagery.chip_writer import (
     ShardContent,
@@ -253,8 +253,7 @@ def _read_group(job: DatasetJob, chips: list[int]) -> Columns:
     px, table = job.header.chip_px, job.table
     places = [(table.window(chip, px), table.clipped(chip)) for chip in chips]
     return {
-        name: np.stack([placed(pixels, *place, image, _fill(name)) for place in places])
-        for name, pixels in sources.items()
+        name: cut([pixels], places, image, _fill(name))[:, 0] for name, pixels in sources.items()
     }
 
 

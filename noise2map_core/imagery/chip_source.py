@@ -1,6 +1,6 @@
 """The pixels of a shard of chips, read from scenes and labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -68,8 +68,9 @@ def read_chips_of(job: ChipJob, chips: range) -> Columns:
             groups.append(_kept(job.kept, part))
         else:
             groups += [_read_group(job, ingest, group) for group in _groups(job, ingest, part)]
-    names = groups[0]
-    return {name: np.concatenate([group[name] for group in groups]) for name in names}
+    if len(groups) == 1:
+        return groups[0]
+    return {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
 
 
 def _kept(store: Path, chips: range) -> Columns:
@@ -98,30 +99,40 @@ def _read_group(job: ChipJob, ingest: Ingest, chips: list[int]) -> Columns:
     for clip in clips[1:]:
         cover = cover.union(clip)
     geobox = ingest.grid.geobox(cover)
-    pixels = [
+    dates = [
         read_date(
             scenes, geobox, ingest.recipe, ingest.chips.resampling, last=scenes is ingest.dates[-1]
         )
         for scenes in ingest.dates
     ]
-    image = np.stack([date.image for date in pixels])
-    valid = np.stack([date.valid for date in pixels])
     windows = [job.table.window(chip, ingest.chips.chip_px) for chip in chips]
     places = list(zip(windows, clips, strict=True))
-    sources: dict[str, tuple[NDArray[Any], int]] = {"image": (image, 0), "valid": (valid, 0)}
-    if ingest.labels is not None:
-        labels = read_labels(ingest.labels, ingest.grid, cover)
-        sources |= {name: (values, IGNORE) for name, values in labels.items()}
-    return {
-        name: np.stack([placed(pixels, *place, cover, fill) for place in places])
-        for name, (pixels, fill) in sources.items()
+    found = {
+        "image": cut([date.image for date in dates], places, cover, 0),
+        "valid": cut([date.valid for date in dates], places, cover, 0),
     }
+    if ingest.labels is not None:
+        for name, values in read_labels(ingest.labels, ingest.grid, cover).items():
+            found[name] = cut([values], places, cover, IGNORE)[:, 0]
+    return found
 
 
-def placed(
-    source: NDArray[Any], chip: Window, clip: Window, cover: Window, fill: int
+def cut(
+    layers: Sequence[NDArray[Any]],
+    places: Sequence[tuple[Window, Window]],
+    cover: Window,
+    fill: int,
 ) -> NDArray[Any]:
-    """The chip's pixels [..., chip_px, chip_px]: those of `clip`, `fill` elsewhere."""
-    pixels = np.full((*source.shape[:-2], chip.height, chip.width), fill, source.dtype)
-    pixels[(..., *clip.slices_in(chip))] = source[(..., *clip.slices_in(cover))]
-    return pixels
+    """Chips [chip, layer, ..., chip_px, chip_px] from layers [..., H, W] that show `cover`.
+
+    A place is a chip's window and the part of it that is stored; elsewhere is `fill`. Each pixel
+    is copied once: chips are large.
+    """
+    first, (chip, _) = layers[0], places[0]
+    shape = (len(places), len(layers), *first.shape[:-2], chip.height, chip.width)
+    chips = np.full(shape, fill, first.dtype)
+    for number, (window, clip) in enumerate(places):
+        for layer, values in enumerate(layers):
+            part = values[(..., *clip.slices_in(cover))]
+            chips[(number, layer, ..., *clip.slices_in(window))] = part
+    return chips

@@ -37,6 +37,7 @@ GDAL_SETTINGS: dict[str, str | int] = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_CACHEMAX": 128 << 20,
     "VSI_CACHE": "TRUE",
+    "VSI_CACHE_SIZE": 2 << 20,  # of every open file; GDAL's own 25 MB would come to gigabytes
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_TIMEOUT": "60",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a failure is remembered, and a retry not sent

@@ -28,7 +28,7 @@ class Moments:
         dates, bands = image.shape[1:3]
         count, mean, m2 = np.zeros((3, dates, bands))
         for date in range(dates):
-            chosen = valid[:, date]
+            chosen = valid[:, date] if not valid[:, date].all() else ...
             for band in range(bands):
                 found = _moments(image[:, date, band][chosen])
                 count[date, band], mean[date, band], m2[date, band] = found
@@ -61,14 +61,14 @@ class Moments:
 
 
 def _moments(values: NDArray[np.generic]) -> tuple[float, float, float]:
-    """Count, mean and M2; of small integers by way of their histogram, which is much faster."""
+    """Count, mean and M2; of small integers from their exact sums, which is much faster."""
     if not values.size:
         return 0.0, 0.0, 0.0
-    weights: Float64 = np.ones(1)
     if values.dtype in (np.uint8, np.uint16):
-        weights = np.bincount(values).astype(np.float64)
-        numbers: Float64 = np.arange(weights.size, dtype=np.float64)
-    else:
-        numbers = values.astype(np.float64)
-    mean = float((numbers * weights).sum() / values.size)
-    return values.size, mean, float((np.square(numbers - mean) * weights).sum())
+        total = int(values.sum(dtype=np.uint64))
+        squares = int(np.multiply(values, values, dtype=np.uint32).sum(dtype=np.uint64))
+        count = values.size
+        return count, total / count, (squares * count - total**2) / count
+    numbers = values.astype(np.float64)
+    mean = float(numbers.mean())
+    return values.size, mean, float(np.square(numbers - mean).sum())

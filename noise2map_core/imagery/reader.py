@@ -78,7 +78,10 @@ def read_mosaic(
             masked[place] |= observed & hidden
             observed &= known & ~hidden
         fresh = observed & ~valid[place]
-        np.copyto(image[:, *place], pixels, where=fresh)
+        if fresh.all():  # most scenes show all of a window: no need to choose
+            image[:, *place] = pixels
+        else:
+            np.copyto(image[:, *place], pixels, where=fresh)
         valid[place] |= fresh
         if valid.all():
             break
