@@ -33,8 +33,9 @@ def predict_tiles(
     """
     row_bytes = _tile_bytes(job, tiles)
     DataContext.get_current().target_max_block_size = row_bytes
-    source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes)
-    dataset = ray.data.read_datasource(source, num_cpus=resources.reader_cpus).map_batches(
+    cpus = resources.reader_cpus
+    source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes, cpus)
+    dataset = ray.data.read_datasource(source, num_cpus=cpus).map_batches(
         TileWorker,
         batch_size=resources.tiles_per_task,
         fn_constructor_kwargs={"job": job},

@@ -33,8 +33,9 @@ def write_shards(
     Pixels and records are written by the workers, pixels first. Raises OutputError if the store
     cannot be written.
     """
-    source = WorkSource("Shards", np.asarray(shards, np.int64)[:, None], partial(_make, job))
-    dataset = ray.data.read_datasource(source, num_cpus=resources.reader_cpus)
+    items, cpus = np.asarray(shards, np.int64)[:, None], resources.reader_cpus
+    source = WorkSource("Shards", items, partial(_make, job), num_cpus=cpus)
+    dataset = ray.data.read_datasource(source, num_cpus=cpus)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
             raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
