@@ -131,8 +131,7 @@ def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
 
 def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> Any:
     from noise2map_core.distributed.training import TrainingJob
-    from noise2map_core.inference.training_data import class_counts
-    from noise2map_core.learning.losses import class_weights_of
+    from noise2map_core.inference.training_data import class_weights
 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
@@ -140,10 +139,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
         state=(config.output / "state").resolve(),
         spec=spec,
         tasks=tasks,
-        class_weights={
-            name: class_weights_of(task.loss, class_counts(store, name))
-            for name, task in tasks.items()
-        },
+        class_weights=class_weights(store, tasks),
         backbone=backbone.resolve() if backbone else None,
         training=config.training,
         seed=config.seed,

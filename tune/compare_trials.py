@@ -14,19 +14,17 @@ from pydantic import BaseModel, ConfigDict
 from noise2map_core.application import application
 from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import ConfigError
-from noise2map_core.search_space import Parameter, SearchSpace
+from noise2map_core.search_space import SearchSpace
 from noise2map_core.sweep import (
     Trial,
     full_trials,
+    importance_of,
     open_sweep,
     pareto_front,
     require_optuna,
     winner_of,
     write_winner,
 )
-
-MIN_TRIALS = 4
-"""Fewer full trials say nothing about the importance of parameters."""
 
 
 class CompareTrialsConfig(BaseModel):
@@ -109,39 +107,6 @@ def run(config: CompareTrialsConfig) -> CompareTrialsResult:
     _write_tables(folder, sweep.space, trials, front, importance)
     path = write_winner(sweep, winner)
     return CompareTrialsResult(trials, front, importance, winner, path, folder)
-
-
-def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
-    """Part of each parameter in the variance of F1 over full trials, as Optuna has it."""
-    import optuna
-
-    full = full_trials(trials)
-    if len(full) < MIN_TRIALS or len({trial.f1 for trial in full}) == 1:
-        return {}
-    study = optuna.create_study(direction="maximize")
-    for trial in full:
-        distributions = {name: _distribution(space.parameters[name]) for name in trial.point}
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=trial.point, distributions=distributions, value=trial.f1
-            )
-        )
-    return dict(optuna.importance.get_param_importances(study))
-
-
-def _distribution(parameter: Parameter) -> Any:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if parameter.choices is not None:
-        return CategoricalDistribution(list(parameter.choices))
-    if parameter.integers is not None:
-        return IntDistribution(*parameter.integers)
-    low, high = parameter.limits or (0.0, 1.0)
-    return FloatDistribution(low, high, log=parameter.log_uniform is not None)
 
 
 def _write_tables(

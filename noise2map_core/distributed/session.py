@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ def ray_session(resources: ResourcesConfig) -> Iterator[None]:
         yield
         return
     _quiet_logs()
-    with _own_sigterm(), _local_settings():
+    with _own_sigterm(), environment(LOCAL_SETTINGS):
         _connect(_target(resources))
     _quiet_data()
     try:
@@ -80,9 +80,9 @@ def _own_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def _local_settings() -> Iterator[None]:
-    """Set what a cluster that starts meanwhile reads; what the environment sets is left so."""
-    added = {name: value for name, value in LOCAL_SETTINGS.items() if name not in os.environ}
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set what Ray reads meanwhile; what the environment sets already is left so."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

@@ -5,10 +5,7 @@ never for ever. States lie with Ray Tune: a sweep that was killed goes on from t
 """
 
 import math
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +18,11 @@ from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 
 from noise2map_core.distributed.fitting import TrainLink, save_state
+from noise2map_core.distributed.session import environment
 from noise2map_core.distributed.training import TrainingJob, excels, train_in_process
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import open_store
-from noise2map_core.inference.training_data import class_counts, plan_spec
-from noise2map_core.learning.losses import class_weights_of
+from noise2map_core.inference.training_data import class_weights, plan_spec
 from noise2map_core.progress import Progress, progress
 from noise2map_core.search_space import Point, SearchSpace, TrialSettings
 from noise2map_core.sweep import Status, Trial
@@ -80,7 +77,7 @@ def run_sweep(plan: SweepPlan) -> list[Trial]:
 
     A trial that fails is told in its place and stops no other.
     """
-    with _tune_settings():
+    with environment(TUNE_SETTINGS):
         results = _tuner(plan).fit()
     return [_trial(plan, index + 1, results[index]) for index in range(len(results))]
 
@@ -94,10 +91,7 @@ def plan_job(plan: SweepPlan, settings: TrialSettings) -> TrainingJob:
         state=plan.folder / "unused",  # Ray Tune keeps a trial's states
         spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
         tasks=tasks,
-        class_weights={
-            name: class_weights_of(task.loss, class_counts(store, name))
-            for name, task in tasks.items()
-        },
+        class_weights=class_weights(store, tasks),
         backbone=backbone.resolve() if backbone else None,
         training=settings.training,
         seed=plan.seed,
@@ -301,15 +295,3 @@ class _Told(tune.Callback):
             failed=failed,
             best_f1=self._best,
         )
-
-
-@contextmanager
-def _tune_settings() -> Iterator[None]:
-    """Set what Ray Tune reads; what the environment sets is left so."""
-    added = {name: value for name, value in TUNE_SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

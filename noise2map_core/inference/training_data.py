@@ -15,6 +15,7 @@ from noise2map_core.imagery.moments import Moments
 from noise2map_core.imagery.splits import ROUNDING_PX, find_too_near
 from noise2map_core.inference.chip_batches import ChipReader, iter_batches
 from noise2map_core.learning.config import TaskTrainingConfig
+from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.presets import network_of
@@ -175,6 +176,15 @@ def class_counts(store: ChipStore, task: Task) -> tuple[int, ...]:
     """Labelled, observed pixels of each class in the training part, each counted once."""
     counts = store.attributes["counts"]["train"]["label_px"][task]
     return tuple(counts[entry["name"]] for entry in store.attributes["classes"][task])
+
+
+def class_weights(
+    store: ChipStore, tasks: Mapping[Task, TaskTrainingConfig]
+) -> dict[Task, tuple[float, ...]]:
+    """Of every task, the weight of each class in the loss, from the training part."""
+    return {
+        name: class_weights_of(task.loss, class_counts(store, name)) for name, task in tasks.items()
+    }
 
 
 def _value_range(

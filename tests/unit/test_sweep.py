@@ -13,6 +13,7 @@ from noise2map_core.sweep import (
     Status,
     Sweep,
     Trial,
+    importance_of,
     open_sweep,
     pareto_front,
     settings_of,
@@ -20,7 +21,7 @@ from noise2map_core.sweep import (
     write_winner,
 )
 from pipelines.finetune_maps import FinetuneMapsConfig
-from tune.compare_trials import CompareTrialsConfig, importance_of
+from tune.compare_trials import CompareTrialsConfig
 from tune.compare_trials import run as compare
 
 SCHEDULE, RATE = "change.diffusion.schedule", "training.learning_rate"

@@ -13,8 +13,8 @@ from noise2map_core.distributed.session import (
     START_ATTEMPTS,
     START_TIMEOUT,
     _connect,
-    _local_settings,
     _target,
+    environment,
 )
 
 SCRIPT = """
@@ -92,7 +92,7 @@ def test_a_local_cluster_is_set_while_it_starts_unless_the_environment_says(
     niceness, idle = LOCAL_SETTINGS
     monkeypatch.setenv(niceness, "5")
     monkeypatch.delenv(idle, raising=False)
-    with _local_settings():
+    with environment(LOCAL_SETTINGS):
         assert os.environ[niceness] == "5" and os.environ[idle] == LOCAL_SETTINGS[idle]
     assert os.environ[niceness] == "5" and idle not in os.environ
 
