@@ -41,6 +41,9 @@ from rasterio.warp import reproject
 from rasterio.windows import Window, from_bounds, intersect
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))  # neither applications nor tests are installed
+
 SIZE, RES = 10_980, 10.0
 BANDS = ("blue", "green", "red", "nir")
 WEST_ZONE, EAST_ZONE = ("EPSG:32632", 699_960.0), ("EPSG:32633", 199_980.0)
@@ -50,8 +53,8 @@ CHIP, BLOCK = 256, 2048
 """Pixels of a chip; of a block of 8 x 8 chips, anchored at the CRS's origin."""
 ROWS, COLS = 1024, 2048
 """Pixels of a shard of 32 chips."""
-GRANULES = 2
-"""Scenes of a zone and date, from north to south; the second has the pixels of the first."""
+GRANULES = 3
+"""Scenes of a zone and date, from north to south; all have the pixels of the first."""
 MAX_ROWS = int(GRANULES * SIZE / BLOCK)
 PLACES = {"one zone": (35, 4), "two zones": (34, 2)}
 """First column of blocks, and how many: where there are western scenes only; and where eastern ones
@@ -282,8 +285,6 @@ def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -
     from noise2map_core.distributed.config import ResourcesConfig
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.imagery.chip_store import open_store
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
     from pipelines.ingest_region import IngestRegionConfig, run
 
     area = _window(place, rows, columns)
