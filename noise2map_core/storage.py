@@ -8,6 +8,7 @@ setting.
 
 import copyreg
 import os
+import posixpath
 import re
 import shutil
 from collections.abc import Iterator
@@ -64,6 +65,14 @@ def is_local(path: Path) -> bool:
 def absolute(path: Path) -> Path:
     """A location that means the same to workers, which run in folders of their own."""
     return path.resolve() if is_local(path) else path
+
+
+def joined(folder: Path, href: str) -> Path:
+    """What a relative link in `folder` leads to; object storage knows no `..`."""
+    if is_local(folder):
+        return folder / href
+    scheme, _, key = str(folder).partition("://")
+    return _remote(f"{scheme}://{posixpath.normpath(posixpath.join(key, href))}")
 
 
 def scratch_beside(path: Path) -> Path:

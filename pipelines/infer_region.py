@@ -320,9 +320,11 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
     from noise2map_core.mapping.products import clear_output
     from noise2map_core.storage import is_local
 
-    if config.products.collection and not is_local(config.output):
+    collection = config.products.collection
+    if collection and is_local(collection) != is_local(config.output):
         raise ConfigError(
-            f"products.collection is kept on a disk, and cannot list {config.output}. Leave it out."
+            f"products.collection {collection} cannot list {config.output} by a relative link. "
+            "Keep both on a disk, or both on one object storage."
         )
     try:
         path = config.output / "mosaic.zarr"

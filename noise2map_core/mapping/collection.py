@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pystac
 from filelock import FileLock
 
 from noise2map_core.atomic import write_atomically
-from noise2map_core.errors import OutputMismatchError
+from noise2map_core.errors import OutputHeldError, OutputMismatchError
+from noise2map_core.mapping.lease import EXPIRE_S, hold_lease
+from noise2map_core.storage import absolute, is_local, joined
 
 LOCK_TIMEOUT_S = 60.0
+WAIT_S = 0.2
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -42,13 +47,29 @@ def add_asset(path: Path, file: Path, title: str) -> None:
 def refresh_collection(path: Path) -> None:
     """Drop what a collection lists and is gone. One without any item is left as it is."""
     with _held(path):
-        if any((path.parent / href).is_file() for href in _listed(path)):
+        if any(joined(path.parent, href).is_file() for href in _listed(path)):
             _write(path, set(_listed(path)))
 
 
-def _held(path: Path) -> FileLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S)
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Who comes second waits: for a lock on a disk, for a lease on object storage."""
+    if is_local(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+            yield
+        return
+    lease, deadline = path.with_name(f".{path.name}"), time.monotonic() + EXPIRE_S + LOCK_TIMEOUT_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold_lease(lease))
+                break
+            except OutputHeldError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(WAIT_S)
+        yield
 
 
 def _relative(file: Path, path: Path) -> str:
@@ -58,14 +79,15 @@ def _relative(file: Path, path: Path) -> str:
 def _write(path: Path, items: set[str]) -> None:
     """The collection of these items, as far as they are there, and of its assets."""
     found = {
-        href: json.loads((path.parent / href).read_text(encoding="utf-8"))
+        href: json.loads(place.read_text(encoding="utf-8"))
         for href in sorted(items)
-        if (path.parent / href).is_file()
+        if (place := joined(path.parent, href)).is_file()
     }
-    document = _collection(path.resolve().parent.name, found)
+    document = _collection(absolute(path).parent.name, found)
     assets = _read(path).get("assets", {}) if path.exists() else {}
-    if kept := {key: one for key, one in assets.items() if (path.parent / one["href"]).is_file()}:
-        document["assets"] = kept
+    there = {key: one for key, one in assets.items() if joined(path.parent, one["href"]).is_file()}
+    if there:
+        document["assets"] = there
     write_atomically(path, json.dumps(document, indent=2) + "\n")
 
 

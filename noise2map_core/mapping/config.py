@@ -1,8 +1,8 @@
 """Settings of the map products."""
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+from noise2map_core.storage import Location
 
 
 class ProductsConfig(BaseModel):
@@ -22,7 +22,7 @@ class ProductsConfig(BaseModel):
     """Also write, as rasters, why a pixel was decided or not: valid.tif, reason.tif and, where it
     was computed, disagreement.tif."""
 
-    collection: Path | None = None
+    collection: Location | None = None
     """STAC collection (collection.json) that lists this map's item; made if it is not there."""
 
     threshold: float | None = Field(default=None, gt=0, lt=1)

@@ -35,7 +35,7 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputError
+from noise2map_core.errors import OutputError, OutputHeldError
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.mapping.mosaic import Reason
@@ -333,6 +333,27 @@ def _kill_when(command: list[str], records: Path, wanted: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("time_of_two", range(2))
+def test_of_two_runs_started_at_once_one_maps_and_the_other_leaves(
+    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path, time_of_two: int
+) -> None:
+    output, config = tmp_path / "map", tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings(embedded, checkpoint, output)))
+    command = [sys.executable, "pipelines/infer_region.py", str(config)]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=240)[1] for run in runs]
+    codes = [run.returncode for run in runs]
+    assert sorted(codes) == [0, OutputHeldError.exit_code], said
+    assert "another run" in said[codes.index(OutputHeldError.exit_code)]
+    records = [file.read_text() for file in (output / "ledger" / "records").iterdir()]
+    assert {fence for text in records for fence in re.findall(r'"fence": ?(\d+)', text)} == {"1"}
+    assert pixels(output) == pixels(undisturbed)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Outputs as objects: the same bytes as on a disk, one run at a time, nothing done twice."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from noise2map_core import open_mosaic
 from noise2map_core.errors import OutputError, OutputHeldError, OutputMismatchError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.imagery.chip_store import open_chips, open_store
+from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.checkpoint import save_checkpoint
@@ -138,12 +140,16 @@ def test_a_map_of_objects_is_that_of_files_to_the_byte(
     url, uploaded = f"{s3}/map", location(f"{s3}/checkpoint")
     shutil.copytree(checkpoint, tmp_path / "copy")
     publish(tmp_path / "copy", uploaded, SPEC_NAME)
-    settings = settings_of(embedded, uploaded, url)
+    listing = location(f"{s3}/maps/collection.json")
+    settings = settings_of(embedded, uploaded, url) | {"products": {"collection": str(listing)}}
     assert "0 kept from earlier runs" in apart(checkout, "infer_region", settings, tmp_path)
     infer(settings_of(embedded, checkpoint, tmp_path / "map"))
     here, there = contents(tmp_path / "map"), contents(location(url))
     assert here.keys() == there.keys() >= {"change.tif", "polygons.gpkg", "mosaic.zarr/zarr.json"}
     assert here == there
+    assert [link["href"] for link in json.loads(listing.read_text())["links"]] == [
+        "../map/item.json"
+    ]
     assert "complete" in verify.run(location(url))[0]
     assert bool((open_mosaic(f"{url}/mosaic.zarr")["class"] != 255).any())
     again = infer(settings)
@@ -153,6 +159,21 @@ def test_a_map_of_objects_is_that_of_files_to_the_byte(
     remove(location(f"{url}/mosaic.zarr/class"))
     with pytest.raises(OutputError, match=r"pixels in mosaic.zarr are not those that were written"):
         verify.run(location(url))
+
+
+def links(collection: Path) -> list[str]:
+    """The items that it lists."""
+    return [link["href"] for link in json.loads(collection.read_text())["links"]]
+
+
+def _list_copies(collection: Path, item: Path, count: int) -> None:
+    """Copies of a map's item, all listed at once: none is lost."""
+    items = [collection.parent / f"copy{number}.json" for number in range(count)]
+    for copy in items:
+        copy.write_bytes(item.read_bytes())
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda copy: add_to_collection(collection, copy), items))
+    assert links(collection) == ["../map/item.json", *(copy.name for copy in items)]
 
 
 def contents(output: Path) -> dict[str, bytes]:
