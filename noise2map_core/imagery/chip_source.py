@@ -130,8 +130,10 @@ def cut(
     """
     first, (chip, _) = layers[0], places[0]
     shape = (len(places), len(layers), *first.shape[:-2], chip.height, chip.width)
-    chips = np.full(shape, fill, first.dtype)
+    chips = np.empty(shape, first.dtype)
     for number, (window, clip) in enumerate(places):
+        if clip != window:
+            chips[number] = fill
         for layer, values in enumerate(layers):
             part = values[(..., *clip.slices_in(cover))]
             chips[(number, layer, ..., *clip.slices_in(window))] = part

@@ -201,17 +201,26 @@ def _read_group(
     sources: Sequence[BandSource], geobox: GeoBox, resampling: Resampling
 ) -> list[tuple[Pixels, Mask]]:
     """Bands of one grid on `geobox`, and where each is observed."""
-    shift = _grid_shift(inspect(sources[0]), geobox)
+    info = inspect(sources[0])
+    zoom = _zoom(info, geobox) if resampling == Resampling.nearest else 1
+    shift = _grid_shift(info, geobox, zoom)
     if shift is not None:
-        return [_read_plain(source, geobox, *shift) for source in sources]
+        return [_read_plain(source, geobox, *shift, zoom) for source in sources]
     return _read_warped(sources, geobox, resampling)
 
 
-def _grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
-    """Row and column of the file's grid at which `geobox` begins; None: not the same grid."""
+def _zoom(info: SourceInfo, geobox: GeoBox) -> int:
+    """How many pixels of `geobox` fit along a pixel of the file, about: 2 for a mask of 20 m."""
+    ratio = abs(info.transform.determinant / geobox.affine.determinant)
+    return max(1, round(math.sqrt(ratio)))
+
+
+def _grid_shift(info: SourceInfo, geobox: GeoBox, zoom: int = 1) -> tuple[int, int] | None:
+    """Row and column of the file's grid, made `zoom` times as fine, at which `geobox` begins; None:
+    not the same grid."""
     if geobox.crs != info.geobox.crs:
         return None
-    to_file = ~info.transform @ geobox.affine
+    to_file = ~(info.transform @ info.transform.scale(1 / zoom)) @ geobox.affine
     height, width = geobox.shape
     col, row = to_file @ (0, 0)
     far_col, far_row = to_file @ (width, height)
@@ -221,19 +230,39 @@ def _grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
     return whole[:2] if straight and max(map(abs, offsets)) < SAME_GRID_PX else None
 
 
-def _read_plain(source: BandSource, geobox: GeoBox, row: int, col: int) -> tuple[Pixels, Mask]:
-    """The file's own pixels: nothing is resampled."""
+def _read_plain(
+    source: BandSource, geobox: GeoBox, row: int, col: int, zoom: int
+) -> tuple[Pixels, Mask]:
+    """The file's own pixels, each `zoom` times along its sides: nothing is resampled."""
     info = inspect(source)
     window = Window(row, col, geobox.shape[0], geobox.shape[1])
-    inside = window.intersect(Window(0, 0, *info.shape))
+    inside = window.intersect(Window(0, 0, info.shape[0] * zoom, info.shape[1] * zoom))
     if inside == window:
-        return _read_window(source, info, inside, 1, Resampling.nearest)
+        return _read_zoomed(source, info, inside, zoom)
     pixels = np.zeros(geobox.shape, info.dtype)
     observed = np.zeros(geobox.shape, np.bool_)
     if not inside.is_empty:
         place = inside.slices_in(window)
-        pixels[place], observed[place] = _read_window(source, info, inside, 1, Resampling.nearest)
+        pixels[place], observed[place] = _read_zoomed(source, info, inside, zoom)
     return pixels, observed
+
+
+def _read_zoomed(
+    source: BandSource, info: SourceInfo, inside: Window, zoom: int
+) -> tuple[Pixels, Mask]:
+    """A window of the file in pixels `zoom` times as fine."""
+    if zoom == 1:
+        return _read_window(source, info, inside, 1, Resampling.nearest)
+    top, left = inside.row // zoom, inside.col // zoom
+    bottom, right = -(-inside.row_stop // zoom), -(-inside.col_stop // zoom)
+    coarse = Window(top, left, bottom - top, right - left)
+    pixels, observed = _read_window(source, info, coarse, 1, Resampling.nearest)
+    place = inside.slices_in(Window(top * zoom, left * zoom, 0, 0))
+    return _zoomed(pixels, zoom)[place], _zoomed(observed, zoom)[place]
+
+
+def _zoomed(values: NDArray[Any], zoom: int) -> NDArray[Any]:
+    return values.repeat(zoom, axis=1).repeat(zoom, axis=0)
 
 
 def _read_warped(

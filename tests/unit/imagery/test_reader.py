@@ -23,7 +23,7 @@ from noise2map_core.imagery import files
 from noise2map_core.imagery.reader import inspect, pixel_type, read_pixels
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from tests.raster_factories import frame, noise, scene_of, write_tif
+from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 
 PUCALLPA = AreaOfInterest("pucallpa", shapely.box(-74.6, -8.5, -74.4, -8.35))
 
@@ -95,6 +95,31 @@ def test_any_window_of_a_file_holds_its_pixels_and_invalid_zeros_beside(
     image, valid = read_pixels([scene_of(path, geobox=whole)], geobox)
     assert np.array_equal(image[0], wide)
     assert np.array_equal(valid, wide > 0)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    row=st.integers(-50, 130), col=st.integers(-50, 130), size=st.integers(1, 90),
+    zoom=st.integers(2, 4),
+)  # fmt: skip
+def test_a_coarser_file_on_a_grid_that_fits_is_what_gdal_makes_of_it(
+    tmp_path: Path, row: int, col: int, size: int, zoom: int
+) -> None:
+    pixels = noise(30, 35)
+    pixels[10:12, 5:9] = 0
+    step, path = 10.0 * zoom, tmp_path / f"coarse{zoom}.tif"
+    coarse = frame(30, 35, resolution=step)
+    if not path.exists():
+        write_tif(path, pixels, coarse, nodata=0)
+    box = frame(size, size, coarse.affine.c + 10 * col, coarse.affine.f - 10 * row)
+    image, valid = read_pixels([scene_of(path, geobox=coarse)], box, "nearest")
+    expected = np.zeros(box.shape, np.uint8)
+    rasterio.warp.reproject(
+        pixels, expected, src_transform=coarse.affine, src_crs=CRS, dst_transform=box.affine,
+        dst_crs=CRS, resampling=Resampling.nearest, src_nodata=0, dst_nodata=0,
+    )  # fmt: skip
+    assert np.array_equal(image[0], expected)
+    assert np.array_equal(valid, expected > 0)
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(60, 0), (-1, 0), (0, 70), (0, -1), (60, 70)])
