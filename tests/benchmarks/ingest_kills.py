@@ -82,7 +82,8 @@ def _start(settings: dict[str, Any], folder: Path) -> psutil.Popen:
     config = folder / f"{Path(settings['output']).stem}.yaml"
     config.write_text(yaml.safe_dump(settings))
     command = [sys.executable, ingest_region.__file__, str(config)]
-    return psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with config.with_suffix(".log").open("w") as log:
+        return psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
 
 
 def _first_record(driver: psutil.Popen, output: Path) -> None:
@@ -90,7 +91,8 @@ def _first_record(driver: psutil.Popen, output: Path) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not any(progress_folder(output).glob("shard-*.json")):
         if driver.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{output} was not begun: exit code {driver.poll()}")
+            said = output.with_suffix(".log").read_text()[-2000:]
+            raise RuntimeError(f"{output} was not begun, exit code {driver.poll()}: {said}")
         time.sleep(0.01)
 
 
