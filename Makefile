@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 FAST := not slow and not services and not gpu and not online
 export NOISE2MAP_DATA ?= ../shared/data
+# Some environments set it. Each of Ray's processes would then compile its libraries anew: 10 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
 # Unit tests in several processes; the others, which share a Ray cluster, in one.
 PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=

@@ -1,11 +1,13 @@
-"""Check this machine: GDAL, Ray and its token, shared memory, disk, GPU, a catalogue."""
+"""Check this machine: GDAL, Ray and its token, bytecode, shared memory, disk, GPU, a catalogue."""
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +72,7 @@ def examine(config: DoctorConfig) -> Iterator[Check]:
         ("PROJ", check_proj),
         ("Ray", check_ray),
         ("Ray token", check_ray_token),
+        ("bytecode", check_bytecode),
         ("shared memory", check_shared_memory),
         ("disk", check_disk),
         ("torch", check_torch),
@@ -144,6 +147,21 @@ def check_ray_token() -> Check:
         return Check("Ray token", "warn", "authentication is off", way_out)
     found = f"token in {source}" if present else "no token yet; the first cluster here makes one"
     return Check("Ray token", "ok", f"{found}; set RAY_AUTH_MODE=token to submit jobs")
+
+
+def check_bytecode() -> Check:
+    """That compiled libraries are kept: else each of Ray's processes compiles them anew."""
+    import ray
+
+    cached = Path(cache_from_source(ray.__file__))
+    if cached.is_file():
+        return Check("bytecode", "ok", "libraries are compiled")
+    if sys.dont_write_bytecode or not os.access(cached.parent.parent, os.W_OK):
+        return Check(
+            "bytecode", "warn", "libraries are compiled anew in each of Ray's processes (10 s)",
+            f"unset PYTHONDONTWRITEBYTECODE, or: python -m compileall -q {cached.parents[2]}",
+        )  # fmt: skip
+    return Check("bytecode", "ok", "libraries are compiled as they are used")
 
 
 def check_shared_memory() -> Check:

@@ -1,5 +1,7 @@
 """The doctor: each ailment is found, and has a way out."""
 
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def test_this_machine_passes(embedded: EmbeddedCatalog, capsys: pytest.CaptureFi
 def test_a_catalogue_that_is_not_there_fails_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Noise2MapError, match=r"1 of 9 checks failed: catalogue\."):
+    with pytest.raises(Noise2MapError, match=r"1 of 10 checks failed: catalogue\."):
         run(DoctorConfig(catalog=str(tmp_path / "catalog.json")))
     assert "does not exist" in capsys.readouterr().out
 
@@ -76,6 +78,20 @@ def test_the_token_is_looked_for_and_never_shown(
 def test_an_untried_version_of_ray_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.__version__", "2.64.0")
     assert doctor.check_ray().status == "warn"
+
+
+def test_libraries_that_nobody_compiles_are_a_warning_until_the_way_out_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "__init__.py").write_text("")
+    monkeypatch.setattr("ray.__file__", str(tmp_path / "ray" / "__init__.py"))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    check = doctor.check_bytecode()
+    assert check.status == "warn"
+    way_out = check.way_out.partition("python ")[2].split()
+    subprocess.run([sys.executable, *way_out], check=True)
+    assert doctor.check_bytecode().status == "ok"
 
 
 def test_a_missing_driver_fails(monkeypatch: pytest.MonkeyPatch) -> None:
