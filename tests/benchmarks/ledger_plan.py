@@ -181,11 +181,11 @@ def _mark_done(settings: dict[str, object]) -> None:
     from noise2map_core.mapping.ledger import Ledger, TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
-    from pipelines.infer_region import InferRegionConfig, _plan
+    from pipelines.infer_region import InferRegionConfig, plan_job
 
     config = InferRegionConfig.model_validate(settings)
-    job = _plan(config, read_spec(config.checkpoint), read_aoi(config.aoi))
-    mosaic = Mosaic.create(job.output / "mosaic.zarr", job.grid, class_table(job.task))
+    job = plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))
+    mosaic = Mosaic.create(job.output / "mosaic.zarr", job.grid, class_table(job.task), job.layers)
     records = [
         TileRecord(t.row, t.col, job.key(t), "done", digest=mosaic.digest(t))
         for t in job.grid.tiles()
