@@ -18,8 +18,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout
 
 TILE_PX = 2048
-OBJECTS_A_TILE = 24
-"""Written: shards of the arrays of a mosaic, and a record of the ledger."""
+OBJECTS_A_TILE = 5
+"""Written: a shard of each of four arrays of the mosaic, and a record of the ledger."""
+WRITTEN_BYTES_PX = 1.2
+"""Of a mosaic and its rasters, compressed; assumed."""
 RECORD_BYTES = 130
 """Of a tile in a folded segment of the ledger."""
 
@@ -87,7 +89,7 @@ def bill(work: Work) -> Bill:
     requests = tiles * work.bands * work.dates * (1 + (TILE_PX / 512 + 1) ** 2)
     seconds = work.hours * 3600
     return Bill(
-        tiles, pixels, read / 1e12, pixels * 3 * 0.4 / 1e12, tiles * RECORD_BYTES / 1e9,
+        tiles, pixels, read / 1e12, pixels * WRITTEN_BYTES_PX / 1e12, tiles * RECORD_BYTES / 1e9,
         gpu_h, predict_cpu_h, cpu_h, requests,
         gpu_h * work.gpu_price + cpu_h * work.cpu_price + requests / 1000 * work.get_price,
         gpu_h / work.hours, cpu_h / work.hours, requests / seconds, read / seconds / 1e9,
