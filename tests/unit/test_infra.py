@@ -108,7 +108,11 @@ def test_secrets_are_named_and_not_held() -> None:
 def test_every_pipeline_of_a_cluster_has_its_job(checkout: Path) -> None:
     called = {one["spec"]["entrypoint"].split()[1] for one in MANIFESTS.values()
               if one["kind"] == "RayJob"}  # fmt: skip
-    names = {path.stem.replace("_", "-") for path in (checkout / "pipelines").glob("[a-z]*_*.py")}
+    found = [
+        *(checkout / "pipelines").glob("[a-z]*_*.py"),
+        *(checkout / "tune").glob("search_*.py"),
+    ]
+    names = {path.stem.replace("_", "-") for path in found}
     assert called == names - {"run-nightly"}  # which has its RayCronJob
 
 
