@@ -73,7 +73,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def _relative(file: Path, path: Path) -> str:
-    return Path(os.path.relpath(file, path.parent)).as_posix()
+    return Path(os.path.relpath(str(file), str(path.parent))).as_posix()
 
 
 def _write(path: Path, items: set[str]) -> None:
