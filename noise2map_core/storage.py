@@ -67,6 +67,11 @@ def absolute(path: Path) -> Path:
     return path.resolve() if is_local(path) else path
 
 
+def relative(target: Path, folder: Path) -> str:
+    """The link in `folder` that leads to `target`, on the same storage."""
+    return Path(os.path.relpath(str(target), str(folder))).as_posix()
+
+
 def joined(folder: Path, href: str) -> Path:
     """What a relative link in `folder` leads to; object storage knows no `..`."""
     if is_local(folder):

@@ -1,7 +1,6 @@
 """A STAC collection that lists maps and grows with them."""
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from filelock import FileLock
 from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import OutputHeldError, OutputMismatchError
 from noise2map_core.mapping.lease import EXPIRE_S, hold_lease
-from noise2map_core.storage import absolute, is_local, joined
+from noise2map_core.storage import absolute, is_local, joined, relative
 
 LOCK_TIMEOUT_S = 60.0
 WAIT_S = 0.2
@@ -29,14 +28,14 @@ def add_to_collection(path: Path, item: Path) -> None:
     OutputMismatchError if something else lies at `path`.
     """
     with _held(path):
-        _write(path, {*_listed(path), _relative(item, path)})
+        _write(path, {*_listed(path), relative(item, path.parent)})
 
 
 def add_asset(path: Path, file: Path, title: str) -> None:
     """List a GeoParquet table as an asset of a collection that is there, under its path."""
     with _held(path):
         document = _read(path)
-        href = _relative(file, path)
+        href = relative(file, path.parent)
         document.setdefault("assets", {})[href.removesuffix(file.suffix)] = {
             "href": f"./{href}", "title": title, "type": PARQUET, "roles": ["data"],
         }  # fmt: skip
@@ -70,10 +69,6 @@ def _held(path: Path) -> Iterator[None]:
                     raise
                 time.sleep(WAIT_S)
         yield
-
-
-def _relative(file: Path, path: Path) -> str:
-    return Path(os.path.relpath(str(file), str(path.parent))).as_posix()
 
 
 def _write(path: Path, items: set[str]) -> None:

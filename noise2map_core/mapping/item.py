@@ -1,7 +1,6 @@
 """The STAC item of a map: products with checksums, and where they come from."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from noise2map_core.geo.zone import bbox_of
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.rasters import RasterSpec, described
 from noise2map_core.mapping.subject import MapSubject
+from noise2map_core.storage import absolute, relative
 
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
@@ -148,8 +148,8 @@ def _model_asset(subject: MapSubject) -> pystac.Asset:
 
 
 def _name_collection(document: dict[str, Any], collection: Path, output: Path) -> None:
-    href = Path(os.path.relpath(collection, output)).as_posix()
-    document["collection"] = collection.resolve().parent.name
+    href = relative(collection, output)
+    document["collection"] = absolute(collection).parent.name
     document["links"] += [
         {"rel": relation, "href": href, "type": "application/json"}
         for relation in ("collection", "parent")
