@@ -15,9 +15,10 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
 from noise2map_core.mapping.palette import CLEAR, REASON_COLORS, Rgba, opaque, reason_names
 from noise2map_core.mapping.pixel_area import pixel_areas
+from noise2map_core.mapping.report.html import Table
 from noise2map_core.mapping.report.images import overlay_url, photo_url, png_url
 from noise2map_core.mapping.report.outlines import areas_of
-from noise2map_core.mapping.report.page import Histogram, Layer, ReportPage, Table
+from noise2map_core.mapping.report.page import Histogram, Layer, ReportPage
 from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.mapping.survey import Survey
 from noise2map_core.mapping.tally import BINS_A_DECADE, NUM_LARGEST, PolygonTally

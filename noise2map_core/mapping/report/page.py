@@ -1,18 +1,14 @@
 """The page put together. Whatever it is given is text: all of it is escaped here."""
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
-from urllib.parse import quote
 
 from noise2map_core.atomic import write_atomically
+from noise2map_core.mapping.report.html import Table, links, part, policy, table, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +53,6 @@ class Area:
     """SVG path data."""
 
 
-Table = Sequence[tuple[str, ...]]
-
-
 @dataclass(frozen=True)
 class ReportPage:
     """All that the page says. Plain text throughout."""
@@ -94,10 +87,10 @@ class ReportPage:
 
 def write_page(path: Path, page: ReportPage) -> None:
     """Write the page, whole or not at all."""
-    style, script = (_part(name) for name in ("page.css", "page.js"))
+    style, script = (part(name) for name in ("page.css", "page.js"))
     captions = [caption for _, caption, _ in page.photos]
-    text = Template(_part("page.html")).substitute(
-        policy=escape(_policy(style, script)),
+    text = Template(part("page.html")).substitute(
+        policy=escape(policy(style, script)),
         title=escape(page.title),
         summary=escape(page.summary),
         style=style,
@@ -106,31 +99,15 @@ def write_page(path: Path, page: ReportPage) -> None:
         before=escape(captions[0]),
         after=escape(captions[-1]),
         areas=escape(page.areas_note),
-        figures=_tables(page.figures),
+        figures=tables(page.figures),
         disputed=_disputed(page.disputed),
-        provenance=_tables(page.provenance),
-        sources=_table(page.sources, header=("item", "date", "acquired", "document")),
+        provenance=tables(page.provenance),
+        sources=table(page.sources, header=("item", "date", "acquired", "document")),
         attribution=escape("; ".join(page.attribution)),
-        files=_links(page.files),
+        files=links(page.files),
         data=_json(_data(page)),
     )
     write_atomically(path, text)
-
-
-def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing is loaded, and nothing runs but the page's own script."""
-    return (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-        f"style-src {_hash(style)}; script-src {_hash(script)}"
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _json(value: Any) -> str:
@@ -168,37 +145,3 @@ def _disputed(url: str) -> str:
         f'<figure class="scroll"><figcaption>{text}</figcaption>'
         f'<img class="drawn" alt="{text}" src="{url}"></figure>'
     )
-
-
-def _tables(tables: dict[str, Table]) -> str:
-    return "\n".join(
-        f'<div class="scroll">{_table(rows, caption)}</div>' for caption, rows in tables.items()
-    )
-
-
-def _table(rows: Table, caption: str = "", header: tuple[str, ...] = ()) -> str:
-    top = f"<caption>{escape(caption)}</caption>" if caption else ""
-    if header:
-        top += "<tr>" + "".join(f"<th scope=col>{escape(cell)}</th>" for cell in header) + "</tr>"
-    return f"<table>{top}{''.join(_row(row, heading=not header) for row in rows)}</table>"
-
-
-def _row(cells: Iterable[str], heading: bool) -> str:
-    first, *rest = (_cell(cell) for cell in cells)
-    head = f"<th scope=row>{first}</th>" if heading else f"<td>{first}</td>"
-    return f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
-
-
-def _cell(text: str) -> str:
-    """A link if it is a web address, and of no other scheme."""
-    if text.startswith(("https://", "http://")):
-        return f'<a href="{escape(text)}" rel="noreferrer">{escape(text)}</a>'
-    return escape(text)
-
-
-def _links(names: Iterable[tuple[str, str]]) -> str:
-    entries = (
-        (f'<a href="./{quote(name)}">{escape(name)}</a>', escape(text)) for name, text in names
-    )
-    rows = "".join(f"<tr><td>{link}</td><td>{text}</td></tr>" for link, text in entries)
-    return f"<table>{rows}</table>"
