@@ -7,7 +7,7 @@ then the flags; pydantic judges the sum of both once, so that either may hold wh
 import difflib
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -116,6 +116,15 @@ def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]
             yield Setting(prefix + name, field)
         else:
             yield from iter_settings(section, f"{prefix}{name}.")
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested settings by their paths (`training.epochs`), as text."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

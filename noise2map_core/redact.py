@@ -10,7 +10,7 @@ HEADER_PREFIX = "NOISE2MAP_HEADER_"
 """NOISE2MAP_HEADER_<HOST>: headers for a host, the dots and dashes of its name as underscores."""
 KEY_VARIABLES = (
     "PC_SDK_SUBSCRIPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "RAY_AUTH_TOKEN",
-    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
 )  # fmt: skip
 """Further variables of the environment whose values are secrets."""
 MIN_SECRET = 8

@@ -14,6 +14,7 @@ from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import OptimisationConfig
 
 RUN_FILE = "run.json"
+REPORT_FILE = "report.html"
 
 PLACEMENT = {"checkpoint_steps", "num_workers", "min_workers", "worker_cpus", "worker_gpus"}
 """Training settings that say how a run takes place, not what is learnt: it may continue with
@@ -34,21 +35,35 @@ class TrainingRun:
         """Where its checkpoint goes."""
         return self.output / "checkpoint"
 
+    @property
+    def report(self) -> Path:
+        """Where its report for people goes."""
+        return self.output / REPORT_FILE
+
+    @property
+    def note(self) -> Path:
+        """The file with settings and results."""
+        return self.output / RUN_FILE
+
     def earlier(self) -> dict[str, Any] | None:
         """What an earlier run noted that was finished with the same settings.
 
         Raises OutputMismatchError if the output is of other settings or data.
         """
-        file = self.output / RUN_FILE
-        if not file.exists():
+        if not self.note.exists():
             return None
-        note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        note = self.results()
         if note["digest"] != self.digest:
             raise OutputMismatchError(
                 f"{self.output} holds a training with other settings or other chips; nothing was "
                 "touched. Set another output, or remove that directory."
             )
         return note if "history" in note and self.checkpoint.exists() else None
+
+    def results(self) -> dict[str, Any]:
+        """What the note says by now."""
+        note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
+        return note
 
     def claim(self) -> None:
         """Note which settings the output belongs to, before its first state is written."""
@@ -61,7 +76,7 @@ class TrainingRun:
 
     def _write(self, results: dict[str, Any]) -> None:
         note = {"digest": self.digest, "config": self.config.model_dump(mode="json"), **results}
-        write_atomically(self.output / RUN_FILE, json.dumps(note, indent=2) + "\n")
+        write_atomically(self.note, json.dumps(note, indent=2) + "\n")
 
 
 def require_feasible(training: OptimisationConfig, resources: ResourcesConfig) -> None:

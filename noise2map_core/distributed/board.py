@@ -1,19 +1,26 @@
 """Figures on their way from workers to the driver; imports nothing, so that it starts at once."""
 
+from collections.abc import Sequence
 from typing import Any
+
+Point = tuple[str, float, int, int]
+"""Name of a curve, value, step, milliseconds since 1970."""
 
 
 class Board:
-    """The newest figures, between workers and driver; an actor."""
+    """The newest figures and all new points of curves, between workers and driver; an actor."""
 
     def __init__(self) -> None:
         self._figures: dict[str, Any] = {}
+        self._points: list[Point] = []
 
-    def put(self, figures: dict[str, Any]) -> None:
-        """Newer ones take the place of older ones."""
+    def put(self, figures: dict[str, Any], points: Sequence[Point]) -> None:
+        """Newer figures take the place of older ones; points are added."""
         self._figures |= figures
+        self._points += points
 
-    def take(self) -> dict[str, Any]:
+    def take(self) -> tuple[dict[str, Any], list[Point]]:
         """What came since the last time."""
-        taken, self._figures = self._figures, {}
+        taken = self._figures, self._points
+        self._figures, self._points = {}, []
         return taken

@@ -16,7 +16,7 @@ from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
-from noise2map_core.distributed.board import Board
+from noise2map_core.distributed.board import Board, Point
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.progress import progress
 
@@ -26,6 +26,8 @@ LOG_FOLDER = "tensorboard"
 """Curves, beside the folder of states."""
 MAX_WORKER_FAILURES = 3
 """Times that a run goes on from the last checkpoint after a worker died."""
+
+Log = Callable[[list[Point]], None]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,12 @@ def fit(
     training: OptimisationConfig,
     state: Path,
     score: Score,
+    log: Log | None = None,
 ) -> Any:
     """Run `train_worker({"job": job, "board": board})` on every worker; Ray Train's result.
 
     Goes on from the last checkpoint in `state` if there is one. Needs a connection to a cluster.
+    `log` is handed the new points of rank 0's curves, every second, in a thread of this process.
     """
     board: Any = ray.remote(num_cpus=0)(Board).remote()
     trainer = TorchTrainer(
@@ -65,7 +69,7 @@ def fit(
             ),
         ),
     )
-    with _showing(board, training.epochs), _own_interrupt():
+    with _showing(board, training.epochs, log), _own_interrupt():
         return trainer.fit()
 
 
@@ -122,8 +126,8 @@ def _scaling(training: OptimisationConfig) -> ScalingConfig:
 
 
 @contextmanager
-def _showing(board: Any, epochs: int) -> Iterator[None]:
-    """Show how far training is, from a thread: `fit` holds the main one."""
+def _showing(board: Any, epochs: int, log: Log | None) -> Iterator[None]:
+    """Show and log how far training is, from a thread: `fit` holds the main one."""
     done = threading.Event()
 
     def show() -> None:
@@ -131,7 +135,10 @@ def _showing(board: Any, epochs: int) -> Iterator[None]:
             last = False
             while not last:
                 last = done.wait(1.0)
-                if figures := ray.get(board.take.remote()):
+                figures, points = ray.get(board.take.remote())
+                if log is not None and points:
+                    log(points)
+                if figures:
                     epoch = int(figures.pop("epoch", bar.done))
                     bar.update(epoch - bar.done, **figures)
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import LOG_FOLDER, Score, TrainLink, fit, load_state
+from noise2map_core.distributed.fitting import LOG_FOLDER, Log, Score, TrainLink, fit, load_state
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.chip_batches import epoch_batches
@@ -46,15 +46,16 @@ class PretrainedWeights:
     val_loss: float
     """Mean squared error on the validation part; predicting nothing gives about 1."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, train_s, val_loss."""
+    """Of every validated epoch: epoch, loss, train_s, resources, val_loss."""
 
 
-def pretrain_model(job: PretrainingJob) -> PretrainedWeights:
+def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWeights:
     """Train to the end, from the last checkpoint in `job.state` if there is one.
 
-    Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
+    `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
+    Raises Noise2MapError if the loss stops being finite.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE)
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log)
     if result.return_value:
         raise Noise2MapError(
             f"pretraining diverged: {result.return_value}. Lower training.learning_rate, check the "

@@ -1,14 +1,22 @@
 """What a training run tells while it runs: a line for people, curves for TensorBoard."""
 
+import struct
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
 
+from noise2map_core.distributed.board import Point
+
+LOSS = "train/loss"
 INTERVAL_S = 1.0
 """Least time between two messages to the driver."""
+FLUSH_INTERVAL_S = 1
+"""Most of the curves that a killed run loses."""
 
 
 class TrainLog:
@@ -19,15 +27,19 @@ class TrainLog:
     ) -> None:
         self._board = board
         # What a killed run had written behind its last state is shown no longer.
-        self._curves = SummaryWriter(str(folder), purge_step=first_step)
+        self._curves = SummaryWriter(
+            str(folder), purge_step=first_step, flush_secs=FLUSH_INTERVAL_S
+        )
         self._step, self._num_steps, self._batch_size = first_step, num_steps, batch_size
         self._since, self._first = time.monotonic(), first_step
         self._learn_s = 0.0
+        self._points: list[Point] = []
+        """Of curves, not told yet."""
 
     def step(self, loss: float, learn_s: float) -> None:
         """A step was taken; `learn_s` of its time went into computing, the rest into reading."""
         self._step, self._learn_s = self._step + 1, self._learn_s + learn_s
-        self._curves.add_scalar("train/loss", loss, self._step)
+        self._draw(LOSS, loss)
         seconds = time.monotonic() - self._since
         if seconds >= INTERVAL_S or self._step == self._num_steps:
             self._tell(loss, seconds)
@@ -36,15 +48,26 @@ class TrainLog:
         """An epoch was validated; figures without a curve are left out."""
         for name, value in metrics.items():
             if isinstance(value, float):
-                self._curves.add_scalar(f"epoch/{name}", value, self._step)
-        self._curves.flush()
-        self._board.put.remote({name: metrics[name] for name in shown})
+                self._draw(f"epoch/{name}", value)
+        self._put({name: metrics[name] for name in shown})
         self._since, self._first, self._learn_s = time.monotonic(), self._step, 0.0
+
+    def close(self) -> None:
+        """Wait until all curves are written."""
+        self._curves.close()
+
+    def _draw(self, name: str, value: float) -> None:
+        self._curves.add_scalar(name, value, self._step)
+        self._points.append((name, value, self._step, int(time.time() * 1000)))
+
+    def _put(self, figures: dict[str, Any]) -> None:
+        self._board.put.remote(figures, self._points)
+        self._points = []
 
     def _tell(self, loss: float, seconds: float) -> None:
         rate = (self._step - self._first) / seconds
         left = timedelta(seconds=round((self._num_steps - self._step) / rate))
-        self._board.put.remote(
+        self._put(
             {
                 "step": f"{self._step}/{self._num_steps}",
                 "loss": loss,
@@ -54,3 +77,30 @@ class TrainLog:
             }
         )
         self._since, self._first, self._learn_s = time.monotonic(), self._step, 0.0
+
+
+def read_losses(folder: Path) -> list[tuple[int, float]]:
+    """(step, loss) of every step that a `TrainLog` drew there; of one that was taken twice, because
+    a run was killed, as it was taken last."""
+    found = {
+        event.step: value.simple_value
+        for file in sorted(folder.glob("events.out.tfevents.*"))
+        for event in _read_events(file)
+        for value in event.summary.value
+        if value.tag == LOSS
+    }
+    return sorted(found.items())
+
+
+def _read_events(file: Path) -> Iterator[Any]:
+    """The records of an event file: length (8 bytes) and its checksum (4), event and its (4).
+
+    What a killed run had not written to the end is left out.
+    """
+    content, start = file.read_bytes(), 0
+    while start + 12 <= len(content):
+        (length,) = struct.unpack_from("<Q", content, start)
+        if start + length + 16 > len(content):
+            return
+        yield Event.FromString(content[start + 12 : start + 12 + length])
+        start += length + 16

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noise2map_core.distributed.fitting import Score, TrainLink, load_state
 from noise2map_core.distributed.train_log import TrainLog
+from noise2map_core.inference.numeric_path import processor_name
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.steps import Ranks
 
@@ -43,7 +44,7 @@ class TrainWorker(ABC):
         self.epoch = 0
         """Epochs that are complete."""
         self.history: list[dict[str, Any]] = []
-        """Of every validated epoch: epoch, loss, train_s and what `validate` found."""
+        """Of every validated epoch: epoch, loss, train_s, resources and what `validate` found."""
         self.losses: list[float] = []
         """Of the steps taken in the epoch that is under way."""
         self.train_s = 0.0
@@ -76,6 +77,13 @@ class TrainWorker(ABC):
         if checkpoint is not None:
             self._restore(load_state(checkpoint))
         self._log = self._open_log(board) if board and self.ranks.rank == 0 else None
+        try:
+            return self._run_epochs()
+        finally:
+            if self._log is not None:
+                self._log.close()
+
+    def _run_epochs(self) -> str | None:
         for epoch in range(self.epoch, self.training.epochs):
             for loss in self._run_epoch(epoch):
                 if not math.isfinite(loss):
@@ -143,11 +151,19 @@ class TrainWorker(ABC):
     def _report(self) -> None:
         """Validate, and hand over metrics and state; all ranks call it together."""
         metrics = {"epoch": float(self.epoch), "loss": self._mean, "train_s": self.train_s}
-        metrics |= self.validate()
+        metrics |= self.validate() | {"resources": self._resources()}
         self.history.append(metrics)
         if self._log is not None:
             self._log.epoch(metrics, ("epoch", "loss", self.score.name))
         self.link.report(metrics, self._state())
+
+    def _resources(self) -> dict[str, Any]:
+        """What each of how many workers holds; the hardware is rank 0's."""
+        cpus, gpus = self.training.worker_cpus, self.training.worker_gpus
+        hardware = torch.cuda.get_device_name() if gpus else processor_name()
+        return {
+            "workers": self.ranks.world_size, "cpus": cpus, "gpus": gpus, "hardware": hardware,
+        }  # fmt: skip
 
     def _state(self) -> dict[str, Any]:
         position = {name: getattr(self, name) for name in POSITION}

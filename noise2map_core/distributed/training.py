@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise2map_core.distributed.fitting import LOG_FOLDER, Score, TrainLink, fit, load_state
+from noise2map_core.distributed.fitting import LOG_FOLDER, Log, Score, TrainLink, fit, load_state
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
@@ -72,15 +72,16 @@ class TrainedWeights:
     val_f1: float
     """Validation F1 of the classes that are sought, mean over the tasks."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, train_s, val_f1, val_error, tasks."""
+    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_error, tasks."""
 
 
-def train_model(job: TrainingJob) -> TrainedWeights:
+def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
     """Train to the end, from the last checkpoint in `job.state` if there is one.
 
-    Needs a connection to a cluster. Raises Noise2MapError if the loss stops being finite.
+    `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
+    Raises Noise2MapError if the loss stops being finite.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE)
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log)
     if result.return_value:
         raise Noise2MapError(
             f"training diverged: {result.return_value}. Lower training.learning_rate, check the "

@@ -57,7 +57,7 @@ def resolve_numeric_path(config: InferenceConfig, gpus: float) -> NumericPath:
         device = "cuda" if gpus > 0 else "cpu"
     return NumericPath(
         device=device,
-        processor=_processor(),
+        processor=processor_name(),
         dtype=_dtype(config, device),
         batch=config.batch,
         threads=config.threads,
@@ -82,7 +82,7 @@ def _graphs(config: InferenceConfig, device: str) -> bool:
     return device == "cuda" and config.graphs != "off"
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The processor's model name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 

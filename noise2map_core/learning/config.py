@@ -1,19 +1,21 @@
 """Settings of training and evaluation."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     NonNegativeFloat,
+    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
 from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
+from noise2map_core.redact import redacted
 
 
 class OptimisationConfig(BaseModel):
@@ -140,6 +142,20 @@ class PretrainingConfig(OptimisationConfig):
 
     ema_warmup: bool = True
     """Let the moving average follow faster at first: for runs of few steps for its decay."""
+
+
+class MlflowConfig(BaseModel):
+    """Where a training is logged, besides its output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tracking_uri: Annotated[str, PlainSerializer(redacted), Field(repr=False)]
+    """MLflow's tracking server or store ("https://mlflow.example.org", "sqlite:////data/runs.db").
+    Users, passwords and tokens are best left to the environment (MLFLOW_TRACKING_USERNAME,
+    MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_TOKEN); those in the address are never written."""
+
+    experiment: str = Field(default="noise2map", min_length=1)
+    """Experiment that the run is put under; made where it is not there."""
 
 
 class ImagesConfig(BaseModel):
