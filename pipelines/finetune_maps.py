@@ -10,15 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig, segment_training
+from noise2map_core.learning.config import (
+    MlflowConfig,
+    TaskTrainingConfig,
+    TrainingConfig,
+    segment_training,
+)
 from noise2map_core.models.config import ModelConfig
-from noise2map_core.models.spec import Task
+from noise2map_core.models.spec import CARD_NAME, Task
 from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.models.spec import CheckpointSpec
+    from noise2map_core.tracking import Tracker
     from noise2map_core.training_run import TrainingRun
 
 
@@ -31,7 +37,8 @@ class FinetuneMapsConfig(BaseModel):
     """Chip store that ingest-region wrote, with labels and with train and val parts."""
 
     output: Path
-    """Directory of the run: `checkpoint/` for inference, `state/` to continue from."""
+    """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
+    from."""
 
     seed: NonNegativeInt = 0
     """Seed of weights, order, timesteps and augmentation."""
@@ -57,6 +64,9 @@ class FinetuneMapsConfig(BaseModel):
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     """The cluster."""
 
+    mlflow: MlflowConfig | None = None
+    """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
+
 
 @dataclass(frozen=True)
 class FinetuneMapsResult:
@@ -64,6 +74,8 @@ class FinetuneMapsResult:
 
     checkpoint: Path
     """Checkpoint directory."""
+    report: Path
+    """The training for people, one HTML page."""
     spec: CheckpointSpec
     val_f1: float
     """Validation F1 of the classes that are sought, mean over the tasks; it chose the epoch."""
@@ -86,41 +98,66 @@ class FinetuneMapsResult:
         decided = f"; decided {', '.join(thresholds)}" if thresholds else ""
         return [
             f"checkpoint  {self.checkpoint}",
+            f"report      {self.report}",
             f"validation  best F1 {self.val_f1:.3f} after {self.epoch} epochs{decided}",
         ]
 
 
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
-    """Check the chips, train from where an earlier run ended, save the chosen weights."""
+    """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     from noise2map_core.imagery.chip_store import open_store
     from noise2map_core.inference.training_data import plan_spec, require_trainable
-    from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.models.start import require_start
+    from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
 
     store = open_store(config.chips)
     require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
     training_run = _training_run(config, store)
-    if earlier := training_run.earlier():
-        return _earlier_result(training_run, earlier)
-    require_trainable(store, config.tasks)
-    if config.model.backbone is not None:
-        require_start(spec.network, config.model.backbone)
-    with hold_lease(config.output / "state"):
-        training_run.claim()
-        return _train(config, store, spec, training_run)
+    if not (trained := training_run.earlier() is not None):
+        require_trainable(store, config.tasks)
+        if config.model.backbone is not None:
+            require_start(spec.network, config.model.backbone)
+    with tracked(config.mlflow, training_run) as tracker:
+        _complete(config, store, spec, training_run, tracker)
+    return _result(training_run, trained=not trained)
 
 
-def _train(
-    config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec, training_run: TrainingRun
-) -> FinetuneMapsResult:
+def _complete(
+    config: FinetuneMapsConfig,
+    store: ChipStore,
+    spec: CheckpointSpec,
+    training_run: TrainingRun,
+    tracker: Tracker | None,
+) -> None:
+    """Do what is left of a run: train, report, tell MLflow. Each step keeps what is before it."""
+    if training_run.earlier() is None or not training_run.report.exists():
+        _train_and_report(config, store, spec, training_run, tracker)
+    if tracker is not None and not tracker.finished:
+        results = training_run.results()
+        chosen = {name: float(results[name]) for name in ("val_f1", "epoch")}
+        tracker.finish(chosen, [training_run.checkpoint / CARD_NAME, training_run.report])
+
+
+def _train_and_report(
+    config: FinetuneMapsConfig,
+    store: ChipStore,
+    spec: CheckpointSpec,
+    training_run: TrainingRun,
+    tracker: Tracker | None,
+) -> None:
+    from noise2map_core.distributed.reporting import report_training
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.training import train_model
+    from noise2map_core.mapping.lease import hold_lease
 
-    with ray_session(config.resources):
-        trained = train_model(_job(config, store, spec))
-    return _save(store, spec, trained, training_run)
+    with hold_lease(config.output / "state"), ray_session(config.resources):
+        if training_run.earlier() is None:
+            training_run.claim()
+            trained = train_model(_job(config, store, spec), tracker.log if tracker else None)
+            _save(store, spec, trained, training_run, config.seed)
+        report_training(training_run, absolute(config.chips), config.training)
 
 
 def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
@@ -152,24 +189,35 @@ def _training_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
     from noise2map_core.training_run import PLACEMENT, TrainingRun
 
     unused = {"change", "segment"} - set(config.tasks)
-    settings = config.model_dump(mode="json", exclude={"chips", "output", "resources"} | unused)
+    settings = config.model_dump(
+        mode="json", exclude={"chips", "output", "resources", "mlflow"} | unused
+    )
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     digest = digest_of({"settings": settings, "chips": store.objects})
     return TrainingRun(config.output, config, digest)
 
 
-def _earlier_result(training_run: TrainingRun, note: dict[str, Any]) -> FinetuneMapsResult:
+def _result(training_run: TrainingRun, trained: bool) -> FinetuneMapsResult:
     from noise2map_core.models.spec import read_spec
 
-    checkpoint = training_run.checkpoint
+    checkpoint, found = training_run.checkpoint, training_run.results()
     return FinetuneMapsResult(
-        checkpoint, read_spec(checkpoint), note["val_f1"], note["epoch"], trained=False
+        checkpoint=checkpoint,
+        report=training_run.report,
+        spec=read_spec(checkpoint),
+        val_f1=found["val_f1"],
+        epoch=found["epoch"],
+        trained=trained,
     )
 
 
 def _save(
-    store: ChipStore, spec: CheckpointSpec, trained: TrainedWeights, training_run: TrainingRun
-) -> FinetuneMapsResult:
+    store: ChipStore,
+    spec: CheckpointSpec,
+    trained: TrainedWeights,
+    training_run: TrainingRun,
+    seed: int,
+) -> None:
     """Write the checkpoint, then the note that the run is finished."""
     from noise2map_core.inference.model_card import write_card
     from noise2map_core.models.checkpoint import save_checkpoint
@@ -187,12 +235,11 @@ def _save(
     spec = spec.model_copy(update={"tasks": tasks})
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
-    card = write_card(spec, store, trained.tasks, trained.val_f1, trained.epoch)
-    spec = save_checkpoint(model, spec, training_run.checkpoint, card)
-    training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
-    return FinetuneMapsResult(
-        training_run.checkpoint, spec, trained.val_f1, trained.epoch, trained=True
+    card = write_card(
+        spec, store, trained.tasks, trained.val_f1, trained.epoch, trained.history, seed
     )
+    save_checkpoint(model, spec, training_run.checkpoint, card)
+    training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
 
 
 if __name__ == "__main__":

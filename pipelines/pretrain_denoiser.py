@@ -12,14 +12,16 @@ from noise2map_core.application import application
 from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError
-from noise2map_core.learning.config import ImagesConfig, PretrainingConfig
+from noise2map_core.learning.config import ImagesConfig, MlflowConfig, PretrainingConfig
 from noise2map_core.models.config import ModelConfig
+from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.pretraining import PretrainedWeights
     from noise2map_core.inference.pretraining_data import ImageSource, UnlabelledImages
     from noise2map_core.models.denoiser import DenoiserSpec
+    from noise2map_core.tracking import Tracker
     from noise2map_core.training_run import TrainingRun
 
 EXAMPLES = "examples.png"
@@ -59,6 +61,9 @@ class PretrainDenoiserConfig(BaseModel):
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     """The cluster."""
 
+    mlflow: MlflowConfig | None = None
+    """MLflow, to be told of metrics, settings, model card and examples. None: it is not."""
+
 
 @dataclass(frozen=True)
 class PretrainDenoiserResult:
@@ -92,25 +97,36 @@ class PretrainDenoiserResult:
 
 def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
     """Look at the images, train from where an earlier run ended, save weights and examples."""
-    from noise2map_core.inference.pretraining_data import find_source, require_enough
-    from noise2map_core.mapping.lease import hold_lease
-    from noise2map_core.models.start import require_start
+    from noise2map_core.inference.pretraining_data import find_source
+    from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
 
     require_feasible(config.training, config.resources)
     chips = None if config.chips is None else absolute(config.chips)
     source = find_source(chips, config.images)
     training_run = _training_run(config, source)
-    if (earlier := training_run.earlier()) is not None:
-        return _result(training_run, earlier["history"], trained=False)
+    spec = _plan_training(config, source) if training_run.earlier() is None else None
+    with tracked(config.mlflow, training_run) as tracker:
+        if spec is not None:
+            _train(config, source, spec, training_run, tracker)
+        result = _result(training_run, trained=spec is not None)
+        if tracker is not None and not tracker.finished:
+            files = [result.checkpoint / CARD_NAME, result.examples]
+            tracker.finish({"val_loss": result.val_loss}, files)
+    return result
+
+
+def _plan_training(config: PretrainDenoiserConfig, source: ImageSource) -> DenoiserSpec:
+    """What is to be trained. Raises ConfigError or ChipStoreError if it cannot be."""
+    from noise2map_core.inference.pretraining_data import require_enough
+    from noise2map_core.models.start import require_start
+
     images = source.open()
     require_enough(images, source.where, config.training.batch_size)
     spec = _plan_spec(config, images)
     if config.model.backbone is not None:
         require_start(spec.network, config.model.backbone)
-    with hold_lease(config.output / "state"):
-        training_run.claim()
-        return _train(config, source, spec, training_run)
+    return spec
 
 
 def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> DenoiserSpec:
@@ -155,7 +171,9 @@ def _training_run(config: PretrainDenoiserConfig, source: ImageSource) -> Traini
     from noise2map_core.digest import digest_of
     from noise2map_core.training_run import PLACEMENT, TrainingRun
 
-    settings = config.model_dump(mode="json", exclude={"chips", "output", "resources", "images"})
+    settings = config.model_dump(
+        mode="json", exclude={"chips", "output", "resources", "images", "mlflow"}
+    )
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     return TrainingRun(
         config.output, config, digest_of({"settings": settings, "images": source.identity()})
@@ -167,9 +185,11 @@ def _train(
     source: ImageSource,
     spec: DenoiserSpec,
     training_run: TrainingRun,
-) -> PretrainDenoiserResult:
+    tracker: Tracker | None,
+) -> None:
     from noise2map_core.distributed.pretraining import PretrainingJob, pretrain_model
     from noise2map_core.distributed.session import ray_session
+    from noise2map_core.mapping.lease import hold_lease
 
     backbone = config.model.backbone
     job = PretrainingJob(
@@ -180,9 +200,11 @@ def _train(
         training=config.training,
         seed=config.seed,
     )
-    with ray_session(config.resources):
-        pretrained = pretrain_model(job)
-    return _save(source, spec, pretrained, training_run)
+    with hold_lease(config.output / "state"):
+        training_run.claim()
+        with ray_session(config.resources):
+            pretrained = pretrain_model(job, tracker.log if tracker else None)
+        _save(source, spec, pretrained, training_run)
 
 
 def _save(
@@ -190,7 +212,7 @@ def _save(
     spec: DenoiserSpec,
     pretrained: PretrainedWeights,
     training_run: TrainingRun,
-) -> PretrainDenoiserResult:
+) -> None:
     """Write checkpoint and examples, then the note that the run is finished."""
     from noise2map_core.inference.denoising import denoise_examples
     from noise2map_core.inference.denoising_figure import write_denoising_figure
@@ -207,12 +229,10 @@ def _save(
     title = f"validation images, one pass each; mean squared error {pretrained.val_loss:.4f}"
     write_denoising_figure(training_run.output / EXAMPLES, examples, spec.bands, title)
     training_run.finish(history=pretrained.history)
-    return _result(training_run, pretrained.history, trained=True)
 
 
-def _result(
-    training_run: TrainingRun, history: list[dict[str, Any]], trained: bool
-) -> PretrainDenoiserResult:
+def _result(training_run: TrainingRun, trained: bool) -> PretrainDenoiserResult:
+    history = training_run.results()["history"]
     return PretrainDenoiserResult(
         checkpoint=training_run.checkpoint,
         examples=training_run.output / EXAMPLES,

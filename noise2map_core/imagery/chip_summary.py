@@ -25,14 +25,15 @@ def store_lines(store: ChipStore) -> list[str]:
         f"bands     {', '.join(store.bands)} ({image.dtype})",
         f"labels    {'; '.join(classes) or 'none'}",
         f"grid      {found['gsd']:g} m, {crs[0] if len(crs) == 1 else f'{len(crs)} places'}",
-        f"times     {_times(store)}",
+        f"times     {acquisition_times(store)}",
         *(split_line(split, part) for split, part in found["counts"].items()),
         f"sources   {len(found['items']):,} items; "
         + ("chips can be read again" if recorded else "not recorded: chips cannot be read again"),
     ]
 
 
-def _times(store: ChipStore) -> str:
+def acquisition_times(store: ChipStore) -> str:
+    """First and last time of acquisition."""
     times = store.read("datetime")
     known = times[times != UNKNOWN_TIME]
     if not known.size:

@@ -1,9 +1,10 @@
 """The model card: README.md of a checkpoint directory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from noise2map_core.imagery.chip_store import ChipStore
+from noise2map_core.inference.training_cost import COST_NOTE, cost_of
 from noise2map_core.inference.validation import TaskValidation
 from noise2map_core.models.denoiser import DenoiserSpec
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
@@ -31,8 +32,12 @@ TGRS 2026).
 | chips | {chip_px} px, {stride_px} px apart at inference |
 | network | preset {preset} |
 {task_rows}
-| validation F1 | {val_f1:.4f}, after {epoch} epochs |
+| validation F1 | {val_f1:.4f}, after {epoch} epochs; one training, seed {seed} |
 | trained by | noise2map {code_version} |
+
+## Cost
+
+{cost}
 
 ## Training data
 
@@ -54,8 +59,11 @@ def write_card(
     validation: Mapping[Task, TaskValidation],
     val_f1: float,
     epoch: int,
+    history: Sequence[dict[str, Any]],
+    seed: int,
 ) -> str:
-    """The card's Markdown; `validation` is what validation says of each task."""
+    """The card's Markdown; `validation` is what validation says of each task in the chosen epoch,
+    `history` what the workers recorded of every validated one."""
     return CARD.format(
         tasks=" and ".join(spec.tasks),
         uses="\n".join(USES[name] for name in spec.tasks),
@@ -73,6 +81,8 @@ def write_card(
         preset=spec.preset,
         val_f1=val_f1,
         epoch=epoch,
+        seed=seed,
+        cost=_cost(history),
         code_version=spec.code_version,
         num_train=len(store.chips_of("train")),
         num_val=len(store.chips_of("val")),
@@ -88,10 +98,26 @@ def _task_rows(name: str, task: TaskSpec, validation: TaskValidation) -> str:
         f"T = {task.schedule.num_timesteps}",
         "timesteps at inference": ", ".join(map(str, task.inference_timesteps)),
         "decision threshold": f"{thresholds}; chosen on the validation part" if thresholds else "",
-        "validation F1": f"{validation.f1:.4f} ± {validation.error:.4f} (standard error)",
+        "validation F1": f"{validation.f1:.4f} ± {validation.error:.4f} "
+        f"(standard error{_sample_size(task, validation)})",
         "temperature": f"{task.temperature:g}{_calibration_error(validation)}",
     }
     return "\n".join(f"| {name}: {what} | {value} |" for what, value in rows.items() if value)
+
+
+def _sample_size(task: TaskSpec, validation: TaskValidation) -> str:
+    if validation.num_pixels is None:
+        return ""
+    of = f" of {task.classes[1].name} among {validation.num_pixels:,}"
+    return f", n = {validation.num_sought:,} pixels{of if len(task.classes) == 2 else ''}"
+
+
+def _cost(history: Sequence[dict[str, Any]]) -> str:
+    cost = cost_of(history)
+    if cost is None:
+        return "Not recorded."
+    rows = "\n".join(f"| {what} | {value} |" for what, value in cost.rows())
+    return f"| | |\n| --- | --- |\n{rows}\n\n{COST_NOTE}"
 
 
 def _calibration_error(validation: TaskValidation) -> str:
@@ -131,6 +157,10 @@ Hand this folder to `noise2map finetune-maps --model.backbone`; diffusers opens 
 | validation | mean squared error {val_loss:.4f} on {num_val} images (predicting nothing: about 1) |
 | trained by | noise2map {code_version} |
 
+## Cost
+
+{cost}
+
 ## Limits
 
 It makes no map. What it has seen of land, seasons and sensors is what its images show; these have
@@ -153,5 +183,6 @@ def write_denoiser_card(
         num_val=num_val,
         epochs=history[-1]["epoch"],
         val_loss=history[-1]["val_loss"],
+        cost=_cost(history),
         code_version=spec.code_version,
     )

@@ -9,6 +9,7 @@ from noise2map_core.errors import CheckpointError, ChipStoreError
 from noise2map_core.imagery.chip_store import ChipStore
 from noise2map_core.inference.calibration_tally import Calibration, CalibrationTally
 from noise2map_core.inference.chip_batches import ChipBatch
+from noise2map_core.inference.chip_tally import ChipTally
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import (
     BlockCounter,
@@ -77,6 +78,8 @@ class MapScores:
     num_blocks: int
     """Spatial blocks with such pixels."""
     classes: dict[str, ScoredClass]
+    confusion: list[list[int]]
+    """Pixels by true (row) and predicted (column) class, in the order of `classes`."""
     objects: ObjectScores | None = None
     """Of two classes."""
     calibration: Calibration | None = None
@@ -121,9 +124,17 @@ def _listed(spec: CheckpointSpec, task: Task) -> str:
 
 
 def evaluate_model(
-    model: Noise2Map, store: ChipStore, split: str, task: Task, config: EvaluationConfig
+    model: Noise2Map,
+    store: ChipStore,
+    split: str,
+    task: Task,
+    config: EvaluationConfig,
+    chips: ChipTally | None = None,
 ) -> MapScores:
-    """Scores of the model, decided at its own thresholds, and how far it can be believed."""
+    """Scores of the model, decided at its own thresholds, and how far it can be believed.
+
+    `chips` is told how each chip was decided.
+    """
     spec = model.spec.tasks[task]
     logits_of = model_logits_over(model, spec.inference_timesteps, task)
     pixels = SplitPixels.of(store, split, task, config.batch_size)
@@ -134,6 +145,8 @@ def evaluate_model(
         decided = decide_classes(probability_of(logits.mean(axis=0), spec.temperature), spec)
         counter.add(batch, truth, decided)
         calibration.add(logits, truth)
+        if chips is not None:
+            chips.add(batch, decided)
         if len(spec.classes) == 2:
             objects.add(batch, truth, decided)
     scores = _scores(pixels, counter.blocks(), spec.threshold)
@@ -195,4 +208,5 @@ def _scores(
         num_pixels=counts.num_pixels,
         num_blocks=len(blocks),
         classes=classes,
+        confusion=counts.matrix.tolist(),
     )

@@ -31,6 +31,10 @@ class TaskValidation:
     """Expected calibration error without temperature, of two classes."""
     ece_after: float | None
     """The same with it."""
+    num_pixels: int | None = None
+    """Labelled, observed pixels; None: the state is of a version that did not record it."""
+    num_sought: int | None = None
+    """Those that `error` is of: truly of the second of two classes; of more classes, all."""
 
 
 def validate(model: Noise2Map, pixels: SplitPixels) -> NDArray[np.float64]:
@@ -60,7 +64,10 @@ def validation_of(counts: NDArray[np.float64], task: TaskSpec) -> TaskValidation
     confusion = ConfusionCounts(matrix)
     # As of the accuracy: the F1 of many classes has no simple error of its own.
     error = np.sqrt(confusion.mean_f1 * (1 - confusion.mean_f1) / max(confusion.num_pixels, 1))
-    return TaskValidation(confusion.mean_f1, float(error), {}, scan.best_temperature(), None, None)
+    pixels = confusion.num_pixels
+    return TaskValidation(
+        confusion.mean_f1, float(error), {}, scan.best_temperature(), None, None, pixels, pixels
+    )
 
 
 def _of_margins(margins: MarginHistogram, task: TaskSpec) -> TaskValidation:
@@ -73,4 +80,6 @@ def _of_margins(margins: MarginHistogram, task: TaskSpec) -> TaskValidation:
         temperature,
         margins.reliability().expected_calibration_error,
         margins.reliability(temperature).expected_calibration_error,
+        int(margins.counts.sum()),
+        scores.num_positives,
     )

@@ -9,6 +9,9 @@ Rgba = tuple[int, int, int, int]
 
 CLEAR: Rgba = (0, 0, 0, 0)
 
+AMOUNT_MAP = "magma"
+"""Colour map of probabilities and the like."""
+
 REASON_COLORS = {
     Reason.NODATA_BEFORE: "#7b3294",
     Reason.NODATA_AFTER: "#c2a5cf",

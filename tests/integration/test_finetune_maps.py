@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.train_log import read_losses
 from noise2map_core.errors import ConfigError, Noise2MapError, OutputMismatchError
 from noise2map_core.imagery.config import SplitConfig
-from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.learning.config import MlflowConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
 from pipelines.evaluate_maps import EvaluateMapsConfig
@@ -57,12 +58,62 @@ def test_a_run_leaves_a_checkpoint_that_loads_and_state_beside_it(trained: Path)
     model = load_checkpoint(trained / "checkpoint")
     assert 0 < model.spec.task().threshold["changed"] < 1
     assert {path.name for path in trained.iterdir()} == {
-        "checkpoint", "run.json", "state", "tensorboard",
+        "checkpoint", "report.html", "run.json", "state", "tensorboard",
     }  # fmt: skip
     history = json.loads((trained / "run.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == [2, 4]
     card = (trained / "checkpoint" / "README.md").read_text()
     assert f"{model.spec.task().threshold['changed']:g}" in card
+    assert "| workers | 1 × 0.5 CPU (" in card
+
+
+def test_the_report_shows_every_loss_that_was_recorded(trained: Path) -> None:
+    report = (trained / "report.html").read_text()
+    history = json.loads((trained / "run.json").read_text())["history"]
+    losses = read_losses(trained / "tensorboard")
+    steps = len(losses) // 4
+    for entry in history:
+        of_epoch = [loss for step, loss in losses if (step - 1) // steps == entry["epoch"] - 1]
+        assert entry["loss"] == pytest.approx(sum(of_epoch) / steps, rel=1e-5)
+        assert f"{entry['val_f1']:.4f}" in report and f"{entry['loss']:.4f}" in report
+
+
+def test_a_report_that_was_not_written_is_written_by_the_same_command(
+    trained: Path, chips: Path
+) -> None:
+    before = (trained / "report.html").read_bytes()
+    weights_before = (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns
+    (trained / "report.html").unlink()
+    assert not finetune(config(chips, trained)).trained
+    assert (trained / "report.html").read_bytes() == before
+    assert (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns == weights_before
+
+
+@pytest.mark.slow
+def test_mlflow_is_told_what_was_recorded(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
+    library = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    mlflow = MlflowConfig(tracking_uri=f"sqlite:///{tmp_path}/runs.db", experiment="maps")
+    settings = config(chips, tmp_path / "out", num_workers=2)
+    settings = settings.model_copy(update={"mlflow": mlflow})
+    assert finetune(settings).trained
+    client = library.MlflowClient(tracking_uri=mlflow.tracking_uri)
+    experiment = client.get_experiment_by_name("maps")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    recorded = read_losses(settings.output / "tensorboard")
+    assert [metric.step for metric in losses] == [step for step, _ in recorded]
+    assert [metric.value for metric in losses] == pytest.approx([v for _, v in recorded])
+    note = json.loads((settings.output / "run.json").read_text())
+    scores = client.get_metric_history(run.info.run_id, "epoch/val_f1")
+    assert [one.value for one in scores] == [entry["val_f1"] for entry in note["history"]]
+    assert run.data.metrics["val_f1"] == note["val_f1"]
+    assert run.data.params["training.num_workers"] == "2"
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {"README.md", "report.html"}
+    assert not finetune(settings).trained
+    assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
 def test_a_finished_run_says_so_and_trains_nothing(trained: Path, chips: Path) -> None:

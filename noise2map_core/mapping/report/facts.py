@@ -13,7 +13,14 @@ from noise2map_core import __version__
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
-from noise2map_core.mapping.palette import CLEAR, REASON_COLORS, Rgba, opaque, reason_names
+from noise2map_core.mapping.palette import (
+    AMOUNT_MAP,
+    CLEAR,
+    REASON_COLORS,
+    Rgba,
+    opaque,
+    reason_names,
+)
 from noise2map_core.mapping.pixel_area import pixel_areas
 from noise2map_core.mapping.report.html import Table
 from noise2map_core.mapping.report.images import overlay_url, photo_url, png_url
@@ -26,8 +33,6 @@ from noise2map_core.mapping.tally import BINS_A_DECADE, NUM_LARGEST, PolygonTall
 PHOTO_BYTES = 1_600_000
 OVERLAY_BYTES = 600_000
 """Two photographs and four overlays at most, outlines and the page: under 10 MB in base64."""
-
-AMOUNT_MAP = "magma"
 
 
 def report_page(

@@ -1,0 +1,82 @@
+"""What a finished training leaves, made without training."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noise2map_core.imagery.chip_store import ChipStore, open_store
+from noise2map_core.inference.training_report.evidence import TaskEvidence, gather_evidence
+from noise2map_core.inference.training_report.facts import training_page
+from noise2map_core.inference.training_report.page import TrainingPage
+from noise2map_core.learning.config import MlflowConfig
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import CheckpointSpec
+from pipelines.finetune_maps import FinetuneMapsConfig
+from tests.chip_factories import make_store, plan_store
+from tests.factories import checkpoint_spec
+from tests.unit.inference.test_evaluation import SPLIT
+
+HOSTILE = "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&"
+SECRET = "CANARY-password"
+LOSSES = [(step, 1 / step) for step in range(1, 1001)]
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """A run with random weights and invented history."""
+
+    note: dict[str, Any]
+    model: Noise2Map
+    store: ChipStore
+
+    def page(self) -> TrainingPage:
+        """Its report."""
+        return training_page(self.note, self.model.spec, self.store, self.evidence(), LOSSES)
+
+    def evidence(self) -> dict[Any, TaskEvidence]:
+        """Of all its tasks."""
+        return {
+            name: gather_evidence(self.model, self.store, name, 8) for name in self.model.spec.tasks
+        }
+
+
+def finished_training(folder: Path, names: str = "") -> FinishedTraining:
+    """A run on a small chip store; `names` is put behind the names of its classes and items."""
+    job = plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT)
+    store = open_store(make_store(job))
+    spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
+    torch.manual_seed(0)
+    model = Noise2Map(CheckpointSpec.model_validate(_renamed(spec.model_dump(mode="json"), names)))
+    store = replace(store, attributes=_renamed(store.attributes, names))
+    return FinishedTraining(_note(store, folder), model.eval(), store)
+
+
+def _renamed(value: Any, ending: str) -> Any:
+    """`value` with `ending` behind the names of the changed class and of source items."""
+    text = json.dumps(value)
+    for name in ("changed", "date0", "date1"):
+        text = text.replace(json.dumps(name), json.dumps(name + ending))
+    return json.loads(text)
+
+
+def _note(store: ChipStore, folder: Path) -> dict[str, Any]:
+    config = FinetuneMapsConfig(
+        chips=store.path,
+        output=folder / "out",
+        mlflow=MlflowConfig(tracking_uri=f"https://user:{SECRET}@mlflow.example.org"),
+    )
+    validation = {"f1": 0.6, "error": 0.02, "threshold": {}, "temperature": 1.0}
+    held = {"workers": 2, "cpus": 0.5, "gpus": 0.0, "hardware": "a processor"}
+    history = [
+        {
+            "epoch": epoch, "loss": 1 / epoch, "train_s": 90.0 * epoch, "val_f1": 0.6,
+            "val_error": 0.02, "tasks": {"change": validation}, "resources": held,
+        }
+        for epoch in (2.0, 4.0)
+    ]  # fmt: skip
+    return {
+        "config": config.model_dump(mode="json"), "epoch": 4, "val_f1": 0.6, "history": history,
+    }  # fmt: skip

@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noise2map_core.imagery.chip_store import open_store
+from noise2map_core.inference.model_card import write_card
+from noise2map_core.inference.training_cost import cost_of
+from noise2map_core.inference.validation import TaskValidation
+from tests.chip_factories import make_store, plan_store
+from tests.factories import checkpoint_spec
+from tests.unit.inference.test_evaluation import SPLIT
+
+
+def held(workers: int, cpus: float, gpus: float = 0.0, hardware: str = "Xeon") -> dict[str, Any]:
+    return {"workers": workers, "cpus": cpus, "gpus": gpus, "hardware": hardware}
+
+
+HISTORY = [
+    {"epoch": 5.0, "train_s": 3600.0, "resources": held(2, 1.5, 1.0, "H100")},
+    {"epoch": 10.0, "train_s": 5400.0, "resources": held(1, 1.5, 1.0, "H100")},
+]
+
+
+def test_hours_are_those_of_the_workers_that_there_were_at_the_time() -> None:
+    cost = cost_of(HISTORY)
+    assert cost is not None
+    assert cost.seconds == 5400.0
+    assert cost.cpu_hours == pytest.approx(1.0 * 2 * 1.5 + 0.5 * 1 * 1.5)
+    assert cost.gpu_hours == pytest.approx(1.0 * 2 + 0.5 * 1)
+    rows = dict(cost.rows())
+    assert rows["workers"] == "2 × 1.5 CPU and 1 GPU (H100), then 1 × 1.5 CPU and 1 GPU (H100)"
+    assert rows["GPU hours"] == "2.5"
+
+
+def test_without_a_gpu_none_is_counted() -> None:
+    cost = cost_of([{"train_s": 7.2, "resources": held(1, 0.5)}])
+    assert cost is not None
+    assert dict(cost.rows()) == {
+        "seconds of training": "7.2", "CPU hours": "0.001", "workers": "1 × 0.5 CPU (Xeon)",
+    }  # fmt: skip
+
+
+def test_what_was_not_recorded_is_not_made_up() -> None:
+    assert cost_of([{"epoch": 5.0, "train_s": 3600.0}, HISTORY[1]]) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"), [((5000, 400), "standard error, n = 400 pixels of changed among 5,000"),
+                         ((None, None), "± 0.0200 (standard error) |")],
+)  # fmt: skip
+def test_the_card_says_what_it_cost_and_of_how_many_pixels_its_score_is(
+    tmp_path: Path, sizes: tuple[int | None, int | None], words: str
+) -> None:
+    store = open_store(make_store(plan_store(tmp_path / "a", tmp_path / "chips.zarr", split=SPLIT)))
+    validation = TaskValidation(0.6, 0.02, {"changed": 0.5}, 1.0, 0.1, 0.05, *sizes)
+    spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
+    card = write_card(spec, store, {"change": validation}, 0.6, 10, HISTORY, 7)
+    assert words in card
+    assert "one training, seed 7" in card
+    assert "| GPU hours | 2.5 |" in card
+    assert "| seconds of training | 5,400.0 |" in card
