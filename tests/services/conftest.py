@@ -1,6 +1,7 @@
-"""Real servers, started and stopped by the test session on free ports of this machine."""
+"""Real servers on free ports of this machine, and a real browser."""
 
 import os
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -9,10 +10,15 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
 
 from tests.services.servers import free_port
 
 START_S = 60.0
+PAGE_S = 60
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +65,21 @@ def _make_bucket(server: "subprocess.Popen[bytes]", url: str) -> None:
         except URLError:
             assert time.monotonic() < deadline, "the S3 server does not answer"
             time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """Headless Chromium with a profile of its own."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    assert chromium and driver, "Debian packages chromium and chromium-driver are missing"
+    options = Options()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened.set_page_load_timeout(PAGE_S)
+    opened.set_script_timeout(PAGE_S)
+    yield opened
+    opened.quit()

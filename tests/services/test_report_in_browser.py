@@ -1,14 +1,9 @@
 """The report in a real browser: it works, asks no network, fits a phone, and runs nobody's code."""
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -18,29 +13,10 @@ from selenium.webdriver.support.ui import Select
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.mapping.products import write_products
 from tests.map_factories import blobs, subject_of, write_mosaic
+from tests.services.pages import DESKTOP, PHONE, opened, require_self_contained
 
 pytestmark = pytest.mark.services
-TIMEOUT_S = 60
 HOSTILE = "</script><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&"
-DESKTOP, PHONE = (1300, 900), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """Headless Chromium with a profile of its own."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert chromium and driver, "Debian packages chromium and chromium-driver are missing"
-    options = Options()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", f"user-data-dir={profile}"):
-        options.add_argument(f"--{flag}")
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    opened.set_page_load_timeout(TIMEOUT_S)
-    opened.set_script_timeout(TIMEOUT_S)
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +36,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "map" / "report.html"
 
 
-def opened(browser: WebDriver, report: Path, size: tuple[int, int]) -> WebDriver:
-    metrics = {
-        "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE,
-    }  # fmt: skip
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get_log("browser"), browser.get_log("performance")  # forget what was before
-    browser.get(report.as_uri())
-    return browser
-
-
 def style(browser: WebDriver, name: str, key: str) -> str:
     return str(
         browser.execute_script(
@@ -83,17 +49,7 @@ def style(browser: WebDriver, name: str, key: str) -> str:
 def test_page_says_no_error_asks_no_network_and_does_not_scroll_sideways(
     browser: WebDriver, report: Path, size: tuple[int, int]
 ) -> None:
-    opened(browser, report, size)
-    shown = browser.execute_script(
-        "return [...document.images].map(image => image.complete && image.naturalWidth > 0)"
-    )
-    assert len(shown) >= 4 and all(shown)
-    assert browser.get_log("browser") == []
-    messages = [str(entry["message"]) for entry in browser.get_log("performance")]
-    sent = [m for m in messages if 'Network.requestWillBeSent"' in m]
-    assert sent and all('"url":"file://' in m or '"url":"data:' in m for m in sent)
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= size[0]
+    require_self_contained(browser, report, size, num_images=4)
 
 
 def test_the_divider_moves_what_is_seen_of_the_later_image(
