@@ -25,7 +25,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_says_no_error_asks_no_network_and_does_not_scroll_sideways(
     browser: WebDriver, report: Path, size: tuple[int, int]
 ) -> None:
-    require_self_contained(browser, report, size, num_images=20)
+    require_self_contained(browser, report, size, num_images=10)
 
 
 def test_hostile_names_stay_text(browser: WebDriver, report: Path) -> None:
