@@ -115,7 +115,7 @@ def _widened(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> NDArray[np.float64]:
-    values = MaxNLocator(5).tick_values(low, high)
+    values = np.asarray(MaxNLocator(5).tick_values(low, high), np.float64)
     return values[(values >= low - 1e-9) & (values <= high + 1e-9)]
 
 
