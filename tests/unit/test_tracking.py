@@ -41,6 +41,12 @@ def runs_of(uri: str, digest: str) -> list[Any]:
     return client.search_runs([experiment.experiment_id], f"tags.`noise2map.digest` = '{digest}'")
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a database, MLflow keeps files in `mlruns` where the command runs."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_settings_curves_results_and_files_are_logged(uri: str, tmp_path: Path) -> None:
     training_run = run_of(tmp_path, uri, "first")
     report = tmp_path / "report.html"
