@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from noise2map_core.distributed.config import ResourcesConfig
@@ -91,12 +92,11 @@ def test_a_report_that_was_not_written_is_written_by_the_same_command(
 
 @pytest.mark.slow
 def test_mlflow_is_told_what_was_recorded(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
-    library = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     mlflow = MlflowConfig(tracking_uri=f"sqlite:///{tmp_path}/runs.db", experiment="maps")
     settings = config(chips, tmp_path / "out", num_workers=2)
     settings = settings.model_copy(update={"mlflow": mlflow})
     assert finetune(settings).trained
-    client = library.MlflowClient(tracking_uri=mlflow.tracking_uri)
+    client = MlflowClient(tracking_uri=mlflow.tracking_uri)
     experiment = client.get_experiment_by_name("maps")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from noise2map_core.errors import ConfigError, Noise2MapError
@@ -13,7 +14,6 @@ from noise2map_core.training_run import TrainingRun
 from pipelines.finetune_maps import FinetuneMapsConfig
 
 SECRET = "CANARY-password"
-mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
 
 def run_of(folder: Path, uri: str, digest: str = "abc") -> TrainingRun:
