@@ -12,13 +12,17 @@ from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic
 NUM_DRAWS = 2000
 """Of the bootstrap."""
 
+GRAIN_PX = 2
+"""Networks that see patches of 2 × 2 pixels change more from patch to patch than within one, seam
+or no seam: an edge is compared with other steps between patches."""
+
 LEVELS = (2.5, 97.5)
 """Percentiles of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeamRatio:
-    """Mean step of the stored probability across edges, over that between other neighbours."""
+    """Mean step of the stored probability across edges, over that between other patches."""
 
     ratio: float
     low: float
@@ -35,7 +39,7 @@ class SeamRatio:
 
 
 def seam_ratio(mosaic: Mosaic, period_px: int, block_px: int, seed: int = 0) -> SeamRatio | None:
-    """The ratio at the edges that lie every `period_px` pixels on the anchored grid.
+    """The ratio at the edges that lie every `period_px` (even) pixels on the anchored grid.
 
     Blocks of `block_px` are read one by one, and drawn with replacement: neighbouring pixels are
     alike, so that pixels would give too narrow an interval. None if no two decided neighbours have
@@ -73,8 +77,9 @@ def _sums(mosaic: Mosaic, block: Window, period_px: int) -> tuple[float, int, fl
 
 def _split(steps: NDArray[np.float32], first: int, period_px: int) -> tuple[float, int, float, int]:
     """`steps` [n, m]: row i is between pixel lines first + i and first + i + 1."""
-    at_edge = (first + 1 + np.arange(len(steps))) % period_px == 0
-    edge, inside = steps[at_edge], steps[~at_edge]
+    after = first + 1 + np.arange(len(steps))
+    at_edge = after % period_px == 0
+    edge, inside = steps[at_edge], steps[~at_edge & (after % GRAIN_PX == 0)]
     return (
         float(np.nansum(edge)), int(np.isfinite(edge).sum()),
         float(np.nansum(inside)), int(np.isfinite(inside).sum()),

@@ -56,6 +56,12 @@ def test_tiles_that_do_not_fit_have_seams(tmp_path: Path, step: float) -> None:
     assert found is not None and found.low > 1
 
 
+def test_the_grain_of_a_network_that_sees_patches_is_no_seam(tmp_path: Path) -> None:
+    grained = surface(0)[::2, ::2].repeat(2, 0).repeat(2, 1)
+    found = seam_ratio(mosaic(tmp_path, grained), 64, 64)
+    assert found is not None and found.low < 1 < found.high
+
+
 def test_an_empty_map_has_no_ratio(tmp_path: Path) -> None:
     empty = Mosaic.create(tmp_path / "mosaic.zarr", GRID, CLASSES)
     assert seam_ratio(empty, 64, 64) is None
