@@ -51,6 +51,8 @@ class Change:
     blob_px: float = 6.0
     """Of the blobs that changes are."""
     share: float = 0.02
+    stretch: float = 1.0
+    """How much longer than wide the blobs are: long ones cross more edges of tiles."""
 
 
 @lru_cache
@@ -67,7 +69,8 @@ def ground() -> NDArray[np.uint8]:
 def changes(change: Change) -> NDArray[np.bool_]:
     """[row, col] on a torus: what changes between the dates."""
     rough = np.random.default_rng(1).normal(size=(CHANGE_PX, CHANGE_PX))
-    smooth = ndimage.gaussian_filter(rough, change.blob_px, mode="wrap")
+    width = change.blob_px, change.blob_px * change.stretch
+    smooth = ndimage.gaussian_filter(rough, width, mode="wrap")
     return np.asarray(smooth > np.quantile(smooth, 1 - change.share))
 
 

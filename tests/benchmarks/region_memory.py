@@ -1,6 +1,6 @@
 """Memory of mapping a large region against that of a small one, all stages included.
 
-Invented scenes, a network that costs almost nothing, and many small changes that tiles' edges cut.
+Invented scenes, a network that costs almost nothing, and many narrow changes that tiles' edges cut.
 Each size is a run of its own, from the search to the report; memory is the peak over the driver and
 all its workers, without Ray's object store.
 
@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-TILE_M = 2048 * 10.0
+TILE_PX, GSD_M = 512, 10.0
+CHANGE = {"blob_px": 1.0, "share": 0.16, "stretch": 16.0}
 
 
 def main() -> None:
@@ -27,9 +28,8 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 30_000])
-    parser.add_argument("--blob-px", type=float, default=5.0, help="of the changes")
     args = parser.parse_args()
-    change, peaks = Change(args.blob_px, share=0.05), []
+    change, peaks = Change(**CHANGE), []
     with tempfile.TemporaryDirectory() as folder:
         train_checkpoint(Path(folder) / "cheap", change, "cheap", 256, 256)
         for size in args.sizes:
@@ -48,7 +48,8 @@ def _measure(root: Path, size: int, change: object) -> tuple[float, float]:
     started = time.perf_counter()
     write_scenes(folder, size, change)
     print(f"{size}²: scenes made in {time.perf_counter() - started:.0f} s", flush=True)
-    found = measured(infer_command(folder, root / "cheap", output))
+    tiles = {"grid": {"tile_px": TILE_PX}}
+    found = measured(infer_command(folder, root / "cheap", output, tiles))
     seconds = json.loads((output / "manifest.json").read_text())["seconds"]
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     polygons, crossing = count_polygons(output / "polygons.parquet")
@@ -61,10 +62,11 @@ def _measure(root: Path, size: int, change: object) -> tuple[float, float]:
 
 
 def count_polygons(path: Path) -> tuple[int, int]:
-    """How many polygons there are, and how many lie in more than one tile of 2048 pixels."""
+    """How many polygons there are, and how many lie in more than one tile."""
     file, crossing = pq.ParquetFile(path), 0
     for group in range(file.num_row_groups):
-        boxes = shapely.bounds(shapely.from_wkb(file.read_row_group(group)["geometry"])) / TILE_M
+        bounds = shapely.bounds(shapely.from_wkb(file.read_row_group(group)["geometry"]))
+        boxes = bounds / (TILE_PX * GSD_M)
         crossing += int((np.floor(boxes[:, :2]) != np.ceil(boxes[:, 2:]) - 1).any(axis=1).sum())
     return file.metadata.num_rows, crossing
 
