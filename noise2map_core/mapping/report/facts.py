@@ -35,6 +35,18 @@ OVERLAY_BYTES = 600_000
 """Two photographs and four overlays at most, outlines and the page: under 10 MB in base64."""
 
 
+SPEED_ROWS = {
+    "mpx_per_s": ("speed", "{:,.3g} Mpx/s"),
+    "km2_per_h": ("area an hour", "{:,.0f} km²"),
+    "chips": ("chips", "{:,}"),
+    "bytes_read": ("bytes of pixels read", "{:,}"),
+    "start_s": ("workers started after", "{:,.1f} s"),
+    "predictors_wait_s": ("predictors waited", "{:,.1f} s"),
+    "bottleneck": ("bottleneck", "{}"),
+}
+"""Of the manifest's throughput: what people read."""
+
+
 def report_page(
     subject: MapSubject,
     grid: RegionGrid,
@@ -204,11 +216,16 @@ def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: Poly
 
 
 def _run_rows(facts: dict[str, Any]) -> Table:
-    """Seconds by stage, tiles, and what the manifest says of speed and bottleneck."""
-    seconds, tiles = facts.get("seconds", {}), facts.get("tiles", {})
-    rows = [(f"{stage}: seconds", f"{spent:,.1f}") for stage, spent in seconds.items()]
-    rows += [(f"tiles {name}", f"{count:,}") for name, count in tiles.items()]
-    return [*rows, *_plain(facts.get("throughput", {}))]
+    """Tiles, seconds by stage, and what the manifest says of speed and bottleneck."""
+    tiles, seconds = facts.get("tiles", {}), facts.get("seconds", {})
+    rows = [(f"tiles {name}", f"{count:,}") for name, count in tiles.items()]
+    rows += [(stage, f"{spent:,.1f} s") for stage, spent in seconds.items()]
+    speed = facts.get("throughput", {})
+    return rows + [
+        (label, form.format(speed[name]))
+        for name, (label, form) in SPEED_ROWS.items()
+        if speed.get(name) is not None
+    ]
 
 
 def _software_rows(facts: dict[str, Any]) -> Table:
