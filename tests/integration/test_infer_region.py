@@ -520,7 +520,10 @@ def test_the_mosaic_equals_one_pass_over_the_whole_image(
     decided = mosaic["class"].to_numpy() != 255
     stored = mosaic["probability"].to_numpy()
     assert decided.mean() > 0.3
-    np.testing.assert_allclose(stored[decided], probability[decided], atol=1.1e-4)
+    # Probabilities are stored in steps of 1e-4; bfloat16, where the processor has it, rounds coarser.
+    dtype = json.loads((undisturbed / "manifest.json").read_text())["numeric_path"]["dtype"]
+    atol = {"float32": 1.1e-4, "bfloat16": 3e-3}[dtype]
+    np.testing.assert_allclose(stored[decided], probability[decided], atol=atol)
     sure = decided & (np.abs(probability - spec.task().decided_from) > 2e-4)
     changed = probability >= spec.task().decided_from
     np.testing.assert_array_equal(mosaic["class"].to_numpy()[sure], changed[sure])
