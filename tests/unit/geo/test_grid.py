@@ -195,3 +195,14 @@ def test_an_area_that_the_crs_does_not_reach_is_refused() -> None:
     area = AreaOfInterest("far", shapely.box(-75.1, 0, -75.0, 0.1))
     with pytest.raises(ConfigError, match="area far lies where EPSG:32633 has no coordinates"):
         RegionGrid.covering(area, CRS, 10.0)
+
+
+@pytest.mark.parametrize(("chip_px", "stride_px"), [(64, 32), (128, 64)])
+def test_at_most_a_tenth_of_the_chips_of_a_large_region_is_predicted_twice(
+    chip_px: int, stride_px: int
+) -> None:
+    region, lattice = Window(-1234, 5678, 20_000, 20_000), ChipLattice(chip_px, stride_px)
+    grid = RegionGrid(CRS, 10.0, 0.0, 0.0, 2048, region, shapely.box(-1e8, -1e8, 1e8, 1e8))
+    inside = (grid.window(tile).intersect(region) for tile in grid.tiles())
+    predicted = sum(len(lattice.chips_touching(core)) for core in inside)
+    assert 1 < predicted / len(lattice.chips_touching(region)) <= 1.1
