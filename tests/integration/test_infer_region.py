@@ -520,7 +520,7 @@ def test_the_mosaic_equals_one_pass_over_the_whole_image(
     decided = mosaic["class"].to_numpy() != 255
     stored = mosaic["probability"].to_numpy()
     assert decided.mean() > 0.3
-    # Probabilities are stored in steps of 1e-4; bfloat16, where the processor has it, rounds coarser.
+    # Stored in steps of 1e-4; bfloat16, where the processor has it, rounds more coarsely.
     dtype = json.loads((undisturbed / "manifest.json").read_text())["numeric_path"]["dtype"]
     atol = {"float32": 1.1e-4, "bfloat16": 3e-3}[dtype]
     np.testing.assert_allclose(stored[decided], probability[decided], atol=atol)
