@@ -33,7 +33,7 @@ def measured(command: list[str], every_s: float = 0.5) -> Measured:
             time.sleep(every_s)
         said, complaint = _read(out), _read(error)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {complaint[-2000:]}")
+        raise RuntimeError(f"{command} ended with {process.returncode}: {complaint[-2000:]}")
     return Measured(said, time.perf_counter() - started, peak / 2**20, own / 2**20)
 
 

@@ -35,7 +35,7 @@ GDAL_SETTINGS: dict[str, str | int] = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_NUM_THREADS": "1",
-    "GDAL_CACHEMAX": 128 << 20,
+    "GDAL_CACHEMAX": 64 << 20,  # of every reader: a window of 1024 pixels, eight bands, two bytes
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": 2 << 20,  # of every open file; GDAL's own 25 MB would come to gigabytes
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
