@@ -22,7 +22,9 @@ from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.unit.inference.test_evaluation import SPLIT
 
-HOSTILE = "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&"
+HOSTILE = (
+    "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&$_$"
+)
 SECRET = "CANARY-password"
 LOSSES = [(step, 1 / step) for step in range(1, 1001)]
 

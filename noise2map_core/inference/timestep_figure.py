@@ -17,7 +17,7 @@ from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.timestep_study import TimestepStudy, f1_of, has_labels
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.mapping.palette import AMOUNT_MAP
-from noise2map_core.mapping.pictures import rgb_bands, stretched
+from noise2map_core.mapping.pictures import literal, rgb_bands, stretched
 
 DPI = 100
 SIDE_IN = 2.0
@@ -51,7 +51,7 @@ def write_timestep_figure(
     _draw_evidence(top.subplots(1, panels), study, pictures)
     _draw_predictions(bottom, study)
     figure.legend(
-        handles=[Patch(color=entry.color, label=entry.name) for entry in study.task.classes],
+        handles=[Patch(color=one.color, label=literal(one.name)) for one in study.task.classes],
         loc="outside lower center",
         ncols=max(columns, panels),
         fontsize="small",
@@ -146,7 +146,7 @@ def _draw_predictions(part: Any, study: TimestepStudy) -> None:
     if len(study.task.classes) == 2:
         shades = ScalarMappable(cmap=AMOUNT_MAP)
         shades.set_clim(0, 1)
-        label = f"probability of {study.task.classes[1].name}"
+        label = f"probability of {literal(study.task.classes[1].name)}"
         part.colorbar(shades, ax=grid, label=label, shrink=0.8)
 
 
