@@ -1,6 +1,6 @@
 """Small chip stores, made in this process without Ray."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -60,13 +60,18 @@ def plan_store(
     store: Path,
     *,
     labelled: bool = True,
+    classes: Sequence[str] = (),
     split: SplitConfig | None = None,
     area: AreaOfInterest | None = None,
 ) -> ChipJob:
-    """A store that is planned and not yet begun; its sources are written to `folder`."""
+    """A store that is planned and not yet begun; its sources are written to `folder`.
+
+    Its labels are of change, or with `classes` of these, at each date.
+    """
     pixels, split = scenery(), split or SplitConfig()
     dates = [_scene(folder, pixels, date) for date in range(2)]
-    source = change_labels(folder, pixels) if labelled else None
+    labels = class_labels(folder, pixels, classes) if classes else change_labels(folder, pixels)
+    source = labels if labelled else None
     grid = RegionGrid.covering(area or AREA, CRS, 10.0, tile_px=64)
     places = plan_splits(split, grid)
     header = plan_header(grid, CHIPS, split.buffer_px, places, source, dates)
@@ -82,6 +87,18 @@ def change_labels(folder: Path, pixels: Scenery) -> LabelSource:
     path = write_tif(folder / "labels.tif", pixels.labels, BOX, nodata=255)
     layer = RasterLayer((scene_of(path, geobox=BOX, name="labels"),), ((0,), (1,)))
     return LabelSource(layer, (), False, {"change": CLASSES})
+
+
+def class_labels(folder: Path, pixels: Scenery, classes: Sequence[str]) -> LabelSource:
+    """Fields of different classes, where the scenery has labels; the same at both dates."""
+    row, col = np.indices(pixels.labels.shape)
+    fields = ((row // 9 + 2 * (col // 11)) % len(classes)).astype(np.uint8)
+    values = np.where(pixels.labels == 255, pixels.labels, fields)
+    path = write_tif(folder / "classes.tif", values, BOX, nodata=255)
+    meant = tuple((value,) for value in range(len(classes)))
+    layer = RasterLayer((scene_of(path, geobox=BOX, name="labels"),), meant)
+    table = [{"value": value, "name": name} for value, name in enumerate(classes)]
+    return LabelSource(None, (layer, layer), False, {"segment": table})
 
 
 def make_store(job: ChipJob, order: Iterable[int] | None = None) -> Path:

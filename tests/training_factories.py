@@ -1,25 +1,30 @@
 """What a finished training leaves, made without training."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from noise2map_core.imagery.chip_store import ChipStore, open_store
+from noise2map_core.inference.training_data import COLORS
 from noise2map_core.inference.training_report.evidence import TaskEvidence, gather_evidence
 from noise2map_core.inference.training_report.facts import training_page
 from noise2map_core.inference.training_report.page import TrainingPage
 from noise2map_core.learning.config import MlflowConfig
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Task, TaskSpec
 from pipelines.finetune_maps import FinetuneMapsConfig
 from tests.chip_factories import make_store, plan_store
-from tests.factories import checkpoint_spec
+from tests.factories import checkpoint_spec, task_spec
 from tests.unit.inference.test_evaluation import SPLIT
 
-HOSTILE = "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&"
+HOSTILE = (
+    "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&$_$"
+)
 SECRET = "CANARY-password"
 LOSSES = [(step, 1 / step) for step in range(1, 1001)]
 
@@ -43,26 +48,41 @@ class FinishedTraining:
         }
 
 
-def finished_training(folder: Path, names: str = "") -> FinishedTraining:
-    """A run on a small chip store; `names` is put behind the names of its classes and items."""
-    job = plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT)
+def finished_training(
+    folder: Path, names: str = "", classes: Sequence[str] = ()
+) -> FinishedTraining:
+    """A run on a small chip store: of change, or with `classes` of these.
+
+    `names` is put behind the names of a class and of its source items.
+    """
+    job = plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT, classes=classes)
     store = open_store(make_store(job))
-    spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
+    tasks = {"tasks": {"segment": segmentation_task(classes)}} if classes else {}
+    spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16, **tasks)
     torch.manual_seed(0)
-    model = Noise2Map(CheckpointSpec.model_validate(_renamed(spec.model_dump(mode="json"), names)))
-    store = replace(store, attributes=_renamed(store.attributes, names))
-    return FinishedTraining(_note(store, folder), model.eval(), store)
+    renamed = partial(_renamed, names=("date0", "date1", *classes[-1:], "changed"), ending=names)
+    model = Noise2Map(CheckpointSpec.model_validate(renamed(spec.model_dump(mode="json"))))
+    store = replace(store, attributes=renamed(store.attributes))
+    return FinishedTraining(_note(store, folder, *spec.tasks), model.eval(), store)
 
 
-def _renamed(value: Any, ending: str) -> Any:
-    """`value` with `ending` behind the names of the changed class and of source items."""
+def segmentation_task(classes: Sequence[str]) -> TaskSpec:
+    """A task of these classes."""
+    table = tuple(
+        ClassSpec(value=value, name=name, color=COLORS[value]) for value, name in enumerate(classes)
+    )
+    return task_spec("segment", classes=table, threshold={})
+
+
+def _renamed(value: Any, names: Sequence[str], ending: str) -> Any:
+    """`value` with `ending` behind `names`."""
     text = json.dumps(value)
-    for name in ("changed", "date0", "date1"):
+    for name in names:
         text = text.replace(json.dumps(name), json.dumps(name + ending))
     return json.loads(text)
 
 
-def _note(store: ChipStore, folder: Path) -> dict[str, Any]:
+def _note(store: ChipStore, folder: Path, task: Task) -> dict[str, Any]:
     config = FinetuneMapsConfig(
         chips=store.path,
         output=folder / "out",
@@ -73,7 +93,7 @@ def _note(store: ChipStore, folder: Path) -> dict[str, Any]:
     history = [
         {
             "epoch": epoch, "loss": 1 / epoch, "train_s": 90.0 * epoch, "val_f1": 0.6,
-            "val_error": 0.02, "tasks": {"change": validation}, "resources": held,
+            "val_error": 0.02, "tasks": {task: validation}, "resources": held,
         }
         for epoch in (2.0, 4.0)
     ]  # fmt: skip

@@ -42,8 +42,7 @@ class CalibrationTally:
     def __init__(self, task: TaskSpec) -> None:
         self._task = task
         self._before, self._after = ReliabilityBins.empty(), ReliabilityBins.empty()
-        sought = task.classes[1:] if len(task.classes) == 2 else task.classes
-        self._scores = {entry: ScoreHistogram.empty(CURVE_POINTS) for entry in sought}
+        self._scores = {entry: ScoreHistogram.empty(CURVE_POINTS) for entry in task.sought}
         self._spread, self._num_pixels = 0.0, 0
 
     def add(self, logits: NDArray[np.float32], truth: NDArray[np.uint8]) -> None:

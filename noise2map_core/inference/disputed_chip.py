@@ -18,11 +18,11 @@ from noise2map_core.models.checkpoint import load_checkpoint
 def draw_disputed_chip(job: RegionJob, mosaic: Mosaic, path: Path) -> None:
     """Predict the chip of the highest disagreement at every pass of the evidence, and draw it.
 
-    Draws nothing where no pixel has a disagreement, or the task has more than two classes. Raises
-    AssetReadError if the chip cannot be read.
+    Draws nothing where no pixel has a disagreement. Raises AssetReadError if the chip cannot be
+    read.
     """
     chip = most_disputed(job, mosaic)
-    if chip is None or len(job.task.classes) != 2:
+    if chip is None:
         return
     batch = _read_chip(job, chip)
     timesteps = tuple(dict.fromkeys(one.timestep for one in job.evidence))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from noise2map_core.atomic import whole_file
 from noise2map_core.diffusion.config import DiffusionConfig
 from noise2map_core.diffusion.timesteps import inference_timesteps
+from noise2map_core.mapping.pictures import literal
 from noise2map_core.sweep import Sweep, Trial, full_trials, pareto_front, settings_of
 
 DPI = 120
@@ -57,7 +58,7 @@ def write_heat_map(path: Path, cells: dict[Cell, list[float]], title: str) -> No
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
     axis.set_xlabel("timestep at inference, part of T − 1")
-    axis.set_title(title, fontsize="medium")
+    axis.set_title(literal(title), fontsize="medium")
     figure.colorbar(shown, ax=axis, label="validation F1")
     _save(figure, path)
 
@@ -84,7 +85,7 @@ def write_pareto_plot(path: Path, trials: Sequence[Trial], title: str) -> None:
         )  # fmt: skip
     axis.set_xlabel("milliseconds a chip")
     axis.set_ylabel("validation F1")
-    axis.set_title(title, fontsize="medium")
+    axis.set_title(literal(title), fontsize="medium")
     figure.legend(fontsize="small", loc="outside lower center", ncols=2)
     _save(figure, path)
 

@@ -6,6 +6,7 @@ a search over t means nothing unless both orders are tried.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,54 +14,54 @@ from numpy.typing import NDArray
 
 from noise2map_core.diffusion.corruption import difference_gain
 from noise2map_core.inference.chip_batches import ChipBatch
-from noise2map_core.inference.decision import TOLERANCE
+from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import probability_of
 from noise2map_core.inference.planning import MIN_GAIN
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import Task
+from noise2map_core.models.spec import Task, TaskSpec
 
 
 @dataclass(frozen=True)
 class TimestepStudy:
     """One chip at several timesteps, in one order of the dates or both."""
 
+    task: TaskSpec
     timesteps: tuple[int, ...]
     gains: tuple[float, ...]
     """What is left of the difference between the dates at each."""
     orders: tuple[str, ...]
     """"normal", and "swapped" where there are several dates."""
     probability: NDArray[np.float32]
-    """[order, timestep, y, x] of the class that is sought, calibrated."""
-    threshold: float
+    """[order, timestep, class, y, x], calibrated."""
     truth: NDArray[np.uint8]
     """[y, x]; 255 where not labelled or not observed."""
     observed: NDArray[np.bool_]
     """[y, x]"""
 
-    @property
-    def decided(self) -> NDArray[np.bool_]:
-        """[order, timestep, y, x]: sought class or not."""
-        return np.asarray(self.probability >= self.threshold - TOLERANCE)
+    @cached_property
+    def decided(self) -> NDArray[np.uint8]:
+        """Classes [order, timestep, y, x]."""
+        return decide_classes(self.probability, self.task)
 
     @property
     def spread(self) -> NDArray[np.float32]:
-        """Standard deviation of the probability over timesteps and orders, [y, x]."""
-        return np.asarray(self.probability.std(axis=(0, 1)))
+        """Standard deviation of the probability over timesteps and orders [y, x], of the class in
+        which it is largest."""
+        return np.asarray(self.probability.std(axis=(0, 1)).max(axis=0))
 
     @property
     def changes_its_mind(self) -> NDArray[np.bool_]:
         """Observed pixels [y, x] that are decided otherwise at another timestep or order."""
         decided = self.decided
-        return np.asarray((decided.any(axis=(0, 1)) & ~decided.all(axis=(0, 1))) & self.observed)
+        return np.asarray((decided != decided[0, 0]).any(axis=(0, 1)) & self.observed)
 
     def counts(self) -> NDArray[np.int64]:
-        """Confusion counts [order, timestep, 2, 2] of the labelled pixels."""
+        """Confusion counts [order, timestep, class, class] of the labelled pixels."""
+        num_classes = len(self.task.classes)
         return np.stack(
             [
-                np.stack(
-                    [ConfusionCounts.of(self.truth, one.astype(np.uint8), 2).matrix for one in row]
-                )
+                np.stack([ConfusionCounts.of(self.truth, one, num_classes).matrix for one in row])
                 for row in self.decided
             ]
         )
@@ -69,10 +70,7 @@ class TimestepStudy:
 def study_chip(
     model: Noise2Map, batch: ChipBatch, task: Task, timesteps: Sequence[int]
 ) -> TimestepStudy:
-    """The study of a batch's first chip; of its first date where the task has one.
-
-    The class that is sought is the second of two.
-    """
+    """The study of a batch's first chip; of its first date where the task has one."""
     spec = model.spec.tasks[task]
     image, valid = (part[:1] for part in batch.inputs(task, model.device))
     orders = {"normal": False} | ({"swapped": True} if spec.num_dates > 1 else {})
@@ -80,7 +78,7 @@ def study_chip(
         probability = [
             np.concatenate(
                 [
-                    probability_of(logits.cpu().numpy(), spec.temperature)[:, 1]
+                    probability_of(logits.cpu().numpy(), spec.temperature)
                     for logits in model.logits_over(
                         image, timesteps, valid, task, reverse_dates=swapped
                     )
@@ -90,11 +88,11 @@ def study_chip(
         ]
     gains = difference_gain(spec.corruption, model.alpha_bars(task).cpu())
     return TimestepStudy(
+        task=spec,
         timesteps=tuple(timesteps),
         gains=tuple(float(gains[t]) for t in timesteps),
         orders=tuple(orders),
         probability=np.stack(probability),
-        threshold=spec.decided_from,
         truth=batch.truth(task)[0],
         observed=valid.all(dim=1)[0].cpu().numpy(),
     )
@@ -111,8 +109,13 @@ def telling_timesteps(model: Noise2Map, task: Task, count: int) -> tuple[int, ..
 
 
 def f1_of(counts: NDArray[np.int64]) -> list[list[float]]:
-    """F1 of the class that is sought, [order][timestep], of summed `TimestepStudy.counts`."""
-    return [[ConfusionCounts(matrix).scores(1).f1 for matrix in row] for row in counts]
+    """F1 [order][timestep] of summed `TimestepStudy.counts`: of the second of two classes, of more
+    the mean."""
+    return [[_f1(ConfusionCounts(matrix)) for matrix in row] for row in counts]
+
+
+def _f1(counts: ConfusionCounts) -> float:
+    return counts.scores(1).f1 if len(counts.matrix) == 2 else counts.mean_f1
 
 
 def has_labels(study: TimestepStudy) -> bool:

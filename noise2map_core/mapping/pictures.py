@@ -69,6 +69,11 @@ def stretched(
     return picture
 
 
+def literal(text: str) -> str:
+    """A name as matplotlib draws it: between dollar signs it would see mathematics, and fail."""
+    return text.replace("$", r"\$")
+
+
 def rgb_bands(bands: Sequence[str]) -> tuple[int, int, int]:
     """Which bands to show as red, green and blue: natural colour if there, else the first ones."""
     if {"red", "green", "blue"} <= set(bands):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.atomic import whole_file
 from noise2map_core.mapping.mosaic import NO_DECISION
+from noise2map_core.mapping.pictures import literal
 
 NO_DECISION_COLOR = "#cfc6e6"
 DPI = 100
@@ -47,8 +48,8 @@ def write_quicklook(
     axes[-1].set_title(classes[0])
     for axis in axes:
         axis.set_axis_off()
-    figure.suptitle(title, fontsize="medium")
-    handles = [Patch(color=colors[value], label=names[value]) for value in colors]
+    figure.suptitle(literal(title), fontsize="medium")
+    handles = [Patch(color=colors[value], label=literal(names[value])) for value in colors]
     handles.append(Patch(color=NO_DECISION_COLOR, label="no decision"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     with whole_file(path) as partial:

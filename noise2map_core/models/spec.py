@@ -127,6 +127,11 @@ class TaskSpec(_Section):
     """Logits are divided by it before the softmax."""
 
     @property
+    def sought(self) -> tuple[ClassSpec, ...]:
+        """Of two classes the second, of more all."""
+        return self.classes[1:] if len(self.classes) == 2 else self.classes
+
+    @property
     def decided_from(self) -> float:
         """Probability from which a pixel gets the second of two classes."""
         return self.threshold.get(self.classes[1].name, 0.5)

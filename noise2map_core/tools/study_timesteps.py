@@ -41,7 +41,7 @@ class StudyTimestepsConfig(BaseModel):
     """Part of the store that chips are taken from."""
 
     num_chips: PositiveInt = 4
-    """Chips: those with the most labelled pixels of the sought class."""
+    """Chips: those with the most labelled pixels; of two classes, of the second."""
 
     timesteps: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Timesteps. None: eight from 0 to T - 1, without those that cannot tell the dates apart."""
@@ -52,7 +52,7 @@ class StudyTimestepsConfig(BaseModel):
 
 @dataclass(frozen=True)
 class StudiedTimesteps:
-    """F1 at each timestep, over all chips that were studied."""
+    """F1 at each timestep, over all chips that were studied; of more than two classes the mean."""
 
     output: Path
     timesteps: tuple[int, ...]
@@ -97,13 +97,13 @@ def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
     model, store = load_checkpoint(config.checkpoint), open_store(config.chips)
     task = model.spec.task_name(config.task)
     require_evaluable(model.spec, store, config.split, task)
-    _require_two_classes(model, task)
     timesteps = config.timesteps or telling_timesteps(model, task, 8)
     _require_timesteps(model, task, timesteps)
     reader = ChipReader(store, (task,))
     studies = []
     config.output.mkdir(parents=True, exist_ok=True)
-    for chip in _richest(store, config.split, task, config.num_chips):
+    sought = [entry.value for entry in model.spec.tasks[task].sought]
+    for chip in _richest(store, config.split, task, sought, config.num_chips):
         batch = reader.read(chip[None])
         study = study_chip(model, batch, task, timesteps)
         path = config.output / f"chip-{int(chip):06d}.png"
@@ -112,21 +112,16 @@ def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
     return _summed(config, studies)
 
 
-def _require_two_classes(model: Noise2Map, task: Task) -> None:
-    if len(model.spec.tasks[task].classes) != 2:
-        raise ConfigError(
-            f"task {task!r} has {len(model.spec.tasks[task].classes)} classes; a study is of two."
-        )
-
-
 def _require_timesteps(model: Noise2Map, task: Task, timesteps: tuple[int, ...]) -> None:
     last = model.spec.tasks[task].schedule.num_timesteps - 1
     if max(timesteps) > last:
         raise ConfigError(f"timesteps must lie in 0 … {last}: the checkpoint has no other.")
 
 
-def _richest(store: ChipStore, split: str, task: Task, count: int) -> NDArray[np.int64]:
-    """The chips with the most pixels of class 1; of equal ones the first."""
+def _richest(
+    store: ChipStore, split: str, task: Task, sought: list[int], count: int
+) -> NDArray[np.int64]:
+    """The chips with the most pixels of the classes sought; of equal ones the first."""
     import numpy as np
 
     from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD
@@ -136,7 +131,7 @@ def _richest(store: ChipStore, split: str, task: Task, count: int) -> NDArray[np
     reader = ChipReader(store, (task,), cache_bytes=0)
     found = [
         np.bincount(np.arange(len(batch.chip_of(task))) % len(batch.chip),
-                    (batch.truth(task) == 1).sum(axis=(1, 2)))
+                    np.isin(batch.truth(task), sought).sum(axis=(1, 2)))
         for batch in iter_batches(reader, chips, CHIPS_PER_SHARD)
     ]  # fmt: skip
     best = np.argsort(-np.concatenate(found), kind="stable")[:count]
@@ -165,7 +160,7 @@ def _summed(config: StudyTimestepsConfig, studies: list[TimestepStudy]) -> Studi
         "f1": result.f1,
         "undecided": result.undecided,
         "num_chips": result.num_chips,
-        "threshold": first.threshold,
+        "threshold": first.task.threshold,
     }
     write_atomically(config.output / "study.json", json.dumps(document, indent=2) + "\n")
     return result

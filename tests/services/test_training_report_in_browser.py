@@ -21,11 +21,22 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def segmentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of many classes, one of which has a hostile name."""
+    folder = tmp_path_factory.mktemp("segmentation")
+    classes = tuple(f"class {value}" for value in range(8))
+    training = finished_training(folder, names=HOSTILE, classes=classes)
+    write_page(folder / "report.html", training.page())
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("kind", ["report", "segmentation"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_page_says_no_error_asks_no_network_and_does_not_scroll_sideways(
-    browser: WebDriver, report: Path, size: tuple[int, int]
+    browser: WebDriver, request: pytest.FixtureRequest, kind: str, size: tuple[int, int]
 ) -> None:
-    require_self_contained(browser, report, size, num_images=10)
+    require_self_contained(browser, request.getfixturevalue(kind), size, num_images=10)
 
 
 def test_hostile_names_stay_text(browser: WebDriver, report: Path) -> None:

@@ -37,6 +37,7 @@ class Mark:
     """A point that is pointed out."""
 
     name: str
+    """In the legend once, whatever the number of marks."""
     color: str
     x: float
     y: float
@@ -176,7 +177,8 @@ def _mark(mark: Mark, scale: _Scale) -> str:
 
 def _legend(chart: Chart) -> str:
     entries = [swatch(one.color, one.name) for one in chart.series]
-    entries += [swatch(mark.color, mark.name, hollow=True) for mark in chart.marks]
+    marks = {mark.name: mark.color for mark in chart.marks}
+    entries += [swatch(color, name, hollow=True) for name, color in marks.items()]
     return legend(entries)
 
 

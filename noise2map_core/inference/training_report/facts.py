@@ -134,8 +134,9 @@ def _section(name: Task, task: TaskSpec, evidence: TaskEvidence) -> TaskSection:
 def _decision(task: TaskSpec, scores: MapScores) -> str:
     thresholds = ", ".join(f"{name} from {value:.3f}" for name, value in task.threshold.items())
     return (
-        f"{scores.num_pixels:,} labelled, observed pixels in {scores.num_blocks:,} spatial blocks, "
-        "which the bootstrap of the 95 % intervals draws; at the decision "
+        f"{scores.num_pixels:,} labelled, observed pixels in {scores.num_blocks:,} spatial "
+        f"block{'' if scores.num_blocks == 1 else 's'}, which the bootstrap of the 95 % intervals "
+        "draws; at the decision "
         f"{f'threshold: {thresholds}' if thresholds else 'of the most probable class'}."
     )
 
@@ -167,13 +168,13 @@ def _precision_recall(task: TaskSpec, scores: MapScores) -> Chart:
         Series(name, colors[name], [(recall, precision) for _, precision, recall in curve])
         for name, curve in curves.items()
     ]
-    marks = [_chosen(name, colors[name], scores.classes[name]) for name in curves]
+    marks = [_decided(colors[name], scores.classes[name]) for name in curves]
     unit = (0.0, 1.0)
     return Chart("Precision and recall", "recall", "precision", series, marks, unit, unit)
 
 
-def _chosen(name: str, color: str, one: ScoredClass) -> Mark:
-    return Mark(f"{name}, as decided", color, one.recall, one.precision)
+def _decided(color: str, one: ScoredClass) -> Mark:
+    return Mark("as decided", color, one.recall, one.precision)
 
 
 def _figures(task: TaskSpec, scores: MapScores) -> Iterator[tuple[str, str]]:

@@ -14,11 +14,10 @@ from noise2map_core.inference.chip_batches import ChipBatch, ChipReader
 from noise2map_core.inference.chip_tally import ChipScore
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.evaluation import model_logits, probability_of
-from noise2map_core.inference.timestep_figure import write_timestep_figure
+from noise2map_core.inference.timestep_figure import photos, write_timestep_figure
 from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.mapping.palette import AMOUNT_MAP, CLEAR, Rgba, opaque
-from noise2map_core.mapping.pictures import rgb_bands, stretched
 from noise2map_core.mapping.report.images import overlay_url, photo_url, png_url
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SegmentationModelSpec, Task
@@ -67,17 +66,16 @@ class ChipPainter:
 
     def over_timesteps(self, score: ChipScore) -> str:
         """A chip at several timesteps and in both orders of the dates, `data:` URL; empty for
-        models of more than two classes, and for those that know no timestep."""
-        network = self._model.spec.network
-        if len(self._spec.classes) != 2 or isinstance(network, SegmentationModelSpec):
+        models that know no timestep."""
+        if isinstance(self._model.spec.network, SegmentationModelSpec):
             return ""
-        batch, index = self._read(score)
+        batch = _from_date(*self._read(score))
         timesteps = telling_timesteps(self._model, self._task, NUM_TIMESTEPS)
-        study = study_chip(self._model, _from_date(batch, index), self._task, timesteps)
+        study = study_chip(self._model, batch, self._task, timesteps)
+        title = _place(score, self._spec.num_dates == 1)
         with TemporaryDirectory(prefix="noise2map-") as folder:
             path = Path(folder) / "timesteps.png"
-            bands = self._model.spec.bands
-            write_timestep_figure(path, study, _from_date(batch, index), bands, _place(score))
+            write_timestep_figure(path, study, batch, self._model.spec.bands, title)
             return png_url(path)
 
     def _read(self, score: ChipScore) -> tuple[ChipBatch, int]:
@@ -88,12 +86,7 @@ class ChipPainter:
     def _photos(self, batch: ChipBatch, sample: int) -> Iterator[tuple[str, str]]:
         """The dates of a sample."""
         dates = range(len(batch.image[0])) if self._spec.num_dates > 1 else (sample,)
-        names = {1: ("image",), 2: ("before", "after")}.get(
-            len(dates), [f"date {date + 1}" for date in dates]
-        )
-        rgb = rgb_bands(self._model.spec.bands)
-        for name, date in zip(names, dates, strict=True):
-            picture = stretched(batch.image[0, date], batch.valid[0, date], rgb)
+        for name, picture in photos(batch, self._model.spec.bands, dates):
             yield name, photo_url(picture, PHOTO_BYTES)
 
     def _classes(self, values: NDArray[np.uint8]) -> str:

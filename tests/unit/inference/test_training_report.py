@@ -151,6 +151,22 @@ def test_each_chip_is_shown_with_images_label_prediction_and_probability(
     assert "data:image/png" in task.timesteps
 
 
+def test_a_report_of_several_classes_shows_each_of_them(tmp_path: Path) -> None:
+    names = ("other", "forest", "water", "building")
+    training = finished_training(tmp_path, classes=names)
+    (task,) = training.page().tasks
+    assert np.shape(task.confusion) == (4, 4)
+    assert [series.name for series in task.curve.series] == list(names)
+    assert [row[0] for row in task.scores] == list(names)
+    for chip in (*task.worst, *task.best):
+        assert [name for name, _ in chip.panels] == ["image", "label", "prediction", "probability"]
+    picture = Image.open(BytesIO(base64.b64decode(task.timesteps.partition(",")[2])))
+    shown = {color for _, color in picture.convert("RGB").getcolors(1 << 24) or ()}
+    assert {tuple(bytes.fromhex(color[1:])) for color, _ in task.classes} <= shown
+    write_page(tmp_path / "report.html", training.page())
+    assert "Segmentation: validation" in (tmp_path / "report.html").read_text()
+
+
 def test_the_picture_of_labels_has_the_colours_of_the_classes(training: FinishedTraining) -> None:
     (task,) = training.page().tasks
     chip = task.worst[0]

@@ -180,7 +180,7 @@ def test_package_tables_are_those_that_desktop_gis_knows(
 
 
 @pytest.mark.parametrize(
-    "hostile", ["</script><script>alert(1)</script>", "\"'><img src=x>", "a&b"]
+    "hostile", ["</script><script>alert(1)</script>", "\"'><img src=x>", "a&b", "$_$"]
 )
 def test_the_report_holds_no_markup_that_it_was_given(
     mosaic: Mosaic, subject: MapSubject, hostile: str
