@@ -169,6 +169,7 @@ def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
 def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> Any:
     from noise2map_core.distributed.training import TrainingJob
     from noise2map_core.inference.training_data import class_weights
+    from noise2map_core.models.shipped import checkpoint_folder
 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
@@ -177,7 +178,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
         spec=spec,
         tasks=tasks,
         class_weights=class_weights(store, tasks),
-        backbone=backbone.resolve() if backbone else None,
+        backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
     )
