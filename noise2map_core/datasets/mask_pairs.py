@@ -72,6 +72,8 @@ def pairs_header(stores: Sequence[ChipStore], rule: PairRule) -> StoreHeader:
         crs_table=_merged(header.crs_table for header in headers),
         items=[item for header in headers for item in header.items],
         buffer_px=min(header.buffer_px for header in headers),
+        labels_from=_merged(header.labels_from for header in headers),
+        made_pairs=vars(rule),
         earlier_keys=(),
     )
 

@@ -134,7 +134,7 @@ def require_threshold(threshold: float | None, task: TaskSpec) -> None:
 def require_gsd(resolution: float, spec: CheckpointSpec, checkpoint: Path) -> None:
     """Raise CheckpointError if the checkpoint does not accept pixels of `resolution` metres."""
     low, high = spec.gsd_range
-    if not low <= resolution <= high:
+    if not spec.accepts_gsd(resolution):
         raise CheckpointError(
             f"checkpoint {checkpoint} was trained at {spec.gsd:g} m and accepts {low:g} to "
             f"{high:g} m a pixel; this map would have {resolution:g} m. Set grid.resolution within "

@@ -200,6 +200,11 @@ class CheckpointSpec(_Section):
             )
         return name
 
+    def accepts_gsd(self, gsd: float) -> bool:
+        """True for a ground sample distance, metres, within `gsd_range`."""
+        low, high = self.gsd_range
+        return low <= gsd <= high
+
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON; it covers the weights through `weights_sha256`."""

@@ -73,6 +73,11 @@ def test_stores_are_joined_and_the_same_again_to_the_byte(singles: Path, tmp_pat
     assert open_store(tmp_path / "one.zarr").objects == open_store(tmp_path / "two.zarr").objects
 
 
+def test_a_store_of_pairs_says_how_they_were_made(singles: Path, tmp_path: Path) -> None:
+    pairs = make((singles,), tmp_path / "pairs.zarr", paste=0.5, per_chip=1)
+    assert pairs.attrs["made_pairs"] == {"per_chip": 1, "paste": 0.5, "seed": 0}
+
+
 def test_what_cannot_be_paired_is_refused(singles: Path, tmp_path: Path) -> None:
     make((singles,), tmp_path / "pairs.zarr", paste=0.5)
     with pytest.raises(ChipStoreError, match=r"has 2 date\(s\) and labels of: segment, change"):
