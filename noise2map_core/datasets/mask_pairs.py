@@ -190,6 +190,8 @@ class _Tables:
     split: list[NDArray[np.uint8]]
     crs: list[NDArray[np.uint32]]
     first_item: list[int]
+    slots: int
+    """Items that a chip of any store has at most."""
 
     @classmethod
     def of(cls, stores: Sequence[ChipStore], header: StoreHeader) -> "_Tables":
@@ -199,11 +201,13 @@ class _Tables:
             [_codes(one["splits"], header.splits, np.uint8) for one in found],
             [_codes(one["crs_table"], header.crs_table, np.uint32) for one in found],
             np.cumsum([0, *counts[:-1]]).tolist(),
+            max(store.array("items").shape[-1] for store in stores),
         )
 
     def coded(self, number: int, batch: Columns) -> Columns:
         """A batch of one store with the codes of the common one."""
-        items = batch["items"]
+        missing = self.slots - batch["items"].shape[-1]
+        items = np.pad(batch["items"], ((0, 0), (0, 0), (0, missing)), constant_values=-1)
         return batch | {
             "split": self.split[number][batch["split"]],
             "crs": self.crs[number][batch["crs"]],
