@@ -18,8 +18,8 @@ from noise2map_core.launch import (
 )
 
 TOOLS = (
-    "demo", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips", "rank", "sample",
-    "assess", "study-timesteps", "import-reference", "export-reference", "prune",
+    "demo", "draw-town", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips",
+    "rank", "sample", "assess", "study-timesteps", "import-reference", "export-reference", "prune",
 )  # fmt: skip
 """Commands that are modules of `tools`, each with a `main()`."""
 

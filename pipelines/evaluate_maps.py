@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.inference.scores import MapScores, ScoredClass
     from noise2map_core.models.noise2map import Noise2Map
+    from noise2map_core.models.spec import CheckpointSpec
 
 
 class EvaluateMapsConfig(BaseModel):
@@ -31,7 +32,7 @@ class EvaluateMapsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: Location
-    """Directory that finetune-maps wrote."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
 
     more_checkpoints: tuple[Location, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""
@@ -44,7 +45,8 @@ class EvaluateMapsConfig(BaseModel):
 
     split: SplitName | None = None
     """Part of the store that is scored. None: the one that its protocol scores, else test. The
-    baseline's statistics and threshold come from train."""
+    baseline's statistics and threshold come from train; of a store without one, from the scored
+    pixels without their labels."""
 
     task: Task | None = None
     """What is scored: change or segment. None: the checkpoint's only task."""
@@ -55,6 +57,10 @@ class EvaluateMapsConfig(BaseModel):
 
     output: Path | None = None
     """JSON file for the scores. None: only the table is printed."""
+
+    add_to_card: bool = False
+    """Write the scores into the checkpoint's model card, README.md, too, by the name of the chip
+    store and its part."""
 
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     """How scores are computed."""
@@ -71,8 +77,10 @@ class EvaluateMapsResult:
     models: tuple[MapScores, ...]
     """Of each checkpoint."""
     baseline: MapScores | None
-    """Change vector analysis; None where it does not apply: other tasks, no training part."""
+    """Change vector analysis; None where it does not apply: other tasks."""
     output: Path | None
+    outside: str
+    """What is outside the first checkpoint's domain; empty: nothing."""
 
     @property
     def model(self) -> MapScores:
@@ -87,6 +95,8 @@ class EvaluateMapsResult:
             f"{self.model.num_blocks} spatial blocks"
         )
         written = [f"scores  {self.output}"] if self.output else []
+        if self.outside:
+            head += f"; out of domain: {self.outside}"
         return [head, *self._table(), *self._notes(), *written]
 
     def _table(self) -> Iterator[str]:
@@ -122,6 +132,9 @@ class EvaluateMapsResult:
             f"mean F1 {scores.mean_f1:.3f}, mean IoU {scores.mean_iou:.3f}, accuracy "
             f"{scores.accuracy:.3f}, kappa {scores.kappa:.3f}"
         )
+        areas = {self.name: scores.roc_auc, "CVA": self.baseline and self.baseline.roc_auc}
+        if told := [f"{name} {area:.3f}" for name, area in areas.items() if area is not None]:
+            yield f"area under the ROC curve: {', '.join(told)}"
         if scores.objects is not None:
             yield (
                 f"objects of {list(scores.classes)[1]} at IoU 0.5: F1 {scores.objects.f1:.3f} "
@@ -156,20 +169,43 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     _require_protocol(config, origin)
     split = config.split or origin.get("evaluated_on", "test")
     for model in models:
-        require_evaluable(model.spec, store, split, task)
-    comparable = task == "change" and "train" in store.splits
+        require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
     result = EvaluateMapsResult(
         config.name or models[0].spec.preset,
         split,
         task,
         origin.get("protocol"),
         tuple(evaluate_model(model, store, split, task, config.evaluation) for model in models),
-        evaluate_baseline(store, split, config.evaluation) if comparable else None,
+        evaluate_baseline(store, split, config.evaluation) if task == "change" else None,
         config.output,
+        _outside(models[0].spec, store),
     )
     if config.output is not None:
         _write(config, result, models, store)
+    if config.add_to_card:
+        _add_to_card(config, result)
     return result
+
+
+def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
+    gsd = float(store.attributes["gsd"])
+    if spec.accepts_gsd(gsd):
+        return ""
+    low, high = spec.gsd_range
+    return f"{gsd:g} m a pixel, not {low:g} to {high:g} m"
+
+
+def _add_to_card(config: EvaluateMapsConfig, result: EvaluateMapsResult) -> None:
+    from noise2map_core.inference.card_scores import score_rows, with_scores
+    from noise2map_core.models.shipped import checkpoint_folder
+    from noise2map_core.models.spec import CARD_NAME
+
+    data = f"{config.chips.stem}, {result.split}: {result.task}"
+    if result.outside:
+        data += f" (out of domain: {result.outside})"
+    path = checkpoint_folder(config.checkpoint) / CARD_NAME
+    rows = list(score_rows(data, result.model, result.baseline))
+    path.write_text(with_scores(path.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:

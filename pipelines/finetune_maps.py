@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.inference.config import CardConfig
 from noise2map_core.learning.config import (
     MlflowConfig,
     TaskTrainingConfig,
@@ -63,6 +64,9 @@ class FinetuneMapsConfig(BaseModel):
 
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     """The cluster."""
+
+    card: CardConfig = Field(default_factory=CardConfig)
+    """What the model card says besides."""
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
@@ -156,7 +160,7 @@ def _train_and_report(
         if training_run.earlier() is None:
             training_run.claim()
             trained = train_model(_job(config, store, spec), tracker.log if tracker else None)
-            _save(store, spec, trained, training_run, config.seed)
+            _save(store, spec, trained, training_run, config)
         report_training(training_run, absolute(config.chips), config.training)
 
 
@@ -169,6 +173,7 @@ def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
 def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> Any:
     from noise2map_core.distributed.training import TrainingJob
     from noise2map_core.inference.training_data import class_weights
+    from noise2map_core.models.shipped import checkpoint_folder
 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
@@ -177,7 +182,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
         spec=spec,
         tasks=tasks,
         class_weights=class_weights(store, tasks),
-        backbone=backbone.resolve() if backbone else None,
+        backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
     )
@@ -190,7 +195,7 @@ def _training_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
 
     unused = {"change", "segment"} - set(config.tasks)
     settings = config.model_dump(
-        mode="json", exclude={"chips", "output", "resources", "mlflow"} | unused
+        mode="json", exclude={"chips", "output", "resources", "card", "mlflow"} | unused
     )
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     digest = digest_of({"settings": settings, "chips": store.objects})
@@ -216,7 +221,7 @@ def _save(
     spec: CheckpointSpec,
     trained: TrainedWeights,
     training_run: TrainingRun,
-    seed: int,
+    config: FinetuneMapsConfig,
 ) -> None:
     """Write the checkpoint, then the note that the run is finished."""
     from noise2map_core.inference.model_card import write_card
@@ -236,8 +241,9 @@ def _save(
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
     card = write_card(
-        spec, store, trained.tasks, trained.val_f1, trained.epoch, trained.history, seed
-    )
+        spec, store, trained.tasks, trained.val_f1, trained.epoch, trained.history, config.seed,
+        config.card,
+    )  # fmt: skip
     save_checkpoint(model, spec, training_run.checkpoint, card)
     training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
 

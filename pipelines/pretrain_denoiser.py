@@ -190,13 +190,14 @@ def _train(
     from noise2map_core.distributed.pretraining import PretrainingJob, pretrain_model
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.models.shipped import checkpoint_folder
 
     backbone = config.model.backbone
     job = PretrainingJob(
         source=source,
         state=(config.output / "state").resolve(),
         spec=spec,
-        backbone=backbone.resolve() if backbone else None,
+        backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
     )

@@ -74,7 +74,8 @@ class XView2Config(BaseModel):
 
 
 class FoldersConfig(BaseModel):
-    """Image pairs in plain folders {train,val,test}/{A,B,label}, the layout of LEVIR-CD.
+    """Image pairs in plain folders {train,val,test}/{A,B,label}, the layout of LEVIR-CD, or
+    {A,B,label}, of which all are for testing.
 
     LEVIR-CD (0.5 m) is at https://justchenhao.github.io/LEVIR, free for research.
     """
@@ -87,7 +88,10 @@ class FoldersConfig(BaseModel):
     """Folder of the data set."""
 
     gsd: PositiveFloat
-    """Metres a pixel; LEVIR-CD: 0.5."""
+    """Metres a pixel; LEVIR-CD: 0.5, DSIFN: 2."""
+
+    attribution: str = ""
+    """Who is to be named, and the licence."""
 
     val_share: Share = 0.1
     """Share of train that becomes validation, in one block, where none is given (strict)."""

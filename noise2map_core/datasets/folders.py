@@ -1,5 +1,8 @@
 """Image pairs in plain folders, as LEVIR-CD has them."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from noise2map_core.datasets.config import FoldersConfig, Protocol
 from noise2map_core.datasets.sample import (
     CHANGE,
@@ -14,25 +17,34 @@ from noise2map_core.errors import ConfigError
 
 
 def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
-    """All pairs {train,val,test}/{A,B,label}, in the splits of the folders. Raises ConfigError."""
+    """All pairs {train,val,test}/{A,B,label}, in the splits of the folders; without such folders,
+    those of {A,B,label}, to be tested on. Raises ConfigError."""
     if protocol == "paper":
         raise ConfigError("the paper has no protocol for plain folders. Set --protocol strict.")
-    samples = []
-    for split in split_names(config, with_val=True):
-        folders = [
-            require_folder(config.root / split / name, config) for name in ("A", "B", "label")
+    if (config.root / "A").is_dir():
+        samples = list(_pairs(config.root, "test", config))
+    else:
+        found = [
+            sample
+            for split in split_names(config, with_val=True)
+            for sample in _pairs(config.root / split, split, config)
         ]
-        for stem, (before, after, mask) in matched(folders).items():
-            samples.append(Sample(f"{split}/{stem}", split, (before, after), change=(mask,)))
+        samples = with_validation(found, config.val_share)
     return Benchmark(
         kind=config.kind,
         task="change",
         protocol=protocol,
         root=config.root,
         gsd=config.gsd,
-        attribution="",
-        samples=tuple(with_validation(samples, config.val_share)),
+        attribution=config.attribution,
+        samples=tuple(samples),
         classes={"change": CHANGE},
         selected_on="val",
         evaluated_on="test",
     )
+
+
+def _pairs(folder: Path, split: str, config: FoldersConfig) -> Iterator[Sample]:
+    folders = [require_folder(folder / name, config) for name in ("A", "B", "label")]
+    for stem, (before, after, mask) in matched(folders).items():
+        yield Sample(f"{split}/{stem}", split, (before, after), change=(mask,))

@@ -72,6 +72,8 @@ def pairs_header(stores: Sequence[ChipStore], rule: PairRule) -> StoreHeader:
         crs_table=_merged(header.crs_table for header in headers),
         items=[item for header in headers for item in header.items],
         buffer_px=min(header.buffer_px for header in headers),
+        labels_from=_merged(header.labels_from for header in headers),
+        made_pairs=vars(rule),
         earlier_keys=(),
     )
 
@@ -188,6 +190,8 @@ class _Tables:
     split: list[NDArray[np.uint8]]
     crs: list[NDArray[np.uint32]]
     first_item: list[int]
+    slots: int
+    """Items that a chip of any store has at most."""
 
     @classmethod
     def of(cls, stores: Sequence[ChipStore], header: StoreHeader) -> "_Tables":
@@ -197,11 +201,13 @@ class _Tables:
             [_codes(one["splits"], header.splits, np.uint8) for one in found],
             [_codes(one["crs_table"], header.crs_table, np.uint32) for one in found],
             np.cumsum([0, *counts[:-1]]).tolist(),
+            max(store.array("items").shape[-1] for store in stores),
         )
 
     def coded(self, number: int, batch: Columns) -> Columns:
         """A batch of one store with the codes of the common one."""
-        items = batch["items"]
+        missing = self.slots - batch["items"].shape[-1]
+        items = np.pad(batch["items"], ((0, 0), (0, 0), (0, missing)), constant_values=-1)
         return batch | {
             "split": self.split[number][batch["split"]],
             "crs": self.crs[number][batch["crs"]],

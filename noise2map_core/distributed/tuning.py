@@ -23,6 +23,7 @@ from noise2map_core.distributed.training import TrainingJob, excels, train_in_pr
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.inference.training_data import class_weights, plan_spec
+from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.progress import Progress, progress
 from noise2map_core.search_space import Point, SearchSpace, TrialSettings
 from noise2map_core.sweep import Status, Trial
@@ -92,7 +93,7 @@ def plan_job(plan: SweepPlan, settings: TrialSettings) -> TrainingJob:
         spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
-        backbone=backbone.resolve() if backbone else None,
+        backbone=checkpoint_folder(backbone) if backbone else None,
         training=settings.training,
         seed=plan.seed,
     )

@@ -199,9 +199,11 @@ def _joined_header(
     splits += [split for split in header.splits if split not in splits]
     numbers = np.asarray([*(items.index(item) for item in header.items), -1], np.int32)
     codes = np.asarray([splits.index(split) for split in header.splits], np.uint8)
+    labels_from = dict.fromkeys((*store.attributes.get("labels_from", ()), *header.labels_from))
     joined = replace(
-        header, items=items, splits=tuple(splits), earlier_keys=tuple(_keys(store.attributes))
-    )
+        header, items=items, splits=tuple(splits), labels_from=tuple(labels_from),
+        earlier_keys=tuple(_keys(store.attributes)),
+    )  # fmt: skip
     return joined, replace(table, items=numbers[table.items], split=codes[table.split])
 
 

@@ -70,6 +70,7 @@ def plan_header(
         buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
         identities=identities,
+        labels_from=(labels.attribution,) if labels and labels.attribution else (),
     )
 
 

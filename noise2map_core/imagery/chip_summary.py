@@ -17,13 +17,13 @@ def store_lines(store: ChipStore) -> list[str]:
         f"{task}: {', '.join(str(entry['name']) for entry in table)}"
         for task, table in found["classes"].items()
     ]
-    crs = found["crs_table"]
+    crs, labels_from = found["crs_table"], "; ".join(found.get("labels_from", ()))
     recorded = (store.path / SOURCES).exists()
     return [
         f"chips     {store.num_chips:,} of {px} x {px} pixels, {dates} date(s), "
         f"{store.num_shards:,} shards, {size / 1e6:,.1f} MB, format {found['format_version']}",
         f"bands     {', '.join(store.bands)} ({image.dtype})",
-        f"labels    {'; '.join(classes) or 'none'}",
+        f"labels    {'; '.join(classes) or 'none'}{f', by {labels_from}' if labels_from else ''}",
         f"grid      {found['gsd']:g} m, {crs[0] if len(crs) == 1 else f'{len(crs)} places'}",
         f"times     {acquisition_times(store)}",
         *(split_line(split, part) for split, part in found["counts"].items()),

@@ -81,6 +81,10 @@ class StoreHeader:
     """Of the ingests that the store holds already."""
     identities: dict[str, str] = field(default_factory=dict)
     """Which bytes each asset held, by its address."""
+    labels_from: tuple[str, ...] = ()
+    """Whose the labels are, and their licences; empty: nobody said."""
+    made_pairs: dict[str, Any] = field(default_factory=dict)
+    """How pairs of dates were made of single images; empty: dates are dates."""
 
     @classmethod
     def of(cls, store: ChipStore) -> "StoreHeader":
@@ -100,13 +104,19 @@ class StoreHeader:
             crs_table=tuple(found["crs_table"]),
             earlier_keys=tuple(found.get("keys", [found["key"]])[:-1]),
             dataset=found.get("dataset", {}),
+            labels_from=tuple(found.get("labels_from", ())),
+            made_pairs=found.get("made_pairs", {}),
             **{name: found[name] for name in same},
         )
 
     def attributes(self, num_chips: int) -> dict[str, Any]:
         """The group's attributes."""
         grid = self.grid
-        dataset = {"dataset": self.dataset} if self.dataset else {}
+        optional = {
+            "dataset": self.dataset,
+            "labels_from": list(self.labels_from),
+            "made_pairs": self.made_pairs,
+        }
         return {
             "format_version": FORMAT_VERSION,
             "key": self.key,
@@ -123,7 +133,7 @@ class StoreHeader:
             "origin": [grid.x_origin, grid.y_origin],
             "tile_px": grid.tile_px,
             "items": self.items,
-            **dataset,
+            **{name: value for name, value in optional.items() if value},
         }
 
 

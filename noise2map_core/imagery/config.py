@@ -156,6 +156,10 @@ class RasterLabels(BaseModel):
     classes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Classes of a date, in the order of their numbers, each with the values that mean it."""
 
+    attribution: str = ""
+    """Whose the labels are, and their licence: "OpenStreetMap contributors (licence: ODbL-1.0)".
+    Kept in the store; model cards name it."""
+
     @model_validator(mode="after")
     def _one_source(self) -> "RasterLabels":
         _require_one_source(self.asset, self.path)
@@ -197,6 +201,10 @@ class PolygonLabels(BaseModel):
 
     background: str = "background"
     """Name of class 0, which lies outside the polygons."""
+
+    attribution: str = ""
+    """Whose the labels are, and their licence: "OpenStreetMap contributors (licence: ODbL-1.0)".
+    Kept in the store; model cards name it."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "PolygonLabels":

@@ -41,6 +41,8 @@ class LabelSource:
     """Whether change is where the classes of the dates differ."""
     classes: dict[str, list[dict[str, Any]]]
     """Class table of each task that has labels."""
+    attribution: str = ""
+    """Whose the labels are, and their licence."""
 
     @property
     def layers(self) -> list[LabelLayer]:
@@ -103,15 +105,15 @@ def open_labels(
     opener = _Opener(config, search, aoi, grid)
     if config.task == "change" and config.before is None:
         layer = opener.open_change(whole)
-        return LabelSource(layer, (), False, {"change": CLASSES})
+        return LabelSource(layer, (), False, {"change": CLASSES}, config.attribution)
     last = opener.open_date(config.asset or config.path, intervals[-1])
     first = opener.open_date(config.before, intervals[0]) if config.before else None
     layers = [first, last] if len(intervals) > 1 else [last]
     classes = {"segment": opener.class_table(layers)} if config.task != "change" else {}
     difference = config.task != "segment"
-    return LabelSource(
-        None, tuple(layers), difference, classes | ({"change": CLASSES} if difference else {})
-    )
+    if difference:
+        classes["change"] = CLASSES
+    return LabelSource(None, tuple(layers), difference, classes, config.attribution)
 
 
 @dataclass(frozen=True)

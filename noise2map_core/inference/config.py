@@ -1,8 +1,20 @@
-"""Settings of inference that may differ from the checkpoint's."""
+"""Settings of inference that may differ from the checkpoint's, and of what a model card says."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
+
+
+class CardConfig(BaseModel):
+    """What the model card says that the data do not tell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    intended_use: str | None = None
+    """What it is for, and what it is not for. None: maps of land like that it learnt from."""
+
+    limits: str | None = None
+    """What else goes wrong, or is not known; it follows what holds for every model."""
 
 
 class InferenceConfig(BaseModel):

@@ -1,9 +1,12 @@
 """The model card: README.md of a checkpoint directory."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noise2map_core.imagery.chip_store import ChipStore
+from noise2map_core.inference.card_scores import NO_SCORES, SCORES
+from noise2map_core.inference.config import CardConfig
 from noise2map_core.inference.training_cost import COST_NOTE, cost_of
 from noise2map_core.inference.validation import TaskValidation
 from noise2map_core.models.denoiser import DenoiserSpec
@@ -35,22 +38,48 @@ TGRS 2026).
 | validation F1 | {val_f1:.4f}, after {epoch} epochs; one training, seed {seed} |
 | trained by | noise2map {code_version} |
 
+## Intended use
+
+{intended_use}
+
+{scores}
+
+{no_scores}
+
+## Training data
+
+{num_train} training and {num_val} validation chips, split by place.{made_pairs}
+
+| | whose, and under which licence |
+| --- | --- |
+{licences}
+
+Source items:
+
+{items}
+
 ## Cost
 
 {cost}
 
-## Training data
-
-{num_train} training and {num_val} validation chips, split by place. Source items:
-
-{items}
-
 ## Limits
 
-Trained on few scenes; expect less on other land, seasons and sensors. The validation F1 chose epoch
-and threshold, so it is not a test score: run evaluate-maps on a part that was held out. Source
-imagery and labels have their own licences.
+{limits}
 """
+
+INTENDED_USE = (
+    "Maps of land like that of the training data, from images of these bands, pixel sizes and raw "
+    "numbers."
+)
+
+LIMITS = """\
+Trained on few scenes; expect less on other land, seasons and sensors. The validation F1 chose epoch
+and threshold, so it is not a test score. Maps are no ground truth: have a sample interpreted
+(`noise2map sample`, `noise2map assess`) before areas are reported."""
+
+MADE_PAIRS = """ Pairs of dates were
+made of single images: two places or, in {paste:.0%} of the pairs, one place with objects of another
+pasted in or removed. So change is learnt, and validated, as the difference of what images show."""
 
 
 def write_card(
@@ -61,9 +90,11 @@ def write_card(
     epoch: int,
     history: Sequence[dict[str, Any]],
     seed: int,
+    words: CardConfig | None = None,
 ) -> str:
     """The card's Markdown; `validation` is what validation says of each task in the chosen epoch,
     `history` what the workers recorded of every validated one."""
+    words, made_pairs = words or CardConfig(), store.attributes.get("made_pairs")
     return CARD.format(
         tasks=" and ".join(spec.tasks),
         uses="\n".join(USES[name] for name in spec.tasks),
@@ -86,7 +117,13 @@ def write_card(
         code_version=spec.code_version,
         num_train=len(store.chips_of("train")),
         num_val=len(store.chips_of("val")),
+        intended_use=words.intended_use or INTENDED_USE,
+        scores=SCORES,
+        no_scores=NO_SCORES,
+        made_pairs=MADE_PAIRS.format(**made_pairs) if made_pairs else "",
+        licences="\n".join(_licence_rows(store.attributes)),
         items=_item_lines(store.attributes["items"]),
+        limits="\n\n".join(filter(None, (LIMITS, words.limits))),
     )
 
 
@@ -127,6 +164,16 @@ def _calibration_error(validation: TaskValidation) -> str:
         f"; expected calibration error on the validation part {validation.ece_before:.4f} without, "
         f"{validation.ece_after:.4f} with"
     )
+
+
+def _licence_rows(found: Mapping[str, Any]) -> Iterator[str]:
+    """Whose imagery and labels are; a published data set names both in one."""
+    imagery = Counter(item.get("attribution") or "not stated" for item in found["items"])
+    for attribution, count in imagery.items():
+        yield f"| imagery, {count:,} items | {attribution} |"
+    of_dataset = found.get("dataset", {}).get("attribution")
+    for attribution in found.get("labels_from") or [of_dataset or "not stated"]:
+        yield f"| labels | {attribution} |"
 
 
 def _item_lines(items: list[dict[str, str]]) -> str:

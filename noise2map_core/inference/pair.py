@@ -25,8 +25,8 @@ from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
-from noise2map_core.storage import absolute, location
 
 NAMES = ("class", "probability", "valid", "reason")
 _ONE_AT_A_TIME = threading.Lock()
@@ -53,7 +53,7 @@ def predict_pair(
     Raises ConfigError for images that do not fit each other, CheckpointError for images that do not
     fit the checkpoint.
     """
-    path, config = location(checkpoint), inference or InferenceConfig()
+    path, config = checkpoint_folder(checkpoint), inference or InferenceConfig()
     spec = read_spec(path)
     geobox = _common_frame(before, after)
     require_settings(config, spec)
@@ -61,7 +61,7 @@ def predict_pair(
     _require_bands(before, spec, path)
     _require_bands(after, spec, path)
     job = _PairJob(
-        absolute(path), spec.digest, spec.task("change"), _anchored(geobox),
+        path, spec.digest, spec.task("change"), _anchored(geobox),
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         config.timesteps or spec.task("change").inference_timesteps,
         resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),

@@ -10,6 +10,7 @@ from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
+from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 from noise2map_core.storage import absolute
 
@@ -44,7 +45,7 @@ def plan_region(
         output=absolute(output),
         grid=grid,
         spec=spec,
-        checkpoint=absolute(checkpoint),
+        checkpoint=checkpoint_folder(checkpoint),
         lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         timesteps=config.timesteps or spec.task(task).inference_timesteps,
         path=resolve_numeric_path(config, gpus),
@@ -133,7 +134,7 @@ def require_threshold(threshold: float | None, task: TaskSpec) -> None:
 def require_gsd(resolution: float, spec: CheckpointSpec, checkpoint: Path) -> None:
     """Raise CheckpointError if the checkpoint does not accept pixels of `resolution` metres."""
     low, high = spec.gsd_range
-    if not low <= resolution <= high:
+    if not spec.accepts_gsd(resolution):
         raise CheckpointError(
             f"checkpoint {checkpoint} was trained at {spec.gsd:g} m and accepts {low:g} to "
             f"{high:g} m a pixel; this map would have {resolution:g} m. Set grid.resolution within "

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 
 from noise2map_core.errors import CheckpointError, ChipStoreError
 from noise2map_core.imagery.chip_store import ChipStore
@@ -24,7 +25,7 @@ from noise2map_core.inference.object_tally import ObjectTally
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
 from noise2map_core.learning.config import EvaluationConfig
-from noise2map_core.learning.metrics import ConfusionCounts, block_bootstrap_f1
+from noise2map_core.learning.metrics import ConfusionCounts, ScoreHistogram, block_bootstrap_f1
 from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Task
@@ -84,10 +85,16 @@ class MapScores:
     """Of two classes."""
     calibration: Calibration | None = None
     """Of a model."""
+    roc_auc: float | None = None
+    """Area under the ROC curve of the second of two classes: how well probabilities, or lengths of
+    the change vector, tell the classes apart, whatever the threshold."""
 
 
-def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str, task: Task) -> None:
-    """Raise unless the model fits the chips and the split has labels."""
+def require_evaluable(
+    spec: CheckpointSpec, store: ChipStore, split: str, task: Task, any_gsd: bool = False
+) -> None:
+    """Raise unless the model fits the chips (`any_gsd`: but for their pixel size) and the split has
+    labels."""
     if not store.has_labels_of(task):
         raise ChipStoreError(
             f"chip store {store.path} has no labels of task {task!r} to score against. Ingest it "
@@ -105,11 +112,12 @@ def require_evaluable(spec: CheckpointSpec, store: ChipStore, split: str, task: 
             f"the checkpoint knows the classes ({_listed(spec, task)}); chip store {store.path} "
             f"has ({', '.join(names)}). Use a checkpoint of these classes."
         )
-    low, high = spec.gsd_range
-    if not low <= float(store.attributes["gsd"]) <= high:
+    if not any_gsd and not spec.accepts_gsd(float(store.attributes["gsd"])):
+        low, high = spec.gsd_range
         raise CheckpointError(
             f"the checkpoint accepts pixels of {low:g} to {high:g} m; chip store {store.path} has "
-            f"{store.attributes['gsd']:g} m. Ingest at a resolution within that range."
+            f"{store.attributes['gsd']:g} m. Ingest at a resolution within that range, or set "
+            "evaluation.any_gsd to see how far it carries."
         )
     chip_px = int(store.attributes["chip_px"])
     if chip_px % spec.network.stride:
@@ -140,20 +148,24 @@ def evaluate_model(
     pixels = SplitPixels.of(store, split, task, config.batch_size)
     counter = BlockCounter(pixels, len(spec.classes), config.block_px)
     objects, calibration = ObjectTally(pixels, value=1), CalibrationTally(spec)
+    two_classes, ranks = len(spec.classes) == 2, ScoreHistogram.empty()
     for batch, truth in pixels.batches():
         logits = logits_of(batch)
-        decided = decide_classes(probability_of(logits.mean(axis=0), spec.temperature), spec)
+        probability = probability_of(logits.mean(axis=0), spec.temperature)
+        decided = decide_classes(probability, spec)
         counter.add(batch, truth, decided)
         calibration.add(logits, truth)
         if chips is not None:
             chips.add(batch, decided)
-        if len(spec.classes) == 2:
+        if two_classes:
             objects.add(batch, truth, decided)
+            ranks += ScoreHistogram.of(probability[:, 1], truth)
     scores = _scores(pixels, counter.blocks(), spec.threshold)
     return replace(
         scores,
-        objects=_object_scores(objects.counts) if len(spec.classes) == 2 else None,
+        objects=_object_scores(objects.counts) if two_classes else None,
         calibration=calibration.result(),
+        roc_auc=ranks.roc_auc if two_classes else None,
     )
 
 
@@ -166,20 +178,36 @@ def _object_scores(counts: ObjectCounts) -> ObjectScores:
 def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) -> MapScores:
     """Scores of change vector analysis; its threshold has the best F1 on the training part.
 
-    The threshold is given as the length of the change vector, standard deviations.
+    Without a training part, statistics and threshold (Otsu's) are of the scored pixels, whose
+    labels they do not see. The threshold is given as the length of the change vector, standard
+    deviations.
     """
-    moments = store.statistics("train")
+    trained = "train" in store.splits
+    reference = "train" if trained else split
+    moments = store.statistics(reference)
     analysis = ChangeVectorAnalysis(moments.mean, band_spread(store, moments))
 
     def scorer(batch: ChipBatch) -> NDArray[np.float32]:
         return analysis.score(batch.image)
 
-    training = SplitPixels.of(store, "train", "change", config.batch_size)
-    threshold = score_histogram(training, scorer, NUM_BINS).best_threshold()
+    known = SplitPixels.of(store, reference, "change", config.batch_size)
+    lengths = score_histogram(known, scorer, NUM_BINS)
+    threshold = lengths.best_threshold() if trained else otsu_threshold(lengths)
     pixels = SplitPixels.of(store, split, "change", config.batch_size)
     blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
-    return _scores(pixels, blocks, {name: magnitude_of(threshold)})
+    ranks = score_histogram(pixels, scorer, NUM_BINS)
+    return replace(_scores(pixels, blocks, {name: magnitude_of(threshold)}), roc_auc=ranks.roc_auc)
+
+
+def otsu_threshold(scores: ScoreHistogram) -> float:
+    """The threshold, inclusive, that parts scores into two groups as even as can be (Otsu 1979).
+
+    It does not look at the labels.
+    """
+    counts = scores.counts.sum(axis=0)
+    last_below = int(threshold_otsu(hist=(counts, np.arange(len(counts)))))
+    return (last_below + 1) / len(counts)
 
 
 def _scores(

@@ -185,6 +185,10 @@ class EvaluationConfig(BaseModel):
     batch_size: PositiveInt = 16
     """Chips in one forward pass."""
 
+    any_gsd: bool = False
+    """Score chips of a ground sample distance, too, that the checkpoint does not accept: how far it
+    carries outside its domain."""
+
 
 class LossConfig(BaseModel):
     """What training makes small: a sum of losses, each with its weight; 0 leaves one out."""

@@ -149,6 +149,15 @@ class ScoreHistogram:
         precision = np.where(predicted > 0, positive / np.maximum(predicted, 1), 1.0)
         return precision, positive / max(self.num_positives, 1)
 
+    @property
+    def roc_auc(self) -> float | None:
+        """Area under the ROC curve: how often a positive pixel has a higher score than a negative
+        one, scores of one bin counting half. None without pixels of either."""
+        negative, positive = self.counts.astype(np.float64)
+        pairs = negative.sum() * positive.sum()
+        below = np.cumsum(negative) - negative / 2
+        return float(positive @ below / pairs) if pairs else None
+
     def f1(self) -> NDArray[np.float64]:
         """F1 of the positive pixels [bins] at each threshold k / bins."""
         negative, positive = self._at_or_above()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import (
     CARD_NAME,
     SPEC_NAME,
@@ -22,7 +23,6 @@ from noise2map_core.models.spec import (
     read_spec,
     read_weights,
 )
-from noise2map_core.storage import location
 
 
 def save_checkpoint(
@@ -63,12 +63,14 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def load_checkpoint(path: Path | str) -> Noise2Map:
-    """The model in a checkpoint directory, local or at s3://, on the CPU, in evaluation mode.
+    """The model in a checkpoint directory, local or at s3://, or of the name of one that ships.
+
+    It is on the CPU, in evaluation mode.
 
     Raises CheckpointError if a file is missing or unreadable, the weights are not those that
     model.json names, do not fit the network, or are not finite.
     """
-    path = location(path)
+    path = checkpoint_folder(path)
     spec = read_spec(path)
     model = Noise2Map(spec)
     weights = _read_weights(path, spec)

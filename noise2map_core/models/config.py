@@ -26,6 +26,6 @@ class ModelConfig(BaseModel):
 
     backbone: Path | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
-    of the same preset, or a published diffusers UNet2DModel (config.json,
-    diffusion_pytorch_model.safetensors; presets reference and base). Where bands and classes are
-    the same, so do the layers around it. None: from scratch."""
+    of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel
+    (config.json, diffusion_pytorch_model.safetensors; presets reference and base). Where bands and
+    classes are the same, so do the layers around it. None: from scratch."""

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from noise2map_core.diffusion.config import Corruption, Schedule
 from noise2map_core.errors import CheckpointError
-from noise2map_core.storage import location, read_bytes
+from noise2map_core.models.shipped import checkpoint_folder, shipped_names
+from noise2map_core.storage import read_bytes
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -204,6 +205,11 @@ class CheckpointSpec(_Section):
             )
         return name
 
+    def accepts_gsd(self, gsd: float) -> bool:
+        """True for a ground sample distance, metres, within `gsd_range`."""
+        low, high = self.gsd_range
+        return low <= gsd <= high
+
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON; it covers the weights through `weights_sha256`."""
@@ -212,11 +218,11 @@ class CheckpointSpec(_Section):
 
 
 def read_spec(path: Path | str) -> CheckpointSpec:
-    """The spec in a checkpoint directory.
+    """The spec in a checkpoint directory, or of a checkpoint that ships.
 
     Raises CheckpointError if it is missing, not JSON, of another format version, or inconsistent.
     """
-    file = location(path) / SPEC_NAME
+    file = checkpoint_folder(path) / SPEC_NAME
     document = _load_json(file)
     version = document.get("format_version")
     if version != FORMAT_VERSION:
@@ -237,7 +243,7 @@ def read_spec(path: Path | str) -> CheckpointSpec:
 
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
     """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s."""
-    file = location(path) / WEIGHTS_NAME
+    file = checkpoint_folder(path) / WEIGHTS_NAME
     try:
         content = read_bytes(file)
     except OSError as error:
@@ -259,7 +265,8 @@ def _load_json(file: Path) -> dict[str, object]:
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint {file.parent} has no {file.name}. Point --checkpoint to a directory that "
-            "finetune-maps wrote."
+            "finetune-maps wrote, or name one that ships with noise2map: "
+            f"{', '.join(shipped_names()) or 'there is none'}."
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(

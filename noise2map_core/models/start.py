@@ -12,6 +12,7 @@ from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.denoiser import SPEC_NAME as DENOISER
 from noise2map_core.models.denoiser import Denoiser, load_denoiser, read_denoiser_spec
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import SPEC_NAME as CHECKPOINT
 from noise2map_core.models.spec import NetworkSpec, PatchUNetSpec, SegmentationModelSpec, read_spec
 
@@ -26,6 +27,7 @@ def require_start(network: NetworkSpec, folder: Path) -> None:
             f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone. "
             "Leave model.backbone out, or set another model.preset."
         )
+    folder = checkpoint_folder(folder)
     if (folder / DENOISER).exists():
         _require_same_network(folder, network, read_denoiser_spec(folder).network)
     elif (folder / CHECKPOINT).exists():

@@ -66,7 +66,8 @@ class AreaConfig(_Section):
     """One of `sensors`."""
 
     checkpoint: Location
-    """Directory that finetune-maps wrote; it has to know the task change."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings. It has
+    to know the task change."""
 
     since: date
     """First day that may become a slice."""

@@ -32,7 +32,7 @@ class StudyTimestepsConfig(BaseModel):
     """Chip store; the first argument, too."""
 
     checkpoint: Path
-    """Checkpoint directory."""
+    """Checkpoint directory, or the name of a checkpoint that ships."""
 
     task: Task | None = None
     """What is studied: change or segment. None: the checkpoint's only task."""

@@ -165,6 +165,14 @@ def test_pairs_of_plain_folders_are_stored_as_they_are(tmp_path: Path) -> None:
     assert chips.attrs["counts"]["test"]["chips"] == 12
 
 
+def test_pairs_that_no_folder_splits_are_all_for_testing(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "pairs", {"test": 3}) / "test"
+    config = FoldersConfig(root=root, gsd=2, attribution="Somebody (licence: not stated)")
+    store = open_store(ingest(config, tmp_path / "chips.zarr", 16).output)
+    assert set(store.splits) == {"test"} and store.num_chips == 3
+    assert {item["attribution"] for item in store.attributes["items"]} == {config.attribution}
+
+
 def test_whu_images_are_halved_as_pil_halves_them(tmp_path: Path) -> None:
     root = write_whu_segment(tmp_path / "whu", {"train": 2, "test": 1})
     config = WhuConfig(root=root, task="segment")

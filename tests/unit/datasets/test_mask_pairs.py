@@ -2,12 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from noise2map_core.datasets.config import WhuConfig
+from noise2map_core.datasets.mask_pairs import PIXELS
 from noise2map_core.errors import ChipStoreError, OutputMismatchError
+from noise2map_core.imagery.chip_parts import (
+    PART_COLUMNS,
+    join_parts,
+    require_free,
+    write_parts,
+)
 from noise2map_core.imagery.chip_store import open_chips, open_store
+from noise2map_core.imagery.chip_writer import StoreHeader
 from noise2map_core.tools import ingest_dataset, pair_chips
 from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
 from noise2map_core.tools.pair_chips import PairChipsConfig
@@ -71,6 +80,25 @@ def test_stores_are_joined_and_the_same_again_to_the_byte(singles: Path, tmp_pat
     assert first.sizes["chip"] == 2 * open_store(singles).num_chips
     make((singles, singles), tmp_path / "two.zarr", paste=0.5, per_chip=1)
     assert open_store(tmp_path / "one.zarr").objects == open_store(tmp_path / "two.zarr").objects
+
+
+def test_chips_of_one_item_and_of_several_are_joined(singles: Path, tmp_path: Path) -> None:
+    store = open_store(singles)
+    header, columns = StoreHeader.of(store), {name: store.read(name) for name in PART_COLUMNS}
+    columns["items"] = np.pad(columns["items"], ((0, 0), (0, 0), (0, 2)), constant_values=-1)
+    pixels = [store.read_shard(shard, PIXELS) for shard in range(store.num_shards)]
+    columns |= {name: np.concatenate([part[name] for part in pixels]) for name in PIXELS}
+    require_free(several := tmp_path / "several.zarr")
+    join_parts(several, header, write_parts(several, header, [columns]))
+    make((singles, several), tmp_path / "pairs.zarr", paste=0.5, per_chip=1)
+    items = open_store(tmp_path / "pairs.zarr").read("items")
+    assert items.shape == (2 * store.num_chips, 2, 3)
+    assert (items[..., 0] >= 0).all() and (items[..., 1:] == -1).all()
+
+
+def test_a_store_of_pairs_says_how_they_were_made(singles: Path, tmp_path: Path) -> None:
+    pairs = make((singles,), tmp_path / "pairs.zarr", paste=0.5, per_chip=1)
+    assert pairs.attrs["made_pairs"] == {"per_chip": 1, "paste": 0.5, "seed": 0}
 
 
 def test_what_cannot_be_paired_is_refused(singles: Path, tmp_path: Path) -> None:

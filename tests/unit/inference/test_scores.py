@@ -1,18 +1,28 @@
 """What evaluation reports, against scikit-learn and plain numpy on the same pixels."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
+from skimage.filters import threshold_otsu
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, roc_auc_score
 
 from noise2map_core.errors import CheckpointError
 from noise2map_core.imagery.chip_store import ChipStore, open_store
+from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.inference.calibration_tally import CURVE_POINTS, CalibrationTally
 from noise2map_core.inference.evaluation import SplitPixels, model_logits_over
-from noise2map_core.inference.scores import MapScores, evaluate_model, require_evaluable
+from noise2map_core.inference.scores import (
+    MapScores,
+    evaluate_baseline,
+    evaluate_model,
+    require_evaluable,
+)
+from noise2map_core.inference.training_data import band_spread
+from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import ClassSpec
@@ -63,6 +73,8 @@ def test_scores_are_those_of_scikit_learn(
     assert scores.kappa == pytest.approx(cohen_kappa_score(truth, decided), abs=1e-3)
     assert scores.classes["changed"].support == truth.sum()
     assert scores.objects is not None and scores.objects.truths > 0
+    probability = softmax(logits.mean(axis=0) / 0.5, axis=0)[1]
+    assert scores.roc_auc == pytest.approx(roc_auc_score(truth, probability), abs=1e-3)
 
 
 def test_calibration_is_of_the_same_pixels(
@@ -140,3 +152,26 @@ def test_a_model_that_does_not_fit_the_chips_is_refused(
         fields = {"bands": ("b0", "b1"), "chip_px": 16, **changes}
         require_evaluable(checkpoint_spec(**fields), store, "val", "change")
     assert words in str(refused.value)
+
+
+def test_another_pixel_size_is_scored_where_that_is_asked_for(store: ChipStore) -> None:
+    spec = checkpoint_spec(bands=("b0", "b1"), chip_px=16, gsd_range=(40.0, 50.0))
+    require_evaluable(spec, store, "val", "change", any_gsd=True)
+
+
+def test_without_a_training_part_the_baseline_takes_otsus_threshold(tmp_path: Path) -> None:
+    boxes = SplitConfig(boxes={"test": SPLIT.boxes["val"]})
+    path = make_store(plan_store(tmp_path / "a", tmp_path / "chips.zarr", split=boxes))
+    store = open_store(path)
+    found = evaluate_baseline(store, "test", EvaluationConfig())
+    moments = store.statistics("test")
+    analysis = ChangeVectorAnalysis(moments.mean, band_spread(store, moments))
+    lengths, truths = [], []
+    for batch, truth in SplitPixels.of(store, "test", "change", 8).batches():
+        lengths.append(analysis.score(batch.image)[truth != 255])
+        truths.append(truth[truth != 255])
+    length, truth = np.concatenate(lengths), np.concatenate(truths)
+    otsu = threshold_otsu(np.floor(length * NUM_BINS), nbins=NUM_BINS) / NUM_BINS
+    assert found.threshold["changed"] == pytest.approx(otsu / (1 - otsu), rel=1e-2)
+    assert found.roc_auc == pytest.approx(roc_auc_score(truth, length), abs=1e-3)
+    assert found.classes["changed"].f1 == pytest.approx(f1_score(truth, length > otsu), abs=1e-2)

@@ -12,6 +12,7 @@ from sklearn.metrics import (
     precision_recall_curve,
     precision_score,
     recall_score,
+    roc_auc_score,
 )
 
 from noise2map_core.learning.metrics import (
@@ -43,6 +44,13 @@ def test_scores_are_those_of_scikit_learn(value: int) -> None:
     assert scores.precision == pytest.approx(precision_score(truth, found, pos_label=value))
     assert scores.recall == pytest.approx(recall_score(truth, found, pos_label=value))
     assert scores.support == (truth == value).sum()
+
+
+def test_the_area_under_the_roc_curve_is_that_of_scikit_learn() -> None:
+    binned = np.minimum(np.round(SCORE, 2), 0.99)
+    area = roc_auc_score(LABEL[KNOWN], binned[KNOWN])
+    assert ScoreHistogram.of(binned, LABEL, 100).roc_auc == pytest.approx(area, abs=1e-9)
+    assert ScoreHistogram.of(SCORE, np.zeros_like(LABEL)).roc_auc is None
 
 
 def test_nothing_found_and_nothing_there_scores_zero() -> None:
