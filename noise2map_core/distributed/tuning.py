@@ -25,6 +25,7 @@ from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.inference.training_data import class_weights, plan_spec
 from noise2map_core.progress import Progress, progress
 from noise2map_core.search_space import Point, SearchSpace, TrialSettings
+from noise2map_core.storage import absolute
 from noise2map_core.sweep import Status, Trial
 
 OBJECTIVE = "f1"
@@ -92,7 +93,7 @@ def plan_job(plan: SweepPlan, settings: TrialSettings) -> TrainingJob:
         spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
-        backbone=backbone.resolve() if backbone else None,
+        backbone=absolute(backbone) if backbone else None,
         training=settings.training,
         seed=plan.seed,
     )
