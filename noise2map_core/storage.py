@@ -105,6 +105,14 @@ def object_store(path: Path) -> "ObjectStore":
     return from_url(str(path))
 
 
+def reason(error: Exception) -> str:
+    """What storage says of an object, in one line; obstore adds a dump of its own values."""
+    text = str(error).partition("Debug source")[0]
+    found = re.search(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", text, re.DOTALL)
+    told = f"{found[1]}: {found[2]}" if found else text
+    return " ".join(told.split()).rstrip(".:")
+
+
 def upload(file: Path, target: Path) -> None:
     """Put a local file as an object, whole; a large one in parts."""
     import obstore
@@ -175,10 +183,10 @@ def sweep(folder: Path) -> None:
 
 
 def publish(folder: Path, target: Path, last: str) -> None:
-    """Move a finished directory to a location where nothing is.
+    """Move a finished directory to a location.
 
-    On a disk it must lie beside its place, and appears whole. Elsewhere its objects come one by
-    one, `last` at the end: who finds that finds all.
+    On a disk it must lie beside its place, where nothing is, and appears whole. Elsewhere its
+    objects come one by one, `last` at the end: who finds that finds all.
     """
     if is_local(target):
         folder.rename(target)

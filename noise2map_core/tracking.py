@@ -17,6 +17,7 @@ from noise2map_core.digest import digest_of
 from noise2map_core.errors import ConfigError, Noise2MapError, OutputHeldError
 from noise2map_core.learning.config import MlflowConfig
 from noise2map_core.redact import redacted
+from noise2map_core.storage import absolute, local_copy
 from noise2map_core.training_run import TrainingRun
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Tracker:
             for name, value in results.items():
                 self._client.log_metric(self._id, name, value)
             for file in files:
-                self._client.log_artifact(self._id, str(file))
+                with local_copy(file) as copy:
+                    self._client.log_artifact(self._id, str(copy))
             self._client.set_terminated(self._id, FINISHED)
 
     def end(self, status: str) -> None:
@@ -136,15 +138,15 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
 def _find_run(client: "MlflowClient", experiment: str, training_run: TrainingRun) -> "Run":
     """The run of this output and these settings, made where it is not there."""
-    output = str(training_run.output.resolve())
-    key = digest_of([training_run.digest, output])
+    output = absolute(training_run.output)
+    key = digest_of([training_run.digest, str(output)])
     found = client.get_experiment_by_name(experiment)
     number = found.experiment_id if found else client.create_experiment(experiment)
     runs = client.search_runs([number], f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
     if runs:
         return runs[0]
     tags = {RUN_TAG: key, DIGEST_TAG: training_run.digest}
-    run = client.create_run(number, tags=tags, run_name=training_run.output.resolve().name)
+    run = client.create_run(number, tags=tags, run_name=output.name)
     _log_settings(client, run.info.run_id, training_run)
     return run
 

@@ -12,6 +12,7 @@ from noise2map_core.atomic import write_atomically
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import OptimisationConfig
+from noise2map_core.storage import read_bytes
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -50,9 +51,10 @@ class TrainingRun:
 
         Raises OutputMismatchError if the output is of other settings or data.
         """
-        if not self.note.exists():
+        try:
+            note = self.results()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        note = self.results()
         if note["digest"] != self.digest:
             raise OutputMismatchError(
                 f"{self.output} holds a training with other settings or other chips; nothing was "
@@ -62,7 +64,7 @@ class TrainingRun:
 
     def results(self) -> dict[str, Any]:
         """What the note says by now."""
-        note: dict[str, Any] = json.loads(self.note.read_text(encoding="utf-8"))
+        note: dict[str, Any] = json.loads(read_bytes(self.note))
         return note
 
     def claim(self) -> None:

@@ -37,7 +37,7 @@ class FinetuneMapsConfig(BaseModel):
     chips: Location
     """Chip store that ingest-region wrote, with labels and with train and val parts."""
 
-    output: Path
+    output: Location
     """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
     from."""
 
@@ -178,7 +178,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
         chips=absolute(config.chips),
-        state=(config.output / "state").resolve(),
+        state=absolute(config.output) / "state",
         spec=spec,
         tasks=tasks,
         class_weights=class_weights(store, tasks),

@@ -42,7 +42,7 @@ class PretrainDenoiserConfig(BaseModel):
     images: ImagesConfig = Field(default_factory=ImagesConfig)
     """Image files, in place of a chip store."""
 
-    output: Path
+    output: Location
     """Directory of the run: `checkpoint/`, to be handed to finetune-maps as --model.backbone,
     `examples.png`, and `state/` to continue from."""
 
@@ -195,7 +195,7 @@ def _train(
     backbone = config.model.backbone
     job = PretrainingJob(
         source=source,
-        state=(config.output / "state").resolve(),
+        state=absolute(config.output) / "state",
         spec=spec,
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,

@@ -8,6 +8,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from noise2map_core.errors import AssetReadError
+from noise2map_core.storage import reason
 
 
 def bucket_settings() -> dict[str, str]:
@@ -29,8 +30,9 @@ def object_tag(href: str) -> str:
     try:
         tag = obstore.head(_store(address.netloc), address.path.lstrip("/"))["e_tag"]
     except (BaseError, FileNotFoundError, PermissionError) as error:
-        reason = " ".join(str(error).partition("Debug source")[0].split()).rstrip(".:")
-        raise AssetReadError(f"asset {href}: {reason}. Check the catalogue's files.") from error
+        raise AssetReadError(
+            f"asset {href}: {reason(error)}. Check the catalogue's files."
+        ) from error
     if tag is None:
         raise AssetReadError(f"asset {href}: its store gives no ETag, by which changes are seen.")
     return tag

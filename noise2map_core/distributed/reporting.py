@@ -11,6 +11,7 @@ from noise2map_core.distributed.fitting import LOG_FOLDER
 from noise2map_core.distributed.train_log import read_losses
 from noise2map_core.inference.training_report.writer import ReportPaths, write_report
 from noise2map_core.learning.config import OptimisationConfig
+from noise2map_core.storage import absolute
 from noise2map_core.training_run import TrainingRun
 
 
@@ -19,7 +20,7 @@ def report_training(training_run: TrainingRun, chips: Path, training: Optimisati
 
     Needs a connection to a cluster, which sees the run's output. `chips` is absolute.
     """
-    output = training_run.output.resolve()
+    output = absolute(training_run.output)
     paths = ReportPaths(
         report=output / training_run.report.name,
         checkpoint=output / training_run.checkpoint.name,

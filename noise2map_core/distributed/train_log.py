@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.event_pb2 import Event
 
 from noise2map_core.distributed.board import Point
+from noise2map_core.storage import is_local, read_bytes, upload
 
 LOSS = "train/loss"
 INTERVAL_S = 1.0
@@ -20,21 +22,31 @@ FLUSH_INTERVAL_S = 1
 
 
 class TrainLog:
-    """Kept by rank 0, from `first_step` of `num_steps` on."""
+    """Kept by rank 0, from `first_step` of `num_steps` on.
+
+    Objects cannot be appended to: on object storage what was drawn between two states is a file.
+    """
 
     def __init__(
         self, board: Any, folder: Path, first_step: int, num_steps: int, batch_size: int
     ) -> None:
-        self._board = board
-        # What a killed run had written behind its last state is shown no longer.
-        self._curves = SummaryWriter(
-            str(folder), purge_step=first_step, flush_secs=FLUSH_INTERVAL_S
-        )
+        self._board, self._folder = board, folder
+        self._scratch = None if is_local(folder) else TemporaryDirectory(prefix="noise2map-")
         self._step, self._num_steps, self._batch_size = first_step, num_steps, batch_size
         self._since, self._first = time.monotonic(), first_step
         self._learn_s = 0.0
         self._points: list[Point] = []
         """Of curves, not told yet."""
+        self._curves = self._open()
+
+    def _open(self) -> SummaryWriter:
+        return SummaryWriter(
+            str(self._scratch.name if self._scratch else self._folder),
+            # What a killed run had drawn behind its last state, from here on, is shown no longer.
+            purge_step=self._step + 1,
+            flush_secs=FLUSH_INTERVAL_S,
+            filename_suffix=f".{self._step:09}",
+        )
 
     def step(self, loss: float, learn_s: float) -> None:
         """A step was taken; `learn_s` of its time went into computing, the rest into reading."""
@@ -52,9 +64,25 @@ class TrainLog:
         self._put({name: metrics[name] for name in shown})
         self._since, self._first, self._learn_s = time.monotonic(), self._step, 0.0
 
+    def save(self) -> None:
+        """Write what was drawn; a run that goes on from a state kept now does not draw it again."""
+        if self._scratch:
+            self._put_away(self._scratch)
+            self._curves = self._open()
+
     def close(self) -> None:
         """Wait until all curves are written."""
+        if self._scratch is None:
+            self._curves.close()
+            return
+        self._put_away(self._scratch)
+        self._scratch.cleanup()
+
+    def _put_away(self, scratch: "TemporaryDirectory[str]") -> None:
         self._curves.close()
+        for file in Path(scratch.name).iterdir():
+            upload(file, self._folder / file.name)
+            file.unlink()
 
     def _draw(self, name: str, value: float) -> None:
         self._curves.add_scalar(name, value, self._step)
@@ -97,7 +125,7 @@ def _read_events(file: Path) -> Iterator[Any]:
 
     What a killed run had not written to the end is left out.
     """
-    content, start = file.read_bytes(), 0
+    content, start = read_bytes(file), 0
     while start + 12 <= len(content):
         (length,) = struct.unpack_from("<Q", content, start)
         if start + length + 16 > len(content):

@@ -145,8 +145,7 @@ class TrainWorker(ABC):
         """Hand over the state in the middle of an epoch; it is never the best one."""
         # Ray Train writes it as JSON, which knows no infinity.
         worst = sys.float_info.max
-        metrics = {self.score.name: -worst if self.score.highest else worst}
-        self.link.report(metrics, self._state())
+        self._hand_over({self.score.name: -worst if self.score.highest else worst})
 
     def _report(self) -> None:
         """Validate, and hand over metrics and state; all ranks call it together."""
@@ -155,6 +154,11 @@ class TrainWorker(ABC):
         self.history.append(metrics)
         if self._log is not None:
             self._log.epoch(metrics, ("epoch", "loss", self.score.name))
+        self._hand_over(metrics)
+
+    def _hand_over(self, metrics: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.save()
         self.link.report(metrics, self._state())
 
     def _resources(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import OutputError, OutputHeldError
-from noise2map_core.storage import is_local, object_store
+from noise2map_core.storage import is_local, object_store, reason
 
 RENEW_S = 10.0
 EXPIRE_S = 60.0
@@ -95,15 +95,17 @@ class _ObjectLease:
 
     def acquire(self) -> None:
         """Take the lease if nobody holds it, or its holder has not renewed it in time."""
+        from obstore.exceptions import BaseError
+
         try:
             self._tag, found = self._read()
             if found["expires"] > time.time():
                 raise _held(self._output)
             self.fence = int(found["fence"]) + 1
             renewed = self._put(EXPIRE_S)
-        except OSError as error:
+        except (BaseError, OSError) as error:
             raise OutputError(
-                f"cannot write {self._output}: {error}. Set another --output."
+                f"cannot write {self._output}: {reason(error)}. Set another --output."
             ) from error
         if not renewed:
             raise _held(self._output)

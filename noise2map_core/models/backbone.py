@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from noise2map_core.errors import CheckpointError
+from noise2map_core.storage import local_copy, read_bytes
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -70,7 +71,7 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
 
     file = folder / CONFIG_NAME
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_bytes(file))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder} has no readable {CONFIG_NAME}: {error}. Point to the folder of a diffusers "
@@ -89,7 +90,8 @@ def read_unet_weights(folder: Path) -> dict[str, Tensor]:
     """The weights in a diffusers folder. Raises CheckpointError if they cannot be read."""
     file = folder / WEIGHTS_NAME
     try:
-        return load_file(file)
+        with local_copy(file) as copy:
+            return load_file(copy)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{file} cannot be read as safetensors: {error}. Download the folder again."

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import torch
@@ -23,6 +24,7 @@ from noise2map_core.models.spec import (
     read_spec,
     read_weights,
 )
+from noise2map_core.storage import is_local, location, publish
 
 
 def save_checkpoint(
@@ -30,13 +32,14 @@ def save_checkpoint(
 ) -> CheckpointSpec:
     """Write model.safetensors, model.json and README.md (`card`) as directory `path`.
 
-    The directory appears whole or not at all; one that is there is replaced. Returns the spec as
-    written, with the digest of the weights.
+    The directory appears whole or not at all; one that is there is replaced. On object storage
+    model.json comes last, with the digest of the weights: who reads meanwhile is refused, or finds
+    the old checkpoint or the new one, and never parts of both. Returns the spec as written.
     """
-    path = Path(path)
+    path = location(path)
     weights = save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()})
     spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
-    with whole_directory(path) as partial:
+    with whole_directory(path, last=SPEC_NAME) as partial:
         (partial / WEIGHTS_NAME).write_bytes(weights)
         (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (partial / CARD_NAME).write_text(card, encoding="utf-8")
@@ -44,8 +47,18 @@ def save_checkpoint(
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """A temporary directory that takes the place of `path` if the body succeeds."""
+def whole_directory(path: Path, last: str) -> Iterator[Path]:
+    """A temporary directory that takes the place of `path` if the body succeeds.
+
+    On object storage its files come one by one, `last` at the end.
+    """
+    if not is_local(path):
+        with TemporaryDirectory(prefix="noise2map-") as folder:
+            partial = Path(folder) / path.name
+            partial.mkdir()
+            yield partial
+            publish(partial, path, last)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
     partial.mkdir()

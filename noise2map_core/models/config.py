@@ -1,9 +1,10 @@
 """Settings of the network."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.storage import Location
 
 Preset = Literal[
     "reference", "base", "small", "tiny",
@@ -24,7 +25,7 @@ class ModelConfig(BaseModel):
     from scratch; for change their encoder sees each date, and the features are put side by side or,
     with _difference, subtracted."""
 
-    backbone: Path | None = None
+    backbone: Location | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel
     (config.json, diffusion_pytorch_model.safetensors; presets reference and base). Where bands and

@@ -29,6 +29,7 @@ from noise2map_core.models.spec import (
     unet_stride,
 )
 from noise2map_core.models.unet import PatchStem
+from noise2map_core.storage import read_bytes
 
 SPEC_NAME = "denoiser.json"
 OUTER_NAME = "outer.safetensors"
@@ -112,7 +113,10 @@ def denoiser_stride(network: PatchUNetSpec | ReferenceSpec) -> int:
 
 
 def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
-    """Write a checkpoint directory, whole or not at all. Returns the spec with the digests."""
+    """Write a checkpoint directory, whole or not at all. Returns the spec with the digests.
+
+    On object storage denoiser.json comes last; see `save_checkpoint`.
+    """
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     backbone = {
         name.removeprefix("backbone."): tensor
@@ -128,7 +132,7 @@ def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
     spec = model.spec.model_copy(update={"weights_sha256": digests})
     channels = model.backbone.config["in_channels"]
     unet = {"_class_name": "UNet2DModel", "in_channels": channels, "out_channels": channels}
-    with whole_directory(path) as partial:
+    with whole_directory(path, last=SPEC_NAME) as partial:
         for name, content in files.items():
             (partial / name).write_bytes(content)
         config = json.dumps(unet | spec.network.unet, indent=2)
@@ -159,7 +163,7 @@ def load_denoiser(path: Path) -> Denoiser:
 def read_denoiser_spec(path: Path) -> DenoiserSpec:
     """The spec in a checkpoint directory. Raises CheckpointError if it cannot be read."""
     try:
-        return DenoiserSpec.model_validate_json((path / SPEC_NAME).read_bytes())
+        return DenoiserSpec.model_validate_json(read_bytes(path / SPEC_NAME))
     except (OSError, ValidationError) as error:
         raise CheckpointError(
             f"checkpoint {path}: {SPEC_NAME} cannot be read. Point to a directory that "
@@ -169,7 +173,7 @@ def read_denoiser_spec(path: Path) -> DenoiserSpec:
 
 def _read_weights(path: Path, spec: DenoiserSpec, name: str) -> dict[str, Tensor]:
     try:
-        content = (path / name).read_bytes()
+        content = read_bytes(path / name)
         if hashlib.sha256(content).hexdigest() != spec.weights_sha256.get(name):
             raise CheckpointError(
                 f"checkpoint {path}: {name} is not the file that {SPEC_NAME} names: its SHA-256 "

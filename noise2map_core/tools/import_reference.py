@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from noise2map_core.application import application
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.models.spec import Task
+from noise2map_core.storage import Location
 
 CARD = """# Imported Noise2Map model: {task}
 
@@ -61,7 +62,7 @@ class ImportReferenceConfig(BaseModel):
     seed: NonNegativeInt = 0
     """Seed of the layers that have no published weights."""
 
-    output: Path
+    output: Location
     """Checkpoint directory."""
 
 

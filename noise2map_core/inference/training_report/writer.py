@@ -10,6 +10,7 @@ from noise2map_core.inference.training_report.evidence import gather_evidence
 from noise2map_core.inference.training_report.facts import training_page
 from noise2map_core.inference.training_report.page import write_page
 from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.storage import read_bytes
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ReportPaths:
 def write_report(paths: ReportPaths, losses: Points, device: str = "cpu") -> None:
     """Write the report of a finished run; `losses` are (step, loss)."""
     model, store = load_checkpoint(paths.checkpoint).to(device), open_store(paths.chips)
-    note = json.loads(paths.note.read_text(encoding="utf-8"))
+    note = json.loads(read_bytes(paths.note))
     batch_size = int(note["config"]["training"]["batch_size"])
     evidence = {name: gather_evidence(model, store, name, batch_size) for name in model.spec.tasks}
     write_page(paths.report, training_page(note, model.spec, store, evidence, losses))
