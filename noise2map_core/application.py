@@ -1,6 +1,8 @@
 """The command line of an application: settings in, exit code out."""
 
 import errno
+import os
+import select
 import signal
 import sys
 import traceback
@@ -29,6 +31,8 @@ ALIASES = {
 MAX_LINE = 4000
 """Characters of an error's line."""
 TERMINATED = 128 + signal.SIGTERM
+STDOUT = 1
+UNREAD = 128 + signal.SIGPIPE
 
 
 def application(
@@ -45,7 +49,10 @@ def application(
     Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else
     the exit code of the error, with one line on stderr (and the traceback after `--debug`).
     """
-    sys.exit(_run(config_type, run, _with_flag(sys.argv[1:], operand), aliases))
+    try:
+        sys.exit(_run(config_type, run, _with_flag(sys.argv[1:], operand), aliases))
+    finally:
+        finish_output()
 
 
 def parse_config(
@@ -87,7 +94,6 @@ def _run(
         result = run(parse_config(config_type, args, description=description, aliases=aliases))
         for line in result.summary() if hasattr(result, "summary") else ():
             print(line)
-        sys.stdout.flush()
         return 0
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and not sigterm.received:
@@ -110,11 +116,32 @@ class _Sigterm:
 
 def report_failure(error: BaseException, *, debug: bool, terminated: bool = False) -> int:
     """Say in one line on stderr what went wrong; returns the exit code."""
+    if isinstance(error, BrokenPipeError) and _is_unread():
+        return UNREAD
     if debug:
         print(redacted("".join(traceback.format_exception(error))), file=sys.stderr)
     line, code = (_STOPPED, TERMINATED) if terminated else diagnosis(error)
     print(redacted(line), file=sys.stderr, flush=True)
     return code
+
+
+def finish_output() -> None:
+    """Write what is left for stdout. Where that fails the process ends: as Unix tools do, without a
+    word, if whoever read it has gone (`noise2map … | head`), else as at any failure."""
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        code = report_failure(error, debug=False)
+        # Python tries again on its way out, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        sys.exit(code)
+
+
+def _is_unread() -> bool:
+    """True if stdout is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 _STOPPED = "Stopped by SIGTERM; the same command continues where this one ended."

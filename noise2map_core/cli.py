@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import noise2map_core
-from noise2map_core.application import report_failure
+from noise2map_core.application import finish_output, report_failure
 from noise2map_core.errors import ConfigError
 from noise2map_core.launch import (
     Application,
@@ -43,6 +43,8 @@ def main() -> None:
         _main(sys.argv[1:])
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(report_failure(error, debug="--debug" in sys.argv))
+    finally:
+        finish_output()
 
 
 def _main(args: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The console command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,36 @@ def test_an_unknown_command_is_bad_input() -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith("ConfigError: no application 'infer-regoin'")
     assert "infer-region" in ended.stderr
+
+
+def written_to(output: int, *args: str, unbuffered: str = "") -> tuple[int, str]:
+    """Exit code and stderr of a command whose stdout is the file `output`."""
+    ended = subprocess.run(
+        [COMMAND, *args], stdout=output, stderr=subprocess.PIPE, text=True, timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [["--help"], ["infer-region", "--help"], ["doctor"]])
+def test_output_that_nobody_reads_ends_the_command_without_a_word(
+    args: list[str], unbuffered: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert written_to(writer, *args, unbuffered=unbuffered) == (141, "")
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("args", [["--version"], ["infer-region", "--help"]])
+def test_output_that_finds_no_space_ends_the_command_in_one_line(args: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        code, said = written_to(full.fileno(), *args)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("OutputError: no space left")
 
 
 def test_an_application_gets_the_rest_of_the_command_line() -> None:
