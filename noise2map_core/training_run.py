@@ -17,9 +17,11 @@ from noise2map_core.storage import read_bytes
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
 
-PLACEMENT = {"checkpoint_steps", "num_workers", "min_workers", "worker_cpus", "worker_gpus"}
+PLACEMENT = {
+    "checkpoint_steps", "num_workers", "min_workers", "worker_cpus", "worker_gpus", "compile",
+}  # fmt: skip
 """Training settings that say how a run takes place, not what is learnt: it may continue with
-others."""
+others. Some of them change how numbers are rounded."""
 
 
 @dataclass(frozen=True)

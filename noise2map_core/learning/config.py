@@ -78,6 +78,10 @@ class OptimisationConfig(BaseModel):
     gradient_checkpointing: bool = False
     """Compute the backbone's activations twice instead of keeping them: less memory, more time."""
 
+    compile: bool | None = None
+    """Compile the network (torch.compile): it takes minutes at the start and makes steps faster;
+    results differ by rounding. None: where it is trained on a GPU."""
+
     checkpoint_steps: PositiveInt | None = None
     """Steps between states that are kept in the middle of an epoch, without validation. None: a
     run that was killed continues from the last validated epoch."""

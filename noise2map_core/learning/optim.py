@@ -32,6 +32,8 @@ class Optimisation:
         self._average = build_average(model, config.ema_decay, config.ema_warmup)
         if config.gradient_checkpointing:
             keep_no_activations(model)
+        if config.compile if config.compile is not None else self._device.type == "cuda":
+            model.compile(dynamic=False)  # in place: names of weights stay what they are
         self._wrapped = wrap(model)
         self._optimiser = build_optimiser(model, config)
 
@@ -66,8 +68,12 @@ class Optimisation:
         return loss
 
     def _autocast(self) -> torch.autocast:
-        device = next(self._model.parameters()).device
-        return torch.autocast(device.type, torch.bfloat16, enabled=self._config.precision == "bf16")
+        bf16 = self._config.precision == "bf16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=bf16)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""

@@ -1,3 +1,5 @@
+import copy
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -113,6 +115,30 @@ def test_a_restored_learner_goes_on_to_the_same_bits() -> None:
     assert steps(second, 7, 12) == losses[7:]
     for name, weight in whole.averaged.state_dict().items():
         assert torch.equal(weight, second.averaged.state_dict()[name]), name
+
+
+def test_a_compiled_learner_keeps_names_and_states_of_one_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quick = partialmethod(nn.Module.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr(nn.Module, "compile", quick)
+    plain, compiled = learner(tasks=BOTH), learner(tasks=BOTH, compile=True)
+    expected = steps(plain, 0, 6)
+    assert steps(compiled, 0, 3) == pytest.approx(expected[:3], rel=1e-6)
+    assert compiled.state()["average"].keys() == plain.model.state_dict().keys()
+    kept = compiled.state()
+    for settings in ({"compile": True}, {}):
+        goes_on = learner(tasks=BOTH, **settings)
+        goes_on.restore(copy.deepcopy(kept))
+        assert steps(goes_on, 3, 6) == pytest.approx(expected[3:], rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own use
+def test_compiled_machine_code_learns_the_same_up_to_rounding() -> None:
+    plain, compiled = learner(), learner(compile=True)
+    assert steps(compiled, 0, 10) == pytest.approx(steps(plain, 0, 10), rel=5e-3)
+    plain.averaged.load_state_dict(compiled.averaged.state_dict())
 
 
 def test_seeds_give_different_weights_and_one_seed_the_same() -> None:
