@@ -101,10 +101,12 @@ def _houses(rng: Generator, size_px: int) -> Iterator[House]:
             if rng.uniform() > share:
                 continue
             u, v = (np.array([col, row]) + 0.5) * pitch - DISTRICT_PX / 2
+            width, depth = pitch * rng.uniform(0.6, 1.05, 2)
             yield House(
                 (left + 0.5) * DISTRICT_PX + u * np.cos(angle) - v * np.sin(angle),
                 (top + 0.5) * DISTRICT_PX + u * np.sin(angle) + v * np.cos(angle),
-                *(pitch * rng.uniform(0.6, 1.05, 2)),
+                width,
+                depth,
                 angle + rng.normal(0, 0.04),
                 STOREY_M * rng.integers(1, 6),
                 int(rng.integers(len(ROOFS))),

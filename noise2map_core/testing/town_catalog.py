@@ -74,8 +74,8 @@ def _add_assets(item: pystac.Item, folder: Path, view: View, transform: Affine) 
     ):
         path = folder / f"{name}.tif"
         _write_cog(path, pixels, transform)
-        fields = {"data_type": "uint8", **fields}
-        item.add_asset(name, pystac.Asset(str(path), name, None, COG, roles, fields))
+        extra = {"data_type": "uint8", **fields}
+        item.add_asset(name, pystac.Asset(str(path), name, None, COG, roles, extra))
 
 
 def _write_cog(path: Path, pixels: NDArray[np.uint8], transform: Affine) -> None:
