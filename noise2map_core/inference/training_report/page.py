@@ -9,7 +9,7 @@ from string import Template
 from noise2map_core.atomic import write_atomically
 from noise2map_core.inference.training_report.charts import Chart, draw, legend, swatch
 from noise2map_core.inference.training_report.pictures import ChipPicture
-from noise2map_core.mapping.report.html import Table, links, part, policy, table, tables
+from noise2map_core.mapping.report.html import Table, framed, links, part, table, tables
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,7 @@ class TrainingPage:
 
 def write_page(path: Path, page: TrainingPage) -> None:
     """Write the page, whole or not at all."""
-    style = part("page.css", "noise2map_core.mapping.report") + part("page.css", __package__)
-    text = Template(part("page.html", __package__)).substitute(
-        policy=escape(policy(style)),
-        title=escape(page.title),
-        summary=escape(page.summary),
-        style=style,
+    body = Template(part("page.html", __package__)).substitute(
         curves="\n".join(draw(chart) for chart in page.curves),
         training=tables(page.training),
         settings=table(page.settings),
@@ -80,7 +75,8 @@ def write_page(path: Path, page: TrainingPage) -> None:
         attribution=escape("; ".join(page.attribution)),
         files=links(page.files),
     )
-    write_atomically(path, text)
+    style = part("page.css", __package__)
+    write_atomically(path, framed(body, page.title, page.summary, style))
 
 
 def _numbers(rows: Table, header: tuple[str, ...]) -> str:

@@ -1,10 +1,11 @@
-"""Parts of pages. Whatever they are given is text: all of it is escaped here."""
+"""What all pages have in common. Whatever is given as text is escaped here."""
 
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from string import Template
 from urllib.parse import quote
 
 Table = Sequence[tuple[str, ...]]
@@ -15,11 +16,28 @@ def part(name: str, package: str = __package__) -> str:
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def policy(style: str, script: str = "") -> str:
-    """Content-Security-Policy: nothing is loaded, and nothing runs but the page's own script."""
+def framed(
+    body: str, title: str, summary: str, style: str, script: str = "", images: str = "data:"
+) -> str:
+    """A page around `body`, which is markup; `style` goes behind the one that all pages share.
+
+    Nothing is loaded but `images`, as a Content-Security-Policy names them, and nothing runs but
+    `script`, which `body` holds.
+    """
+    whole_style = part("base.css") + style
+    return Template(part("frame.html")).substitute(
+        policy=escape(_policy(whole_style, script, images)),
+        title=escape(title),
+        summary=escape(summary),
+        style=whole_style,
+        body=body,
+    )
+
+
+def _policy(style: str, script: str, images: str) -> str:
     scripts = f"; script-src {_hash(script)}" if script else ""
     return (
-        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; img-src {images}; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}{scripts}"
     )
 

@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from noise2map_core.atomic import write_atomically
-from noise2map_core.mapping.report.html import Table, links, part, policy, table, tables
+from noise2map_core.mapping.report.html import Table, framed, links, part, table, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,9 @@ class ReportPage:
 
 def write_page(path: Path, page: ReportPage) -> None:
     """Write the page, whole or not at all."""
-    style, script = (part(name) for name in ("page.css", "page.js"))
+    script = part("page.js")
     captions = [caption for _, caption, _ in page.photos]
-    text = Template(part("page.html")).substitute(
-        policy=escape(policy(style, script)),
-        title=escape(page.title),
-        summary=escape(page.summary),
-        style=style,
+    body = Template(part("page.html")).substitute(
         script=script,
         images=_images(page),
         before=escape(captions[0]),
@@ -107,7 +103,7 @@ def write_page(path: Path, page: ReportPage) -> None:
         files=links(page.files),
         data=_json(_data(page)),
     )
-    write_atomically(path, text)
+    write_atomically(path, framed(body, page.title, page.summary, part("page.css"), script))
 
 
 def _json(value: Any) -> str:
