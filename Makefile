@@ -12,10 +12,11 @@ PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3
 
-.PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo clean help
+.PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
+  shipped-checkpoint clean help
 
 help:  ## This list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 22
 
 demo: $(VENV)/.installed  ## The main job on an embedded catalogue, into out/demo/
 	$(BIN)/noise2map demo --output out/demo
@@ -66,6 +67,25 @@ wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: 
 	mkdir -p out/wheel-demo
 	cd out/wheel-demo && ../wheel-venv/bin/noise2map demo --output demo
 	rm -rf out/wheel-venv
+
+# About an hour of CPU time. Each step continues or leaves alone what is there; weights that are to
+# be trained anew want out/buildings deleted first.
+BUILDINGS := out/buildings
+SCORE := $(BIN)/noise2map evaluate-maps --checkpoint $(BUILDINGS)/checkpoint --add_to_card
+shipped-checkpoint: $(VENV)/.installed  ## The checkpoint `buildings` anew: data, training, scores, card
+	$(BIN)/noise2map draw-town --output $(BUILDINGS)/town --size_px 1280
+	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa.yaml
+	$(BIN)/noise2map ingest-region pipelines/configs/buildings-town.yaml
+	test -d $(BUILDINGS)/pairs.zarr || \
+	  $(BIN)/noise2map pair-chips pipelines/configs/buildings-pairs.yaml
+	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-finetune.yaml
+	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-dsifn.yaml
+	$(SCORE) --chips $(BUILDINGS)/banepa.zarr --task segment --output $(BUILDINGS)/segment.json
+	$(SCORE) --chips $(BUILDINGS)/pairs.zarr --task change --output $(BUILDINGS)/change.json
+	$(SCORE) --chips $(BUILDINGS)/dsifn.zarr --task change --evaluation.any_gsd \
+	  --output $(BUILDINGS)/dsifn.json
+	mkdir -p noise2map_core/models/shipped/buildings
+	cp $(BUILDINGS)/checkpoint/* noise2map_core/models/shipped/buildings/
 
 # The stamps are older than what they depend on when either file changes; only then pip runs again.
 $(VENV)/bin/python:

@@ -13,6 +13,9 @@ class CardConfig(BaseModel):
     intended_use: str | None = None
     """What it is for, and what it is not for. None: maps of land like that it learnt from."""
 
+    credit: str | None = None
+    """Who is to be named for the data, besides those whom the catalogue and the labels name."""
+
     limits: str | None = None
     """What else goes wrong, or is not known; it follows what holds for every model."""
 

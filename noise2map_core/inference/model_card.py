@@ -52,7 +52,7 @@ TGRS 2026).
 
 | | whose, and under which licence |
 | --- | --- |
-{licences}
+{licences}{credit}
 
 Source items:
 
@@ -122,6 +122,7 @@ def write_card(
         no_scores=NO_SCORES,
         made_pairs=MADE_PAIRS.format(**made_pairs) if made_pairs else "",
         licences="\n".join(_licence_rows(store.attributes)),
+        credit=f"\n\n{words.credit.strip()}" if words.credit else "",
         items=_item_lines(store.attributes["items"]),
         limits="\n\n".join(filter(None, (LIMITS, words.limits))),
     )
@@ -170,7 +171,7 @@ def _licence_rows(found: Mapping[str, Any]) -> Iterator[str]:
     """Whose imagery and labels are; a published data set names both in one."""
     imagery = Counter(item.get("attribution") or "not stated" for item in found["items"])
     for attribution, count in imagery.items():
-        yield f"| imagery, {count:,} items | {attribution} |"
+        yield f"| imagery, {count:,} item{'s' if count > 1 else ''} | {attribution} |"
     of_dataset = found.get("dataset", {}).get("attribution")
     for attribution in found.get("labels_from") or [of_dataset or "not stated"]:
         yield f"| labels | {attribution} |"

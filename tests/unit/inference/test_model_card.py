@@ -74,11 +74,11 @@ def test_the_card_says_whose_the_data_are_and_what_it_is_for(tmp_path: Path) -> 
     job = plan_store(tmp_path / "a", tmp_path / "chips.zarr", split=SPLIT)
     header = replace(job.header, labels_from=("Mappers (licence: ODbL)",), made_pairs=RULE)
     store = open_store(make_store(replace(job, header=header)))
-    words = CardConfig(intended_use="Counting huts.", limits="Blind to tents.")
+    words = CardConfig(intended_use="Counting huts.", credit="By Ann.", limits="Blind to tents.")
     spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
     card = write_card(spec, store, {"change": VALIDATION}, 0.6, 10, HISTORY, 7, words)
     assert "## Intended use\n\nCounting huts.\n" in card
-    assert "| labels | Mappers (licence: ODbL) |" in card
+    assert "| labels | Mappers (licence: ODbL) |\n\nBy Ann.\n" in card
     assert "| imagery, 2 items | " in card
     assert "in 25% of the pairs, one place" in card
     assert card.endswith("Blind to tents.\n")
