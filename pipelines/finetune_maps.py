@@ -106,7 +106,11 @@ class FinetuneMapsResult:
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     from noise2map_core.imagery.chip_store import open_store
-    from noise2map_core.inference.training_data import plan_spec, require_trainable
+    from noise2map_core.inference.training_data import (
+        plan_spec,
+        require_streamable,
+        require_trainable,
+    )
     from noise2map_core.models.start import require_start
     from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
@@ -117,6 +121,7 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     training_run = _training_run(config, store)
     if not (trained := training_run.earlier() is not None):
         require_trainable(store, config.tasks)
+        require_streamable(store, config.tasks, config.training, config.seed)
         if config.model.backbone is not None:
             require_start(spec.network, config.model.backbone)
     with tracked(config.mlflow, training_run) as tracker:
@@ -180,6 +185,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
         backbone=absolute(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
+        reader_cpus=config.resources.reader_cpus,
     )
 
 
