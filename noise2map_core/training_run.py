@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from noise2map_core.atomic import write_atomically
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, OutputMismatchError
-from noise2map_core.learning.config import OptimisationConfig
+from noise2map_core.learning.config import OptimisationConfig, TrainingConfig
 from noise2map_core.storage import read_bytes
 
 RUN_FILE = "run.json"
@@ -100,9 +100,12 @@ def require_feasible(training: OptimisationConfig, resources: ResourcesConfig) -
             )
     if resources.address is not None or "RAY_ADDRESS" in os.environ:
         return  # a cluster elsewhere may grow
-    needed, cpus = fewest * training.worker_cpus, resources.num_cpus or os.cpu_count()
+    streamed = isinstance(training, TrainingConfig) and training.loader == "ray_data"
+    reading = resources.reader_cpus if streamed else 0.0
+    needed, cpus = fewest * training.worker_cpus + reading, resources.num_cpus or os.cpu_count()
     if cpus is not None and needed > cpus:
+        beside = f", and a reading task of {reading:g}," if streamed else ""
         raise ConfigError(
-            f"{fewest} training workers of {training.worker_cpus:g} CPUs do not fit "
+            f"{fewest} training workers of {training.worker_cpus:g} CPUs{beside} do not fit "
             f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
         )

@@ -110,7 +110,11 @@ class FinetuneMapsResult:
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     from noise2map_core.imagery.chip_store import open_store
-    from noise2map_core.inference.training_data import plan_spec, require_trainable
+    from noise2map_core.inference.training_data import (
+        plan_spec,
+        require_streamable,
+        require_trainable,
+    )
     from noise2map_core.models.start import require_start
     from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
@@ -121,6 +125,7 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     training_run = _training_run(config, store)
     if not (trained := training_run.earlier() is not None):
         require_trainable(store, config.tasks)
+        require_streamable(store, config.tasks, config.training, config.seed)
         if config.model.backbone is not None:
             require_start(spec.network, config.model.backbone)
     with tracked(config.mlflow, training_run) as tracker:
@@ -185,6 +190,7 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
+        reader_cpus=config.resources.reader_cpus,
     )
 
 

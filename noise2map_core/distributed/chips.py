@@ -30,19 +30,19 @@ from noise2map_core.storage import absolute, location
 
 
 class ChipSource(Datasource):
-    """The chips of a store's split: only its shards, of them only the columns asked for."""
+    """Chips of a store: only their shards, of them only the columns asked for."""
 
     def __init__(
         self,
         store: ChipStore,
-        split: str | None,
+        chips: NDArray[np.int64],
         columns: Sequence[str],
         seed: int | None,
         buffer_shards: int,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._store, self._columns = store, tuple(columns)
-        self._chips = store.chips_of(split)
+        self._chips = chips
         self._seed, self._buffer = seed, buffer_shards
 
     def get_name(self) -> str:
@@ -106,7 +106,8 @@ def read_chips(
     names = _column_names(opened, columns)
     if buffer_shards < 1:
         raise ConfigError("buffer_shards must be at least 1.")
-    return ray.data.read_datasource(ChipSource(opened, split, names, seed, buffer_shards))
+    chips = opened.chips_of(split)
+    return ray.data.read_datasource(ChipSource(opened, chips, names, seed, buffer_shards))
 
 
 def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list[str]:

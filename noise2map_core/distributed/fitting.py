@@ -3,7 +3,7 @@
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from ray.data import DataIterator, Dataset
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
@@ -46,17 +47,20 @@ def fit(
     state: Path,
     score: Score,
     log: Log | None = None,
+    streams: Mapping[str, Dataset] | None = None,
 ) -> Any:
     """Run `train_worker({"job": job, "board": board})` on every worker; Ray Train's result.
 
     Goes on from the last checkpoint in `state` if there is one. Needs a connection to a cluster.
     `log` is handed the new points of rank 0's curves, every second, in a thread of this process.
+    Workers share `streams`, each of which `TrainLink.stream` gives them their part of.
     """
     board: Any = ray.remote(num_cpus=0)(Board).remote()
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job, "board": board},
         scaling_config=_scaling(training),
+        datasets=dict(streams or {}),
         run_config=RunConfig(
             name=RUN_NAME,
             storage_path=str(state),
@@ -88,6 +92,10 @@ class TrainLink:
         """The model whose gradients are averaged over the ranks."""
         wrapped: nn.Module = prepare_model(model)
         return wrapped
+
+    def stream(self, name: str) -> DataIterator:
+        """This rank's part of a stream."""
+        return ray.train.get_dataset_shard(name)
 
     def last_checkpoint(self) -> ray.train.Checkpoint | None:
         """Where to go on from."""

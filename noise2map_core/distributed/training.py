@@ -2,7 +2,8 @@
 
 All randomness is drawn for the global batch from (seed, epoch, step), the learning rate follows
 from the step, and weights, optimiser and moving average are in the checkpoints: a run that was
-killed and started again ends with the weights of one that was not, to the bit (on CPUs).
+killed and started again ends with the weights of one that was not, to the bit (on CPUs, and with
+chips that workers read themselves; see `loaders`).
 """
 
 import math
@@ -12,23 +13,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from ray.data import Dataset
 from torch import Tensor
 
 from noise2map_core.distributed.fitting import LOG_FOLDER, Log, Score, TrainLink, fit, load_state
+from noise2map_core.distributed.loaders import (
+    ChipLoader,
+    ShardedLoader,
+    StreamLoader,
+    stream_chips,
+)
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, open_store
+from noise2map_core.imagery.chip_store import ChipStore, open_store
 from noise2map_core.inference.chip_batches import (
+    ChipBatch,
     ChipReader,
-    balanced_chips,
+    Int64,
     chips_with,
-    epoch_batches,
-    labelled_chips,
-    some_chips,
 )
 from noise2map_core.inference.evaluation import SplitPixels
-from noise2map_core.inference.training_data import class_counts
+from noise2map_core.inference.training_data import class_counts, training_chips
 from noise2map_core.inference.validation import TaskValidation, validate, validation_of
 from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
@@ -57,6 +62,8 @@ class TrainingJob:
     """Published UNet that the backbone starts from, absolute."""
     training: TrainingConfig
     seed: int
+    reader_cpus: float = 1.0
+    """Of each reading task, where Ray Data streams the chips."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,24 @@ def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
     Raises Noise2MapError if the loss stops being finite.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE, log)
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
     if result.return_value:
         raise Noise2MapError(
             f"training diverged: {result.return_value}. Lower training.learning_rate, check the "
             "chips for absurd values, and use another output."
         )
     return _chosen(result, job.training.epochs)
+
+
+def _streams(job: TrainingJob) -> dict[str, Dataset]:
+    """The chips of every task, where Ray Data is to read them."""
+    if job.training.loader == "sharded":
+        return {}
+    store, streams = open_store(job.chips), dict[str, Dataset]()
+    for name in job.tasks:
+        chips = training_chips(ChipReader(store, (name,)), store, name, job.training, job.seed)
+        streams[name] = stream_chips(store, name, chips, job.seed, job.reader_cpus)
+    return streams
 
 
 def _chosen(result: Any, epochs: int) -> TrainedWeights:
@@ -142,26 +160,25 @@ class _Worker(TrainWorker):
         self.learner = Learner(
             model, job.training, job.tasks, job.class_weights, job.seed, wrap=link.wrap
         )
-        self.data = {name: _TaskData(job, name, self.ranks) for name in job.tasks}
-        self.num_steps = max(len(data.batches(0)) for data in self.data.values())
+        self.data = {name: _TaskData(job, name, link, self.ranks) for name in job.tasks}
+        self.num_steps = max(data.loader.num_steps for data in self.data.values())
 
     def begin_epoch(self, epoch: int) -> None:
-        self.batches = {name: data.batches(epoch) for name, data in self.data.items()}
+        for data in self.data.values():
+            data.loader.begin_epoch(epoch)
 
     def load(self, epoch: int, step: int) -> dict[Task, TrainingBatch]:
-        return {name: self._load(name, self._chips(name, step)) for name in self.batches}
+        """A task with fewer chips starts again while the longest goes on."""
+        return {
+            name: self._prepare(name, data.loader.read(step)) for name, data in self.data.items()
+        }
 
     def learn(self, batch: dict[Task, TrainingBatch], epoch: int, step: int) -> float:
         return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
 
     def chips_of(self, step: int) -> str:
-        chips = {int(chip) for name in self.batches for chip in self._chips(name, step)}
+        chips = {int(chip) for data in self.data.values() for chip in data.loader.chips_of(step)}
         return f"chips {', '.join(map(str, sorted(chips)))} of {self.job.chips}"
-
-    def _chips(self, task: Task, step: int) -> NDArray[np.int64]:
-        """A task with fewer chips starts again while the longest goes on."""
-        own = self.batches[task]
-        return own[step % len(own)]
 
     def validate(self) -> dict[str, Any]:
         tasks = self._validate()
@@ -171,9 +188,8 @@ class _Worker(TrainWorker):
             "tasks": {name: asdict(task) for name, task in tasks.items()},
         }
 
-    def _load(self, task: Task, chips: Any) -> TrainingBatch:
-        model, reader = self.learner.model, self.data[task].reader
-        batch = reader.read(chips[self.ranks.rank :: self.ranks.world_size])
+    def _prepare(self, task: Task, batch: ChipBatch) -> TrainingBatch:
+        model = self.learner.model
         image, valid = batch.inputs(task, model.device)
         return TrainingBatch(
             image=model.normalise(image, valid, task),
@@ -192,31 +208,26 @@ class _Worker(TrainWorker):
 
 
 class _TaskData:
-    """The chips of one task."""
+    """The chips of one task: those to learn from, and this rank's part of those to judge by."""
 
-    def __init__(self, job: TrainingJob, task: Task, ranks: Ranks) -> None:
-        store = open_store(job.chips)
-        self.job = job
-        self.reader = ChipReader(store, (task,))
-        labelled = labelled_chips(self.reader, store.chips_of("train"), task)
-        self.chips = some_chips(labelled, job.training.labels_share, job.seed)
-        self.rare = self._rare(store, task) if job.training.balance else self.chips
-        self.shards_held = self.reader.shards_held(int(self.chips[0]) // CHIPS_PER_SHARD)
-        pixels = SplitPixels.of(store, "val", task, job.training.batch_size)
+    def __init__(self, job: TrainingJob, task: Task, link: TrainLink, ranks: Ranks) -> None:
+        store, training = open_store(job.chips), job.training
+        reader = ChipReader(store, (task,))
+        chips = training_chips(reader, store, task, training, job.seed)
+        if training.loader == "ray_data":
+            self.loader: ChipLoader = StreamLoader(
+                link.stream(task), task, len(chips), training, job.seed, ranks
+            )
+        else:
+            rare = _rare_chips(job, store, task, reader, chips) if training.balance else chips
+            self.loader = ShardedLoader(reader, chips, rare, training, job.seed, ranks)
+        pixels = SplitPixels.of(store, "val", task, training.batch_size)
         self.validation = pixels.part(ranks.rank, ranks.world_size)
 
-    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """The global batches of an epoch: chip numbers."""
-        size, seed, share = self.job.training.batch_size, self.job.seed, self.job.training.balance
-        chips = self.chips
-        if share:
-            chips = balanced_chips(chips, self.rare, share, seed, epoch)
-        every = self.job.training.use_every
-        batches = epoch_batches(chips, size, self.shards_held, seed, epoch)
-        return batches[every - 1 :: every] or batches[-1:]
 
-    def _rare(self, store: ChipStore, task: Task) -> NDArray[np.int64]:
-        """Training chips with a pixel of the rarest class."""
-        rarest = int(np.argmin(class_counts(store, task)))
-        value = self.job.spec.tasks[task].classes[rarest].value
-        return chips_with(self.reader, self.chips, task, value)
+def _rare_chips(
+    job: TrainingJob, store: ChipStore, task: Task, reader: ChipReader, chips: Int64
+) -> Int64:
+    """Those of `chips` with a pixel of the rarest class."""
+    rarest = int(np.argmin(class_counts(store, task)))
+    return chips_with(reader, chips, task, job.spec.tasks[task].classes[rarest].value)

@@ -69,6 +69,7 @@ class SweepPlan:
         own = {
             "epochs": self.space.epochs, "checkpoint_epochs": self.rung_epochs,
             "patience": None, "checkpoint_steps": None, "num_workers": 1, "min_workers": None,
+            "loader": "sharded",
         }  # fmt: skip
         return settings.model_copy(update={"training": settings.training.model_copy(update=own)})
 

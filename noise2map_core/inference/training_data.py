@@ -13,8 +13,14 @@ from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.imagery.splits import ROUNDING_PX, find_too_near
-from noise2map_core.inference.chip_batches import ChipReader, iter_batches
-from noise2map_core.learning.config import TaskTrainingConfig
+from noise2map_core.inference.chip_batches import (
+    ChipReader,
+    Int64,
+    iter_batches,
+    labelled_chips,
+    some_chips,
+)
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.config import ModelConfig
@@ -43,6 +49,30 @@ def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
         _require_known_labels(store, task)
         for split in ("train", "val"):
             _require_all_classes(store, split, task)
+
+
+def require_streamable(
+    store: ChipStore, tasks: Collection[Task], training: TrainingConfig, seed: int
+) -> None:
+    """Raise ConfigError if Ray Data is to stream fewer chips than a batch has."""
+    if training.loader == "sharded":
+        return
+    for task in tasks:
+        count = len(training_chips(ChipReader(store, (task,)), store, task, training, seed))
+        if count < training.batch_size:
+            raise ConfigError(
+                f"{count} training chips of {store.path} have labels of task {task!r}; a batch has "
+                f"{training.batch_size}. Lower training.batch_size, or set training.loader to "
+                "sharded, which shows chips twice."
+            )
+
+
+def training_chips(
+    reader: ChipReader, store: ChipStore, task: Task, training: TrainingConfig, seed: int
+) -> Int64:
+    """The training chips with labels of a task, or the share of them that is to be used."""
+    labelled = labelled_chips(reader, store.chips_of("train"), task)
+    return some_chips(labelled, training.labels_share, seed)
 
 
 def plan_spec(

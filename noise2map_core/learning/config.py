@@ -130,9 +130,21 @@ class TrainingConfig(OptimisationConfig):
     """Share of the chips of an epoch that is set aside for chips with the rarest class, drawn again
     and again; the others are drawn from all. 0: every chip once."""
 
+    loader: Literal["sharded", "ray_data"] = "sharded"
+    """How chips come to the workers. sharded: each reads its own, in an order that the seed alone
+    decides. ray_data: reading tasks on all nodes stream them; the order is promised to nobody, a
+    run that was killed does not end with the weights of one that was not, and `balance` and
+    `use_every` do not go with it."""
+
     context_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
     pixel path strong where few labels would let the network learn places by heart."""
+
+    @model_validator(mode="after")
+    def _streamable(self) -> "TrainingConfig":
+        if self.loader == "ray_data" and (self.balance or self.use_every > 1):
+            raise ValueError("balance and use_every need the loader sharded")
+        return self
 
 
 class PretrainingConfig(OptimisationConfig):

@@ -1,0 +1,151 @@
+"""Two ways of chips to training: read by every worker itself, or streamed by Ray Data.
+
+Reading alone: epochs of batches of one store, by `ShardedLoader`, by it without its cache (as of a
+store that is much larger than memory), and by `StreamLoader`. Training: `finetune-maps` with
+`training.loader` set to each, reading included, validation and start not. The ways take turns, and
+the ratio of each round is told: sharded by ray_data, so that more than 1 speaks for the default.
+
+    python tests/benchmarks/data_paths.py [--epochs 5] [--rounds 3] [--batch 16] [--stride 16]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))  # neither applications nor tests are installed
+
+CPUS = 2
+
+
+def main() -> None:
+    """Print samples a second of each way, round by round, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--stride", type=int, default=16, help="of chips: less is more of them")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        chips = _ingest(Path(folder), args.stride)
+        _tell("reading alone", _compare_reading(chips, args))
+        _tell("training", _compare_training(chips, Path(folder), args))
+
+
+def _tell(what: str, rates: list[dict[str, float]]) -> None:
+    print(what)
+    for name in rates[0]:
+        each = ", ".join(f"{rate[name]:.1f}" for rate in rates)
+        print(f"  {name:18} {each} samples/s")
+    for name in rates[0]:
+        if name != "ray_data":
+            ratios = [rate[name] / rate["ray_data"] for rate in rates]
+            each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            print(f"  {name} / ray_data: {each}; median {statistics.median(ratios):.2f}")
+    sys.stdout.flush()
+
+
+def _ingest(root: Path, stride_px: int) -> Path:
+    """A store of chips of 128 pixels of the invented scenes."""
+    from noise2map_core.application import build_config
+    from noise2map_core.testing.scenes import write_catalog
+    from noise2map_core.tools.demo import step_settings, write_whole_area
+    from pipelines.ingest_region import IngestRegionConfig, run
+
+    write_whole_area(write_catalog(root / "catalog"))
+    settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": stride_px}}
+    config = build_config(IngestRegionConfig, settings, {})
+    assert isinstance(config, IngestRegionConfig)
+    run(config)
+    return Path(str(config.output))
+
+
+def _compare_reading(chips: Path, args: argparse.Namespace) -> list[dict[str, float]]:
+    """Samples a second of each way, a dictionary a round."""
+    from noise2map_core.distributed.config import ResourcesConfig
+    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(chips)
+    numbers = store.chips_of("train")
+    print(f"{len(numbers)} chips of 128 px, batches of {args.batch}, {args.epochs} epochs")
+    with ray_session(ResourcesConfig(num_cpus=CPUS)):
+        ways = _ways(store, numbers, args.batch)
+        return [
+            {name: _rate(make(), args) for name, make in ways.items()} for _ in range(args.rounds)
+        ]
+
+
+def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
+    """The loaders, each made anew for every round."""
+    from noise2map_core.distributed.loaders import ShardedLoader, StreamLoader, stream_chips
+    from noise2map_core.inference.chip_batches import CACHE_BYTES, ChipReader
+    from noise2map_core.learning.config import TrainingConfig
+    from noise2map_core.learning.steps import Ranks
+
+    training = TrainingConfig(batch_size=batch)
+
+    def sharded(cache_bytes: int) -> ShardedLoader:
+        reader = ChipReader(store, ("change",), cache_bytes)
+        return ShardedLoader(reader, numbers, numbers, training, 0, Ranks())
+
+    def streamed() -> StreamLoader:
+        (stream,) = stream_chips(store, "change", numbers, 0, 0.5).streaming_split(1, equal=True)
+        return StreamLoader(stream, "change", len(numbers), training, 0, Ranks())
+
+    return {
+        "sharded": lambda: sharded(CACHE_BYTES),
+        "sharded, no cache": lambda: sharded(0),
+        "ray_data": streamed,
+    }
+
+
+def _rate(loader: Any, args: argparse.Namespace) -> float:
+    """Samples a second over some epochs, the first one's start included."""
+    samples, begun = 0, time.perf_counter()
+    for epoch in range(args.epochs):
+        loader.begin_epoch(epoch)
+        for step in range(loader.num_steps):
+            samples += len(loader.read(step).chip)
+    return samples / (time.perf_counter() - begun)
+
+
+def _compare_training(chips: Path, root: Path, args: argparse.Namespace) -> list[dict[str, float]]:
+    return [
+        {
+            name: _train(chips, root / f"{name}{turn}", name, args)
+            for name in ("sharded", "ray_data")
+        }
+        for turn in range(args.rounds)
+    ]
+
+
+def _train(chips: Path, output: Path, loader: str, args: argparse.Namespace) -> float:
+    """Samples a second of all steps of a run with one worker of one CPU."""
+    command = [
+        sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
+        "--output", str(output), "--training.loader", loader,
+        "--training.epochs", str(args.epochs), "--training.checkpoint_epochs", str(args.epochs),
+        "--training.batch_size", str(args.batch), "--resources.num_cpus", str(CPUS),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
+    note = json.loads((output / "run.json").read_text())
+    losses = _steps(output)
+    return float(losses * args.batch / note["history"][-1]["train_s"])
+
+
+def _steps(output: Path) -> int:
+    from noise2map_core.distributed.train_log import read_losses
+
+    return len(read_losses(output / "tensorboard"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The second way of chips to training: streamed by Ray Data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noise2map_core.config import build_config
+from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.loaders import StreamLoader, stream_chips
+from noise2map_core.errors import ConfigError
+from noise2map_core.imagery.chip_store import open_store
+from noise2map_core.inference.chip_batches import ChipReader, labelled_chips
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.models.checkpoint import load_checkpoint
+from pipelines.finetune_maps import FinetuneMapsConfig
+from pipelines.finetune_maps import run as finetune
+from tests.chip_factories import make_store, plan_store
+from tests.integration.test_finetune_maps import SHORT, SPLIT, config
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chips")
+    return make_store(plan_store(folder / "sources", folder / "chips.zarr", split=SPLIT))
+
+
+def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
+    ray_cluster: None, chips: Path
+) -> None:
+    store = open_store(chips)
+    reader = ChipReader(store, ("change",))
+    labelled = labelled_chips(reader, store.chips_of("train"), "change")
+    dataset = stream_chips(store, "change", labelled, seed=0, cpus=0.5)
+    (stream,) = dataset.streaming_split(1, equal=True)
+    loader = StreamLoader(stream, "change", len(labelled), SHORT, 0, Ranks())
+    orders = []
+    for epoch in range(2):
+        loader.begin_epoch(epoch)
+        batches = [loader.read(step) for step in range(loader.num_steps)]
+        order = np.concatenate([batch.chip for batch in batches])
+        assert len(np.unique(order)) == len(order) > len(labelled) - SHORT.batch_size
+        assert set(order) <= set(labelled)
+        stored = reader.read(batches[-1].chip)
+        np.testing.assert_array_equal(batches[-1].image, stored.image)
+        np.testing.assert_array_equal(batches[-1].truth("change"), stored.truth("change"))
+        assert list(loader.chips_of(0)) == list(batches[-1].chip)
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.slow
+def test_two_workers_learn_from_a_stream(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
+    settings = config(chips, tmp_path, loader="ray_data", num_workers=2)
+    assert finetune(settings).trained
+    load_checkpoint(tmp_path / "checkpoint")
+    history = json.loads((tmp_path / "run.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [2, 4]
+    assert history[1]["loss"] < history[0]["loss"]
+
+
+def test_what_a_stream_cannot_do_is_refused(chips: Path, tmp_path: Path) -> None:
+    given = {"chips": str(chips), "output": str(tmp_path / "out")}
+    balanced = {"training": {"loader": "ray_data", "balance": 0.5}}
+    with pytest.raises(ConfigError, match=r"training: .*balance and use_every need the loader"):
+        build_config(FinetuneMapsConfig, given | balanced, {})
+    full = config(chips, tmp_path / "out", loader="ray_data", num_workers=2, worker_cpus=1.0)
+    few = full.model_copy(update={"resources": ResourcesConfig(num_cpus=2)})
+    with pytest.raises(ConfigError, match=r"and a reading task of 0\.25, do not fit into 2 CPUs"):
+        finetune(few)
+    with pytest.raises(ConfigError, match=r"a batch has 4096\. Lower training\.batch_size"):
+        finetune(config(chips, tmp_path / "out", loader="ray_data", batch_size=4096))
+    assert not (tmp_path / "out").exists()
