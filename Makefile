@@ -74,12 +74,12 @@ BUILDINGS := out/buildings
 SCORE := $(BIN)/noise2map evaluate-maps --checkpoint $(BUILDINGS)/checkpoint --add_to_card
 shipped-checkpoint: $(VENV)/.installed  ## The checkpoint `buildings` anew: data, training, scores, card
 	$(BIN)/noise2map draw-town --output $(BUILDINGS)/town --size_px 1280
-	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa.yaml
-	$(BIN)/noise2map ingest-region pipelines/configs/buildings-town.yaml
+	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa-ingest.yaml
+	$(BIN)/noise2map ingest-region pipelines/configs/buildings-town-ingest.yaml
 	test -d $(BUILDINGS)/pairs.zarr || \
 	  $(BIN)/noise2map pair-chips pipelines/configs/buildings-pairs.yaml
 	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-finetune.yaml
-	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-dsifn.yaml
+	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-dsifn-dataset.yaml
 	$(SCORE) --chips $(BUILDINGS)/banepa.zarr --task segment --output $(BUILDINGS)/segment.json
 	$(SCORE) --chips $(BUILDINGS)/pairs.zarr --task change --output $(BUILDINGS)/change.json
 	$(SCORE) --chips $(BUILDINGS)/dsifn.zarr --task change --evaluation.any_gsd \

@@ -8,12 +8,16 @@ from noise2map_core.config import build_config, read_settings
 from noise2map_core.launch import load_application
 from noise2map_core.tools.demo import STEPS, step_settings
 
+TOOLS = {
+    "pairs": ("pair-chips", "PairChipsConfig"),
+    "dataset": ("ingest-dataset", "IngestDatasetConfig"),
+}
 CONFIGS = sorted((Path(__file__).parents[3] / "pipelines" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_that_ships_is_one_of_its_application(path: Path) -> None:
-    command, config_name = STEPS[path.stem.rpartition("-")[2]]
+    command, config_name = (STEPS | TOOLS)[path.stem.rpartition("-")[2]]
     config_type = getattr(load_application(command), config_name)
     assert build_config(config_type, read_settings(path), {})
 
