@@ -4,7 +4,6 @@ Workers hand the driver what rank 0 draws for TensorBoard, so that they need nei
 the keys of a tracking server.
 """
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from noise2map_core.config import flattened
 from noise2map_core.digest import digest_of
+from noise2map_core.environment import environment
 from noise2map_core.errors import ConfigError, Noise2MapError, OutputHeldError
 from noise2map_core.learning.config import MlflowConfig
 from noise2map_core.redact import redacted
@@ -43,14 +43,15 @@ def tracked(config: MlflowConfig | None, training_run: TrainingRun) -> Iterator[
     if config is None:
         yield None
         return
-    tracker = Tracker(config, training_run)
-    try:
-        yield tracker
-    except OutputHeldError:  # what MLflow shows is the run that holds the output
-        raise
-    except BaseException as error:
-        tracker.end(FAILED if isinstance(error, Exception) else KILLED)
-        raise
+    with environment(ENVIRONMENT):
+        tracker = Tracker(config, training_run)
+        try:
+            yield tracker
+        except OutputHeldError:  # what MLflow shows is the run that holds the output
+            raise
+        except BaseException as error:
+            tracker.end(FAILED if isinstance(error, Exception) else KILLED)
+            raise
 
 
 class Tracker:
@@ -124,8 +125,6 @@ class Tracker:
 
 
 def _client(tracking_uri: str) -> "MlflowClient":
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     try:
         from mlflow import MlflowClient
     except ImportError:

@@ -4,13 +4,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.environment import environment
 
 START_ATTEMPTS = 3
 START_TIMEOUT = "timed out during startup"
@@ -77,18 +78,6 @@ def _own_sigterm() -> Iterator[None]:
     yield
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
-
-
-@contextmanager
-def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set what Ray reads meanwhile; what the environment sets already is left so."""
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 def _quiet_logs() -> None:

@@ -18,8 +18,8 @@ from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 
 from noise2map_core.distributed.fitting import TrainLink, save_state
-from noise2map_core.distributed.session import environment
 from noise2map_core.distributed.training import TrainingJob, excels, train_in_process
+from noise2map_core.environment import environment
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.inference.training_data import class_weights, plan_spec

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.composite import read_date
 from noise2map_core.inference.chip_batches import ChipBatch
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile_image import read_window
 from noise2map_core.inference.timestep_figure import write_timestep_figure
 from noise2map_core.inference.timestep_study import study_chip
 from noise2map_core.learning.metrics import IGNORE
@@ -56,13 +56,8 @@ def most_disputed(job: RegionJob, mosaic: Mosaic) -> Window | None:
 
 def _read_chip(job: RegionJob, chip: Window) -> ChipBatch:
     """One chip without labels."""
-    geobox, last = job.grid.geobox(chip), len(job.dates) - 1
-    dates = [
-        read_date(scenes, geobox, job.recipe, last=number == last)
-        for number, scenes in enumerate(job.dates)
-    ]
-    image = np.stack([date.image for date in dates])[None]
-    valid = np.stack([date.valid for date in dates])[None]
+    pixels = read_window(job, chip, job.dates)
+    image, valid = pixels.image[None], pixels.valid[None]
     unlabelled = np.full(valid.shape, IGNORE, np.uint8)
     label = unlabelled if job.task_name == "segment" else unlabelled[:, 0]
     return ChipBatch(image, valid, {job.task_name: label}, np.zeros(1, np.int64))

@@ -1,12 +1,15 @@
 """The pixels that one tile is predicted from. Readers need no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import Tile
+from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import read_date
 from noise2map_core.inference.region import RegionJob
 
@@ -25,20 +28,29 @@ class TileImage:
 
 def read_tile(job: RegionJob, tile: Tile) -> TileImage:
     """The pixels of all dates for one tile and its halo. Raises AssetReadError."""
-    geobox = job.grid.geobox(job.cover(tile))
-    tile_image, last = unread_tile(job, tile), len(job.dates) - 1
-    for date, scenes in enumerate(job.scenes(tile)):
+    return read_window(job, job.cover(tile), job.scenes(tile))
+
+
+def read_window(job: RegionJob, window: Window, dates: Sequence[Sequence[Scene]]) -> TileImage:
+    """The pixels of a window of the grid, from the scenes of each date. Raises AssetReadError."""
+    geobox = job.grid.geobox(window)
+    found, last = _nothing(job, window), len(dates) - 1
+    for date, scenes in enumerate(dates):
         if scenes:
             pixels = read_date(scenes, geobox, job.recipe, last=date == last)
-            tile_image.image[date] = pixels.image
-            tile_image.valid[date] = pixels.valid
-            tile_image.masked[date] = pixels.masked
-    return tile_image
+            found.image[date] = pixels.image
+            found.valid[date] = pixels.valid
+            found.masked[date] = pixels.masked
+    return found
 
 
 def unread_tile(job: RegionJob, tile: Tile) -> TileImage:
     """A tile of which nothing is observed: what one that cannot be read goes on as."""
-    cover, dates = job.cover(tile), len(job.dates)
-    image = np.zeros((dates, len(job.spec.bands), cover.height, cover.width), job.dtype)
-    valid, masked = np.zeros((2, dates, cover.height, cover.width), np.bool_)
+    return _nothing(job, job.cover(tile))
+
+
+def _nothing(job: RegionJob, window: Window) -> TileImage:
+    dates = len(job.dates)
+    image = np.zeros((dates, len(job.spec.bands), window.height, window.width), job.dtype)
+    valid, masked = np.zeros((2, dates, window.height, window.width), np.bool_)
     return TileImage(image, valid, masked)

@@ -1,5 +1,6 @@
 """What MLflow is told, read back by its own client from a store in a temporary folder."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from noise2map_core.errors import ConfigError, Noise2MapError
 from noise2map_core.learning.config import MlflowConfig
-from noise2map_core.tracking import MAX_METRICS, tracked
+from noise2map_core.tracking import ENVIRONMENT, MAX_METRICS, tracked
 from noise2map_core.training_run import TrainingRun
 from pipelines.finetune_maps import FinetuneMapsConfig
 
@@ -68,6 +69,17 @@ def test_settings_curves_results_and_files_are_logged(uri: str, tmp_path: Path) 
         (step, loss) for _, loss, step, _ in points
     ]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["report.html"]
+
+
+def test_mlflow_is_set_for_the_time_of_a_training(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    training_run = run_of(tmp_path, uri, "environment")
+    with tracked(settings(training_run), training_run):
+        assert {name: os.environ.get(name) for name in ENVIRONMENT} == ENVIRONMENT
+    assert not ENVIRONMENT.keys() & os.environ.keys()
 
 
 def test_a_training_that_is_started_again_goes_on_in_its_run(uri: str, tmp_path: Path) -> None:

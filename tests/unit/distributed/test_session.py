@@ -14,8 +14,8 @@ from noise2map_core.distributed.session import (
     START_TIMEOUT,
     _connect,
     _target,
-    environment,
 )
+from noise2map_core.environment import environment
 
 SCRIPT = """
 import time
