@@ -63,6 +63,7 @@ class Tracker:
             found = _find_run(self._client, config.experiment, training_run)
             if found.info.status in (FAILED, KILLED):
                 self._client.update_run(found.info.run_id, RUNNING)
+            self._last = _last_steps(self._client, found)
         self._id, self.finished = found.info.run_id, found.info.status == FINISHED
         self._lock, self._warned = threading.Lock(), False
         self._waiting: list[Any] = []
@@ -70,12 +71,15 @@ class Tracker:
     def log(self, points: Sequence[tuple[str, float, int, int]]) -> None:
         """Take points of curves: name, value, step, milliseconds since 1970.
 
-        Those that MLflow does not take now are offered again with the next ones: training goes on.
+        Of a step that is taken again after a kill MLflow keeps what it was told first. Points that
+        it does not take now are offered again with the next ones: training goes on.
         """
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
-        self._waiting += [Metric(name, value, at, step) for name, value, step, at in points]
+        new = [point for point in points if point[2] > self._last.get(point[0], -1)]
+        self._last |= {name: step for name, _, step, _ in new}
+        self._waiting += [Metric(name, value, at, step) for name, value, step, at in new]
         try:
             self._send()
         except MlflowException as error:
@@ -148,6 +152,14 @@ def _find_run(client: "MlflowClient", experiment: str, training_run: TrainingRun
     run = client.create_run(number, tags=tags, run_name=output.name)
     _log_settings(client, run.info.run_id, training_run)
     return run
+
+
+def _last_steps(client: "MlflowClient", run: "Run") -> dict[str, int]:
+    """The last step of every curve that a run has."""
+    return {
+        name: max(point.step for point in client.get_metric_history(run.info.run_id, name))
+        for name in run.data.metrics
+    }
 
 
 def _log_settings(client: "MlflowClient", run_id: str, training_run: TrainingRun) -> None:

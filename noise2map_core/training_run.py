@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from noise2map_core.atomic import write_atomically
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import OptimisationConfig, TrainingConfig
-from noise2map_core.storage import read_bytes
+from noise2map_core.storage import location, read_bytes
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
@@ -22,6 +23,28 @@ PLACEMENT = {
 }  # fmt: skip
 """Training settings that say how a run takes place, not what is learnt: it may continue with
 others. Some of them change how numbers are rounded."""
+
+
+def learnt_settings(config: BaseModel, exclude: Collection[str] = ()) -> dict[str, Any]:
+    """The settings that weights depend on, as a plain value: without `exclude` and placement.
+
+    In place of the backbone's path stands the digest of its weights. Raises CheckpointError if they
+    cannot be read.
+    """
+    from noise2map_core.models.start import start_digest
+
+    settings = config.model_dump(mode="json", exclude=set(exclude))
+    settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
+    if (backbone := settings["model"]["backbone"]) is not None:
+        settings["model"]["backbone"] = start_digest(location(backbone))
+    return settings
+
+
+def rerun_line(made: Sequence[str]) -> str:
+    """What a run says first that found its weights trained, and made only what `made` names."""
+    if not made:
+        return "nothing to do: trained already with the same settings"
+    return f"trained already with the same settings; made {' and '.join(made)}"
 
 
 @dataclass(frozen=True)

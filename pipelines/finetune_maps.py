@@ -87,10 +87,14 @@ class FinetuneMapsResult:
     """Epochs behind the weights."""
     trained: bool
     """False: the output was finished already."""
+    made: tuple[str, ...] = ()
+    """What was made besides, of which people are told if nothing was trained."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        done = "" if self.trained else "nothing to do: trained already with the same settings"
+        from noise2map_core.training_run import rerun_line
+
+        done = "" if self.trained else rerun_line(self.made)
         return [line for line in (done, *self._figures()) if line]
 
     def _figures(self) -> list[str]:
@@ -129,8 +133,8 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
         if config.model.backbone is not None:
             require_start(spec.network, config.model.backbone)
     with tracked(config.mlflow, training_run) as tracker:
-        _complete(config, store, spec, training_run, tracker)
-    return _result(training_run, trained=not trained)
+        made = _complete(config, store, spec, training_run, tracker)
+    return _result(training_run, trained=not trained, made=tuple(made))
 
 
 def _complete(
@@ -139,14 +143,21 @@ def _complete(
     spec: CheckpointSpec,
     training_run: TrainingRun,
     tracker: Tracker | None,
-) -> None:
-    """Do what is left of a run: train, report, tell MLflow. Each step keeps what is before it."""
+) -> list[str]:
+    """Do what is left of a run: train, report, tell MLflow. Each step keeps what is before it.
+
+    Returns what was made besides weights, for people.
+    """
+    made = []
     if training_run.earlier() is None or not training_run.report.exists():
         _train_and_report(config, store, spec, training_run, tracker)
+        made.append("the report")
     if tracker is not None and not tracker.finished:
         results = training_run.results()
         chosen = {name: float(results[name]) for name in ("val_f1", "epoch")}
         tracker.finish(chosen, [training_run.checkpoint / CARD_NAME, training_run.report])
+        made.append("the entry in MLflow")
+    return made
 
 
 def _train_and_report(
@@ -197,18 +208,15 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
 def _training_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
     """The weights depend on the settings and on every byte of the chips."""
     from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import PLACEMENT, TrainingRun
+    from noise2map_core.training_run import TrainingRun, learnt_settings
 
     unused = {"change", "segment"} - set(config.tasks)
-    settings = config.model_dump(
-        mode="json", exclude={"chips", "output", "resources", "card", "mlflow"} | unused
-    )
-    settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
+    settings = learnt_settings(config, {"chips", "output", "resources", "card", "mlflow"} | unused)
     digest = digest_of({"settings": settings, "chips": store.objects})
     return TrainingRun(config.output, config, digest)
 
 
-def _result(training_run: TrainingRun, trained: bool) -> FinetuneMapsResult:
+def _result(training_run: TrainingRun, trained: bool, made: tuple[str, ...]) -> FinetuneMapsResult:
     from noise2map_core.models.spec import read_spec
 
     checkpoint, found = training_run.checkpoint, training_run.results()
@@ -219,6 +227,7 @@ def _result(training_run: TrainingRun, trained: bool) -> FinetuneMapsResult:
         val_f1=found["val_f1"],
         epoch=found["epoch"],
         trained=trained,
+        made=made,
     )
 
 

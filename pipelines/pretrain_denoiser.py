@@ -79,10 +79,14 @@ class PretrainDenoiserResult:
     """Of every validated epoch: epoch, loss, train_s, val_loss."""
     trained: bool
     """False: the output was finished already."""
+    made: tuple[str, ...] = ()
+    """What was made besides, of which people are told if nothing was trained."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        done = "" if self.trained else "nothing to do: trained already with the same settings"
+        from noise2map_core.training_run import rerun_line
+
+        done = "" if self.trained else rerun_line(self.made)
         lines = [
             f"checkpoint  {self.checkpoint}",
             f"examples    {self.examples}",
@@ -109,11 +113,18 @@ def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
     with tracked(config.mlflow, training_run) as tracker:
         if spec is not None:
             _train(config, source, spec, training_run, tracker)
-        result = _result(training_run, trained=spec is not None)
-        if tracker is not None and not tracker.finished:
-            files = [result.checkpoint / CARD_NAME, result.examples]
-            tracker.finish({"val_loss": result.val_loss}, files)
-    return result
+        made = ("the entry in MLflow",) if _tell(training_run, tracker) else ()
+    return _result(training_run, trained=spec is not None, made=made)
+
+
+def _tell(training_run: TrainingRun, tracker: Tracker | None) -> bool:
+    """Tell MLflow of results that it does not have yet; False: there was nothing to tell."""
+    if tracker is None or tracker.finished:
+        return False
+    val_loss = training_run.results()["history"][-1]["val_loss"]
+    files = [training_run.checkpoint / CARD_NAME, training_run.output / EXAMPLES]
+    tracker.finish({"val_loss": val_loss}, files)
+    return True
 
 
 def _plan_training(config: PretrainDenoiserConfig, source: ImageSource) -> DenoiserSpec:
@@ -169,12 +180,9 @@ def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> Deno
 def _training_run(config: PretrainDenoiserConfig, source: ImageSource) -> TrainingRun:
     """The weights depend on the settings and on the images."""
     from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import PLACEMENT, TrainingRun
+    from noise2map_core.training_run import TrainingRun, learnt_settings
 
-    settings = config.model_dump(
-        mode="json", exclude={"chips", "output", "resources", "images", "mlflow"}
-    )
-    settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
+    settings = learnt_settings(config, {"chips", "output", "resources", "images", "mlflow"})
     return TrainingRun(
         config.output, config, digest_of({"settings": settings, "images": source.identity()})
     )
@@ -232,7 +240,9 @@ def _save(
     training_run.finish(history=pretrained.history)
 
 
-def _result(training_run: TrainingRun, trained: bool) -> PretrainDenoiserResult:
+def _result(
+    training_run: TrainingRun, trained: bool, made: tuple[str, ...]
+) -> PretrainDenoiserResult:
     history = training_run.results()["history"]
     return PretrainDenoiserResult(
         checkpoint=training_run.checkpoint,
@@ -240,6 +250,7 @@ def _result(training_run: TrainingRun, trained: bool) -> PretrainDenoiserResult:
         val_loss=history[-1]["val_loss"],
         history=history,
         trained=trained,
+        made=made,
     )
 
 

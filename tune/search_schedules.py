@@ -170,10 +170,9 @@ def _require_feasible(config: SearchSchedulesConfig) -> None:
 def _sweep(config: SearchSchedulesConfig, space: SearchSpace, objects: object) -> Sweep:
     """Trials depend on the space, on what they share and on every byte of the chips."""
     from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import PLACEMENT
+    from noise2map_core.training_run import learnt_settings
 
-    base = config.finetune.model_dump(mode="json")
-    base["training"] = {k: v for k, v in base["training"].items() if k not in PLACEMENT}
+    base = learnt_settings(config.finetune)
     parts = {
         "space": space.model_dump(mode="json"), "base": base, "seed": config.seed, "chips": objects
     }  # fmt: skip

@@ -1,6 +1,8 @@
 """The backbone: diffusers' UNet2DModel, from scratch or with published weights."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from noise2map_core.digest import file_sha256
 from noise2map_core.errors import CheckpointError
 from noise2map_core.storage import local_copy, read_bytes
 
@@ -88,10 +91,21 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
 
 def read_unet_weights(folder: Path) -> dict[str, Tensor]:
     """The weights in a diffusers folder. Raises CheckpointError if they cannot be read."""
-    file = folder / WEIGHTS_NAME
+    with _readable(folder / WEIGHTS_NAME) as file:
+        return load_file(file)
+
+
+def unet_sha256(folder: Path) -> str:
+    """SHA-256 of the weights in a diffusers folder. Raises CheckpointError if there are none."""
+    with _readable(folder / WEIGHTS_NAME) as file:
+        return file_sha256(file)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[Path]:
     try:
         with local_copy(file) as copy:
-            return load_file(copy)
+            yield copy
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{file} cannot be read as safetensors: {error}. Download the folder again."

@@ -6,8 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noise2map_core.digest import digest_of
 from noise2map_core.errors import CheckpointError, ConfigError
-from noise2map_core.models.backbone import load_backbone, read_unet_config, require_same_unet
+from noise2map_core.models.backbone import (
+    load_backbone,
+    read_unet_config,
+    require_same_unet,
+    unet_sha256,
+)
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.denoiser import SPEC_NAME as DENOISER
 from noise2map_core.models.denoiser import Denoiser, load_denoiser, read_denoiser_spec
@@ -34,6 +40,18 @@ def require_start(network: NetworkSpec, folder: Path) -> None:
         _require_same_network(folder, network, read_spec(folder).network)
     else:
         require_same_unet(folder, network.unet, read_unet_config(folder))
+
+
+def start_digest(folder: Path) -> str:
+    """SHA-256 (hex) of what the weights in `folder` are, wherever it lies.
+
+    Raises CheckpointError if there are none.
+    """
+    if (folder / DENOISER).exists():
+        return digest_of(read_denoiser_spec(folder).model_dump(mode="json"))
+    if (folder / CHECKPOINT).exists():
+        return read_spec(folder).digest
+    return digest_of([read_unet_config(folder), unet_sha256(folder)])
 
 
 def _require_same_network(folder: Path, network: Any, other: Any) -> None:

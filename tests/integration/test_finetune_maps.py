@@ -85,7 +85,8 @@ def test_a_report_that_was_not_written_is_written_by_the_same_command(
     before = (trained / "report.html").read_bytes()
     weights_before = (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns
     (trained / "report.html").unlink()
-    assert not finetune(config(chips, trained)).trained
+    again = finetune(config(chips, trained))
+    assert again.summary()[0] == "trained already with the same settings; made the report"
     assert (trained / "report.html").read_bytes() == before
     assert (trained / "checkpoint" / WEIGHTS_NAME).stat().st_mtime_ns == weights_before
 

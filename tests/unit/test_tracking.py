@@ -96,6 +96,29 @@ def test_a_training_that_is_started_again_goes_on_in_its_run(uri: str, tmp_path:
     assert [run.info.status for run in runs_of(uri, "second")] == ["FINISHED"]
 
 
+def test_a_step_that_is_taken_again_is_logged_once(uri: str, tmp_path: Path) -> None:
+    training_run = run_of(tmp_path, uri, "third")
+    at = 1_700_000_000_000
+    with pytest.raises(RuntimeError), tracked(settings(training_run), training_run) as tracker:
+        assert tracker is not None
+        tracker.log([("train/loss", 0.5, 1, at), ("train/loss", 0.25, 2, at)])
+        tracker.log([("train/loss", 0.3, 2, at), ("epoch/val_f1", 0.5, 2, at)])  # a worker died
+        raise RuntimeError("the driver died, too")
+    with tracked(settings(training_run), training_run) as tracker:
+        assert tracker is not None
+        tracker.log([("train/loss", 0.26, 2, at), ("epoch/val_f1", 0.6, 2, at)])
+        tracker.log([("train/loss", 0.125, 3, at), ("epoch/val_f1", 0.75, 4, at)])
+    (run,) = runs_of(uri, "third")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    logged = {
+        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+        for name in ("train/loss", "epoch/val_f1")
+    }
+    assert logged == {
+        "train/loss": [(1, 0.5), (2, 0.25), (3, 0.125)], "epoch/val_f1": [(2, 0.5), (4, 0.75)],
+    }  # fmt: skip
+
+
 def test_no_password_of_the_address_is_written_or_told(tmp_path: Path) -> None:
     # Nothing listens there.
     training_run = run_of(tmp_path, f"http://user:{SECRET}@127.0.0.1:9")
