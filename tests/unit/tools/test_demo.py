@@ -3,23 +3,29 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from noise2map_core.config import build_config, read_settings
 from noise2map_core.launch import load_application
 from noise2map_core.tools.demo import STEPS, step_settings
+from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.tools.pair_chips import PairChipsConfig
 
-TOOLS = {
-    "pairs": ("pair-chips", "PairChipsConfig"),
-    "dataset": ("ingest-dataset", "IngestDatasetConfig"),
-}
+TOOLS = {"pairs": PairChipsConfig, "dataset": IngestDatasetConfig}
 CONFIGS = sorted((Path(__file__).parents[3] / "pipelines" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_that_ships_is_one_of_its_application(path: Path) -> None:
-    command, config_name = (STEPS | TOOLS)[path.stem.rpartition("-")[2]]
-    config_type = getattr(load_application(command), config_name)
-    assert build_config(config_type, read_settings(path), {})
+    assert build_config(_config_type(path.stem.rpartition("-")[2]), read_settings(path), {})
+
+
+def _config_type(step: str) -> type[BaseModel]:
+    if step in TOOLS:
+        return TOOLS[step]
+    command, name = STEPS[step]
+    found: type[BaseModel] = getattr(load_application(command), name)
+    return found
 
 
 def test_every_path_of_the_demonstration_lies_in_its_output() -> None:
