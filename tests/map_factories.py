@@ -40,7 +40,8 @@ def write_mosaic(
     path: Path, classes: NDArray[np.uint8], tile_px: int = 64, table: Any = CLASSES
 ) -> Mosaic:
     """A mosaic with these classes [H, W]; probabilities and reasons fit them."""
-    grid = region_grid(*classes.shape, tile_px)
+    height, width = classes.shape
+    grid = region_grid(height, width, tile_px)
     whole = np.full((grid.tile_frame.height, grid.tile_frame.width), 255, np.uint8)
     whole[grid.region.slices_in(grid.tile_frame)] = classes
     mosaic = Mosaic.create(path, grid, table)

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import read_tile
 from noise2map_core.mapping.mosaic import Mosaic
+
+if TYPE_CHECKING:
+    from noise2map_core.inference.predictor import Predictor
 
 NUM_SAMPLES = 3
 """Tiles that are made to measure: spread evenly over those that a run would make."""
@@ -109,7 +113,6 @@ def estimate_region(
 
 def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
     from noise2map_core.inference.predictor import Predictor
-    from noise2map_core.inference.tile import predict_tile
     from noise2map_core.models.checkpoint import load_checkpoint
 
     model = load_checkpoint(job.checkpoint)
@@ -122,24 +125,29 @@ def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
             Path(folder) / "mosaic.zarr", job.grid, class_table(job.task), job.layers
         )
         empty = _size_of(Path(folder))
-        seconds, pixel_bytes = [0.0] * 3, 0
-        for row, col in rows.tolist():
-            tile = Tile(row, col)
-            clock = [time.perf_counter()]
-            pixels = read_tile(scratch, tile)
-            clock.append(time.perf_counter())
-            made = predict_tile(scratch, predictor, tile, pixels)
-            clock.append(time.perf_counter())
-            mosaic.write(tile, made.map)
-            clock.append(time.perf_counter())
-            seconds = [s + b - a for s, a, b in zip(seconds, clock, clock[1:], strict=False)]
-            pixel_bytes += pixels.image.nbytes
+        made = [_timed(scratch, predictor, mosaic, Tile(row, col)) for row, col in rows.tolist()]
         output = _size_of(Path(folder)) - empty
-    read_s, predict_s, write_s = (one / count for one in seconds)
+    read_s, predict_s, write_s, pixel_bytes = np.mean(made, axis=0).tolist()
     return TileCost(
-        read_s, predict_s, write_s, pixel_bytes / count, output / count,
+        read_s, predict_s, write_s, pixel_bytes, output / count,
         worker_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )  # fmt: skip
+
+
+def _timed(
+    job: RegionJob, predictor: "Predictor", mosaic: Mosaic, tile: Tile
+) -> tuple[float, float, float, int]:
+    """Make a tile: seconds of reading, predicting and writing it, and bytes of its pixels."""
+    from noise2map_core.inference.tile import predict_tile
+
+    begun = time.perf_counter()
+    pixels = read_tile(job, tile)
+    read = time.perf_counter()
+    made = predict_tile(job, predictor, tile, pixels)
+    predicted = time.perf_counter()
+    mosaic.write(tile, made.map)
+    written = time.perf_counter()
+    return read - begun, predicted - read, written - predicted, pixels.image.nbytes
 
 
 def _size_of(folder: Path) -> int:

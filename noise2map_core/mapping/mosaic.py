@@ -196,7 +196,7 @@ def open_mosaic(path: Path | str) -> xr.Dataset:
 
 def read_identity(path: Path) -> dict[str, Any]:
     """What a mosaic says of itself, as `identity` made it. Raises OSError, ValueError, KeyError."""
-    attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    attributes = json.loads((path / ROOT).read_text(encoding="utf-8"))["attributes"]
     about: dict[str, Any] = attributes["noise2map"]
     return about
 

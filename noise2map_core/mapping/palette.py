@@ -1,5 +1,6 @@
 """Colours of the maps."""
 
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
@@ -11,6 +12,9 @@ CLEAR: Rgba = (0, 0, 0, 0)
 
 AMOUNT_MAP = "magma"
 """Colour map of probabilities and the like."""
+
+NUM_SHADES = 21
+"""Colours of amounts from 0 to 1, in steps of 0.05; few, so that pictures stay small."""
 
 REASON_COLORS = {
     Reason.NODATA_BEFORE: "#7b3294",
@@ -27,6 +31,19 @@ def opaque(color: str) -> Rgba:
     """A CSS colour ("#rrggbb")."""
     red, green, blue = (round(255 * part) for part in to_rgb(color))
     return red, green, blue, 255
+
+
+def css_color(color: Rgba) -> str:
+    """A colour as CSS has it ("#rrggbb"), without alpha."""
+    return "#" + bytes(color[:3]).hex()
+
+
+def amount_shades() -> list[Rgba]:
+    """The `NUM_SHADES` colours of amounts from 0 to 1."""
+    colors = (
+        colormaps[AMOUNT_MAP](step / (NUM_SHADES - 1), bytes=True) for step in range(NUM_SHADES)
+    )
+    return [(int(red), int(green), int(blue), 255) for red, green, blue, _ in colors]
 
 
 def class_colors(colors: dict[int, str]) -> dict[int, Rgba]:

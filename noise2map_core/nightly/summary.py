@@ -50,7 +50,7 @@ def _counts(night: NightOutcome) -> str:
 
 def _area(area: AreaOutcome, root: Path) -> str:
     newest = f"newest slice {area.newest}" if area.newest else "no slice yet"
-    parts = [
+    lines = [
         f'<article class="{area.status}">',
         f"<h2>{escape(area.id)} <span>{area.status}</span></h2>",
         f'<p class="note">{escape(newest)}</p>',
@@ -61,7 +61,7 @@ def _area(area: AreaOutcome, root: Path) -> str:
         _links(area, root),
         "</article>",
     ]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(line for line in lines if line)
 
 
 def _picture(area: AreaOutcome, root: Path) -> str:

@@ -9,12 +9,17 @@ that came out otherwise the next night would make every tile again.
 
 import argparse
 import os
+import sys
 import time
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
-from inference_speed import CASES, TIMESTEP
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from tests.benchmarks.inference_speed import CASES, TIMESTEP
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 LARGEST = {"reference": 8}

@@ -66,7 +66,7 @@ def _compare(root: Path, args: argparse.Namespace) -> None:
 
 def _ingest(root: Path) -> Path:
     """A store of chips of 128 pixels."""
-    from noise2map_core.application import build_config
+    from noise2map_core.config import build_config
     from noise2map_core.testing.scenes import write_catalog
     from noise2map_core.tools.demo import step_settings, write_whole_area
     from pipelines.ingest_region import IngestRegionConfig, run

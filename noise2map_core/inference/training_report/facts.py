@@ -12,7 +12,7 @@ from noise2map_core.inference.training_cost import COST_NOTE, cost_of
 from noise2map_core.inference.training_report.charts import Chart, Mark, Points, Series, thinned
 from noise2map_core.inference.training_report.evidence import TaskEvidence
 from noise2map_core.inference.training_report.page import TaskSection, TrainingPage
-from noise2map_core.inference.training_report.pictures import SHADES, shades
+from noise2map_core.mapping.palette import NUM_SHADES, amount_shades, css_color
 from noise2map_core.mapping.report.html import Table
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Task, TaskSpec
 from noise2map_core.redact import redacted, unsigned
@@ -110,8 +110,7 @@ def _training(
 
 
 def _section(name: Task, task: TaskSpec, evidence: TaskEvidence) -> TaskSection:
-    colors = shades()
-    steps = (0, SHADES // 2, SHADES - 1)
+    shades = amount_shades()
     amount = f"probability of {task.classes[1].name if len(task.classes) == 2 else 'the class'}"
     return TaskSection(
         title=f"{TITLES[name]}: validation",
@@ -124,8 +123,8 @@ def _section(name: Task, task: TaskSpec, evidence: TaskEvidence) -> TaskSection:
         worst=evidence.worst,
         best=evidence.best,
         amounts=[
-            ("#" + bytes(colors[step][:3]).hex(), f"{amount} {100 * step / (SHADES - 1):.0f} %")
-            for step in steps
+            (css_color(shade), f"{amount} {percent} %")
+            for shade, percent in zip(shades[:: NUM_SHADES // 2], (0, 50, 100), strict=True)
         ],
         timesteps=evidence.timesteps,
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from noise2map_core.imagery.chip_store import ChipStore
@@ -17,7 +16,7 @@ from noise2map_core.inference.evaluation import model_logits, probability_of
 from noise2map_core.inference.timestep_figure import photos, write_timestep_figure
 from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.mapping.palette import AMOUNT_MAP, CLEAR, Rgba, opaque
+from noise2map_core.mapping.palette import CLEAR, NUM_SHADES, amount_shades, opaque
 from noise2map_core.mapping.report.images import overlay_url, photo_url, png_url
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SegmentationModelSpec, Task
@@ -26,8 +25,6 @@ PHOTO_BYTES = 24_000
 OVERLAY_BYTES = 30_000
 """Two tasks of eight chips of at most five pictures: under 4 MB in base64."""
 NUM_TIMESTEPS = 8
-SHADES = 21
-"""Colours of probabilities, from 0 to 1 in steps of 0.05; few, so that pictures stay small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +110,9 @@ def _from_date(batch: ChipBatch, sample: int) -> ChipBatch:
 
 def _amounts(values: NDArray[np.float32]) -> str:
     """Probabilities [y, x]; clear where there is none (NaN)."""
-    known = np.nan_to_num(values, nan=SHADES / (SHADES - 1))
-    numbers = np.rint(known * (SHADES - 1)).astype(np.uint8)
-    return overlay_url(numbers, [*shades(), CLEAR], OVERLAY_BYTES)
-
-
-def shades() -> list[Rgba]:
-    """Colours of probabilities, from 0 to 1."""
-    colors = (colormaps[AMOUNT_MAP](step / (SHADES - 1), bytes=True) for step in range(SHADES))
-    return [(int(red), int(green), int(blue), 255) for red, green, blue, _ in colors]
+    known = np.nan_to_num(values, nan=NUM_SHADES / (NUM_SHADES - 1))
+    numbers = np.rint(known * (NUM_SHADES - 1)).astype(np.uint8)
+    return overlay_url(numbers, [*amount_shades(), CLEAR], OVERLAY_BYTES)
 
 
 def _place(score: ChipScore, with_date: bool = False) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
@@ -14,10 +13,12 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
 from noise2map_core.mapping.palette import (
-    AMOUNT_MAP,
     CLEAR,
+    NUM_SHADES,
     REASON_COLORS,
     Rgba,
+    amount_shades,
+    css_color,
     opaque,
     reason_names,
 )
@@ -139,16 +140,13 @@ def _reasons(survey: Survey) -> list[Reason]:
 
 
 def _amount_colors(title: str) -> tuple[dict[int, Rgba], list[tuple[str, str]]]:
-    """Percents: one colour for every five, so that the picture stays small."""
-    shades: list[Rgba] = []
-    for percent in range(101):
-        red, green, blue, _ = colormaps[AMOUNT_MAP](percent // 5 / 20, bytes=True)
-        shades.append((int(red), int(green), int(blue), 255))
+    """Of percents."""
+    shades, fives = amount_shades(), 100 // (NUM_SHADES - 1)
+    shade_of = {percent: shades[percent // fives] for percent in range(101)}
     legend = [
-        ("#" + bytes(shades[percent][:3]).hex(), f"{title} {percent} %")
-        for percent in (0, 25, 50, 75, 100)
+        (css_color(shade_of[percent]), f"{title} {percent} %") for percent in (0, 25, 50, 75, 100)
     ]
-    return dict(enumerate(shades)), legend
+    return shade_of, legend
 
 
 def _layer(

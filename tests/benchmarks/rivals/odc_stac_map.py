@@ -17,10 +17,12 @@ import pystac
 import rasterio.features
 import rioxarray  # noqa: F401  (registers .rio)
 import torch
+from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_zeros
 from shapely.geometry import shape
 
 from noise2map_core import load_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
 
 BATCH = 16
 
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, pair: np.ndarray, chip: int, stride: int) -> np.ndarray:
+def predict(model: Noise2Map, pair: np.ndarray, chip: int, stride: int) -> np.ndarray:
     """Mean of the probabilities of overlapping chips."""
     height, width = pair.shape[1:]
     starts = [(r, c) for r in _starts(height, chip, stride) for c in _starts(width, chip, stride)]
@@ -63,7 +65,7 @@ def _starts(length: int, chip: int, stride: int) -> list[int]:
     return [*range(0, length - chip, stride), length - chip]
 
 
-def write(geobox: object, classes: np.ndarray, probability: np.ndarray, output: Path) -> None:
+def write(geobox: GeoBox, classes: np.ndarray, probability: np.ndarray, output: Path) -> None:
     """Two COGs and the polygons."""
     output.mkdir()
     for name, values in (("change", classes), ("probability", (100 * probability).astype("uint8"))):
