@@ -113,7 +113,7 @@ class StreamLoader(ChipLoader):
 
     def begin_epoch(self, epoch: int) -> None:
         """See `ChipLoader`."""
-        self._batches: Iterator[dict[str, NDArray[Any]]] = chain.from_iterable(
+        self._batches: Iterator[Any] = chain.from_iterable(
             repeat(
                 self._stream.iter_batches(
                     batch_size=self._size,
