@@ -63,6 +63,7 @@ def plan_store(
     classes: Sequence[str] = (),
     split: SplitConfig | None = None,
     area: AreaOfInterest | None = None,
+    chips: ChipsConfig = CHIPS,
 ) -> ChipJob:
     """A store that is planned and not yet begun; its sources are written to `folder`.
 
@@ -74,11 +75,11 @@ def plan_store(
     source = labels if labelled else None
     grid = RegionGrid.covering(area or AREA, CRS, 10.0, tile_px=64)
     places = plan_splits(split, grid)
-    header = plan_header(grid, CHIPS, split.buffer_px, places, source, dates)
-    lattice = ChipLattice(CHIPS.chip_px, CHIPS.stride_px)
+    header = plan_header(grid, chips, split.buffer_px, places, source, dates)
+    lattice = ChipLattice(chips.chip_px, chips.stride_px)
     table = plan_chips(grid, lattice, places, dates, source)
     scenes = tuple(map(tuple, dates))
-    ingest = Ingest(0, table.num_chips, grid, CHIPS, scenes, source, header.identities)
+    ingest = Ingest(0, table.num_chips, grid, chips, scenes, source, header.identities)
     return ChipJob(store, header, (ingest,), table)
 
 

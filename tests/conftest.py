@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import hypothesis
 import pytest
@@ -87,3 +89,26 @@ def ray_cluster() -> Iterator[None]:
     with ray_session(ResourcesConfig(num_cpus=2)):
         yield
     assert not ray.is_initialized()
+
+
+def _cannot_mount(why: str) -> NoReturn:
+    """Skip, saying why; CI fails instead, so that no part goes missing in silence."""
+    outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    outcome(f"no small tmpfs can be mounted here: {why}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB; grows when mounted again with another size."""
+    if os.geteuid() != 0:
+        _cannot_mount("that needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        _cannot_mount(mounted.stderr.strip())
+    yield disk
+    subprocess.run(["umount", str(disk)], timeout=10, check=True)

@@ -1,5 +1,8 @@
 """A training run on Ray Train: workers, failures, checkpoints, and what is shown meanwhile."""
 
+import errno
+import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -13,13 +16,21 @@ import ray
 import ray.train
 import torch
 from ray.data import DataIterator, Dataset
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import (
+    CheckpointConfig,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+)
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from noise2map_core.distributed.board import Board, Point
+from noise2map_core.errors import Noise2MapError, OutputError
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.progress import progress
+from noise2map_core.storage import files_in, is_local, reason
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"
@@ -27,6 +38,8 @@ LOG_FOLDER = "tensorboard"
 """Curves, beside the folder of states."""
 MAX_WORKER_FAILURES = 3
 """Times that a run goes on from the last checkpoint after a worker died."""
+SPARE_BYTES = 2**20
+"""Left on a disk beside a new state, for Ray Train's list of states and the curves."""
 
 Log = Callable[[list[Point]], None]
 
@@ -53,6 +66,7 @@ def fit(
 
     Goes on from the last checkpoint in `state` if there is one. Needs a connection to a cluster.
     `log` is handed the new points of rank 0's curves, every second, in a thread of this process.
+    Raises what a worker raised for people, else Ray Train's TrainingFailedError.
     Workers share `streams`, each of which `TrainLink.stream` gives them their part of.
     """
     board: Any = ray.remote(num_cpus=0)(Board).remote()
@@ -74,13 +88,25 @@ def fit(
         ),
     )
     with _showing(board, training.epochs, log), _own_interrupt():
-        return trainer.fit()
+        try:
+            return trainer.fit()
+        except TrainingFailedError as error:
+            raise _raised_for_people(error) or error from None
+
+
+def _raised_for_people(error: TrainingFailedError) -> Noise2MapError | None:
+    """What a worker raised, behind Ray Train's own error, whose text is its traceback."""
+    failures = getattr(error, "worker_failures", {}).values()
+    raised = [getattr(failure, "_base_exc", failure) for failure in failures]
+    return next((one for one in raised if isinstance(one, Noise2MapError)), None)
 
 
 class TrainLink:
     """What ties a rank to Ray Train: its place, its device, the last state, the way back."""
 
-    def __init__(self) -> None:
+    def __init__(self, states: Path) -> None:
+        """`states` is where `fit` keeps them."""
+        self._states = states
         context = ray.train.get_context()
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
 
@@ -102,10 +128,32 @@ class TrainLink:
         return ray.train.get_checkpoint()
 
     def report(self, metrics: dict[str, Any], state: Any) -> None:
-        """Hand over metrics and state; all ranks call it together, rank 0's are kept."""
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = save_state(state, folder) if self.rank == 0 else None
-            ray.train.report(metrics, checkpoint=checkpoint)
+        """Hand over metrics and state; all ranks call it together, rank 0's are kept.
+
+        Raises OutputError if the state cannot be kept; the one before it is whole then.
+        """
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                checkpoint = save_state(state, folder) if self.rank == 0 else None
+                _require_space(self._states, Path(folder))
+                ray.train.report(metrics, checkpoint=checkpoint)
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep a state in {self._states}: {reason(error)}. The one before it is "
+                "whole: free space, and run the same command again."
+            ) from error
+
+
+def _require_space(states: Path, folder: Path) -> None:
+    """Raise OSError if there is no space for a copy of `folder` on a disk.
+
+    Where it runs out within a copy, half a state is left, and Ray Train's list of states is lost.
+    """
+    if not is_local(states):
+        return
+    needed = sum(file.stat().st_size for file in files_in(folder))
+    if needed and shutil.disk_usage(states).free < needed + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def save_state(state: Any, folder: str) -> ray.train.Checkpoint:

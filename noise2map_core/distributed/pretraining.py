@@ -68,7 +68,8 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
 
 def _train_worker(config: dict[str, Any]) -> str | None:
     """What each worker runs. Returns where, if the loss stopped being finite."""
-    return _Worker(config["job"], TrainLink()).run(config["board"])
+    job = config["job"]
+    return _Worker(job, TrainLink(job.state)).run(config["board"])
 
 
 class _Worker(TrainWorker):

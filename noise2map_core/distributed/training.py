@@ -25,6 +25,7 @@ from noise2map_core.distributed.loaders import (
 )
 from noise2map_core.distributed.train_worker import TrainWorker
 from noise2map_core.errors import Noise2MapError
+from noise2map_core.geo.grid import Tile
 from noise2map_core.imagery.chip_store import ChipStore, open_store
 from noise2map_core.inference.chip_batches import (
     ChipBatch,
@@ -145,7 +146,8 @@ def excels(best: dict[str, Any], last: dict[str, Any], epochs: int) -> bool:
 
 def _train_worker(config: dict[str, Any]) -> str | None:
     """What each worker runs. Returns where, if the loss stopped being finite."""
-    return _Worker(config["job"], TrainLink()).run(config["board"])
+    job = config["job"]
+    return _Worker(job, TrainLink(job.state)).run(config["board"])
 
 
 class _Worker(TrainWorker):
@@ -177,8 +179,12 @@ class _Worker(TrainWorker):
         return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
 
     def chips_of(self, step: int) -> str:
-        chips = {int(chip) for data in self.data.values() for chip in data.loader.chips_of(step)}
-        return f"chips {', '.join(map(str, sorted(chips)))} of {self.job.chips}"
+        each = [data.loader.chips_of(step) for data in self.data.values()]
+        store, chips = open_store(self.job.chips), np.unique(np.concatenate(each))
+        rows, cols = (store.read(name)[chips].tolist() for name in ("tile_row", "tile_col"))
+        tiles = [str(Tile(*place)) for place in sorted(set(zip(rows, cols, strict=True)))]
+        numbers = ", ".join(map(str, chips))
+        return f"chips {numbers} (of tiles {', '.join(tiles)}) of {self.job.chips}"
 
     def validate(self) -> dict[str, Any]:
         tasks = self._validate()

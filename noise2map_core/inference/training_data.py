@@ -44,6 +44,7 @@ def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
                 f"chip store {store.path} has no chips of split {split!r}. Ingest it with "
                 f"split.boxes that has boxes for train and val."
             )
+        _require_numbers(store, store.statistics(split), split)
     _require_apart(store)
     for task in tasks:
         _require_known_labels(store, task)
@@ -137,14 +138,26 @@ def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> Task
 
 
 def band_spread(store: ChipStore, moments: Moments) -> NDArray[np.float64]:
-    """Standard deviations [date, band]. Raises ChipStoreError if a band is constant."""
+    """Standard deviations [date, band]. Raises ChipStoreError if a band is constant, or has pixels
+    that are no numbers."""
     std = np.sqrt(moments.m2 / np.maximum(moments.count, 1))
+    _require_numbers(store, moments, "train")
     for date, band in np.argwhere(std == 0):
         raise ChipStoreError(
             f"chip store {store.path}: band {store.bands[band]} has one single value at date "
             f"{date + 1} in the training part. Ingest without it, or from other scenes."
         )
     return std
+
+
+def _require_numbers(store: ChipStore, moments: Moments, split: str) -> None:
+    """Neither NaN nor infinity may count as observed."""
+    for date, band in np.argwhere(~np.isfinite(moments.mean)):
+        raise ChipStoreError(
+            f"chip store {store.path}: band {store.bands[band]} has observed pixels that are no "
+            f"numbers (NaN or infinity) at date {date + 1} of split {split!r}. Give the scenes a "
+            "nodata value that says so, and ingest them anew."
+        )
 
 
 def _require_labels(store: ChipStore, task: Task) -> None:

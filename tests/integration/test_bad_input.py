@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import rasterio
@@ -497,29 +496,6 @@ def test_output_that_is_a_file(commands: Commands, name: str) -> None:
     assert outcome.code in (1, 2)
     require_refusal(outcome, outcome.code, f"{commands.output}.*--output")
     assert contents(commands.folder) == before
-
-
-def _cannot_mount(why: str) -> NoReturn:
-    """Skip, saying why; CI fails instead, so that no part goes missing in silence."""
-    outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-    outcome(f"no small tmpfs can be mounted here: {why}")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB; grows when mounted again with another size."""
-    if os.geteuid() != 0:
-        _cannot_mount("that needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)],
-        capture_output=True, text=True, timeout=10, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        _cannot_mount(mounted.stderr.strip())
-    yield disk
-    subprocess.run(["umount", str(disk)], timeout=10, check=True)
 
 
 @pytest.mark.services

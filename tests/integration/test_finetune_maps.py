@@ -15,7 +15,12 @@ from safetensors.torch import load_file
 
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.train_log import read_losses
-from noise2map_core.errors import ConfigError, Noise2MapError, OutputMismatchError
+from noise2map_core.errors import (
+    ConfigError,
+    Noise2MapError,
+    OutputError,
+    OutputMismatchError,
+)
 from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.learning.config import MlflowConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
@@ -178,11 +183,33 @@ def test_training_that_gets_no_better_stops(ray_cluster: None, chips: Path, tmp_
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(
     ray_cluster: None, chips: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        Noise2MapError, match=r"not finite at epoch \d+, step \d+, on chips \d+, .* of .*; "
-    ):
+    where = r"epoch \d+, step \d+, on chips \d+, .* \(of tiles r-\d+c\d+, .*\) of .*; "
+    with pytest.raises(Noise2MapError, match=f"the loss is not finite at {where}"):
         finetune(config(chips, tmp_path, learning_rate=1e30, warmup=0.0))
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.services
+def test_a_disk_that_is_full_keeps_the_state_before_and_goes_on_from_it(
+    ray_cluster: None, chips: Path, trained: Path, small_disk: Path
+) -> None:
+    settings = config(chips, small_disk / "out")
+    mount(small_disk, "22m")  # one state and a half
+    with pytest.raises(
+        OutputError, match=r"^cannot keep a state in .*: .*No space left .*again\.$"
+    ):
+        finetune(settings)
+    (whole,) = states(settings.output)
+    assert torch.load(whole)["epoch"] == 2
+    assert not (settings.output / "checkpoint").exists()
+    mount(small_disk, "200m")
+    assert finetune(settings).trained
+    for name, weight in weights(trained).items():
+        assert torch.equal(weight, weights(settings.output)[name]), name
+
+
+def mount(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], timeout=10, check=True)
 
 
 def test_a_checkpoint_is_scored_beside_the_baseline(

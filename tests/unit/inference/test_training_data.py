@@ -9,7 +9,8 @@ import zarr
 from noise2map_core.diffusion.config import DiffusionConfig, LinearSchedule
 from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.chip_store import ChipStore, open_store
-from noise2map_core.imagery.config import SplitConfig
+from noise2map_core.imagery.config import ChipsConfig, SplitConfig
+from noise2map_core.imagery.moments import Moments
 from noise2map_core.inference.evaluation import SplitPixels
 from noise2map_core.inference.training_data import class_counts, plan_spec, require_trainable
 from noise2map_core.learning.config import TaskTrainingConfig
@@ -85,6 +86,11 @@ def test_a_store_with_labels_and_both_parts_is_trainable(store: ChipStore) -> No
             "'val' has no observed pixel labelled changed",
         ),
         (
+            {"split": SplitConfig(boxes={"train": (bounds(30, 70, 90, 110),),
+                                         "val": SPLIT.boxes["train"]})},
+            "'train' has no observed pixel labelled changed",
+        ),
+        (
             {"split": SplitConfig(buffer_px=0, boxes={"train": (bounds(0, 0, 30, 50),),
                                                       "val": (bounds(30, 0, 90, 50),)})},
             None,
@@ -118,6 +124,36 @@ def test_a_band_with_one_single_value_is_refused(store: ChipStore, tmp_path: Pat
     statistics["train"]["m2"] = np.array([[1.0, 1.0], [0.0, 1.0]]).tolist()
     with pytest.raises(ChipStoreError, match="one single value at date 2"):
         spec_of(with_attributes(path, statistics=statistics))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_store_with_nan_is_refused_by_band_and_date(
+    store: ChipStore, tmp_path: Path, split: str
+) -> None:
+    path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
+    image = np.random.default_rng(0).random((2, 2, 2, 4, 4))
+    image[1, 0, 1, 2, 3] = np.nan
+    moments = Moments.of(image, np.ones((2, 2, 4, 4), bool))
+    statistics = store.attributes["statistics"] | {split: moments.to_json()}
+    damaged = with_attributes(path, statistics=statistics)
+    said = rf"band {store.bands[1]} has .* no numbers .* at date 1 of split '{split}'"
+    with pytest.raises(ChipStoreError, match=said):
+        require_trainable(damaged, ["change"])
+    if split == "train":
+        with pytest.raises(ChipStoreError, match=said):
+            spec_of(damaged)
+
+
+def test_a_store_of_one_chip_a_part_is_trainable(tmp_path: Path) -> None:
+    boxes = {"train": (bounds(10, 26, 16, 32),), "val": (bounds(42, 10, 48, 16),)}
+    job = plan_store(
+        tmp_path / "sources", tmp_path / "chips.zarr", split=SplitConfig(boxes=boxes),
+        chips=ChipsConfig(chip_px=16, stride_px=16),
+    )  # fmt: skip
+    store = open_store(make_store(job))
+    assert store.num_chips == 2
+    require_trainable(store, ["change"])
+    assert spec_of(store).chip_px == 16
 
 
 def test_chips_that_the_network_cannot_take_are_refused(store: ChipStore, tmp_path: Path) -> None:
