@@ -54,7 +54,7 @@ def _tell(what: str, rates: list[dict[str, float]]) -> None:
 
 def _ingest(root: Path, stride_px: int) -> Path:
     """A store of chips of 128 pixels of the invented scenes."""
-    from noise2map_core.application import build_config
+    from noise2map_core.config import build_config
     from noise2map_core.testing.scenes import write_catalog
     from noise2map_core.tools.demo import step_settings, write_whole_area
     from pipelines.ingest_region import IngestRegionConfig, run

@@ -87,7 +87,8 @@ class _Bench:
 
         A run that ends before its moment shows that a run takes less: another is killed instead.
         """
-        same, rng, attempts = [], random.Random(0), itertools.count()
+        same: list[bool] = []
+        rng, attempts = random.Random(0), itertools.count()
         while len(same) < kills:
             name, moment = f"kill {next(attempts)}", rng.uniform(0.2, 1.0) * self._whole_s
             done = _kill_after(self._command(name), moment, self._root / name)
