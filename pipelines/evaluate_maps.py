@@ -32,7 +32,7 @@ class EvaluateMapsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
+    """Directory that finetune-maps wrote, or the name of one that ships with the package."""
 
     more_checkpoints: tuple[Location, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""
@@ -196,6 +196,7 @@ def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
 
 
 def _add_to_card(config: EvaluateMapsConfig, result: EvaluateMapsResult) -> None:
+    from noise2map_core.atomic import write_atomically
     from noise2map_core.inference.card_scores import score_rows, with_scores
     from noise2map_core.models.shipped import checkpoint_folder
     from noise2map_core.models.spec import CARD_NAME
@@ -205,7 +206,7 @@ def _add_to_card(config: EvaluateMapsConfig, result: EvaluateMapsResult) -> None
         data += f" (out of domain: {result.outside})"
     path = checkpoint_folder(config.checkpoint) / CARD_NAME
     rows = list(score_rows(data, result.model, result.baseline))
-    path.write_text(with_scores(path.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    write_atomically(path, with_scores(path.read_text(encoding="utf-8"), rows))
 
 
 def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:

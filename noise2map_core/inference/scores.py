@@ -196,7 +196,7 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
     pixels = SplitPixels.of(store, split, "change", config.batch_size)
     blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
-    ranks = score_histogram(pixels, scorer, NUM_BINS)
+    ranks = score_histogram(pixels, scorer, NUM_BINS) if trained else lengths
     return replace(_scores(pixels, blocks, {name: magnitude_of(threshold)}), roc_auc=ranks.roc_auc)
 
 

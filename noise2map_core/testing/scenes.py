@@ -23,10 +23,18 @@ from shapely.geometry import Polygon, mapping
 
 from noise2map_core.testing.exposure import BANDS, expose
 from noise2map_core.testing.landscape import Mask, build_landscape
+from noise2map_core.testing.static_catalog import About, catalog_of, save
 
 CRS = "EPSG:32633"
 RESOLUTION = 10.0
 COLLECTION = "embedded-farmland"
+ABOUT = About(
+    "noise2map-embedded",
+    "Invented scenes for demonstrations and tests.",
+    COLLECTION,
+    "Embedded farmland",
+    "Invented farmland at two dates, 5 bands, 10 m, with every change of built-up land known.",
+)
 LABEL_ASSET = "change"
 DATES = {
     "before": datetime(2023, 6, 12, 10, tzinfo=UTC),
@@ -271,24 +279,8 @@ def _write_cog(path: Path, frame: _Frame, pixels: NDArray[Any], nodata: int | No
 
 
 def _write_json(root: Path, items: list[pystac.Item]) -> None:
-    """The catalogue, its one collection and the items, with relative links only."""
-    extent = pystac.Extent(
-        pystac.SpatialExtent([items[0].bbox or []]),
-        pystac.TemporalExtent([[DATES["before"], DATES["after"]]]),
-    )
-    collection = pystac.Collection(
-        COLLECTION,
-        "Invented farmland at two dates, 5 bands, 10 m, with every change of built-up land known.",
-        extent,
-        title="Embedded farmland",
-        license="CC0-1.0",
-        providers=[pystac.Provider("Noise2Map", roles=[pystac.ProviderRole.PRODUCER])],
-    )
-    catalog = pystac.Catalog("noise2map-embedded", "Invented scenes for demonstrations and tests.")
-    catalog.add_child(collection)
-    collection.add_items(items)
+    """The catalogue; its last item, the label, names those that it was drawn from."""
+    catalog = catalog_of(items, ABOUT)
     for scene in items[:-1]:
         items[-1].add_link(pystac.Link("source", scene, pystac.MediaType.GEOJSON))
-    catalog.normalize_hrefs(str(root))
-    catalog.make_all_asset_hrefs_relative()
-    catalog.save(pystac.CatalogType.SELF_CONTAINED)
+    save(catalog, root)

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 from shapely.geometry import mapping
 
 from noise2map_core.testing.scenes import COG, CRS, EXTENSIONS, lon_lat_polygon
+from noise2map_core.testing.static_catalog import About, catalog_of, save
 from noise2map_core.testing.town import PIXEL_M, View, draw_town
 
 COLLECTION = "invented-town"
+ABOUT = About(
+    "noise2map-town",
+    "Invented scenes to learn buildings from.",
+    COLLECTION,
+    "Invented town",
+    "An invented town from above at two dates, RGB, 0.3 m, with every building known.",
+)
 BANDS = ("red", "green", "blue")
 DATES = (datetime(2023, 5, 14, 5, tzinfo=UTC), datetime(2024, 5, 20, 5, tzinfo=UTC))
 CORNER = (510_000.0, 5_340_000.0)
@@ -57,7 +65,7 @@ def write_town(root: Path, *, size_px: int = 1024, seed: int = 0) -> TownCatalog
         )  # fmt: skip
         _add_assets(item, root / COLLECTION / item.id, view, transform)
         items.append(item)
-    _write_json(root, items)
+    save(catalog_of(items, ABOUT), root)
     aoi = root / "aoi.geojson"
     feature = {"type": "Feature", "properties": {"name": "town"}, "geometry": mapping(outline)}
     aoi.write_text(json.dumps(feature) + "\n", encoding="utf-8")
@@ -88,24 +96,3 @@ def _write_cog(path: Path, pixels: NDArray[np.uint8], transform: Affine) -> None
         path, "w", count=count, height=height, width=width, transform=transform, **settings
     ) as file:
         file.write(pixels)
-
-
-def _write_json(root: Path, items: list[pystac.Item]) -> None:
-    """The catalogue, its one collection and the items, with relative links only."""
-    extent = pystac.Extent(
-        pystac.SpatialExtent([items[0].bbox or []]), pystac.TemporalExtent([list(DATES)])
-    )
-    collection = pystac.Collection(
-        COLLECTION,
-        "An invented town from above at two dates, RGB, 0.3 m, with every building known.",
-        extent,
-        title="Invented town",
-        license="CC0-1.0",
-        providers=[pystac.Provider("Noise2Map", roles=[pystac.ProviderRole.PRODUCER])],
-    )
-    catalog = pystac.Catalog("noise2map-town", "Invented scenes to learn buildings from.")
-    catalog.add_child(collection)
-    collection.add_items(items)
-    catalog.normalize_hrefs(str(root))
-    catalog.make_all_asset_hrefs_relative()
-    catalog.save(pystac.CatalogType.SELF_CONTAINED)

@@ -35,13 +35,15 @@ from tests.integration.test_finetune_maps import SPLIT
 pytestmark = pytest.mark.services
 
 SHORT = {"epochs": 2, "batch_size": 8, "checkpoint_epochs": 1, "worker_cpus": 0.5}
-RUN = """
+EXPIRE_S = 4.0
+"""Of leases here; no sooner may one be taken over from a run that was killed."""
+RUN = f"""
 import sys
 from importlib import import_module
 from noise2map_core.mapping import lease
-lease.EXPIRE_S, lease.RENEW_S = 4.0, 0.5
+lease.EXPIRE_S, lease.RENEW_S = {EXPIRE_S}, 0.5
 application, config, settings = sys.argv[1:]
-module = import_module(f"pipelines.{application}")
+module = import_module("pipelines." + application)
 module.run(getattr(module, config).model_validate_json(settings))
 """
 
@@ -99,7 +101,7 @@ def test_a_run_that_was_killed_goes_on_from_objects_to_the_bytes_of_one_on_a_dis
     process.wait(30)
     assert is_kept(place), log.read_text()
     assert not (place / "checkpoint").exists()
-    time.sleep(4.0)  # until its lease has run out
+    time.sleep(EXPIRE_S)
     end(settings, checkout, log)
     calm = config(chips, tmp_path / "calm", checkpoint_steps=2)
     assert finetune(calm).trained
