@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
@@ -22,7 +22,7 @@ from noise2map_core.models.spec import CARD_NAME, Task
 from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
-    from noise2map_core.distributed.training import TrainedWeights
+    from noise2map_core.distributed.training import TrainedWeights, TrainingJob
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.models.spec import CheckpointSpec
     from noise2map_core.tracking import Tracker
@@ -186,7 +186,16 @@ def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
     return {name: both[name] for name in config.tasks}
 
 
-def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> Any:
+def plan_training(config: FinetuneMapsConfig) -> TrainingJob:
+    """What a run trains, for those who train it by other means."""
+    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.inference.training_data import plan_spec
+
+    store = open_store(config.chips)
+    return _job(config, store, plan_spec(store, config.model, _tasks(config), config.gsd_range))
+
+
+def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> TrainingJob:
     from noise2map_core.distributed.training import TrainingJob
     from noise2map_core.inference.training_data import class_weights
     from noise2map_core.models.shipped import checkpoint_folder

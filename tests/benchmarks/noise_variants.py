@@ -1,8 +1,9 @@
 """Does the noise pay? Buildings of Banepa and Kampala, with every noise and without, seed by seed.
 
 Segmentation of single images, and change between pairs made of single images with masks. All
-variants take equally many steps on equally many chips; epoch and threshold are chosen on
-validation. Scores are of the test blocks: F1 of the class that is sought at the timestep of
+variants take equally many steps on equally many chips; the moving average at the end is taken, and
+the threshold is chosen on validation. Beside them two whole recipes: the reference's and this
+project's defaults. Scores are of the test blocks: F1 of the class that is sought at the timestep of
 inference (T - 1; 0 for Gaussian noise and none), of change also with the dates the other way round
 and, where the noise is structured, at timestep 0 in both orders, for t and the order are nearly one
 thing; F1 with haze over the images; expected calibration error after temperature scaling.
@@ -12,6 +13,8 @@ A run that is finished is not done again, so that the command may be interrupted
     python tests/benchmarks/noise_variants.py OUT [--steps 400] [--seeds 3] [--only cd-paper …]
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import math
@@ -19,7 +22,6 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
+from scipy import stats
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
@@ -36,17 +38,28 @@ DATA = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"
 PLACES = {"banepa": "oam-banepa", "kampala": "oam-kampala"}
 PRESETS = CHECKOUT / "pipelines" / "configs" / "presets"
 BATCH = 8
+LANES = 2
+"""Runs at once, with a thread each."""
+Figures = dict[str, dict[str, float]]
+"""By task, then by the name of the score."""
 HAZE_SEED = 11
 
 NONE = {"corruption": {"kind": "none"}, "training_timesteps": {"kind": "fixed"}}
 GAUSSIAN = {"corruption": {"kind": "gaussian"}}
+PAPER = {"change": "CD paper", "segment": "SS paper"}
+GAIN = "less paper's"
+COLUMNS = {
+    "F1": 16, GAIN: 26, "swapped": 16, "t=0": 16, "t=0 swapped": 16, "haze": 16, "ECE": 16,
+    "seconds": 12,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is trained, apart from the paper's preset with this project's optimiser."""
+    """What is trained, apart from the recipe: the paper's noise with this project's optimiser."""
 
     noise: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = "paper"
     preset: str = "tiny"
     tasks: tuple[str, ...] = ("change",)
     training: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +72,10 @@ def _mixture(structured: str) -> dict[str, Any]:
 
 def _variants() -> dict[str, Variant]:
     few, swap = {"labels_share": 0.1}, {"reverse_dates": True}
+    recipes = {
+        "reference recipe": Variant(recipe="reference-recipe"),
+        "defaults": Variant(recipe=None),
+    }
     change = {
         "paper": Variant(),
         "paper, no blind t": Variant({"min_gain": 0.2}),
@@ -75,6 +92,7 @@ def _variants() -> dict[str, Variant]:
         "paper, 10 % labels": Variant(training=few),
         "none, 10 % labels": Variant(NONE, training=few),
         "paper, pretrained, 10 %": Variant(training=few, pretrained=True),
+        **recipes,
     }
     segment = {
         "paper": Variant(),
@@ -85,6 +103,7 @@ def _variants() -> dict[str, Variant]:
         "paper, pretrained": Variant(pretrained=True),
         "paper, 10 % labels": Variant(training=few),
         "none, 10 % labels": Variant(NONE, training=few),
+        **recipes,
     }
     found = {f"CD {name}": variant for name, variant in change.items()}
     singles = {name: replace(one, tasks=("segment",)) for name, one in segment.items()}
@@ -98,25 +117,41 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=400, help="at least so many, in whole epochs")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--only", nargs="+", choices=variants, default=list(variants))
     args = parser.parse_args()
     from noise2map_core.distributed.config import ResourcesConfig
     from noise2map_core.distributed.session import ray_session
 
-    torch.set_num_threads(1)
-    with ray_session(ResourcesConfig(num_cpus=2)):
+    with ray_session(ResourcesConfig(num_cpus=LANES)):
         chips = _chips(args.output)
-        backbone = _pretrained(args.output)
+        backbone = _pretrained(args)
         jobs = [(name, seed) for seed in range(args.seeds) for name in args.only]
-        work = partial(_figures, args.output / f"{args.steps}", chips, backbone, args.steps)
-        with ThreadPoolExecutor(2) as pool:
-            scores = list(pool.map(lambda job: work(variants[job[0]], *job), jobs))
+        scores = _all_figures(args, chips, backbone, jobs)
     for line in _table(args, [name for name, _ in jobs], scores):
         print(line)
 
 
+def _all_figures(
+    args: argparse.Namespace, chips: Path, backbone: Path, jobs: list[tuple[str, int]]
+) -> list[Figures]:
+    """Scores of every run, in the order of `jobs`, as many at once as there are lanes."""
+    import ray
+
+    work, variants = ray.remote(num_cpus=1, max_retries=0)(_figures), _variants()
+    tasks = [work.remote(args, chips, backbone, variants[name], name, seed) for name, seed in jobs]
+    waiting = dict(zip(tasks, jobs, strict=True))
+    while waiting:
+        (done,), _ = ray.wait(list(waiting))
+        (name, seed), figures = waiting.pop(done), ray.get(done)
+        f1 = ", ".join(f"{task} F1 {one['F1']:.3f}" for task, one in figures.items())
+        print(f"{len(jobs) - len(waiting)}/{len(jobs)} {name}, seed {seed}: {f1}", flush=True)
+    return ray.get(tasks)
+
+
 def _chips(output: Path) -> Path:
     """Pairs of both places, with the masks of both dates."""
+    from noise2map_core.config import read_settings
     from noise2map_core.tools.pair_chips import PairChipsConfig
     from noise2map_core.tools.pair_chips import run as pair_chips
     from pipelines.ingest_region import IngestRegionConfig
@@ -124,10 +159,10 @@ def _chips(output: Path) -> Path:
 
     stores = []
     for place, collection in PLACES.items():
-        settings = yaml.safe_load((CHECKOUT / f"pipelines/configs/{place}-ingest.yaml").read_text())
+        settings = read_settings(CHECKOUT / f"pipelines/configs/{place}-ingest.yaml")
         settings["aoi"] = CHECKOUT / settings["aoi"]
         settings["search"]["catalog"] = str(DATA / "stac" / "catalog.json")
-        settings["labels"]["path"] = DATA / "stac" / collection / "buildings.geojson"
+        settings["labels"]["path"] = str(DATA / "stac" / collection / "buildings.geojson")
         settings["grid"]["resolution"] = 0.3
         settings["chips"] = {"chip_px": 64, "stride_px": 64}
         settings["split"]["buffer_px"] = 8
@@ -141,64 +176,106 @@ def _chips(output: Path) -> Path:
     return pairs
 
 
-def _pretrained(output: Path) -> Path:
+def _pretrained(args: argparse.Namespace) -> Path:
     """A backbone that denoises aerial images of thirty kinds of places."""
     from pipelines.pretrain_denoiser import PretrainDenoiserConfig, run
 
+    training = {"epochs": 3, "checkpoint_epochs": 3, "worker_cpus": LANES}
     settings = {
         "images": {"root": DATA / "aid150.tar", "chip_px": 64},
-        "output": output / "pretrained",
-        "training": {"epochs": 3, "checkpoint_epochs": 3},
+        "output": args.output / f"pretrained-{args.precision}",
+        "training": training | {"precision": args.precision},
     }
     return run(PretrainDenoiserConfig.model_validate(settings)).checkpoint
 
 
 def _figures(
-    output: Path, chips: Path, backbone: Path, steps: int, variant: Variant, name: str, seed: int
-) -> dict[str, dict[str, float]]:
+    args: argparse.Namespace, chips: Path, backbone: Path, variant: Variant, name: str, seed: int
+) -> Figures:
     """Scores of one run by task, made or found."""
-    folder = output / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
-    scores = folder / "scores.json"
-    if not scores.exists():
-        checkpoint = _train(folder, chips, backbone, steps, variant, seed)
-        figures = {task: _score(checkpoint, chips, task) for task in variant.tasks}
-        scores.write_text(json.dumps(figures, indent=1))
-    found: dict[str, dict[str, float]] = json.loads(scores.read_text())
+    sys.path.insert(0, str(CHECKOUT))
+    runs = args.output / f"{args.steps}-{args.precision}"
+    path = runs / f"{name.replace(' ', '-').replace(',', '')}-{seed}.json"
+    if not path.exists():
+        model, seconds = _train(chips, backbone, args, variant, seed)
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
+            scores = {task: _score(model, chips, task) for task in variant.tasks}
+        figures = {task: found | {"seconds": seconds} for task, found in scores.items()}
+        runs.mkdir(exist_ok=True)
+        path.with_suffix(".part").write_text(json.dumps(figures, indent=1))
+        path.with_suffix(".part").rename(path)
+    found: Figures = json.loads(path.read_text())
     return found
 
 
 def _train(
-    folder: Path, chips: Path, backbone: Path, steps: int, variant: Variant, seed: int
-) -> Path:
-    from noise2map_core.imagery.chip_store import open_store
-    from pipelines.finetune_maps import FinetuneMapsConfig, run
+    chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int
+) -> tuple[Any, float]:
+    """The model with the moving average, thresholds and temperatures; seconds of its steps.
 
-    settings = yaml.safe_load((PRESETS / "paper.yaml").read_text())
-    for task in variant.tasks:
-        settings[task]["diffusion"] |= variant.noise
+    As finetune-maps trains, in this process, which spares the start of workers and the report.
+    """
+    from noise2map_core.distributed.training import train_in_process
+    from noise2map_core.distributed.tuning import TuneLink
+    from noise2map_core.models.noise2map import Noise2Map
+
+    class Link(TuneLink):
+        def last_checkpoint(self) -> None:
+            """Always from the beginning."""
+
+        def report(self, metrics: dict[str, Any], state: Any) -> None:
+            """The last one counts."""
+            self.metrics, self.state = metrics, state
+
+    job, link = _job(chips, backbone, args, variant, seed), Link(0)
+    if where := train_in_process(job, link):
+        sys.exit(f"diverged {where}")
+    tasks = {
+        name: task.model_copy(
+            update={key: link.metrics["tasks"][name][key] for key in ("threshold", "temperature")}
+        )
+        for name, task in job.spec.tasks.items()
+    }
+    model = Noise2Map(job.spec.model_copy(update={"tasks": tasks}))
+    model.load_state_dict(link.state["average"])
+    return model.eval(), link.metrics["train_s"]
+
+
+def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int) -> Any:
+    """What finetune-maps would train."""
+    from noise2map_core.config import read_settings
+    from noise2map_core.imagery.chip_store import open_store
+    from pipelines.finetune_maps import FinetuneMapsConfig, plan_training
+
+    settings: dict[str, Any] = {"training": {}}
+    if variant.recipe:
+        settings = read_settings(PRESETS / f"{variant.recipe}.yaml")
+    if variant.noise:
+        for task in variant.tasks:
+            settings[task]["diffusion"] |= variant.noise
     share = variant.training.get("labels_share", 1.0)
     whole = math.ceil(len(open_store(chips).chips_of("train")) / BATCH)
     # Whole epochs of all labels; of fewer labels, as many steps as come nearest to these.
-    epochs = round(whole * math.ceil(steps / whole) / math.ceil(share * whole))
+    epochs = round(whole * math.ceil(args.steps / whole) / math.ceil(share * whole))
+    # The reference trains in float32, which is a part of its recipe.
+    precision = "fp32" if variant.recipe == "reference-recipe" else args.precision
     settings["training"] |= variant.training | {
+        "precision": precision,
         "batch_size": BATCH,
         "epochs": epochs,
-        "checkpoint_epochs": max(1, math.ceil(epochs / 4)),
-        "worker_cpus": 0.9,
+        "checkpoint_epochs": epochs,
     }
     model = {"preset": variant.preset, "backbone": backbone if variant.pretrained else None}
-    settings |= {"chips": chips, "output": folder, "seed": seed, "tasks": variant.tasks}
-    return run(FinetuneMapsConfig.model_validate(settings | {"model": model})).checkpoint
+    settings |= {"chips": chips, "output": "", "seed": seed, "tasks": variant.tasks}
+    return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}))
 
 
-def _score(checkpoint: Path, chips: Path, task: Any) -> dict[str, float]:
+def _score(model: Any, chips: Path, task: Any) -> dict[str, float]:
     from noise2map_core.imagery.chip_store import open_store
     from noise2map_core.inference.scores import evaluate_model
     from noise2map_core.learning.config import EvaluationConfig
-    from noise2map_core.models.checkpoint import load_checkpoint
 
-    model, store = load_checkpoint(checkpoint), open_store(chips)
-    spec = model.spec.tasks[task]
+    store, spec = open_store(chips), model.spec.tasks[task]
     whole = evaluate_model(model, store, "test", task, EvaluationConfig())
     assert whole.calibration is not None
     found = {
@@ -253,23 +330,28 @@ def _f1(
     return counts.scores(1).f1
 
 
-def _table(
-    args: argparse.Namespace, names: list[str], scores: list[dict[str, dict[str, float]]]
-) -> Iterator[str]:
-    columns = ["F1", "swapped", "t=0", "t=0 swapped", "haze", "ECE"]
+def _table(args: argparse.Namespace, names: list[str], scores: list[Figures]) -> Iterator[str]:
     first = next(iter(scores[0].values()))
     yield (
-        f"{args.steps} steps of {BATCH} chips of 64 px at 0.3 m, {args.seeds} seeds, mean ± "
-        f"standard deviation; n = {first['pixels']:,} test pixels in "
-        f"{first['blocks']} blocks (first task)"
+        f"{args.steps} steps of {BATCH} chips of 64 px at 0.3 m ({args.precision}), {args.seeds} "
+        "seeds, mean ± standard deviation; F1 less that of the paper's noise, seed by seed, with a "
+        f"95 % interval (Student's t); n = {first['pixels']:,} test pixels in {first['blocks']} "
+        "blocks (first task)"
     )
-    yield f"{'':34}" + "".join(f"{column:>16}" for column in columns)
-    for name in args.only:
-        runs = [found for key, found in zip(names, scores, strict=True) if key == name]
-        for task in runs[0]:
-            label = name if len(runs[0]) == 1 else f"{name} ({task})"
-            cells = (_cell([run[task].get(column) for run in runs]) for column in columns)
-            yield f"{label:34}" + "".join(f"{cell:>16}" for cell in cells)
+    yield f"{'':34}" + "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
+    runs = {
+        name: [found for key, found in zip(names, scores, strict=True) if key == name]
+        for name in args.only
+    }
+    for name, seeds in runs.items():
+        for task in seeds[0]:
+            label = name if len(seeds[0]) == 1 else f"{name} ({task})"
+            values = {column: [run[task].get(column) for run in seeds] for column in COLUMNS}
+            cells = {column: _cell(each) for column, each in values.items()}
+            paper = [run[task]["F1"] for run in runs.get(PAPER[task], [])]
+            cells[GAIN] = _gain([run[task]["F1"] for run in seeds], paper)
+            row = (f"{cells[column]:>{width}}" for column, width in COLUMNS.items())
+            yield f"{label:34}" + "".join(row)
 
 
 def _cell(values: list[float | None]) -> str:
@@ -277,7 +359,18 @@ def _cell(values: list[float | None]) -> str:
     if not numbers:
         return ""
     spread = statistics.stdev(numbers) if len(numbers) > 1 else math.nan
-    return f"{statistics.mean(numbers):.3f} ± {spread:.3f}"
+    digits = 3 if max(numbers) <= 1 else 0
+    return f"{statistics.mean(numbers):.{digits}f} ± {spread:.{digits}f}"
+
+
+def _gain(values: list[float], paper: list[float]) -> str:
+    """Mean of the differences seed by seed, and its 95 % interval."""
+    if len(paper) != len(values) or len(values) < 2:
+        return ""
+    gains = [one - other for one, other in zip(values, paper, strict=True)]
+    mean, error = statistics.mean(gains), statistics.stdev(gains) / math.sqrt(len(gains))
+    half = float(stats.t.ppf(0.975, len(gains) - 1)) * error
+    return f"{mean:+.3f} ({mean - half:+.3f} – {mean + half:+.3f})"
 
 
 if __name__ == "__main__":
