@@ -182,5 +182,7 @@ def _one_line(complaint: str, known: Sequence[str]) -> str:
     if not text.startswith("Unrecognized"):
         return f"{text.rstrip('.')}. See --help."
     flag = text.split(": ", 1)[1].split(",")[0]
+    if not flag.startswith("-"):
+        return f"{flag} belongs to no flag: a YAML file comes first, values behind their flags."
     near = difflib.get_close_matches(flag, known, n=1)
     return f"unknown flag {flag}. " + (f"Did you mean {near[0]}?" if near else "See --help.")

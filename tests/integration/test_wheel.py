@@ -65,6 +65,16 @@ def test_the_wheel_holds_every_file_of_the_applications(wheel: Path, checkout: P
     assert {name.rpartition("/")[2] for name in held} >= {"LICENSE", "NOTICE"}
 
 
+def test_the_installed_package_has_the_checkpoint_that_ships(
+    installed: Path, checkout: Path, tmp_path: Path
+) -> None:
+    find = "from noise2map_core.models.checkpoint import load_checkpoint as load\n"
+    find += "print(sum(p.numel() for p in load('buildings').parameters()))"
+    here = run(sys.executable, "-c", find, cwd=checkout)
+    assert int(here) > 0
+    assert run(installed / "python", "-c", find, cwd=tmp_path) == here
+
+
 def test_the_installed_command_finds_the_applications_without_the_checkout(
     installed: Path, checkout: Path, tmp_path: Path
 ) -> None:

@@ -168,6 +168,11 @@ def test_a_misspelt_flag_is_refused_with_the_one_that_is_near() -> None:
     assert refusal(*REQUIRED, "--catlog", "x") == "unknown flag --catlog. Did you mean --catalog?"
 
 
+def test_a_yaml_file_behind_flags_is_told_where_it_belongs() -> None:
+    message = refusal(*REQUIRED, "config.yaml")
+    assert message.startswith("config.yaml belongs to no flag: a YAML file comes first")
+
+
 def test_all_missing_settings_are_named_at_once() -> None:
     message = refusal("--collection", "k")
     assert message.startswith("missing settings output, search.catalog:")
