@@ -10,14 +10,29 @@ from noise2map_core.launch import load_application
 from noise2map_core.tools.demo import STEPS, step_settings
 from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
 from noise2map_core.tools.pair_chips import PairChipsConfig
+from pipelines.finetune_maps import FinetuneMapsConfig
 
 TOOLS = {"pairs": PairChipsConfig, "dataset": IngestDatasetConfig}
+PRESETS = sorted((Path(__file__).parents[3] / "pipelines" / "configs" / "presets").glob("*.yaml"))
 CONFIGS = sorted((Path(__file__).parents[3] / "pipelines" / "configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_that_ships_is_one_of_its_application(path: Path) -> None:
     assert build_config(_config_type(path.stem.rpartition("-")[2]), read_settings(path), {})
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_a_config_of_finetune_maps_given_chips_and_output(path: Path) -> None:
+    flags = {"chips": "chips.zarr", "output": "out"}
+    assert build_config(FinetuneMapsConfig, read_settings(path), flags)
+
+
+def test_the_best_preset_for_change_spells_the_defaults_out() -> None:
+    flags = {"chips": "chips.zarr", "output": "out"}
+    (best,) = (path for path in PRESETS if path.stem == "best")
+    of_preset = build_config(FinetuneMapsConfig, read_settings(best), flags)
+    assert of_preset == build_config(FinetuneMapsConfig, {}, flags)
 
 
 def _config_type(step: str) -> type[BaseModel]:
