@@ -66,7 +66,7 @@ class AreaConfig(_Section):
     """One of `sensors`."""
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of one that ships with the package. It
+    """Directory that finetune-maps wrote, or the name of one that ships: buildings. It
     has to know the task change."""
 
     since: date
