@@ -68,8 +68,8 @@ wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: 
 	cd out/wheel-demo && ../wheel-venv/bin/noise2map demo --output demo
 	rm -rf out/wheel-venv
 
-# About half an hour on two cores. Each step continues or leaves alone what is there; weights that are to
-# be trained anew want out/buildings deleted first.
+# About half an hour on two cores. Each step continues or leaves alone what is there; weights that
+# are to be trained anew want out/buildings deleted first.
 BUILDINGS := out/buildings
 SCORE := $(BIN)/noise2map evaluate-maps --checkpoint $(BUILDINGS)/checkpoint --add_to_card
 shipped-checkpoint: $(VENV)/.installed  ## The checkpoint `buildings` anew: data, training, scores, card

@@ -32,7 +32,7 @@ class EvaluateMapsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of one that ships: buildings."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
 
     more_checkpoints: tuple[Location, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""

@@ -249,19 +249,11 @@ def _save(
 ) -> None:
     """Write the checkpoint, then the note that the run is finished."""
     from noise2map_core.inference.model_card import write_card
+    from noise2map_core.inference.validation import with_validation
     from noise2map_core.models.checkpoint import save_checkpoint
     from noise2map_core.models.noise2map import Noise2Map
 
-    tasks = {
-        name: task.model_copy(
-            update={
-                "threshold": trained.tasks[name].threshold,
-                "temperature": trained.tasks[name].temperature,
-            }
-        )
-        for name, task in spec.tasks.items()
-    }
-    spec = spec.model_copy(update={"tasks": tasks})
+    spec = with_validation(spec, trained.tasks)
     model = Noise2Map(spec)
     model.load_state_dict(trained.weights)
     card = write_card(

@@ -69,7 +69,7 @@ class InferRegionConfig(BaseModel):
     """Second date or date range; of segmentation, the only one."""
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of one that ships: buildings."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
 
     output: Location
     """Directory of the bundle, or s3://bucket/prefix; a rerun continues it."""

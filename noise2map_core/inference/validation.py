@@ -3,6 +3,7 @@
 Workers count (`validate`), counts add up, and the sum is judged (`validation_of`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from noise2map_core.inference.evaluation import SplitPixels, model_logits
 from noise2map_core.learning.calibration import MarginHistogram, TemperatureScan
 from noise2map_core.learning.metrics import ConfusionCounts
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import TaskSpec
+from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,17 @@ class TaskValidation:
     """Labelled, observed pixels; None: the state is of a version that did not record it."""
     num_sought: int | None = None
     """Those that `error` is of: truly of the second of two classes; of more classes, all."""
+
+
+def with_validation(spec: CheckpointSpec, tasks: Mapping[Task, TaskValidation]) -> CheckpointSpec:
+    """A spec that decides and calibrates as validation says."""
+    decided = {
+        name: task.model_copy(
+            update={"threshold": tasks[name].threshold, "temperature": tasks[name].temperature}
+        )
+        for name, task in spec.tasks.items()
+    }
+    return spec.model_copy(update={"tasks": decided})
 
 
 def validate(model: Noise2Map, pixels: SplitPixels) -> NDArray[np.float64]:

@@ -66,8 +66,8 @@ class AreaConfig(_Section):
     """One of `sensors`."""
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of one that ships: buildings. It
-    has to know the task change."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings. It has
+    to know the task change."""
 
     since: date
     """First day that may become a slice."""

@@ -228,6 +228,7 @@ def _train(
     """
     from noise2map_core.distributed.training import train_in_process
     from noise2map_core.distributed.tuning import TuneLink
+    from noise2map_core.inference.validation import TaskValidation, with_validation
     from noise2map_core.models.noise2map import Noise2Map
 
     class Link(TuneLink):
@@ -241,13 +242,8 @@ def _train(
     job, link = _job(chips, backbone, args, variant, seed), Link(0)
     if where := train_in_process(job, link):
         sys.exit(f"diverged {where}")
-    tasks = {
-        name: task.model_copy(
-            update={key: link.metrics["tasks"][name][key] for key in ("threshold", "temperature")}
-        )
-        for name, task in job.spec.tasks.items()
-    }
-    model = Noise2Map(job.spec.model_copy(update={"tasks": tasks}))
+    tasks = {name: TaskValidation(**found) for name, found in link.metrics["tasks"].items()}
+    model = Noise2Map(with_validation(job.spec, tasks))
     model.load_state_dict(link.state["average"])
     return model.eval(), link.metrics["train_s"]
 
