@@ -10,6 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Unit tests in several processes; the others, which share a Ray cluster, in one.
 PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
+# Hypothesis looks for new examples, many of each; a failure prints how to repeat it.
+RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3
 
 .PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
@@ -25,8 +27,8 @@ test: $(VENV)/.installed-dev  ## Tests that need neither root nor servers
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" tests/unit $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m "$(FAST)" tests/integration $(PYTEST_ARGS)
 
-test-all: $(VENV)/.installed-dev packages services  ## All tests but those that need a GPU or the internet
-	$(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
+test-all: $(VENV)/.installed-dev packages services  ## All tests but those that need a GPU or the internet; random examples
+	$(RANDOM) $(BIN)/python -m pytest -m "not gpu and not online" $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev packages services  ## Only those of test-all that are not in test
 	$(BIN)/python -m pytest -m "(slow or services) and not gpu and not online" $(PYTEST_ARGS)

@@ -30,12 +30,21 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 let_torchvision_import()  # tests ask diffusers themselves, as an oracle
 
-hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
-hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
-hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
-hypothesis.settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") == "true" else "default")
+# The same examples every day: what fails fails again. `make test-all` searches at random, much longer;
+# what it finds it prints as a line to be put above the test, and that is where it belongs.
+hypothesis.settings.register_profile("same", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "random",
+    max_examples=500,
+    deadline=None,
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # of a machine that is busy
 )
+hypothesis.settings.register_profile(
+    "thorough", hypothesis.settings.get_profile("random"), max_examples=2000
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
