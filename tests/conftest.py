@@ -30,7 +30,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 let_torchvision_import()  # tests ask diffusers themselves, as an oracle
 
-# The same examples every day: what fails fails again. `make test-all` searches at random, and longer;
+# The same examples every day: what fails fails again. `make test-all` draws at random, and more;
 # what it finds it prints as a line that repeats it, to become an example of the test.
 hypothesis.settings.register_profile("same", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.register_profile(
