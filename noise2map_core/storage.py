@@ -145,6 +145,15 @@ def read_bytes(path: Path) -> bytes:
     return bytes(obstore.get(object_store(path.parent), path.name).bytes())
 
 
+def size_of(path: Path) -> int:
+    """The length of a file in bytes. Raises FileNotFoundError."""
+    if is_local(path):
+        return path.stat().st_size
+    import obstore
+
+    return int(obstore.head(object_store(path.parent), path.name)["size"])
+
+
 def files_in(folder: Path) -> list[Path]:
     """All files under a directory, sorted by key; none if it is not there."""
     if is_local(folder):

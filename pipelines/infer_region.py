@@ -242,6 +242,8 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     if config.plan:
         return _estimate(config, job)
     _require_output(config, job)
+    if not (config.output / "mosaic.zarr").exists():
+        _require_model(job)
     with hold_lease(config.output) as fence:
         path = config.output / "mosaic.zarr"
         mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
@@ -371,11 +373,19 @@ def _count_kept(run: RegionRun) -> None:
     count_kept(run.config.output, run.comparison.tiles - run.comparison.missing)
 
 
+def _require_model(job: RegionJob) -> None:
+    """Refuse weights that no worker could load. Takes torch, which a rerun without work spares."""
+    from noise2map_core.models.checkpoint import require_loadable
+
+    require_loadable(job.checkpoint, job.spec)
+
+
 def _begin(run: RegionRun, stack: ExitStack) -> None:
     """Compare the dates, and start Ray for as long as `stack` is open."""
     from noise2map_core.distributed.session import ray_session
 
     job = run.job
+    _require_model(job)
     with run.watch.stage("compare dates"):
         run.pair = _plan_pair(run.config, job.before, job.after, job.grid, report=True)
     with run.watch.stage("start Ray"):

@@ -1,19 +1,21 @@
 """Settings of the corruption, the noise schedule and the timesteps."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class _Schedule(_Section):
-    num_timesteps: Annotated[int, Field(ge=2)] = 1000
+    num_timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000
     """T; timesteps are 0 … T − 1."""
 
     zero_terminal_snr: bool = False
@@ -71,8 +73,14 @@ class CosineSchedule(_Schedule):
     end: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Where on the quarter wave it ends."""
 
-    power: PositiveFloat = 1.0
+    power: Annotated[float, Field(gt=0, le=100)] = 1.0
     """τ: ᾱ is the squared cosine to this power. Above 1 more of the input is lost early."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start must lie before end")
+        return self
 
 
 Schedule = Annotated[

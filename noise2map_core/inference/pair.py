@@ -24,7 +24,7 @@ from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_p
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
-from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
 
@@ -60,6 +60,7 @@ def predict_pair(
     require_gsd(abs(geobox.resolution.x), spec, path)
     _require_bands(before, spec, path)
     _require_bands(after, spec, path)
+    require_loadable(path, spec)
     job = _PairJob(
         path, spec.digest, spec.task("change"), _anchored(geobox),
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),

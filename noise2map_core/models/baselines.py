@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.models.backbone import let_torchvision_import
 from noise2map_core.models.spec import SegmentationModelSpec, Task
 from noise2map_core.models.unet import TaskShape
@@ -104,10 +104,17 @@ def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
     let_torchvision_import()
     import segmentation_models_pytorch as smp
 
-    model: nn.Module = getattr(smp, network.architecture)(
-        encoder_name=network.encoder,
-        encoder_weights=None,
-        in_channels=shape.num_bands,
-        classes=shape.num_classes,
-    )
+    try:
+        model: nn.Module = getattr(smp, network.architecture)(
+            encoder_name=network.encoder,
+            encoder_weights=None,
+            in_channels=shape.num_bands,
+            classes=shape.num_classes,
+        )
+    except (KeyError, ValueError, RuntimeError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"network.encoder {network.encoder} cannot be had from segmentation-models-pytorch: "
+            f"{told}. Name another encoder."
+        ) from error
     return model

@@ -2,19 +2,21 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from noise2map_core.diffusion.config import Schedule
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.errors import CheckpointError
-from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.noise2map import Noise2Map, build_network
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import (
     CARD_NAME,
@@ -80,41 +82,66 @@ def load_checkpoint(path: Path | str) -> Noise2Map:
 
     It is on the CPU, in evaluation mode.
 
-    Raises CheckpointError if a file is missing or unreadable, the weights are not those that
-    model.json names, do not fit the network, or are not finite.
+    Raises CheckpointError if a file is missing or unreadable, a value of model.json cannot be, the
+    weights are not those that model.json names, do not fit the network, or are not finite.
     """
     path = checkpoint_folder(path)
     spec = read_spec(path)
+    weights = _fitting_weights(path, spec)
     model = Noise2Map(spec)
-    weights = _read_weights(path, spec)
-    _require_keys(path, weights, model.state_dict())
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"checkpoint {path}: {name} holds NaN or infinity. Training diverged; train again "
-                "with a lower learning rate."
-            )
     model.load_state_dict(weights)
     return model.eval()
 
 
-def _read_weights(path: Path, spec: CheckpointSpec) -> dict[str, Tensor]:
-    content = read_weights(path, spec)
-    try:
-        return load(content)
-    except SafetensorError as error:
+def require_loadable(path: Path | str, spec: CheckpointSpec) -> None:
+    """Raise CheckpointError as `load_checkpoint` would, with no network made: before an output is
+    begun, and workers that load it are started."""
+    _looked_through(str(checkpoint_folder(path)), spec.digest)
+
+
+@lru_cache(maxsize=8)
+def _looked_through(path: str, digest: str) -> None:
+    """`digest` is there for the cache: a checkpoint that was replaced is looked through again."""
+    folder = checkpoint_folder(path)
+    _fitting_weights(folder, read_spec(folder))
+
+
+def _fitting_weights(path: Path, spec: CheckpointSpec) -> dict[str, Tensor]:
+    for name, task in spec.tasks.items():
+        require_schedule(f"checkpoint {path}: tasks.{name}", task.schedule)
+    weights = load(read_weights(path, spec))
+    with torch.device("meta"):
+        network = build_network(spec)
+    expected = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    require_same_tensors(f"checkpoint {path}: {WEIGHTS_NAME}", weights, expected)
+    return weights
+
+
+def require_schedule(whose: str, schedule: Schedule) -> None:
+    """Raise CheckpointError unless what a schedule leaves of an image falls from 1 to 0."""
+    alpha_bars = schedule_alpha_bars(schedule)
+    falls = bool((alpha_bars.diff() <= 0).all() and alpha_bars[0] <= 1 and alpha_bars[-1] >= 0)
+    if not falls:
         raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} is not a safetensors file: {error}. Train again."
-        ) from error
+            f"{whose}.schedule is no noise schedule: it does not fall from 1 to 0. Restore "
+            f"{SPEC_NAME}, or train again."
+        )
 
 
-def _require_keys(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    misshapen = [n for n in found if n in expected and found[n].shape != expected[n].shape]
-    for what, names in (("lacks", missing), ("has unknown", extra), ("has misshapen", misshapen)):
+def require_same_tensors(
+    whose: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    """Raise CheckpointError unless the names, shapes and types are those of `expected`."""
+    both = [name for name in found if name in expected]
+    for what, names in (
+        ("lacks", sorted(expected.keys() - found.keys())),
+        ("has unknown", sorted(found.keys() - expected.keys())),
+        ("has misshapen", [name for name in both if found[name].shape != expected[name].shape]),
+        ("has in another type", [n for n in both if found[n].dtype != expected[n].dtype]),
+    ):
         if names:
             raise CheckpointError(
-                f"checkpoint {path}: {WEIGHTS_NAME} {what} {names[0]}"
+                f"{whose} {what} {names[0]}"
                 f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}. The weights belong to "
                 "another network; restore the directory that was saved together."
             )

@@ -5,15 +5,27 @@ Reading it needs no torch, so that a plan or a refusal costs nothing.
 
 import hashlib
 import json
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from noise2map_core.diffusion.config import Corruption, Schedule
+from noise2map_core.documents import decoded, parse_json, read_file
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
-from noise2map_core.storage import read_bytes
+from noise2map_core.models.unet_arguments import checked_unet
+from noise2map_core.models.weight_files import read_weight_file
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -22,9 +34,36 @@ CARD_NAME = "README.md"
 
 Task = Literal["segment", "change"]
 
+MAX_SPEC = 4 << 20
+"""Bytes of a model.json; those of many bands and classes have some thousand."""
+MAX_CHIP_PX = 8192
+MAX_CLASSES = 255
+"""Their values and 255, no decision, share a byte."""
+MOST_OVERLAP = 16
+"""Chips are at least this part of their side apart: a pixel lies in 256 of them, at most."""
+LEAST_SPREAD, MOST = 1e-12, 1e12
+"""Of numbers that float32 can divide by one another."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("must be text on one line")
+    return text
+
+
+Name = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+Mean = Annotated[float, Field(ge=-MOST, le=MOST)]
+Spread = Annotated[float, Field(ge=LEAST_SPREAD, le=MOST)]
+Metres = Annotated[float, Field(gt=0, le=1e6)]
+UNet = Annotated[dict[str, Any], AfterValidator(checked_unet)]
+ChipPx = Annotated[int, Field(ge=1, le=MAX_CHIP_PX)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=64)]
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Normalisation(_Section):
@@ -35,9 +74,9 @@ class Normalisation(_Section):
     """
 
     kind: Literal["zscore"] = "zscore"
-    mean: tuple[tuple[float, ...], ...]
+    mean: tuple[tuple[Mean, ...], ...]
     """[date][band]"""
-    std: tuple[tuple[float, ...], ...]
+    std: tuple[tuple[Spread, ...], ...]
     """[date][band]"""
 
 
@@ -46,8 +85,8 @@ class ClassSpec(_Section):
 
     value: int
     """Pixel value in the map, and index of its logit."""
-    name: str
-    color: str
+    name: Name
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
     """CSS hex colour, "#rrggbb"."""
 
 
@@ -55,13 +94,13 @@ class PatchUNetSpec(_Section):
     """A diffusion UNet on patches, with a stem and a head per task at full width."""
 
     kind: Literal["patch_unet"] = "patch_unet"
-    patch: PositiveInt
+    patch: Annotated[int, Field(ge=1, le=64)]
     """Side of the pixel-unshuffle patch."""
-    unet: dict[str, Any]
+    unet: UNet
     """Arguments of diffusers' UNet2DModel; channels in and out are its width."""
-    context_channels: PositiveInt = 16
+    context_channels: Annotated[int, Field(ge=1, le=4096)] = 16
     """Features that the UNet hands to the pixel path."""
-    detail_channels: PositiveInt = 32
+    detail_channels: Annotated[int, Field(ge=1, le=4096)] = 32
     """Width of the pixel path."""
 
     @property
@@ -74,11 +113,11 @@ class ReferenceSpec(_Section):
     """The published layout: 3-channel projections around a UNet on pixels."""
 
     kind: Literal["reference"] = "reference"
-    unet: dict[str, Any]
+    unet: UNet
     """Arguments of diffusers' UNet2DModel; 3 channels in and out."""
-    unet_px: PositiveInt = 256
+    unet_px: ChipPx = 256
     """Side to which chips of another size are resized on their way in."""
-    resized_px: PositiveInt | None = None
+    resized_px: ChipPx | None = None
     """Side of the chips that are resized. None: chips go through as they are."""
 
     @property
@@ -86,18 +125,24 @@ class ReferenceSpec(_Section):
         """Chip sides must be multiples of this many pixels; of `resized_px`, be that."""
         return self.resized_px or unet_stride(self.unet)
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.resized_px and self.unet_px % unet_stride(self.unet):
+            raise ValueError(f"unet_px must be a multiple of {unet_stride(self.unet)}")
+        return self
+
 
 class SegmentationModelSpec(_Section):
     """A baseline of segmentation-models-pytorch; it knows no timestep."""
 
     kind: Literal["segmentation_model"] = "segmentation_model"
     architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"]
-    encoder: str
+    encoder: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]+$", max_length=100)]
     """Name of the encoder in segmentation-models-pytorch."""
     fusion: Literal["concatenation", "difference"] = "concatenation"
     """How the features of two dates become one map's."""
-    stride: PositiveInt = 32
-    """Chip sides must be multiples of this many pixels."""
+    stride: Annotated[int, Field(multiple_of=32, ge=32)] = 32
+    """Chip sides must be multiples of this many pixels; encoders halve them five times."""
 
 
 NetworkSpec = Annotated[
@@ -113,18 +158,18 @@ def unet_stride(unet: dict[str, Any]) -> int:
 class TaskSpec(_Section):
     """One task of a model: what goes in, what comes out."""
 
-    num_dates: PositiveInt
+    num_dates: Annotated[int, Field(ge=1, le=1000)]
     """Dates of an input; segment 1, change 2 or more."""
     normalisation: Normalisation
     corruption: Corruption
     schedule: Schedule
-    inference_timesteps: tuple[int, ...]
+    inference_timesteps: Annotated[tuple[int, ...], Field(max_length=1000)]
     """Timesteps of the forward passes whose logits are averaged."""
-    classes: tuple[ClassSpec, ...]
-    threshold: dict[str, float] = {}
+    classes: Annotated[tuple[ClassSpec, ...], Field(max_length=MAX_CLASSES)]
+    threshold: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """Class name to the probability from which (inclusive) a pixel gets that class, tried in this
     order; other pixels get the class that is left or, of several, the most probable one."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     """Logits are divided by it before the softmax."""
 
     @property
@@ -150,6 +195,10 @@ class TaskSpec(_Section):
             raise ValueError("classes must have two or more different names")
         if not self.threshold.keys() <= names:
             raise ValueError("threshold must name classes of the task")
+        if len(self.classes) == 2 and self.classes[0].name in self.threshold:
+            raise ValueError("threshold must be that of the second of two classes")
+        if len(self.threshold) == len(self.classes):
+            raise ValueError("threshold must leave a class for the other pixels")
         return self
 
 
@@ -158,36 +207,54 @@ class CheckpointSpec(_Section):
 
     format_version: Literal[1] = FORMAT_VERSION
     tasks: dict[Task, TaskSpec] = Field(min_length=1)
-    bands: tuple[str, ...]
+    bands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
     """Band names in channel order; all bands of a date lie together."""
-    gsd: float
+    gsd: Metres
     """Ground sample distance that it was trained on, metres."""
-    gsd_range: tuple[float, float]
+    gsd_range: tuple[Metres, Metres]
     """Ground sample distances that it accepts, metres, both ends included."""
-    value_range: tuple[float, float]
+    value_range: tuple[Mean, Mean]
     """Raw numbers that it expects; others hint at another product level or scaling."""
-    chip_px: PositiveInt
+    chip_px: ChipPx
     """Side of the training chips, halo included."""
     stride_px: PositiveInt
-    """Distance of neighbouring chips at inference."""
-    preset: str
+    """Distance of neighbouring chips at inference, at most the chips' side."""
+    preset: Name
     network: NetworkSpec
-    code_version: str
+    code_version: Name
     """Version of noise2map that trained it."""
-    weights_sha256: str = ""
+    weights_sha256: Sha256 = ""
     """SHA-256 of model.safetensors; filled in when the checkpoint is saved."""
+
+    @field_validator("gsd_range", "value_range")
+    @classmethod
+    def _rising(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if limits[0] > limits[1]:
+            raise ValueError("the first number must not be above the second")
+        return limits
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError("bands must have different names")
         for name, task in self.tasks.items():
-            for numbers in (task.normalisation.mean, task.normalisation.std):
-                if [len(date) for date in numbers] != [len(self.bands)] * task.num_dates:
-                    raise ValueError(
-                        f"normalisation of {name} needs one mean and one std per date and band"
-                    )
+            self._require_dates(name, task)
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
+        if not self.chip_px <= self.stride_px * MOST_OVERLAP <= self.chip_px * MOST_OVERLAP:
+            least = -(-self.chip_px // MOST_OVERLAP)
+            raise ValueError(f"stride_px must lie within {least} … {self.chip_px}")
         return self
+
+    def _require_dates(self, name: Task, task: TaskSpec) -> None:
+        """What a task says of each date and band must be of as many, and of this imagery."""
+        if (task.num_dates > 1) != (name == "change"):
+            raise ValueError(f"num_dates of {name} must be {'1' if name == 'segment' else '2 up'}")
+        for numbers in (task.normalisation.mean, task.normalisation.std):
+            if [len(date) for date in numbers] != [len(self.bands)] * task.num_dates:
+                raise ValueError(
+                    f"normalisation of {name} needs one mean and one std per date and band"
+                )
 
     def task(self, name: Task | None = None) -> TaskSpec:
         """One of its tasks; None: the only one. Raises CheckpointError if that is not there."""
@@ -220,55 +287,63 @@ class CheckpointSpec(_Section):
 def read_spec(path: Path | str) -> CheckpointSpec:
     """The spec in a checkpoint directory, or of a checkpoint that ships.
 
-    Raises CheckpointError if it is missing, not JSON, of another format version, or inconsistent.
+    Raises CheckpointError if it is missing, no JSON file of a sensible size, of another format
+    version, or if a value is not of its type, out of its range or at odds with another.
     """
     file = checkpoint_folder(path) / SPEC_NAME
-    document = _load_json(file)
-    version = document.get("format_version")
+    content = _read(file)
+    version = _load_json(file, content).get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"checkpoint {path} has format version {version!r}; this noise2map reads version "
+            f"checkpoint {path} has format version {version!r:.80}; this noise2map reads version "
             f"{FORMAT_VERSION}. Use the noise2map release that wrote it, or train again."
         )
     try:
-        return CheckpointSpec.model_validate(document)
+        # From JSON, so that strict takes a list for a tuple, but no text for a number.
+        return CheckpointSpec.model_validate_json(decoded(content), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "model.json"
         raise CheckpointError(
-            f"checkpoint {path}: {where}: {first['msg']}. Its model.json was edited or belongs to "
-            "another noise2map; restore it, or train again."
+            f"checkpoint {path}: {explained(error, SPEC_NAME)}. Its {SPEC_NAME} was edited or "
+            "belongs to another noise2map; restore it, or train again."
         ) from error
+
+
+def explained(error: ValidationError, document: str) -> str:
+    """What is wrong first with a document, in words: where, why, and the value if it is short."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or document
+    why, value = first["msg"].removeprefix("Value error, "), first["input"]
+    shown = "" if isinstance(value, dict) else f" (got {reprlib.repr(value)})"
+    return f"{where}: {why}{shown}"
 
 
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
-    """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s."""
+    """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s, of
+    numbers, and all of these finite."""
     file = checkpoint_folder(path) / WEIGHTS_NAME
-    try:
-        content = read_bytes(file)
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror or error}. Copy "
-            "the whole directory again."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
-        raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} is not the file that {SPEC_NAME} names: its "
-            "SHA-256 differs. Copy the whole directory again."
-        )
-    return content
+    return read_weight_file(file, f"checkpoint {path}", spec.weights_sha256, SPEC_NAME)
 
 
-def _load_json(file: Path) -> dict[str, object]:
+def _read(file: Path) -> bytes:
     try:
-        document = json.loads(read_bytes(file))
+        return read_file(file, MAX_SPEC)
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint {file.parent} has no {file.name}. Point --checkpoint to a directory that "
             "finetune-maps wrote, or name one that ships with noise2map: "
             f"{', '.join(shipped_names()) or 'there is none'}."
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {file.parent}: {file.name} cannot be read: {error.strerror or error}. "
+            "Copy it again, or train again."
+        ) from error
+
+
+def _load_json(file: Path, content: bytes) -> dict[str, object]:
+    try:
+        document = parse_json(decoded(content))
+    except ValueError as error:
         raise CheckpointError(
             f"checkpoint {file.parent}: {file.name} cannot be read: {error}. Copy it again, or "
             "train again."

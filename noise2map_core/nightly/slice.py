@@ -66,8 +66,12 @@ def begin_slice(job: RegionJob, earlier: Path | None) -> tuple[int, int]:
     """Copy the tiles that `earlier` made from the same; how many tiles are there, and are missing.
 
     Safe to repeat: tiles that the slice has already are left alone. Raises OutputHeldError,
-    OutputMismatchError.
+    OutputMismatchError, and CheckpointError if no worker could load the model.
     """
+    from noise2map_core.models.checkpoint import require_loadable
+
+    if not (job.output / "mosaic.zarr").exists():
+        require_loadable(job.checkpoint, job.spec)
     table = class_table(job.task)
     require_same_output(job.output / "mosaic.zarr", job.grid, table, job.layers)
     with hold_lease(job.output) as fence:
