@@ -147,7 +147,7 @@ def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> Deno
     from noise2map_core.learning.denoising import training_weights
     from noise2map_core.models.denoiser import DenoiserSpec, denoiser_stride
     from noise2map_core.models.presets import network_of
-    from noise2map_core.models.spec import SegmentationModelSpec
+    from noise2map_core.models.spec import SegmentationModelSpec, refused_as_settings
 
     preset = config.model.preset
     network = network_of(preset, images.chip_px)
@@ -161,15 +161,16 @@ def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> Deno
             f"chips of {images.chip_px} pixels do not suit preset {preset}, which needs a multiple "
             f"of {denoiser_stride(network)}. Set images.chip_px, or ingest other chips."
         )
-    spec = DenoiserSpec(
-        preset=preset,
-        network=network,
-        bands=images.bands,
-        normalisation=images.normalisation(),
-        denoising=config.denoising,
-        chip_px=images.chip_px,
-        code_version=__version__,
-    )
+    with refused_as_settings("the denoiser"):
+        spec = DenoiserSpec(
+            preset=preset,
+            network=network,
+            bands=images.bands,
+            normalisation=images.normalisation(),
+            denoising=config.denoising,
+            chip_px=images.chip_px,
+            code_version=__version__,
+        )
     try:
         training_weights(spec, schedule_alpha_bars(config.denoising.schedule))
     except ValueError as error:

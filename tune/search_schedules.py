@@ -105,6 +105,7 @@ def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     if (earlier := sweep.earlier()) is not None:
         return _result(sweep, earlier, searched=False)
     require_trainable(store, config.finetune.tasks)
+    _require_starts(config, space, int(store.attributes["chip_px"]))
     with hold_lease(config.output / "trials"):
         sweep.save(finished=False)
         return _search(config, sweep)
@@ -165,6 +166,17 @@ def _require_feasible(config: SearchSchedulesConfig) -> None:
 
     alone = {"num_workers": 1, "min_workers": None}
     require_feasible(config.finetune.training.model_copy(update=alone), config.resources)
+
+
+def _require_starts(config: SearchSchedulesConfig, space: SearchSpace, chip_px: int) -> None:
+    """Whatever network a trial has, it must be able to start from its backbone's weights."""
+    from noise2map_core.models.presets import network_of
+    from noise2map_core.models.start import require_start
+
+    tried = [space.settings(config.finetune, point).model for _, point in space.examples()]
+    for model in dict.fromkeys([config.finetune.model, *tried]):
+        if model.backbone is not None:
+            require_start(network_of(model.preset, chip_px), model.backbone)
 
 
 def _sweep(config: SearchSchedulesConfig, space: SearchSpace, objects: object) -> Sweep:

@@ -25,7 +25,14 @@ from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.presets import network_of
-from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Normalisation, Task, TaskSpec
+from noise2map_core.models.spec import (
+    CheckpointSpec,
+    ClassSpec,
+    Normalisation,
+    Task,
+    TaskSpec,
+    refused_as_settings,
+)
 
 COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
 """Of the classes, by value; the first is what lies around the others."""
@@ -96,18 +103,19 @@ def plan_spec(
         )
     moments = store.statistics("train")
     std = band_spread(store, moments)
-    return CheckpointSpec(
-        tasks={name: _plan_task(store, name, task.diffusion) for name, task in tasks.items()},
-        bands=tuple(store.bands),
-        gsd=gsd,
-        gsd_range=gsd_range or (gsd / 2, gsd * 2),
-        value_range=_value_range(store, moments, std),
-        chip_px=chip_px,
-        stride_px=max(1, chip_px // 2),
-        preset=model.preset,
-        network=network,
-        code_version=__version__,
-    )
+    with refused_as_settings(f"a model of chip store {store.path}"):
+        return CheckpointSpec(
+            tasks={name: _plan_task(store, name, task.diffusion) for name, task in tasks.items()},
+            bands=tuple(store.bands),
+            gsd=gsd,
+            gsd_range=gsd_range or (gsd / 2, gsd * 2),
+            value_range=_value_range(store, moments, std),
+            chip_px=chip_px,
+            stride_px=max(1, chip_px // 2),
+            preset=model.preset,
+            network=network,
+            code_version=__version__,
+        )
 
 
 def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> TaskSpec:

@@ -1,26 +1,30 @@
 """The backbone: diffusers' UNet2DModel, from scratch or with published weights."""
 
+import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import ValidationError
+from safetensors.torch import load
 from torch import Tensor, nn
 
-from noise2map_core.digest import file_sha256
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import CheckpointError
-from noise2map_core.storage import local_copy, read_bytes
+from noise2map_core.models.unet_arguments import checked_unet, explained
+from noise2map_core.models.weight_files import read_weight_file
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+MAX_CONFIG = 4 << 20
+"""Bytes of a config.json, which has some thousand."""
 
-NOT_SHAPE = {"in_channels", "out_channels", "sample_size"}
+CHANNELS = {"in_channels", "out_channels"}
+NOT_SHAPE = CHANNELS | {"sample_size"}
 """Arguments in which a backbone may differ from the published one."""
 
 OUTER = ("conv_in.", "conv_out.")
@@ -67,14 +71,11 @@ def level_of(name: str, depth: int) -> int:
 def read_unet_config(folder: Path) -> dict[str, Any]:
     """The arguments of the UNet2DModel in a diffusers folder, defaults left out.
 
-    Raises CheckpointError if there is none.
+    Raises CheckpointError if there is none, or if it cannot be built.
     """
-    let_torchvision_import()
-    from diffusers import UNet2DModel
-
     file = folder / CONFIG_NAME
     try:
-        document = json.loads(read_bytes(file))
+        document = parse_json(read_text(file, MAX_CONFIG))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder} has no readable {CONFIG_NAME}: {error}. Point to the folder of a diffusers "
@@ -84,32 +85,40 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} does not describe a UNet2DModel of diffusers. Point to the folder of one."
         )
-    defaults: dict[str, Any] = dict(UNet2DModel().config)  # type: ignore[attr-defined]
+    defaults = _unet_defaults()
     known = {key: value for key, value in document.items() if key in defaults}
-    return {key: value for key, value in known.items() if not _same(value, defaults[key])}
+    unet = {key: value for key, value in known.items() if not _same(value, defaults[key])}
+    try:
+        checked_unet({key: value for key, value in unet.items() if key not in CHANNELS})
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{file}: {explained(error, 'the UNet')}. Download the folder again, or use another "
+            "UNet2DModel."
+        ) from error
+    return unet
+
+
+def _unet_defaults() -> dict[str, Any]:
+    let_torchvision_import()
+    from diffusers import UNet2DModel
+
+    arguments = signature(UNet2DModel.__init__).parameters.items()
+    return {name: one.default for name, one in arguments if one.default is not one.empty}
 
 
 def read_unet_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights in a diffusers folder. Raises CheckpointError if they cannot be read."""
-    with _readable(folder / WEIGHTS_NAME) as file:
-        return load_file(file)
+    """The weights in a diffusers folder. Raises CheckpointError if they cannot be read, or are not
+    finite."""
+    return load(_weights(folder))
 
 
 def unet_sha256(folder: Path) -> str:
     """SHA-256 of the weights in a diffusers folder. Raises CheckpointError if there are none."""
-    with _readable(folder / WEIGHTS_NAME) as file:
-        return file_sha256(file)
+    return hashlib.sha256(_weights(folder)).hexdigest()
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[Path]:
-    try:
-        with local_copy(file) as copy:
-            yield copy
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as safetensors: {error}. Download the folder again."
-        ) from error
+def _weights(folder: Path) -> bytes:
+    return read_weight_file(folder / WEIGHTS_NAME, str(folder), None)
 
 
 def load_backbone(backbone: nn.Module, unet: dict[str, Any], folder: Path) -> None:
@@ -118,14 +127,31 @@ def load_backbone(backbone: nn.Module, unet: dict[str, Any], folder: Path) -> No
     The first and the last convolution keep their own weights where their channels differ. Raises
     CheckpointError if the folder holds another UNet.
     """
+    backbone.load_state_dict(_fitting(backbone.state_dict(), unet, folder))
+
+
+def require_backbone(unet: dict[str, Any], channels: int, folder: Path) -> None:
+    """Raise CheckpointError as `load_backbone` would; no network is made."""
+    with torch.device("meta"):
+        backbone = build_backbone(unet, channels)
+    _fitting(backbone.state_dict(), unet, folder)
+
+
+def _fitting(own: dict[str, Tensor], unet: dict[str, Any], folder: Path) -> dict[str, Tensor]:
+    """A backbone's weights with those in `folder` in their place."""
     require_same_unet(folder, unet, read_unet_config(folder))
-    weights, own = read_unet_weights(folder), backbone.state_dict()
+    weights = read_unet_weights(folder)
     for name in own:
+        if name in weights and not weights[name].is_floating_point():
+            raise CheckpointError(f"{folder}: {name} is of {weights[name].dtype}, no weight.")
         if name in weights and weights[name].shape == own[name].shape:
             own[name] = weights[name]
         elif not name.startswith(OUTER):
-            raise CheckpointError(f"{folder} lacks {name} in the network's shape.")
-    backbone.load_state_dict(own)
+            raise CheckpointError(
+                f"{folder} lacks {name} in the network's shape. Download the folder again, or set "
+                "another model.preset."
+            )
+    return own
 
 
 def require_same_unet(folder: Path, unet: dict[str, Any], other: dict[str, Any]) -> None:

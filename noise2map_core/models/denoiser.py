@@ -8,28 +8,37 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
-from noise2map_core.models.checkpoint import whole_directory
+from noise2map_core.models.checkpoint import (
+    require_same_tensors,
+    require_schedule,
+    whole_directory,
+)
 from noise2map_core.models.spec import (
     CARD_NAME,
+    MAX_SPEC,
+    ChipPx,
+    Name,
     Normalisation,
     PatchUNetSpec,
     ReferenceSpec,
+    Sha256,
     unet_stride,
 )
 from noise2map_core.models.unet import PatchStem
-from noise2map_core.storage import read_bytes
+from noise2map_core.models.unet_arguments import explained
+from noise2map_core.models.weight_files import read_weight_file
 
 SPEC_NAME = "denoiser.json"
 OUTER_NAME = "outer.safetensors"
@@ -39,21 +48,30 @@ PUBLISHED_BANDS = 3
 class DenoiserSpec(BaseModel):
     """The contents of denoiser.json, `format_version` 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     format_version: Literal[1] = 1
-    preset: str
-    network: PatchUNetSpec | ReferenceSpec
-    bands: tuple[str, ...]
+    preset: Name
+    network: Annotated[PatchUNetSpec | ReferenceSpec, Field(discriminator="kind")]
+    bands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
     """Band names in channel order."""
     normalisation: Normalisation
     """Of one date."""
     denoising: DenoisingConfig
-    chip_px: int
+    chip_px: ChipPx
     """Side of the training chips."""
-    code_version: str
-    weights_sha256: Mapping[str, str] = {}
+    code_version: Name
+    weights_sha256: Mapping[str, Sha256] = {}
     """SHA-256 of each weight file, by name; filled in when the checkpoint is saved."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for numbers in (self.normalisation.mean, self.normalisation.std):
+            if [len(date) for date in numbers] != [len(self.bands)]:
+                raise ValueError("normalisation needs one mean and one std per band")
+        return self
 
 
 class Denoiser(nn.Module):
@@ -145,42 +163,45 @@ def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
 def load_denoiser(path: Path) -> Denoiser:
     """The denoiser in a checkpoint directory, on the CPU, in evaluation mode.
 
-    Raises CheckpointError if a file is missing, changed, or of another network.
+    Raises CheckpointError if a file is missing, changed, broken or of another network.
     """
     spec = read_denoiser_spec(path)
-    backbone, outer = (_read_weights(path, spec, name) for name in (WEIGHTS_NAME, OUTER_NAME))
+    weights = _fitting_weights(path, spec)
     model = Denoiser(spec)
-    try:
-        model.load_state_dict(outer | {f"backbone.{name}": w for name, w in backbone.items()})
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"checkpoint {path}: its weights belong to another network than {SPEC_NAME} names. "
-            "Restore the directory that was saved together."
-        ) from error
+    model.load_state_dict(weights)
     return model.eval()
+
+
+def require_denoiser(path: Path) -> None:
+    """Raise CheckpointError as `load_denoiser` would; no network is made."""
+    _fitting_weights(path, read_denoiser_spec(path))
+
+
+def _fitting_weights(path: Path, spec: DenoiserSpec) -> dict[str, Tensor]:
+    whose = f"checkpoint {path}"
+    require_schedule(f"{whose}: denoising", spec.denoising.schedule)
+    backbone, outer = (
+        load(read_weight_file(path / name, whose, spec.weights_sha256.get(name, ""), SPEC_NAME))
+        for name in (WEIGHTS_NAME, OUTER_NAME)
+    )
+    weights = outer | {f"backbone.{name}": tensor for name, tensor in backbone.items()}
+    with torch.device("meta"):
+        expected = Denoiser(spec).state_dict()
+    require_same_tensors(f"{whose}: {WEIGHTS_NAME} or {OUTER_NAME}", weights, expected)
+    return weights
 
 
 def read_denoiser_spec(path: Path) -> DenoiserSpec:
     """The spec in a checkpoint directory. Raises CheckpointError if it cannot be read."""
     try:
-        return DenoiserSpec.model_validate_json(read_bytes(path / SPEC_NAME))
-    except (OSError, ValidationError) as error:
-        raise CheckpointError(
-            f"checkpoint {path}: {SPEC_NAME} cannot be read. Point to a directory that "
-            "pretrain-denoiser wrote, or copy it again."
-        ) from error
-
-
-def _read_weights(path: Path, spec: DenoiserSpec, name: str) -> dict[str, Tensor]:
-    try:
-        content = read_bytes(path / name)
-        if hashlib.sha256(content).hexdigest() != spec.weights_sha256.get(name):
-            raise CheckpointError(
-                f"checkpoint {path}: {name} is not the file that {SPEC_NAME} names: its SHA-256 "
-                "differs. Copy the whole directory again."
-            )
-        return load(content)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"checkpoint {path}: {name} cannot be read. Copy the whole directory again."
-        ) from error
+        text = read_text(path / SPEC_NAME, MAX_SPEC)
+        parse_json(text)  # what pydantic's parser lets pass: keys that stand twice
+        return DenoiserSpec.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        reason = explained(error, SPEC_NAME)
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise CheckpointError(
+        f"checkpoint {path}: {SPEC_NAME} cannot be read: {reason}. Point to a directory that "
+        "pretrain-denoiser wrote, or copy it again."
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME
+from noise2map_core.models.shipped import shipped_names
 
 
 def resolve_unet(name: str) -> Path:
@@ -15,6 +16,11 @@ def resolve_unet(name: str) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
+    if name in shipped_names():
+        raise CheckpointError(
+            f"{name} is a checkpoint that ships, not a UNet in the published layout: there is "
+            "nothing to import. Give its name to model.backbone or --checkpoint."
+        )
     owner, _, rest = name.partition("/")
     repository, _, subfolder = rest.partition("/")
     if not owner or not repository or name.startswith((".", "/")):

@@ -9,6 +9,7 @@ import json
 import pickle
 import re
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from noise2map_core.diffusion.config import (
     SelfCorruption,
     SwappedPairCorruption,
 )
+from noise2map_core.documents import read_file
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import (
     CONFIG_NAME,
@@ -39,7 +41,9 @@ from noise2map_core.models.spec import (
     ReferenceSpec,
     Task,
     TaskSpec,
+    refused_as_settings,
 )
+from noise2map_core.models.weight_files import MAX_WEIGHTS
 
 HALF_RANGE = 127.5
 """x / 127.5 − 1 is a z-score of this mean and this standard deviation."""
@@ -72,7 +76,8 @@ def import_published(
     Without `weights` the UNet has its published weights and all around it is random: a start for
     training. Raises CheckpointError if files are missing, no weights, or of another network.
     """
-    spec = _spec(read_unet_config(unet), task, num_classes, chip_px, bands, gsd, gsd_range)
+    with refused_as_settings("the imported model"):
+        spec = _spec(read_unet_config(unet), task, num_classes, chip_px, bands, gsd, gsd_range)
     torch.manual_seed(seed)
     model = Noise2Map(spec)
     if weights is None:
@@ -108,7 +113,8 @@ def read_published(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # the error says enough
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = BytesIO(read_file(path, MAX_WEIGHTS))
+            state = torch.load(content, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
@@ -193,6 +199,10 @@ def _load(model: Noise2Map, task: Task, published: dict[str, Tensor], path: Path
         if shape != expected:
             raise CheckpointError(
                 f"{path}: {theirs} has the shape {shape}, not {expected}. {_hint(theirs)}"
+            )
+        if not published[theirs].is_floating_point():
+            raise CheckpointError(
+                f"{path}: {theirs} is of {published[theirs].dtype}, no weight. Use other weights."
             )
         if not torch.isfinite(published[theirs]).all():
             raise CheckpointError(f"{path}: {theirs} holds NaN or infinity. Use other weights.")

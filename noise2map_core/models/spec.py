@@ -5,7 +5,8 @@ Reading it needs no torch, so that a plan or a refusal costs nothing.
 
 import hashlib
 import json
-import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,9 +23,9 @@ from pydantic import (
 
 from noise2map_core.diffusion.config import Corruption, Schedule
 from noise2map_core.documents import decoded, parse_json, read_file
-from noise2map_core.errors import CheckpointError
+from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
-from noise2map_core.models.unet_arguments import checked_unet
+from noise2map_core.models.unet_arguments import checked_unet, explained
 from noise2map_core.models.weight_files import read_weight_file
 
 FORMAT_VERSION: Literal[1] = 1
@@ -308,13 +309,13 @@ def read_spec(path: Path | str) -> CheckpointSpec:
         ) from error
 
 
-def explained(error: ValidationError, document: str) -> str:
-    """What is wrong first with a document, in words: where, why, and the value if it is short."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or document
-    why, value = first["msg"].removeprefix("Value error, "), first["input"]
-    shown = "" if isinstance(value, dict) else f" (got {reprlib.repr(value)})"
-    return f"{where}: {why}{shown}"
+@contextmanager
+def refused_as_settings(whose: str) -> Iterator[None]:
+    """A spec that is made of settings and data, and cannot be: ConfigError says why."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ConfigError(f"{whose}: {explained(error, 'the model')}.") from error
 
 
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:

@@ -1,7 +1,7 @@
 """Weights that a model starts from: a published UNet, a denoiser, or another checkpoint's."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,47 +11,81 @@ from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.models.backbone import (
     load_backbone,
     read_unet_config,
+    require_backbone,
     require_same_unet,
     unet_sha256,
 )
-from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
+from noise2map_core.models.denoiser import (
+    PUBLISHED_BANDS,
+    Denoiser,
+    load_denoiser,
+    read_denoiser_spec,
+    require_denoiser,
+)
 from noise2map_core.models.denoiser import SPEC_NAME as DENOISER
-from noise2map_core.models.denoiser import Denoiser, load_denoiser, read_denoiser_spec
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import SPEC_NAME as CHECKPOINT
-from noise2map_core.models.spec import NetworkSpec, PatchUNetSpec, SegmentationModelSpec, read_spec
+from noise2map_core.models.spec import (
+    NetworkSpec,
+    PatchUNetSpec,
+    ReferenceSpec,
+    SegmentationModelSpec,
+    read_spec,
+)
+
+Kind = Literal["denoiser", "checkpoint", "published"]
 
 
-def require_start(network: NetworkSpec, folder: Path) -> None:
-    """Raise unless a network can start from the weights in `folder`; reads no weights.
+def require_start(network: NetworkSpec, place: Path) -> None:
+    """Raise unless a network can start from the weights at `place`, which are read for that.
 
-    CheckpointError if they are another network's, ConfigError if the network has no backbone.
+    CheckpointError if they are another network's or broken, ConfigError if the network has no
+    backbone.
     """
     if isinstance(network, SegmentationModelSpec):
         raise ConfigError(
             f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone. "
             "Leave model.backbone out, or set another model.preset."
         )
-    folder = checkpoint_folder(folder)
-    if (folder / DENOISER).exists():
+    kind, folder = _found(place)
+    if kind == "denoiser":
         _require_same_network(folder, network, read_denoiser_spec(folder).network)
-    elif (folder / CHECKPOINT).exists():
-        _require_same_network(folder, network, read_spec(folder).network)
+        require_denoiser(folder)
+    elif kind == "checkpoint":
+        spec = read_spec(folder)
+        _require_same_network(folder, network, spec.network)
+        require_loadable(folder, spec)
     else:
-        require_same_unet(folder, network.unet, read_unet_config(folder))
+        require_backbone(network.unet, _channels(network), folder)
 
 
-def start_digest(folder: Path) -> str:
-    """SHA-256 (hex) of what the weights in `folder` are, wherever it lies.
+def start_digest(place: Path) -> str:
+    """SHA-256 (hex) of what the weights at `place` are, wherever it lies.
 
     Raises CheckpointError if there are none.
     """
-    if (folder / DENOISER).exists():
+    kind, folder = _found(place)
+    if kind == "denoiser":
         return digest_of(read_denoiser_spec(folder).model_dump(mode="json"))
-    if (folder / CHECKPOINT).exists():
+    if kind == "checkpoint":
         return read_spec(folder).digest
     return digest_of([read_unet_config(folder), unet_sha256(folder)])
+
+
+def _found(place: Path) -> tuple[Kind, Path]:
+    """What lies at a location, or ships under that name, and its folder."""
+    folder = checkpoint_folder(place)
+    if (folder / DENOISER).exists():
+        return "denoiser", folder
+    return ("checkpoint" if (folder / CHECKPOINT).exists() else "published"), folder
+
+
+def _channels(network: PatchUNetSpec | ReferenceSpec) -> int:
+    """Of the backbone, in and out."""
+    width: int = network.unet["block_out_channels"][0]
+    return width if isinstance(network, PatchUNetSpec) else PUBLISHED_BANDS
 
 
 def _require_same_network(folder: Path, network: Any, other: Any) -> None:
@@ -64,35 +98,37 @@ def _require_same_network(folder: Path, network: Any, other: Any) -> None:
     require_same_unet(folder, network.unet, other.unet)
 
 
-def start_from(model: Noise2Map, folder: Path) -> None:
-    """Give a model the weights in `folder`: those of the backbone, and those around it that fit.
+def start_from(model: Noise2Map, place: Path) -> None:
+    """Give a model the weights at `place`: those of the backbone, and those around it that fit.
 
     Stems fit where the bands are the same, heads where the classes are, too. Raises as
     `require_start` does, and CheckpointError if weights cannot be read.
     """
-    require_start(model.spec.network, folder)
+    require_start(model.spec.network, place)
+    kind, folder = _found(place)
     network: Any = model.network
-    if (folder / DENOISER).exists():
+    if kind == "denoiser":
         _start_from_denoiser(model, load_denoiser(folder))
-    elif (folder / CHECKPOINT).exists():
+    elif kind == "checkpoint":
         _start_from_checkpoint(model, load_checkpoint(folder))
     else:
         load_backbone(network.backbone, network_unet(model.spec.network), folder)
 
 
-def start_denoiser(model: Denoiser, folder: Path) -> None:
-    """Give a denoiser the weights in `folder`; all of them, if they are one's of the same bands.
+def start_denoiser(model: Denoiser, place: Path) -> None:
+    """Give a denoiser the weights at `place`; all of them, if they are one's of the same bands.
 
     Raises as `start_from` does.
     """
-    require_start(model.spec.network, folder)
-    if (folder / DENOISER).exists():
+    require_start(model.spec.network, place)
+    kind, folder = _found(place)
+    if kind == "denoiser":
         other = load_denoiser(folder)
         if other.spec.bands == model.spec.bands:
             model.load_state_dict(other.state_dict())
         else:
             model.backbone.load_state_dict(other.backbone.state_dict())
-    elif (folder / CHECKPOINT).exists():
+    elif kind == "checkpoint":
         learnt: Any = load_checkpoint(folder).network
         model.backbone.load_state_dict(learnt.backbone.state_dict())
     else:

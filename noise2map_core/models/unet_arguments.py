@@ -4,9 +4,10 @@ Whatever passes here can be built and run; what the file of a checkpoint says of
 judged before memory is taken for it.
 """
 
+import reprlib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Level = Annotated[int, Field(ge=1, le=8192)]
 Count = Annotated[int, Field(ge=1, le=64)]
@@ -87,3 +88,12 @@ def checked_unet(unet: dict[str, Any]) -> dict[str, Any]:
 def _as_json(unet: dict[str, Any]) -> dict[str, Any]:
     """Tuples are lists there."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in unet.items()}
+
+
+def explained(error: ValidationError, document: str) -> str:
+    """What is wrong first with a document, in words: where, why, and the value if it is short."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or document
+    why, value = first["msg"].removeprefix("Value error, "), first["input"]
+    shown = "" if isinstance(value, dict) else f" (got {reprlib.repr(value)})"
+    return f"{where}: {why}{shown}"

@@ -37,7 +37,8 @@ def read_weight_file(file: Path, whose: str, sha256: str | None, document: str =
         content = read_file(file, MAX_WEIGHTS)
     except OSError as error:
         raise CheckpointError(
-            f"{whose}: {file.name} cannot be read: {error.strerror or error}. {COPY_AGAIN}."
+            f"{whose}: {file.name} cannot be read as safetensors: {error.strerror or error}. "
+            f"{COPY_AGAIN}."
         ) from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.application import application
 from noise2map_core.errors import OutputMismatchError
+from noise2map_core.storage import Location
 
 
 class ExportReferenceConfig(BaseModel):
@@ -18,7 +19,7 @@ class ExportReferenceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    checkpoint: Path
+    checkpoint: Location
     """Checkpoint directory with a network of preset reference; the first argument, too."""
 
     output: Path

@@ -13,6 +13,7 @@ from noise2map_core.application import application
 from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.models.spec import Task
+from noise2map_core.storage import Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ class StudyTimestepsConfig(BaseModel):
     chips: Path
     """Chip store; the first argument, too."""
 
-    checkpoint: Path
+    checkpoint: Location
     """Checkpoint directory, or the name of a checkpoint that ships."""
 
     task: Task | None = None
