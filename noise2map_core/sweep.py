@@ -46,6 +46,13 @@ class Trial:
     """Milliseconds that one chip takes at inference, measured alone; of full trials."""
     reason: str = ""
     """Why it failed."""
+    doubts: str = ""
+    """Why its model is no better than chance; empty: it is better."""
+
+    @property
+    def score(self) -> float:
+        """What trials are compared by: F1, and less than any for what is no better than chance."""
+        return -1.0 if self.doubts or self.f1 is None else self.f1
 
 
 @dataclass(frozen=True)
@@ -135,16 +142,22 @@ def full_trials(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def winner_of(trials: Sequence[Trial]) -> Trial | None:
-    """The full trial of the highest F1, of equal ones the first."""
-    return max(full_trials(trials), key=lambda trial: trial.f1 or 0.0, default=None)
+    """The full trial of the highest F1, of equal ones the first.
+
+    One that is no better than chance wins over none that is, whatever its F1.
+    """
+    return max(full_trials(trials), key=lambda trial: trial.score, default=None)
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """The full trials that none beats in F1 and time at once, fastest first.
 
-    One beats another if it is no worse in both and better in one.
+    One beats another if it is no worse in both and better in one. What is no better than chance is
+    beaten by all.
     """
-    timed = [trial for trial in full_trials(trials) if trial.ms_per_chip is not None]
+    timed = [
+        trial for trial in full_trials(trials) if trial.ms_per_chip is not None and not trial.doubts
+    ]
     ordered = sorted(timed, key=lambda trial: (trial.ms_per_chip, -(trial.f1 or 0.0)))
     front: list[Trial] = []
     for trial in ordered:
@@ -176,6 +189,10 @@ def write_winner(sweep: Sweep, trial: Trial) -> Path:
         f"# Trial {trial.number} of {sweep.name}: validation F1 {trial.f1:.4f} after "
         f"{trial.epochs} epochs.\n"
     )
+    if trial.doubts:
+        from noise2map_core.learning.skill import warning
+
+        head += f"# {warning('its model', ' '.join(trial.doubts.split()))}\n"
     path = sweep.folder / WINNER_FILE
     write_atomically(path, head + yaml.safe_dump(config, sort_keys=False))
     return path

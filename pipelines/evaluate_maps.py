@@ -97,7 +97,20 @@ class EvaluateMapsResult:
         written = [f"scores  {self.output}"] if self.output else []
         if self.outside:
             head += f"; out of domain: {self.outside}"
-        return [head, *self._table(), *self._notes(), *written]
+        return [head, *self._warnings(), *self._table(), *self._notes(), *written]
+
+    def _warnings(self) -> Iterator[str]:
+        from noise2map_core.learning.skill import warning
+
+        for index, scores in enumerate(self.models):
+            which = f"{self.name} {index + 1}" if len(self.models) > 1 else self.name
+            if scores.doubts:
+                yield warning(which, scores.doubts)
+            if scores.calibration is not None and scores.calibration.is_worse:
+                yield (
+                    f"WARNING: on these pixels the temperature of {which} makes probabilities less "
+                    "true than without: they are of other imagery than it was chosen on."
+                )
 
     def _table(self) -> Iterator[str]:
         yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
@@ -89,13 +89,17 @@ class FinetuneMapsResult:
     """False: the output was finished already."""
     made: tuple[str, ...] = ()
     """What was made besides, of which people are told if nothing was trained."""
+    doubts: str = ""
+    """Why the model is no better than chance; empty: it is better."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
+        from noise2map_core.learning.skill import warning
         from noise2map_core.training_run import rerun_line
 
         done = "" if self.trained else rerun_line(self.made)
-        return [line for line in (done, *self._figures()) if line]
+        doubted = warning("the model", self.doubts) if self.doubts else ""
+        return [line for line in (done, doubted, *self._figures()) if line]
 
     def _figures(self) -> list[str]:
         thresholds = [
@@ -107,7 +111,8 @@ class FinetuneMapsResult:
         return [
             f"checkpoint  {self.checkpoint}",
             f"report      {self.report}",
-            f"validation  best F1 {self.val_f1:.3f} after {self.epoch} epochs{decided}",
+            f"validation  {'' if self.doubts else 'best '}F1 {self.val_f1:.3f} after {self.epoch} "
+            f"epochs{', no better than chance' if self.doubts else ''}{decided}",
         ]
 
 
@@ -237,7 +242,16 @@ def _result(training_run: TrainingRun, trained: bool, made: tuple[str, ...]) -> 
         epoch=found["epoch"],
         trained=trained,
         made=made,
+        doubts=_doubts(found),
     )
+
+
+def _doubts(found: dict[str, Any]) -> str:
+    """What validation says of the epoch that was chosen."""
+    from noise2map_core.inference.validation import doubts_of
+
+    chosen = (entry for entry in found["history"] if int(entry["epoch"]) == int(found["epoch"]))
+    return next(map(doubts_of, chosen), "")
 
 
 def _save(

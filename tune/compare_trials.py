@@ -66,8 +66,12 @@ class CompareTrialsResult:
             *importance,
             "",
             f"pictures  {self.folder}",
-            f"winner    trial {self.winner.number}; noise2map finetune-maps {self.config}",
+            f"{self._won}  trial {self.winner.number}; noise2map finetune-maps {self.config}",
         ]
+
+    @property
+    def _won(self) -> str:
+        return "no better than chance, the least bad:" if self.winner.doubts else "winner  "
 
     def _row(self, trial: Trial) -> str:
         figures = (
@@ -77,7 +81,8 @@ class CompareTrialsResult:
         )
         mark = "*" if trial in self.front else " "
         point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
-        told = f"{point}: {trial.reason}" if trial.reason else point
+        chance = f"no better than chance: {trial.doubts}" if trial.doubts else ""
+        told = ": ".join(filter(None, (point, trial.reason, chance)))
         head = f"{trial.number:5}{mark} {trial.status:7} {trial.epochs:6}  "
         return f"{head}{'  '.join(figures)}  {told}"
 
@@ -128,7 +133,7 @@ def _write_tables(
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:
-    return trial.status != "full", -(trial.f1 or 0.0), trial.number
+    return trial.status != "full", -trial.score, trial.number
 
 
 def _shown(value: Any) -> str:

@@ -70,6 +70,8 @@ class SearchSchedulesResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
+        from noise2map_core.learning.skill import warning
+
         done = "" if self.searched else "nothing to do: searched already with the same settings"
         count = {
             status: sum(trial.status == status for trial in self.trials)
@@ -81,9 +83,12 @@ class SearchSchedulesResult:
             if trial.status == "failed"
         ]
         point = ", ".join(f"{name} {value}" for name, value in self.winner.point.items())
+        chance = [trial for trial in self.trials if trial.status == "full" and trial.doubts]
+        won = "least bad" if self.winner.doubts else "winner "
         lines = [
             f"trials  {', '.join(f'{number} {status}' for status, number in count.items())}",
-            f"winner  trial {self.winner.number}, validation F1 {self.winner.f1:.3f}: {point}",
+            *(warning(f"trial {trial.number}", trial.doubts) for trial in chance),
+            f"{won} trial {self.winner.number}, validation F1 {self.winner.f1:.3f}: {point}",
             f"config  {self.config}",
             f"compare-trials {self.config.parent} shows all of them",
         ]
@@ -174,7 +179,7 @@ def _require_starts(config: SearchSchedulesConfig, space: SearchSpace, chip_px: 
     from noise2map_core.models.start import require_start
 
     tried = [space.settings(config.finetune, point).model for _, point in space.examples()]
-    for model in dict.fromkeys([config.finetune.model, *tried]):
+    for model in dict.fromkeys(tried):
         if model.backbone is not None:
             require_start(network_of(model.preset, chip_px), model.backbone)
 

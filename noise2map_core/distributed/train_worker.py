@@ -136,7 +136,7 @@ class TrainWorker(ABC):
 
     def _has_stalled(self) -> bool:
         """True if the last validations were no better than one before them; all ranks agree."""
-        scores = [entry[self.score.name] for entry in self.history]
+        scores = [entry[self.score.name] for entry in self.history if self.score.name in entry]
         best = scores.index(max(scores) if self.score.highest else min(scores))
         patience = self.training.patience
         return patience is not None and len(scores) - 1 - best >= patience

@@ -42,7 +42,9 @@ from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.spec import CheckpointSpec, Task
 
-SCORE = Score("val_f1", highest=True)
+SCORE = Score("val_score", highest=True)
+"""Validation F1, in which a task counts 0 whose model is no better than chance: with one class
+everywhere F1 may well be the highest."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class TrainedWeights:
     val_f1: float
     """Validation F1 of the classes that are sought, mean over the tasks."""
     history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_error, tasks."""
+    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_score, val_error,
+    tasks."""
 
 
 def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
@@ -118,7 +121,7 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
     """
     last = load_state(result.checkpoint)
     checkpoint, metrics = result.checkpoint, last["history"][-1]
-    best = max(result.best_checkpoints, key=lambda one: one[1]["val_f1"])
+    best = max(result.best_checkpoints, key=lambda one: score_of(one[1]))
     if excels(best[1], metrics, epochs):
         checkpoint, metrics = best
     return TrainedWeights(
@@ -141,7 +144,12 @@ def train_in_process(job: TrainingJob, link: TrainLink) -> str | None:
 def excels(best: dict[str, Any], last: dict[str, Any], epochs: int) -> bool:
     """True if the best epoch's entry is to be taken, not the last's, in a run of `epochs`."""
     margin = best["val_error"] if last["epoch"] == epochs else 0.0
-    return bool(last["val_f1"] < best["val_f1"] - margin)
+    return bool(score_of(last) < score_of(best) - margin)
+
+
+def score_of(entry: dict[str, Any]) -> float:
+    """What an epoch is chosen by; its F1, if its state is of a version that had no other."""
+    return float(entry.get(SCORE.name, entry["val_f1"]))
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:
@@ -190,6 +198,7 @@ class _Worker(TrainWorker):
         tasks = self._validate()
         return {
             "val_f1": sum(task.f1 for task in tasks.values()) / len(tasks),
+            SCORE.name: sum(task.score for task in tasks.values()) / len(tasks),
             "val_error": math.hypot(*(task.error for task in tasks.values())) / len(tasks),
             "tasks": {name: asdict(task) for name, task in tasks.items()},
         }

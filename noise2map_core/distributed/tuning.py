@@ -18,17 +18,24 @@ from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 
 from noise2map_core.distributed.fitting import TrainLink, save_state
-from noise2map_core.distributed.training import TrainingJob, excels, train_in_process
+from noise2map_core.distributed.training import (
+    TrainingJob,
+    excels,
+    score_of,
+    train_in_process,
+)
 from noise2map_core.environment import environment
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.inference.training_data import class_weights, plan_spec
+from noise2map_core.inference.validation import doubts_of
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.progress import Progress, progress
 from noise2map_core.search_space import Point, SearchSpace, TrialSettings
 from noise2map_core.sweep import Status, Trial
 
 OBJECTIVE = "f1"
+DOUBTS = "doubts"
 TRIALS_FOLDER = "trials"
 REDUCTION = 3
 """Of so many trials at a rung ASHA lets one go on."""
@@ -119,16 +126,25 @@ class TuneLink(TrainLink):
         return tune.get_checkpoint()
 
     def report(self, metrics: dict[str, Any], state: Any) -> None:
-        """Hand over metrics and state, with the F1 that finetune-maps would report by now."""
+        """Hand over metrics and state, with the F1 that finetune-maps would report by now.
+
+        The sweep goes by 0 in its place where the model is no better than chance: a class predicted
+        everywhere would else win, and have better trials pruned.
+        """
         history = state["history"]
-        best, last = max(history, key=lambda entry: float(entry["val_f1"])), history[-1]
+        best, last = max(history, key=score_of), history[-1]
         chosen = best if excels(best, last, self._epochs) else last
         names = ("epoch", "loss", "train_s", "val_error")
         figures = {name: float(metrics[name]) for name in names}
         with tempfile.TemporaryDirectory() as folder:
             save_state(state, folder)
+            told = {
+                OBJECTIVE: score_of(chosen),
+                "val_f1": chosen["val_f1"],
+                DOUBTS: doubts_of(chosen),
+            }
             tune.report(
-                figures | {OBJECTIVE: chosen["val_f1"]},
+                figures | told,
                 checkpoint=tune.Checkpoint.from_directory(folder),
             )
 
@@ -235,7 +251,7 @@ def _folder_of(trial: TuneTrial) -> str:
 def _trial(plan: SweepPlan, number: int, result: Any) -> Trial:
     """A result of Ray Tune as a trial; the F1 is that of the last report."""
     metrics: dict[str, Any] = result.metrics or {}
-    f1, epochs = metrics.get(OBJECTIVE), int(metrics.get("epoch", 0))
+    f1, epochs = metrics.get("val_f1", metrics.get(OBJECTIVE)), int(metrics.get("epoch", 0))
     status: Status = "failed" if result.error else "pruned"
     if result.error is None and epochs == plan.space.epochs:
         status = "full"
@@ -248,6 +264,7 @@ def _trial(plan: SweepPlan, number: int, result: Any) -> Trial:
         f1_error=metrics.get("val_error"),
         train_s=float(metrics.get("train_s", 0.0)),
         reason=_reason(result.error),
+        doubts=str(metrics.get(DOUBTS, "")),
     )
 
 

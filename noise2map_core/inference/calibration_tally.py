@@ -14,6 +14,9 @@ from noise2map_core.models.spec import TaskSpec
 CURVE_POINTS = 200
 """Thresholds of a precision-recall curve."""
 
+NOTABLE_ERROR = 0.005
+"""Of a calibration error; less is said by the two figures alone."""
+
 CurvePoint = tuple[float, float, float]
 """Threshold, precision, recall."""
 
@@ -34,6 +37,11 @@ class Calibration:
     timestep_spread: float | None
     """Standard deviation of a pixel's probability over the timesteps, mean over the pixels; None of
     a model with one timestep."""
+
+    @property
+    def is_worse(self) -> bool:
+        """True if the temperature, chosen on other pixels, does harm on these."""
+        return self.ece_after > self.ece_before + NOTABLE_ERROR
 
 
 class CalibrationTally:

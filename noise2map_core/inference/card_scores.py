@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from noise2map_core.inference.scores import MapScores
+from noise2map_core.learning.skill import NO_BETTER
 
 SCORES = "## Scores"
 NO_SCORES = "None yet: `noise2map evaluate-maps --add_to_card` adds those of a part held out."
@@ -23,7 +24,8 @@ def _row(data: str, name: str, method: str, scores: MapScores) -> str:
     one = scores.classes[name]
     auc = f"{scores.roc_auc:.3f}" if scores.roc_auc is not None else ""
     return (
-        f"| {data} | {name} | {method} | {one.f1:.3f} ({one.f1_low:.3f}–{one.f1_high:.3f}) "
+        f"| {data} | {name} | {method} | {one.f1:.3f} ({one.f1_low:.3f}–{one.f1_high:.3f})"
+        f"{f', {NO_BETTER}' if scores.doubts else ''} "
         f"| {one.iou:.3f} | {auc} | {scores.num_pixels:,}, {one.support:,} of the class |"
     )
 

@@ -78,6 +78,7 @@ class PixelOwners:
     def __init__(self, store: ChipStore, split: str) -> None:
         self._chip_px = int(store.array("image").shape[-1])
         self._place: dict[int, tuple[int, int, int]] = {}
+        self._half: dict[int, int] | None = None
         self._at: defaultdict[tuple[int, int, int], list[tuple[int, int]]] = defaultdict(list)
         # Pixels are shared only within one grid and one pair of dates.
         columns = np.column_stack([store.read("crs"), store.read("datetime")])
@@ -87,6 +88,14 @@ class PixelOwners:
             place = int(group.flat[chip]), int(row[chip]), int(col[chip])
             self._place[chip] = place
             self._at[self._cell(*place)].append(place[1:])
+
+    def halves(self, chips: Iterable[int]) -> NDArray[np.int64]:
+        """0 or 1 of each chip: the split is cut in two, by place, so that one half can judge what
+        was chosen on the other."""
+        if self._half is None:
+            order = sorted(self._place, key=self._place.__getitem__)
+            self._half = {chip: 2 * rank // len(order) for rank, chip in enumerate(order)}
+        return np.array([self._half[chip] for chip in chips], np.int64)
 
     def owned(self, chip: int) -> NDArray[np.bool_]:
         """bool [y, x]: the pixels that `chip` counts."""

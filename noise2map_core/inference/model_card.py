@@ -9,6 +9,7 @@ from noise2map_core.inference.card_scores import NO_SCORES, SCORES
 from noise2map_core.inference.config import CardConfig
 from noise2map_core.inference.training_cost import COST_NOTE, cost_of
 from noise2map_core.inference.validation import TaskValidation
+from noise2map_core.learning.skill import warning
 from noise2map_core.models.denoiser import DenoiserSpec
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
@@ -22,7 +23,7 @@ MAX_ITEMS = 50
 
 CARD = """# Noise2Map model: {tasks}
 
-{uses}
+{warnings}{uses}
 
 One forward pass of a diffusion network a timestep (A. Shibli, A. Nascetti, Y. Ban: Noise2Map, IEEE
 TGRS 2026).
@@ -97,6 +98,11 @@ def write_card(
     words, made_pairs = words or CardConfig(), store.attributes.get("made_pairs")
     return CARD.format(
         tasks=" and ".join(spec.tasks),
+        warnings="".join(
+            f"**{warning(name, validation[name].doubts)}**\n\n"
+            for name in spec.tasks
+            if validation[name].doubts
+        ),
         uses="\n".join(USES[name] for name in spec.tasks),
         task_rows="\n".join(
             _task_rows(name, task, validation[name]) for name, task in spec.tasks.items()
@@ -138,7 +144,8 @@ def _task_rows(name: str, task: TaskSpec, validation: TaskValidation) -> str:
         "decision threshold": f"{thresholds}; chosen on the validation part" if thresholds else "",
         "validation F1": f"{validation.f1:.4f} ± {validation.error:.4f} "
         f"(standard error{_sample_size(task, validation)})",
-        "temperature": f"{task.temperature:g}{_calibration_error(validation)}",
+        "temperature": f"{task.temperature:g}{_left_out(task, validation)}"
+        f"{_calibration_error(validation)}",
     }
     return "\n".join(f"| {name}: {what} | {value} |" for what, value in rows.items() if value)
 
@@ -156,6 +163,14 @@ def _cost(history: Sequence[dict[str, Any]]) -> str:
         return "Not recorded."
     rows = "\n".join(f"| {what} | {value} |" for what, value in cost.rows())
     return f"| | |\n| --- | --- |\n{rows}\n\n{COST_NOTE}"
+
+
+def _left_out(task: TaskSpec, validation: TaskValidation) -> str:
+    """A temperature that is not taken, and why."""
+    best = validation.best_temperature
+    if best is None or task.temperature == best:
+        return ""
+    return f" (that of the highest likelihood, {best:.3g}, is no better where it was not chosen)"
 
 
 def _calibration_error(validation: TaskValidation) -> str:

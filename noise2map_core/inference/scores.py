@@ -25,8 +25,14 @@ from noise2map_core.inference.object_tally import ObjectTally
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
 from noise2map_core.learning.config import EvaluationConfig
-from noise2map_core.learning.metrics import ConfusionCounts, ScoreHistogram, block_bootstrap_f1
+from noise2map_core.learning.metrics import (
+    ConfusionCounts,
+    ScoreHistogram,
+    block_bootstrap_f1,
+    block_bootstrap_kappa,
+)
 from noise2map_core.learning.objects import ObjectCounts
+from noise2map_core.learning.skill import MIN_BLOCKS, doubts_about
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Task
 
@@ -88,6 +94,11 @@ class MapScores:
     roc_auc: float | None = None
     """Area under the ROC curve of the second of two classes: how well probabilities, or lengths of
     the change vector, tell the classes apart, whatever the threshold."""
+    kappa_low: float | None = None
+    kappa_high: float | None = None
+    """95 % interval of kappa by the same bootstrap; None where a single class is true."""
+    doubts: str = ""
+    """Why this is no better than chance; empty: it is better."""
 
 
 def require_evaluable(
@@ -160,12 +171,12 @@ def evaluate_model(
         if two_classes:
             objects.add(batch, truth, decided)
             ranks += ScoreHistogram.of(probability[:, 1], truth)
-    scores = _scores(pixels, counter.blocks(), spec.threshold)
+    area = ranks.roc_auc if two_classes else None
+    scores = _scores(pixels, counter.blocks(), spec.threshold, area, spec.temperature)
     return replace(
         scores,
         objects=_object_scores(objects.counts) if two_classes else None,
         calibration=calibration.result(),
-        roc_auc=ranks.roc_auc if two_classes else None,
     )
 
 
@@ -197,7 +208,7 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
     blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
     ranks = score_histogram(pixels, scorer, NUM_BINS) if trained else lengths
-    return replace(_scores(pixels, blocks, {name: magnitude_of(threshold)}), roc_auc=ranks.roc_auc)
+    return _scores(pixels, blocks, {name: magnitude_of(threshold)}, ranks.roc_auc)
 
 
 def otsu_threshold(scores: ScoreHistogram) -> float:
@@ -211,7 +222,11 @@ def otsu_threshold(scores: ScoreHistogram) -> float:
 
 
 def _scores(
-    pixels: SplitPixels, blocks: NDArray[np.int64], threshold: dict[str, float]
+    pixels: SplitPixels,
+    blocks: NDArray[np.int64],
+    threshold: dict[str, float],
+    roc_auc: float | None,
+    temperature: float = 1.0,
 ) -> MapScores:
     table = pixels.store.attributes["classes"][pixels.task]
     if not len(blocks):
@@ -223,10 +238,11 @@ def _scores(
     classes = {}
     for entry in table:
         scores = counts.scores(entry["value"])
-        low, high = block_bootstrap_f1(blocks, entry["value"])
+        f1_low, f1_high = block_bootstrap_f1(blocks, entry["value"])
         classes[entry["name"]] = ScoredClass(
-            scores.f1, low, high, scores.iou, scores.precision, scores.recall, scores.support
+            scores.f1, f1_low, f1_high, scores.iou, scores.precision, scores.recall, scores.support
         )
+    low, high = block_bootstrap_kappa(blocks) or (None, None)
     return MapScores(
         threshold=threshold,
         mean_f1=counts.mean_f1,
@@ -237,4 +253,11 @@ def _scores(
         num_blocks=len(blocks),
         classes=classes,
         confusion=counts.matrix.tolist(),
-    )
+        roc_auc=roc_auc,
+        kappa_low=low,
+        kappa_high=high,
+        doubts=doubts_about(
+            counts, list(classes), roc_auc=roc_auc, temperature=temperature,
+            kappa_low=low if len(blocks) >= MIN_BLOCKS else None,
+        ),
+    )  # fmt: skip

@@ -4,6 +4,7 @@ Both are gathered batch by batch as sums that add up over batches and workers; n
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +180,11 @@ class MarginHistogram:
     def __add__(self, other: "MarginHistogram") -> "MarginHistogram":
         return MarginHistogram(self.counts + other.counts)
 
+    @property
+    def num_pixels(self) -> int:
+        """All pixels that were counted."""
+        return int(self.counts.sum())
+
     def temperature(self) -> float:
         """The temperature of the highest likelihood within `TEMPERATURE_RANGE`; 1 without a pixel.
 
@@ -212,6 +218,42 @@ class MarginHistogram:
         pixels = self.counts.sum(axis=0)
         weights = (pixels, pixels * probability, self.counts[1])
         return ReliabilityBins(np.stack([np.bincount(bins, w, num_bins) for w in weights]))
+
+
+Scan = TypeVar("Scan", MarginHistogram, TemperatureScan)
+
+LEAST_GAIN = 1e-3
+"""Part of the negative log likelihood by which a temperature must lower it to be worth having."""
+
+
+def temperature_helps(one: Scan, other: Scan) -> bool:
+    """True if a temperature that either half of the pixels asks for is better for the other half.
+
+    Better: more likely labels and, of two classes, no larger calibration error. False where a half
+    has no pixel: then nothing can be said.
+    """
+    if not (one.num_pixels and other.num_pixels):
+        return False
+    crossed = ((_best(one), other), (_best(other), one))
+    before, after = (
+        sum(half.num_pixels * half.mean_nll(t if fitted else 1.0) for t, half in crossed)
+        for fitted in (False, True)
+    )
+    if after > before * (1 - LEAST_GAIN):
+        return False
+    if isinstance(one, TemperatureScan) or isinstance(other, TemperatureScan):
+        return True
+    errors = [
+        sum(
+            (half.reliability(t if fitted else 1.0) for t, half in crossed), ReliabilityBins.empty()
+        )
+        for fitted in (False, True)
+    ]
+    return errors[1].expected_calibration_error <= errors[0].expected_calibration_error
+
+
+def _best(scan: MarginHistogram | TemperatureScan) -> float:
+    return scan.temperature() if isinstance(scan, MarginHistogram) else scan.best_temperature()
 
 
 def _margins() -> NDArray[np.float64]:

@@ -186,6 +186,12 @@ class ScoreHistogram:
         """
         return self._middle(self.f1() >= self.best_f1() - self.best_f1_error())
 
+    def confusion_at(self, threshold: float) -> ConfusionCounts:
+        """What is right and wrong at a threshold that is a multiple of 1 / bins."""
+        first = round(threshold * self.counts.shape[1])
+        above = self.counts[:, first:].sum(axis=1)
+        return ConfusionCounts(np.stack([self.counts.sum(axis=1) - above, above], axis=1))
+
     def _middle(self, chosen: NDArray[np.bool_]) -> float:
         indices = np.flatnonzero(chosen)
         return int(indices[len(indices) // 2]) / len(chosen)
@@ -210,6 +216,29 @@ def block_bootstrap_f1(
     totals = np.maximum(either[chosen].sum(axis=1), 1)
     f1 = 2 * hit[chosen].sum(axis=1) / totals
     low, high = np.percentile(f1, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def block_bootstrap_kappa(
+    blocks: NDArray[np.int64], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of kappa over spatial blocks; see `block_bootstrap_f1`.
+
+    Draws in which a single class is true count nowhere. None if all are.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = generator.integers(len(blocks), size=(draws, len(blocks)))
+    weights = np.stack([np.bincount(draw, minlength=len(blocks)) for draw in chosen])
+    totals = np.tensordot(weights, blocks, axes=1).astype(np.float64)
+    true, given = totals.sum(axis=2), totals.sum(axis=1)
+    telling = (true > 0).sum(axis=1) > 1
+    if not telling.any():
+        return None
+    pixels = true.sum(axis=1)
+    by_chance = (true * given).sum(axis=1) / np.maximum(pixels, 1) ** 2
+    agreed = np.trace(totals, axis1=1, axis2=2) / np.maximum(pixels, 1)
+    kappa = (agreed - by_chance)[telling] / (1 - by_chance)[telling]
+    low, high = np.percentile(kappa, [2.5, 97.5])
     return float(low), float(high)
 
 

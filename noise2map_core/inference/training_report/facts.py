@@ -12,6 +12,8 @@ from noise2map_core.inference.training_cost import COST_NOTE, cost_of
 from noise2map_core.inference.training_report.charts import Chart, Mark, Points, Series, thinned
 from noise2map_core.inference.training_report.evidence import TaskEvidence
 from noise2map_core.inference.training_report.page import TaskSection, TrainingPage
+from noise2map_core.inference.validation import doubts_of
+from noise2map_core.learning.skill import warning
 from noise2map_core.mapping.palette import NUM_SHADES, amount_shades, css_color
 from noise2map_core.mapping.report.html import Table
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Task, TaskSpec
@@ -59,11 +61,18 @@ def training_page(
 
 
 def _summary(note: Mapping[str, Any], spec: CheckpointSpec) -> str:
+    chosen = (entry for entry in note["history"] if int(entry["epoch"]) == int(note["epoch"]))
+    doubts = next(map(doubts_of, chosen), "")
     return (
+        f"{_told('this model', doubts)}"
         f"F1 {note['val_f1']:.4f} on validation after {note['epoch']} epochs, preset "
         f"{spec.preset}, seed {note['config']['seed']}. Validation chose epoch and threshold, so "
         "its scores are too high: evaluate-maps scores a part that was held out."
     )
+
+
+def _told(what: str, doubts: str) -> str:
+    return f"{warning(what, doubts)} " if doubts else ""
 
 
 def _curves(note: Mapping[str, Any], spec: CheckpointSpec, losses: Points) -> list[Chart]:
@@ -133,6 +142,7 @@ def _section(name: Task, task: TaskSpec, evidence: TaskEvidence) -> TaskSection:
 def _decision(task: TaskSpec, scores: MapScores) -> str:
     thresholds = ", ".join(f"{name} from {value:.3f}" for name, value in task.threshold.items())
     return (
+        f"{_told('the model', scores.doubts)}"
         f"{scores.num_pixels:,} labelled, observed pixels in {scores.num_blocks:,} spatial "
         f"block{'' if scores.num_blocks == 1 else 's'}, which the bootstrap of the 95 % intervals "
         "draws; at the decision "
@@ -180,7 +190,12 @@ def _figures(task: TaskSpec, scores: MapScores) -> Iterator[tuple[str, str]]:
     yield "mean F1", f"{scores.mean_f1:.3f}"
     yield "mean IoU", f"{scores.mean_iou:.3f}"
     yield "accuracy", f"{scores.accuracy:.3f}"
-    yield "kappa", f"{scores.kappa:.3f}"
+    interval = (
+        "" if scores.kappa_low is None else f" ({scores.kappa_low:.3f} – {scores.kappa_high:.3f})"
+    )
+    yield "kappa", f"{scores.kappa:.3f}{interval}"
+    if scores.roc_auc is not None:
+        yield "area under the ROC curve", f"{scores.roc_auc:.3f}"
     if scores.objects is not None:
         found = scores.objects
         yield (
