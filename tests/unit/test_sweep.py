@@ -1,5 +1,6 @@
 """Sweeps: the Pareto front, the winner as a config, folders of something else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from noise2map_core.sweep import (
 from pipelines.finetune_maps import FinetuneMapsConfig
 from tune.compare_trials import CompareTrialsConfig
 from tune.compare_trials import run as compare
+from tune.search_schedules import SearchSchedulesResult
 
 SCHEDULE, RATE = "change.diffusion.schedule", "training.learning_rate"
 LABELS = ("linear", "sigmoid", "squared_cosine")
@@ -65,6 +67,19 @@ def test_a_pruned_trial_wins_nothing_however_good_it_looked() -> None:
     assert winner_of(trials) == trials[1]
     assert pareto_front(trials) == [trials[1]]
     assert winner_of(trials[:1]) is None
+
+
+def test_a_class_predicted_everywhere_wins_over_nothing_better(tmp_path: Path) -> None:
+    chance = replace(trial_of(1, 0.658, 1.0), doubts="kappa is 0.000")
+    modest, failed = trial_of(2, 0.31, 2.0), trial_of(3, None, None)
+    assert winner_of([chance, modest, failed]) == modest
+    assert pareto_front([chance, modest, failed]) == [modest]
+    assert winner_of([chance, failed]) == chance  # the least bad; it is said
+    assert "no better than chance" in write_winner(sweep_of(tmp_path), chance).read_text()
+    result = SearchSchedulesResult([chance, failed], chance, tmp_path / "winner.yaml", True)
+    told = "\n".join(result.summary())
+    assert "WARNING: trial 1 is no better than chance: kappa is 0.000" in told
+    assert "least bad trial 1" in told and "winner  trial" not in told
 
 
 @pytest.mark.parametrize("name", ["quick", "full", "ablation_schedules"])
