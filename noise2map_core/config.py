@@ -5,6 +5,7 @@ then the flags; pydantic judges the sum of both once, so that either may hold wh
 """
 
 import difflib
+import math
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from noise2map_core.documents import read_text
 from noise2map_core.errors import ConfigError
 
 Settings = dict[str, Any]
@@ -31,7 +33,22 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, and 2000-03-01 the text that a STAC search wants."""
+    """YAML in which 1e-4 is a number, and 2000-03-01 the text that a STAC search wants.
+
+    A key that stands twice is refused: one of the two values would not be used.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """A mapping as it is written, before merges (`<<`) add to it."""
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = [key.value for key in keys if key.tag != "tag:yaml.org,2002:merge"]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.YAMLError(
+                f"{twice[:80]!r} stands twice from line {node.start_mark.line + 1} on"
+            )
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -86,10 +103,10 @@ def _require_modest(loaded: Any) -> None:
 def read_settings(path: Path) -> Settings:
     """The settings in a YAML file. Raises ConfigError if it is missing or not a mapping."""
     try:
-        loaded = parse_yaml(path.read_text(encoding="utf-8"))
+        loaded = parse_yaml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"config {path} is not readable YAML: {reason}. Mend it.") from error
     if not isinstance(loaded or {}, dict):
@@ -103,9 +120,28 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     Raises ConfigError naming every setting that is missing, or the first that is unknown or wrong.
     """
     try:
-        return config_type.model_validate(_merged(settings, flags))
+        config = config_type.model_validate(_merged(settings, flags))
     except ValidationError as error:
         raise ConfigError(_explained(config_type, error.errors(include_url=False))) from None
+    for path, value in _numbers(config):
+        if not math.isfinite(value):
+            raise ConfigError(f"{path}: must be a finite number (got {value}).")
+    return config
+
+
+def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """All floats of a config, by their paths."""
+    if isinstance(value, float):
+        yield path.removeprefix("."), value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _numbers(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _numbers(inner, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner, path)
 
 
 def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:

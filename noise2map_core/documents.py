@@ -32,10 +32,16 @@ def read_file(path: Path, max_bytes: int = MAX_DOCUMENT) -> bytes:
         return read_bytes(path)
     with open(path, "rb", opener=_open_at_once) as file:
         state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(f"it is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}, not a file")
+        _require_regular(state)
         _require_size(state.st_size, max_bytes)
         return file.read()
+
+
+def require_file(path: Path) -> None:
+    """Raise as `read_file` does for what is no regular file; for files that libraries open."""
+    if is_local(path):
+        with open(path, "rb", opener=_open_at_once) as file:
+            _require_regular(os.fstat(file.fileno()))
 
 
 def read_text(path: Path, max_bytes: int = MAX_DOCUMENT) -> str:
@@ -71,6 +77,11 @@ def parse_json(text: str, *, allow_nan: bool = False) -> Any:
 def _open_at_once(path: str, flags: int) -> int:
     """Without waiting for whoever may write into a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _require_regular(state: os.stat_result) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(f"it is {_KINDS.get(stat.S_IFMT(state.st_mode), 'no file')}, not a file")
 
 
 def _require_size(size: int, max_bytes: int) -> None:

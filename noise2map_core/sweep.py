@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from noise2map_core.atomic import write_atomically
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.search_space import Parameter, Point, SearchSpace, TrialSettings
 
@@ -119,8 +120,13 @@ def open_sweep(folder: Path) -> tuple[Sweep, list[Trial]]:
 
 def _read_note(folder: Path) -> dict[str, Any]:
     try:
-        note: dict[str, Any] = json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        note: dict[str, Any] = parse_json(read_text(folder / SWEEP_FILE))
+        missing = {"digest", "name", "chips", "seed", "space", "base", "finished", "trials"} - {
+            *note
+        }
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"{folder / SWEEP_FILE} cannot be read: {error}. Set another output."
         ) from None

@@ -20,6 +20,7 @@ from noise2map_core.datasets.sample import (
     require_file,
     require_folder,
 )
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError
 
 GSD = 4.0
@@ -78,10 +79,10 @@ def _metadata(config: SpaceNet7Config) -> dict[str, list[Month]]:
     """The months of every area of the splits, in order of time."""
     path = require_file(require_folder(config.root, config) / "metadata_train.json")
     try:
-        found: dict[str, list[Month]] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, list[Month]] = parse_json(read_text(path))
         areas = [area for split in SPLITS.values() for area in split]
         return {area: sorted(found[area], key=_time) for area in areas}
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is not readable metadata: {error}. Fetch it anew.") from error
     except KeyError as error:
         raise ConfigError(

@@ -12,6 +12,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError
 
 WAY_OUT = "Set --aoi to a GeoJSON file."
@@ -66,10 +67,10 @@ def finite_shape(document: dict[str, Any]) -> BaseGeometry:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = parse_json(read_text(path), allow_nan=True)
     except FileNotFoundError:
         raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"area {path} is not GeoJSON: {error}. {WAY_OUT}") from error
     if not isinstance(document, dict) or "type" not in document:
         raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. {WAY_OUT}")

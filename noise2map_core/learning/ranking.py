@@ -1,7 +1,6 @@
 """The rank of models over several data sets: average F1 decides, average IoU breaks ties."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -9,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError
 
 DIGITS = 9
@@ -61,9 +61,9 @@ def rank_models(scores: Iterable[Score]) -> list[Ranked]:
 def read_scores(path: Path) -> list[Score]:
     """The scores of a CSV, or of a JSON that evaluate-maps wrote. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
-        found = list(_of_csv(text) if path.suffix == ".csv" else _of_document(json.loads(text)))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        found = list(_of_csv(text) if path.suffix == ".csv" else _of_document(parse_json(text)))
+    except OSError as error:
         raise ConfigError(f"table {path} cannot be read: {error}.") from error
     except KeyError as error:
         raise ConfigError(
@@ -76,7 +76,11 @@ def read_scores(path: Path) -> list[Score]:
 
 
 def _of_csv(text: str) -> Iterator[Score]:
-    for row in csv.DictReader(text.splitlines()):
+    rows = csv.DictReader(text.splitlines())
+    for name in COLUMNS:
+        if name not in (rows.fieldnames or ()):
+            raise KeyError(name)
+    for row in rows:
         yield Score(
             model=row["model"].strip(),
             dataset=row["dataset"].strip(),

@@ -20,6 +20,7 @@ from pyogrio.errors import DataSourceError
 
 from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.digest import digest_of
+from noise2map_core.documents import parse_json, read_text, require_file
 from noise2map_core.errors import ConfigError, OutputMismatchError
 
 FORMAT_VERSION = 1
@@ -114,13 +115,15 @@ def write_sample(output: Path, design: SampleDesign) -> None:
 def read_design(path: Path) -> SampleDesign:
     """The design in a `strata.json`. Raises ConfigError."""
     try:
-        design = SampleDesign.model_validate_json(path.read_text(encoding="utf-8"))
+        text = read_text(path)
+        parse_json(text)
+        design = SampleDesign.model_validate_json(text)
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist. Give --strata: the strata.json that was written with the "
             "sample."
         ) from None
-    except (ValidationError, UnicodeDecodeError) as error:
+    except (ValidationError, OSError, ValueError) as error:
         raise ConfigError(f"{path} is not the strata.json of a sample. Give --strata.") from error
     if design.format_version != FORMAT_VERSION:
         raise ConfigError(
@@ -145,8 +148,9 @@ def read_references(path: Path, design: SampleDesign) -> NDArray[np.int64]:
 
 def _read_points(path: Path) -> gpd.GeoDataFrame:
     try:
+        require_file(path)
         table = gpd.read_file(path)
-    except DataSourceError as error:
+    except (DataSourceError, OSError) as error:
         raise ConfigError(
             f"sample {path} cannot be read: {error}. Give a GeoPackage or GeoJSON file."
         ) from error

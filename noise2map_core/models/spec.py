@@ -26,7 +26,6 @@ from noise2map_core.documents import decoded, parse_json, read_file
 from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.unet_arguments import checked_unet, explained
-from noise2map_core.models.weight_files import read_weight_file
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -321,6 +320,8 @@ def refused_as_settings(whose: str) -> Iterator[None]:
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
     """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s, of
     numbers, and all of these finite."""
+    from noise2map_core.models.weight_files import read_weight_file  # and numpy: not for --help
+
     file = checkpoint_folder(path) / WEIGHTS_NAME
     return read_weight_file(file, f"checkpoint {path}", spec.weights_sha256, SPEC_NAME)
 

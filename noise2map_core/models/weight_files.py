@@ -61,7 +61,7 @@ def _require_header(file: Path) -> None:
 
 def _require_finite(content: bytes, file: Path, whose: str) -> None:
     try:
-        tensors = deserialize(content)
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise CheckpointError(
             f"{whose}: {file.name} is not a safetensors file: {error}. {COPY_AGAIN}."

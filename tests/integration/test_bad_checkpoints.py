@@ -183,7 +183,7 @@ NONSENSE: dict[str, tuple[Damage, str]] = {
     "unknown blocks": (stated(f"{NET}.down_block_types.0", "eval"), "down_block_types.0: .*eval"),
     "uneven groups": (stated(f"{NET}.norm_num_groups", 3), "multiples of norm_num_groups"),
     "unknown argument": (stated(f"{NET}.import_path", "os"), "import_path"),
-    "another network": (stated(f"{NET}.block_out_channels", [16, 16]), "has unknown network.backbone"),
+    "another network": (stated(f"{NET}.block_out_channels", [16, 16]), "has unknown network.back"),
     "digest of letters": (stated("weights_sha256", "zz"), "weights_sha256: .*zz"),
     "digest of others": (stated("weights_sha256", "0" * 64), "SHA-256 differs"),
     "no weights": (replaced(WEIGHTS, lambda path: None), "No such file"),
