@@ -70,7 +70,7 @@ def read_scores(path: Path) -> list[Score]:
             f"table {path} lacks {error}. Give a CSV with columns {', '.join(COLUMNS)}, and "
             "protocol if you like, or a JSON of evaluate-maps."
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise ConfigError(f"table {path} is no table of scores: {error}.") from error
     return found
 

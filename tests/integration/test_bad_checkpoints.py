@@ -17,11 +17,13 @@ import pytest
 import torch
 import xarray as xr
 from affine import Affine
+from diffusers import UNet2DModel
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from safetensors.torch import load_file, save_file
 
 import noise2map_core.tools.export_reference as export_reference
+import noise2map_core.tools.import_reference as import_reference
 import noise2map_core.tools.study_timesteps as study_timesteps
 import pipelines.evaluate_maps
 import pipelines.finetune_maps
@@ -31,13 +33,15 @@ from noise2map_core import predict_pair
 from noise2map_core.application import application
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
+from noise2map_core.models.denoiser import require_denoiser, save_denoiser
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import SHIPPED
 from noise2map_core.models.start import require_start, start_digest, start_from
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests.chip_factories import make_store, plan_store
-from tests.factories import checkpoint_spec
+from tests.factories import UNET, checkpoint_spec
 from tests.unit.inference.test_evaluation import SPLIT
+from tests.unit.models.test_denoiser import denoiser
 
 SPEC, WEIGHTS = "model.json", "model.safetensors"
 Damage = Callable[[Path], None]
@@ -297,6 +301,19 @@ def test_a_backbone_of_nonsense_is_refused_before_training(
         require_start(network, broken[0])
 
 
+@pytest.mark.parametrize("broken", ["a pipe", "std of 0"], indirect=True)
+def test_trainings_refuse_a_backbone_of_nonsense_and_write_nothing(
+    broken: tuple[Path, str], store: Path, tmp_path: Path, command: Callable[..., str]
+) -> None:
+    given = {"chips": store, "output": tmp_path / "out" / "x", "model.backbone": broken[0]}
+    finetune, pretrain = pipelines.finetune_maps, pipelines.pretrain_denoiser
+    for module, config in (
+        (finetune, finetune.FinetuneMapsConfig), (pretrain, pretrain.PretrainDenoiserConfig)
+    ):  # fmt: skip
+        assert re.search(broken[1], command(module, config, **given))
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_name_of_a_checkpoint_that_ships_starts_a_training(store: Path) -> None:
     name, folder = Path("buildings"), SHIPPED / "buildings"
     assert start_digest(name) == start_digest(folder)
@@ -307,3 +324,118 @@ def test_the_name_of_a_checkpoint_that_ships_starts_a_training(store: Path) -> N
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), learnt.parameters(), strict=True)
     )
+
+
+UNET_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def of_config(path: str, value: Any) -> Damage:
+    def damage(folder: Path) -> None:
+        document = json.loads((folder / "config.json").read_text()) | {path: value}
+        (folder / "config.json").write_text(json.dumps(document))
+
+    return damage
+
+
+def of_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
+    def damage(folder: Path) -> None:
+        weights = load_file(folder / UNET_WEIGHTS)
+        change(weights)
+        save_file(weights, folder / UNET_WEIGHTS)
+
+    return damage
+
+
+MID = "mid_block.resnets.0.conv1.bias"
+PUBLISHED: dict[str, tuple[Damage, str]] = {
+    "another class": (of_config("_class_name", "VQModel"), "does not describe a UNet2DModel"),
+    "channels of 0": (of_config("block_out_channels", [0, 16]), "block_out_channels"),
+    "channels of text": (of_config("block_out_channels", ["8", 16]), "block_out_channels.0: .*8"),
+    "layers of 10⁹": (of_config("layers_per_block", 10**9), "layers_per_block: .*1000000000"),
+    "unknown blocks": (of_config("up_block_types", ["x", "y"]), "up_block_types.0: .*x"),
+    "class labels": (of_config("class_embed_type", "timestep"), "class_embed_type"),
+    "a pipe": (replaced("config.json", os.mkfifo), "a pipe, not a file"),
+    "nested": (lambda folder: (folder / "config.json").write_text("[" * 10**5) and None, "deeply"),
+    "no weights": (replaced(UNET_WEIGHTS, lambda path: None), "No such file"),
+    "weights of a terabyte": (replaced(UNET_WEIGHTS, huge), "not a safetensors file"),
+    "weights that are a pipe": (replaced(UNET_WEIGHTS, os.mkfifo), "a pipe, not a file"),
+    "a weight is missing": (of_weights(lambda w: w.pop(MID)), f"lacks {MID}"),
+    "a weight misshapen": (of_weights(lambda w: w.update({MID: torch.zeros(3)})), f"lacks {MID}"),
+    "integers": (of_weights(lambda w: w.update({MID: w[MID].long()})), f"{MID} is of torch.int64"),
+    "NaN": (of_weights(lambda w: w[MID].fill_(math.nan)), f"{MID} holds NaN"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_a_published_unet_of_nonsense_is_refused_before_it_is_used(
+    kind: str, tmp_path: Path, command: Callable[..., str]
+) -> None:
+    damage, said = PUBLISHED[kind]
+    UNet2DModel(**UNET).save_pretrained(tmp_path / "unet")
+    network = checkpoint_spec().network
+    require_start(network, tmp_path / "unet")
+    damage(tmp_path / "unet")
+    with pytest.raises(CheckpointError, match=said):
+        start_digest(tmp_path / "unet")
+        require_start(network, tmp_path / "unet")
+    line = command(
+        import_reference, import_reference.ImportReferenceConfig, unet=tmp_path / "unet",
+        task="change", output=tmp_path / "out" / "x",
+    )  # fmt: skip
+    assert line.startswith("CheckpointError: ") and re.search(said, line), line
+    assert not (tmp_path / "out").exists()
+
+
+DENOISERS: dict[str, tuple[Damage, str]] = {
+    "a pipe": (replaced("denoiser.json", os.mkfifo), "a pipe, not a file"),
+    "a key twice": (
+        lambda folder: (folder / "denoiser.json").write_text('{"bands": [], "bands": []}') and None,
+        "stands there twice",
+    ),
+    "nothing": (lambda folder: (folder / "denoiser.json").write_text("") and None, "it is empty"),
+    "a weight is missing": (
+        lambda folder: (folder / "outer.safetensors").unlink(), "No such file"
+    ),
+}  # fmt: skip
+
+
+def said_of_denoiser(path: str, value: Any) -> Damage:
+    def damage(folder: Path) -> None:
+        document = json.loads((folder / "denoiser.json").read_text())
+        place, (*way, last) = document, path.split(".")
+        for part in way:
+            place = place[part]
+        place[last] = value
+        (folder / "denoiser.json").write_text(json.dumps(document))
+
+    return damage
+
+
+DENOISERS |= {
+    "10⁹ steps": (said_of_denoiser("denoising.schedule.num_timesteps", 10**9), "num_timesteps"),
+    "std of 0": (said_of_denoiser("normalisation.std", [[0.0, 1.0]]), "std.0.0"),
+    "fewer bands": (said_of_denoiser("bands", ["red"]), "one mean and one std per band"),
+    "another network": (
+        said_of_denoiser("network.unet.layers_per_block", 2), "lacks backbone"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DENOISERS)
+def test_a_denoiser_of_nonsense_is_refused_before_it_is_used(kind: str, tmp_path: Path) -> None:
+    damage, said = DENOISERS[kind]
+    save_denoiser(denoiser(), tmp_path / "c", "card")
+    damage(tmp_path / "c")
+    with pytest.raises(CheckpointError, match=said):
+        start_digest(tmp_path / "c")
+        require_denoiser(tmp_path / "c")
+
+
+def test_the_name_of_a_checkpoint_that_ships_is_no_unet_to_import(
+    tmp_path: Path, command: Callable[..., str]
+) -> None:
+    line = command(
+        import_reference, import_reference.ImportReferenceConfig, unet="buildings", task="change",
+        output=tmp_path / "x",
+    )  # fmt: skip
+    assert "buildings is a checkpoint that ships, not a UNet" in line
