@@ -163,12 +163,17 @@ class WarySession(requests.Session):
     whole and no further than `max_bytes`; a host that turns out to be internal is not spoken to.
     """
 
-    def __init__(self, allowed: Iterable[str] = (), max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+    def __init__(
+        self,
+        allowed: Iterable[str] = (),
+        max_bytes: int = MAX_DOCUMENT_BYTES,
+        retry: Retry = RETRY,
+    ) -> None:
         """`allowed` are internal hosts to which a redirect may lead."""
         super().__init__()
         self._allowed = frozenset(allowed)
         for scheme in WEB:
-            self.mount(f"{scheme}://", _WaryAdapter(max_bytes))
+            self.mount(f"{scheme}://", _WaryAdapter(max_bytes, retry))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; redirects come through here too."""
@@ -189,8 +194,8 @@ class WarySession(requests.Session):
 class _WaryAdapter(HTTPAdapter):
     """Reads every answer, those that redirect too, within limits of length and time."""
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(max_retries=RETRY)
+    def __init__(self, max_bytes: int, retry: Retry) -> None:
+        super().__init__(max_retries=retry)
         self._max_bytes = max_bytes
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
