@@ -27,6 +27,7 @@ from noise2map_core.catalog.links import is_remote, require_public, resolve
 from noise2map_core.catalog.paging import SEARCH_RETRY, SearchPages, next_link
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError, Noise2MapError
+from noise2map_core.storage import local_path
 
 MAX_DEPTH = 20
 """Catalogues within catalogues; more is a chain without end."""
@@ -54,7 +55,7 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
 
     Raises CatalogError if it cannot be reached or is no STAC catalogue.
     """
-    href = catalog if is_remote(catalog) else str(Path(catalog).expanduser().resolve())
+    href = catalog if is_remote(catalog) else _local(catalog)
     if href.endswith(".parquet"):
         return GeoParquetCatalog(href, allow_hosts)
     io = _WaryIO(href, frozenset(allow_hosts))
@@ -67,6 +68,13 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
     if any(link.get("rel") == "search" for link in root["links"]):
         return _StacApi(href, io)
     return _StaticCatalog(href, io, root)
+
+
+def _local(catalog: str) -> str:
+    try:
+        return str(Path(local_path(catalog)).expanduser().resolve())
+    except ValueError as error:
+        raise CatalogError(f"catalogue {error}. Check --catalog.") from None
 
 
 def read_document(io: StacApiIO, href: str) -> Document:
