@@ -34,7 +34,7 @@ _SECRET = (
 """Names of secrets, where they stand in a path, or in what need not be an address."""
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"<>]+", re.IGNORECASE)
-_USER = re.compile(r"""(://)[^/\s"'<>?#\\]*@""")
+_USER = re.compile(r"""(://)[^/\s"<>?#\\]*@""")
 _VALUE = r"""(?:[^&#;\s"'<>\\]|'(?![,\])}\s:;.]|$)|;(?![\w%.~$\[\]-]+=))+"""
 """Up to what cannot be part of it, the quotation mark of a sentence among that."""
 _PARAMETER = re.compile(rf"([?&;#])([\w%.~$\[\]-]+)=({_VALUE})")
@@ -99,7 +99,7 @@ def _stripped(href: str, keep: Callable[[str, str], bool]) -> str:
         address = urlsplit(href)
     except ValueError:
         return redacted(href)
-    fields = [field for field in re.split("[&;]", address.query) if field]
+    fields = [field for field in address.query.split("&") if field]
     kept = [field for field in fields if keep(*_name_and_value(field))]
     query = address.query if kept == fields else "&".join(kept)
     web = address.scheme in ("http", "https")
@@ -120,7 +120,7 @@ def _name_and_value(field: str) -> tuple[str, str]:
 
 def _is_harmless(name: str, value: str) -> bool:
     """True for a parameter that says which file it is; a value may hold an address of its own."""
-    plain = len(value) <= MAX_VALUE and not re.search(r"[=?&#@\\]|://", unquote(value))
+    plain = len(value) <= MAX_VALUE and not re.search(r"[=;?&#@\\]|://", unquote(value))
     if name not in HARMLESS or not plain or _JWT.search(value):
         return False
     known = known_secrets().pattern

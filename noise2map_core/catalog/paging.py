@@ -119,6 +119,11 @@ class Batch:
         round_number = self.matched is None and not self.paged and self.last % 10 == 0
         return self.last > 0 and (self.last >= self.limit or round_number)
 
+    @property
+    def sure(self) -> bool:
+        """True for what need not be asked for in parts."""
+        return self.whole and not self.doubtful
+
 
 @dataclass(frozen=True, slots=True)
 class _Way:
@@ -166,16 +171,14 @@ class SearchPages:
         return [one for one in found if not is_beside(one, area, asked)]
 
     def _completed(self, query: Query, part: Part, batch: Batch) -> dict[str, Document]:
-        if batch.whole and not batch.doubtful:
-            return batch.items
         if not batch.whole and (other := self._otherwise(query, part, batch)):
             batch = other
-            if batch.whole and not batch.doubtful:
-                return batch.items
+        if batch.sure:
+            return batch.items
         for halves in part.halves(list(batch.items.values())):
             batches = [self._batch(query, half) for half in halves]
             joined = {key: one for found in (batch, *batches) for key, one in found.items.items()}
-            if batch.whole and len(joined) == len(batch.items):
+            if batch.whole and len(joined) == len(batch.items) and all(one.sure for one in batches):
                 return batch.items
             if all(found.items.keys() == batch.items.keys() for found in batches):
                 continue  # the server does not heed it, or all items lie on both sides

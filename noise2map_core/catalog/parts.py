@@ -26,23 +26,29 @@ class Part:
     interval: Interval | None
 
     def halves(self, found: list[Document]) -> Iterator[tuple["Part", "Part"]]:
-        """This part cut in two: in time, then in space, as far as it can be cut."""
-        if middle := self._moment(found):
-            start, end = (self.interval.start, self.interval.end) if self.interval else (None, None)
-            early, late = Interval(start, middle), Interval(middle, end)
-            yield replace(self, interval=early), replace(self, interval=late)
+        """This part cut in two, as far as it can be cut: in time, and in space; in space first
+        where what was `found` is of one moment."""
+        cuts = [self._in_time(found), self._in_space()]
+        moments = {one["properties"].get("datetime") for one in found}
+        yield from filter(None, reversed(cuts) if len(moments) == 1 < len(found) else cuts)
+
+    def _in_time(self, found: list[Document]) -> tuple["Part", "Part"] | None:
+        middle = self._moment(found)
+        if middle is None:
+            return None
+        start, end = (self.interval.start, self.interval.end) if self.interval else (None, None)
+        early, late = Interval(start, middle), Interval(middle, end)
+        return replace(self, interval=early), replace(self, interval=late)
+
+    def _in_space(self) -> tuple["Part", "Part"] | None:
         west, south, east, north = self.area.bounds
         if max(east - west, north - south) <= MIN_DEGREES:
-            return
+            return None
         x, y = (west + east) / 2, (south + north) / 2
         wide = east - west >= north - south
-        boxes = (
-            (shapely.box(west, south, x, north), shapely.box(x, south, east, north))
-            if wide
-            else (shapely.box(west, south, east, y), shapely.box(west, y, east, north))
-        )
-        first, second = (replace(self, area=self.area & box) for box in boxes)
-        yield first, second
+        one = shapely.box(west, south, x, north) if wide else shapely.box(west, south, east, y)
+        other = shapely.box(x, south, east, north) if wide else shapely.box(west, y, east, north)
+        return replace(self, area=self.area & one), replace(self, area=self.area & other)
 
     def _moment(self, found: list[Document]) -> datetime | None:
         """The whole second at which the time is cut; None if it cannot be."""
