@@ -39,8 +39,8 @@ _PLAIN_HEADERS = (
 )  # fmt: skip
 """Headers, in small letters, that hold no key."""
 SECRET_HEADER = (
-    r"(?:proxy-)?authorization|(?:set-)?cookie|[\w-]*(?:api-?key|subscription-key)"
-    r"|x-[\w-]*(?:key|token|secret|auth|signature)[\w-]*"
+    r"(?:proxy-)?authorization|(?:set-)?cookie|[\w-]{0,40}(?:api-?key|subscription-key)"
+    r"|x-[\w-]{0,40}(?:key|token|secret|auth|signature)[\w-]{0,40}"
 )
 _KEY_NAME = re.compile("key|token|secret|auth|passw|signature|credential|session|cookie|jwt", re.I)
 """What names of headers that hold a key have in them."""

@@ -28,12 +28,12 @@ HARMLESS = (
 )  # fmt: skip
 """Names of parameters, in small letters, that say which file it is and open no door."""
 _SECRET = (
-    r"[\w.-]*(?:token|secret|passw|pwd|credential|signature|api[_-]?key|subscription[_-]?key"
-    r"|access[_-]?key|session)[\w.-]*|sig|key|auth|jwt|sas|sid"
+    r"[\w.-]{0,40}(?:token|secret|passw|pwd|credential|signature|api[_-]?key|subscription[_-]?key"
+    r"|access[_-]?key|session)[\w.-]{0,40}|sig|key|auth|jwt|sas|sid"
 )
 """Names of secrets, where they stand in a path, or in what need not be an address."""
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"<>]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s\"<>]+", re.IGNORECASE)
 _USER = re.compile(r"""(://)[^/\s"<>?#\\]*@""")
 _VALUE = r"""(?:[^&#;\s"'<>\\]|'(?![,\])}\s:;.]|$)|;(?![\w%.~$\[\]-]+=))+"""
 """Up to what cannot be part of it, the quotation mark of a sentence among that."""
@@ -103,8 +103,10 @@ def _stripped(href: str, keep: Callable[[str, str], bool]) -> str:
     kept = [field for field in fields if keep(*_name_and_value(field))]
     query = address.query if kept == fields else "&".join(kept)
     web = address.scheme in ("http", "https")
-    path = re.sub(rf"[;/](?:{_SECRET})=[^;/]*", "", address.path, flags=re.IGNORECASE)
-    path = re.sub(r";[^/]*", "", path) if web else path
+    path = re.sub(rf"/(?:{_SECRET})=[^;/]*", "", address.path, flags=re.IGNORECASE)
+    path = re.sub(
+        r";([^;/]*=[^;/]*)", lambda it: it[0] if keep(*_name_and_value(it[1])) else "", path
+    )
     return address._replace(
         netloc=address.netloc.rpartition("@")[2],
         path=_JWT.sub(HIDDEN, path),
