@@ -8,10 +8,11 @@ that hold keys, and the secrets of the environment wherever they stand; numbers 
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from noise2map_core.keys import SECRET_HEADER, known_secrets
+from noise2map_core.keys import SECRET_HEADER, Known, known_secrets
 
 MAX_VALUE = 200
 """Characters of a harmless parameter's value."""
@@ -41,6 +42,7 @@ _PARAMETER = re.compile(rf"([?&;#])([\w%.~$\[\]-]+)=({_VALUE})")
 _OTHER_PARAMETER = re.compile(rf"([;/]|&amp;)({_SECRET})=([^&#;/\s\"'<>\\]+)", re.IGNORECASE)
 _OPAQUE = re.compile(r"""\?[^=&#\s"'<>\\?]{8,}(?=$|[#\s"'<>\\])""")
 _HEADER = r"""\b({names})(["']?\s*[:=]\s*)(["']?)((?:bearer|basic|token)\s+)?([^\s"'\\,;{{}}]+)"""
+_MATRIX = re.compile(r";([^;/]*=[^;/]*)")
 _JWT = re.compile(r"\beyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?")
 
 
@@ -49,10 +51,10 @@ def redacted(text: str) -> str:
     environment holds. JSON stays JSON."""
     text = _USER.sub(rf"\1{HIDDEN}@", text)
     text = _ADDRESS.sub(lambda found: _OPAQUE.sub(f"?{HIDDEN}", found[0]), text)
-    text = _PARAMETER.sub(_hide_parameter, text)
+    known = known_secrets()
+    text = _PARAMETER.sub(partial(_hide_parameter, known), text)
     text = _OTHER_PARAMETER.sub(rf"\1\2={HIDDEN}", text)
     text = _JWT.sub(HIDDEN, text)
-    known = known_secrets()
     names = "|".join([SECRET_HEADER, *map(re.escape, known.names)])
     text = re.sub(_HEADER.format(names=names), _hide_header, text, flags=re.IGNORECASE)
     return known.pattern.sub(HIDDEN, text) if known.pattern else text
@@ -75,7 +77,7 @@ def unsigned(href: str) -> str:
 
     Of its parameters, those stay that are known to be harmless.
     """
-    return _stripped(href, _is_harmless)
+    return _stripped(href, partial(_is_harmless, known_secrets))
 
 
 def distinguished(href: str) -> str:
@@ -104,9 +106,7 @@ def _stripped(href: str, keep: Callable[[str, str], bool]) -> str:
     query = address.query if kept == fields else "&".join(kept)
     web = address.scheme in ("http", "https")
     path = re.sub(rf"/(?:{_SECRET})=[^;/]*", "", address.path, flags=re.IGNORECASE)
-    path = re.sub(
-        r";([^;/]*=[^;/]*)", lambda it: it[0] if keep(*_name_and_value(it[1])) else "", path
-    )
+    path = _MATRIX.sub(lambda it: it[0] if keep(*_name_and_value(it[1])) else "", path)
     return address._replace(
         netloc=address.netloc.rpartition("@")[2],
         path=_JWT.sub(HIDDEN, path),
@@ -120,13 +120,13 @@ def _name_and_value(field: str) -> tuple[str, str]:
     return unquote_plus(name).strip().lower(), unquote_plus(value)
 
 
-def _is_harmless(name: str, value: str) -> bool:
+def _is_harmless(known: Callable[[], Known], name: str, value: str) -> bool:
     """True for a parameter that says which file it is; a value may hold an address of its own."""
     plain = len(value) <= MAX_VALUE and not re.search(r"[=;?&#@\\]|://", unquote(value))
     if name not in HARMLESS or not plain or _JWT.search(value):
         return False
-    known = known_secrets().pattern
-    return known is None or not known.search(value)
+    pattern = known().pattern
+    return pattern is None or not pattern.search(value)
 
 
 def _is_signature(name: str) -> bool:
@@ -135,10 +135,10 @@ def _is_signature(name: str) -> bool:
     return re.fullmatch(f"{_SECRET}|{companions}|{azure}", name, re.IGNORECASE) is not None
 
 
-def _hide_parameter(found: re.Match[str]) -> str:
+def _hide_parameter(known: Known, found: re.Match[str]) -> str:
     mark, name, value = found.groups()
     shown = value.rstrip(").,:!]}'")
-    if _is_harmless(*_name_and_value(f"{name}={shown}")):
+    if _is_harmless(lambda: known, *_name_and_value(f"{name}={shown}")):
         return found[0]
     return f"{mark}{name}={HIDDEN}{value[len(shown) :]}"
 
