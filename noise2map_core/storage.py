@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import unquote_to_bytes
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -36,8 +37,27 @@ def location(text: str | Path) -> Path:
         raise ValueError("a path is text")
     found = _URL.match(str(text))
     if found is None:
-        return Path(text)
+        return Path(local_path(text) if isinstance(text, str) else text)
     return _remote(f"{found[1]}://{str(text)[found.end() :]}")
+
+
+def local_path(text: str) -> str:
+    """The path that a `file:` URL names, in whatever spelling; other text as it is.
+
+    Raises ValueError for a URL that names another host.
+    """
+    if text[:5].lower() != "file:":
+        return text
+    rest = text[5:]
+    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+    if host in (".", ".."):
+        host, slash, path = "", "", rest[2:]
+    if host.lower() not in ("", "localhost") or "%00" in path:
+        raise ValueError(f"{text} names no file of this machine: write file:///path")
+    whole = os.fsdecode(unquote_to_bytes(slash + path))
+    cut = os.fsdecode(unquote_to_bytes(re.split("[?#]", slash + path)[0]))
+    found = whole if os.path.exists(whole) else cut
+    return re.sub("^//+", "/", found)
 
 
 def _remote(url: str) -> Path:
@@ -55,6 +75,14 @@ Location = Annotated[
     Path, PlainValidator(location), PlainSerializer(lambda path: str(path), return_type=str)
 ]
 """A setting that is a location."""
+
+
+def _decoded(given: Any) -> Any:
+    return local_path(given) if isinstance(given, str) else given
+
+
+LocalPath = Annotated[Path, BeforeValidator(_decoded)]
+"""A setting that is a file on a disk."""
 
 
 def is_local(path: Path) -> bool:
@@ -187,7 +215,7 @@ def sweep(folder: Path) -> None:
     Objects are put whole: there is nothing to delete.
     """
     if is_local(folder):
-        for partial in folder.rglob("*.partial*"):
+        for partial in [path for path in folder.rglob("*.partial*") if path.is_file()]:
             partial.unlink()
 
 

@@ -26,7 +26,7 @@ from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
-from noise2map_core.storage import Location
+from noise2map_core.storage import LocalPath, Location
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class InferRegionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    aoi: Path
+    aoi: LocalPath
     """Area of interest: GeoJSON in EPSG:4326."""
 
     search: SearchConfig

@@ -23,7 +23,7 @@ from noise2map_core.imagery.config import (
     RadiometryConfig,
     SplitConfig,
 )
-from noise2map_core.storage import Location, absolute
+from noise2map_core.storage import LocalPath, Location, absolute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class IngestRegionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    aoi: Path
+    aoi: LocalPath
     """Area of interest: GeoJSON in EPSG:4326."""
 
     search: SearchConfig

@@ -3,7 +3,7 @@
 What opens a door is asked for where the reading happens, from the environment of that process, and
 is kept in memory alone: scenes, stores and manifests hold addresses without signatures.
 
-- `NOISE2MAP_HEADER_<HOST>` holds headers for one host, one a line ("Authorization: Bearer abc").
+- `NOISE2MAP_HEADER_<NAME>` holds headers for one scheme, host and port (keys).
 - Files in Azure's blob storage are signed by Planetary Computer's token service, as its own client
   does; `PC_SDK_SUBSCRIPTION_KEY` and `PC_SDK_SAS_URL` mean what they mean there.
 - `s3://` takes the variables that GDAL documents: AWS_ACCESS_KEY_ID, AWS_REQUEST_PAYER and others.
@@ -11,12 +11,13 @@ is kept in memory alone: scenes, stores and manifests hold addresses without sig
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -26,9 +27,16 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from noise2map_core.catalog.interval import parse_time
-from noise2map_core.catalog.links import is_internal, require_public
+from noise2map_core.catalog.links import is_internal, is_trusted, require_public
 from noise2map_core.errors import AssetReadError, CatalogError, Noise2MapError
-from noise2map_core.redact import HEADER_PREFIX, silence_secrets, unsigned
+from noise2map_core.keys import (
+    HEADER_PREFIX,
+    HeaderVariable,
+    Origin,
+    header_variables,
+    origin_of,
+)
+from noise2map_core.redact import silence_secrets, unsigned
 
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""
@@ -51,6 +59,11 @@ OPEN_S = 3600.0
 WEB = ("http", "https")
 KEPT_BY_CURL = ("authorization", "cookie")
 """Headers that curl does not send to the host that another redirects to."""
+NO_KEYS = (
+    "accept", "accept-encoding", "accept-language", "connection", "content-length", "content-type",
+    "if-match", "if-none-match", "if-range", "range", "user-agent",
+)  # fmt: skip
+"""Headers that go on to where a redirect leads."""
 
 silence_secrets(
     "rasterio._env",
@@ -93,16 +106,37 @@ def grant_for(href: str, signed: str = "") -> Grant:
 
 
 def environment_headers(grant: Grant) -> Grant:
-    """Headers that the environment holds for the address's host."""
-    host = re.sub(r"[^A-Z0-9]", "_", (urlsplit(grant.url).hostname or "").upper())
-    text = os.environ.get(HEADER_PREFIX + host, "") if grant.url.startswith(WEB) else ""
-    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
-    if not all(name.strip() and colon and value.strip() for name, colon, value in lines):
-        raise AssetReadError(
-            f"the environment's {HEADER_PREFIX}{host} is not of the form 'Name: value'. Mend it."
-        )
-    found = tuple((name.strip(), value.strip()) for name, _, value in lines)
-    return replace(grant, headers=(*grant.headers, *found))
+    """Headers that the environment holds for exactly the address's scheme, host and port."""
+    if not grant.url.lower().startswith(WEB):
+        return grant
+    origin, found = origin_of(grant.url), list(grant.headers)
+    for variable in header_variables():
+        if variable.origin is None or (variable.origin == origin and variable.headers is None):
+            raise AssetReadError(
+                f"the environment's {variable.name} is not of the form 'Name: value'. Mend it."
+            )
+        if variable.origin == origin:
+            found += variable.headers or ()
+        elif origin and _alike(variable, origin):
+            _say_withheld(variable.name, str(variable.origin), str(origin))
+    return replace(grant, headers=tuple(found))
+
+
+def _alike(variable: HeaderVariable, origin: Origin) -> bool:
+    """True if a variable's name, its dashes and dots as underscores, may be meant for a host."""
+    spelled = re.sub(r"[^A-Z0-9]", "_", origin.host.upper())
+    own = variable.origin is not None and variable.origin.host == origin.host
+    return own or variable.name == HEADER_PREFIX + spelled
+
+
+@lru_cache(maxsize=64)
+def _say_withheld(variable: str, named: str, asked: str) -> None:
+    """Say, once, that a key is not sent where it may have been meant for."""
+    print(
+        f"{variable} is for {named} alone and is not sent to {asked}. If it is for that, begin its "
+        f"text with a line {asked}",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
 
 
 class PlanetaryComputer:
@@ -122,6 +156,8 @@ class PlanetaryComputer:
         service = os.environ.get("PC_SDK_SAS_URL", SAS_URL).rstrip("/")
         if not service or not (address.hostname or "").endswith(self._hosts):
             return grant
+        if origin_of(grant.url) is None or not (address.scheme == "https" or _is_near(address)):
+            return grant  # a signature is not sent in the clear
         account = (address.hostname or "").partition(".")[0]
         token = self._token(service, account, address.path.strip("/").partition("/")[0])
         return replace(grant, url=f"{unsigned(grant.url)}?{token}") if token else grant
@@ -163,12 +199,17 @@ class WarySession(requests.Session):
     whole and no further than `max_bytes`; a host that turns out to be internal is not spoken to.
     """
 
-    def __init__(self, allowed: Iterable[str] = (), max_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+    def __init__(
+        self,
+        allowed: Iterable[str] = (),
+        max_bytes: int = MAX_DOCUMENT_BYTES,
+        retry: Retry = RETRY,
+    ) -> None:
         """`allowed` are internal hosts to which a redirect may lead."""
         super().__init__()
         self._allowed = frozenset(allowed)
         for scheme in WEB:
-            self.mount(f"{scheme}://", _WaryAdapter(max_bytes))
+            self.mount(f"{scheme}://", _WaryAdapter(max_bytes, retry, self._allowed))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; redirects come through here too."""
@@ -181,22 +222,30 @@ class WarySession(requests.Session):
         """Look at where a redirect leads before it is followed. Raises CatalogError."""
         origin, target = response.request.url or "", prepared_request.url or ""
         require_public_redirect(origin, target, self._allowed)
-        for name, _ in environment_headers(Grant(origin)).headers:
-            prepared_request.headers.pop(name, None)
+        if origin_of(origin) is None or origin_of(origin) != origin_of(target):
+            for name in {*prepared_request.headers} - {"Authorization", "Cookie"}:
+                if name.lower() not in NO_KEYS:
+                    del prepared_request.headers[name]
+            prepared_request.headers.pop("Authorization", None)
         super().rebuild_auth(prepared_request, response)
 
 
 class _WaryAdapter(HTTPAdapter):
     """Reads every answer, those that redirect too, within limits of length and time."""
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(max_retries=RETRY)
+    def __init__(self, max_bytes: int, retry: Retry, allowed: frozenset[str]) -> None:
+        self._allowed = allowed
+        super().__init__(max_retries=retry)
         self._max_bytes = max_bytes
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Pools whose connections look at whom they have reached."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _WaryPool, "https": _WarySecurePool}
+        own = {"allowed": self._allowed}
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("Pool", (_WaryPool,), own),
+            "https": type("SecurePool", (_WarySecurePool,), own),
+        }
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **options: Any
@@ -234,6 +283,11 @@ class _WaryAdapter(HTTPAdapter):
         return bytes(body)
 
 
+def _is_near(address: SplitResult) -> bool:
+    """True for a host of this machine or its network, which stands in for a service."""
+    return is_trusted(address.hostname or "")
+
+
 def _too_long(url: str, max_bytes: int) -> CatalogError:
     return CatalogError(
         f"{unsigned(url)} answers with more than {max_bytes >> 20} MiB, which is not read. Use a "
@@ -244,9 +298,12 @@ def _too_long(url: str, max_bytes: int) -> CatalogError:
 def _require_expected(connection: HTTPConnection, peer: Any) -> None:
     """Raises CatalogError if a name of the open web has led to an internal address after all.
 
-    Addresses are judged before they are asked for; a name may resolve to another one then.
+    Addresses are judged before they are asked for; a name may resolve to another one then, and
+    one with a public and an internal address is a name of the open web.
     """
-    if not is_internal(connection.host) and is_internal(str(peer[0])):
+    if connection.host in getattr(connection, "allowed", ()):
+        return
+    if is_trusted(connection.host) != is_internal(str(peer[0])):
         raise CatalogError(
             f"{connection.host} leads to {peer[0]}, an internal address. If you trust it, set "
             f"search.allow_hosts to [{connection.host}]."
@@ -267,18 +324,31 @@ class _WarySecureConnection(HTTPSConnection):
 
 class _WaryPool(HTTPConnectionPool):
     ConnectionCls = _WaryConnection
+    allowed: frozenset[str] = frozenset()
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.allowed = self.allowed
+        return connection
 
 
 class _WarySecurePool(HTTPSConnectionPool):
     ConnectionCls = _WarySecureConnection
+    allowed: frozenset[str] = frozenset()
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.allowed = self.allowed
+        return connection
 
 
 def require_public_redirect(origin: str, target: str, allowed: Iterable[str] = ()) -> None:
     """Raises CatalogError if an address on the web redirects to an internal one.
 
-    An internal host may redirect anywhere: it is the user who named it.
+    An internal host may redirect anywhere: it is the user who named it. A name with a public
+    address among others does not count as internal, for it may be anybody's.
     """
-    if is_internal(urlsplit(origin).hostname or ""):
+    if is_trusted(urlsplit(origin).hostname or ""):
         return
     require_public(target, origin, f"a redirect of {unsigned(origin)}", frozenset(allowed))
 
@@ -311,10 +381,14 @@ def require_safe(href: str, grant: Grant) -> None:
         ) from error
     except requests.RequestException:
         return
-    hosts = {urlsplit(one.url).hostname for one in (*answer.history, answer)}
-    loose = [name for name, _ in grant.headers if name.lower() not in KEPT_BY_CURL]
-    if len(hosts) > 1 and loose:
+    places = [one.url or "" for one in (*answer.history, answer)]
+    origins = {origin_of(url) for url in places}
+    elsewhere = len({urlsplit(url).hostname for url in places}) > 1
+    kept = KEPT_BY_CURL if elsewhere else ()  # by host: another port is the same one to GDAL
+    loose = [name for name, _ in grant.headers if name.lower() not in kept]
+    if len(origins) > 1 and loose:
         raise AssetReadError(
-            f"asset {href} redirects from one host to another, which would be sent {loose[0]} too. "
+            f"asset {href} redirects from one host or port to another, which would be sent "
+            f"{loose[0]} too. "
             "Link to where the file lies."
         )

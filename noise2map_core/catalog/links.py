@@ -6,9 +6,10 @@ import socket
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from noise2map_core.errors import CatalogError
+from noise2map_core.storage import local_path
 
 REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 
@@ -31,8 +32,7 @@ def resolve(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> 
     and the `allowed`: raises CatalogError otherwise. Documents on disk may name anything.
     """
     if not is_remote(base):
-        local = href.removeprefix("file://")
-        return href if is_remote(href) else str((Path(base).parent / local).resolve())
+        return href if is_remote(href) else _resolve_local(href, base, owner)
     depth = len(urlsplit(base).path.strip("/").split("/")) - 1
     parts = href.split("/")
     outside = href.startswith("/") or ":" in parts[0] or parts.count("..") > depth
@@ -44,6 +44,17 @@ def resolve(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> 
     absolute = urljoin(base, href)
     require_public(absolute, base, owner, allowed)
     return absolute
+
+
+def _resolve_local(href: str, base: str, owner: str) -> str:
+    """The path of a link to a file: a path as it is written, or, where nothing is there, as a URL
+    spells it (`a%20b.tif`)."""
+    try:
+        path = (Path(base).parent / local_path(href)).resolve()
+        spelled = (Path(base).parent / unquote(href)).resolve()
+    except ValueError as error:
+        raise CatalogError(f"{owner} points to no file: {error}. Mend the catalogue.") from None
+    return str(spelled if "%" in href and not path.exists() and spelled.exists() else path)
 
 
 def require_public(href: str, base: str, owner: str, allowed: Collection[str] = ()) -> None:
@@ -58,7 +69,7 @@ def require_public(href: str, base: str, owner: str, allowed: Collection[str] = 
     except ValueError as error:
         raise CatalogError(f"{owner} points to no address: {error}. Mend the catalogue.") from None
     bucket = address.scheme not in ("http", "https")
-    if host in {own, *allowed} and not bucket:
+    if not bucket and (host in allowed or (host == own and not is_split(host))):
         return
     if "@" in address.netloc or not _HOST.fullmatch(host):
         raise CatalogError(
@@ -73,13 +84,37 @@ def require_public(href: str, base: str, owner: str, allowed: Collection[str] = 
 
 @lru_cache(maxsize=1024)
 def is_internal(host: str) -> bool:
-    """True if a name or number stands for a loopback, link-local, private or reserved address."""
+    """True if a name or number stands for a loopback, link-local, private or reserved address,
+    be it one among others."""
+    return any(map(_is_inside, _addresses(host)))
+
+
+def is_trusted(host: str) -> bool:
+    """True if all that a name stands for is internal: nobody outside can have made it up."""
+    return is_internal(host) and not _is_mixed(host)
+
+
+def is_split(host: str) -> bool:
+    """True for a name with an internal and a public address, which may lead to either."""
+    return is_internal(host) and _is_mixed(host)
+
+
+@lru_cache(maxsize=1024)
+def _is_mixed(host: str) -> bool:
+    return not all(map(_is_inside, _addresses(host)))
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """What a name stands for now; nothing if it cannot be looked up, nor be read from then."""
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
-        return False  # what cannot be looked up cannot be read either
-    addresses = [_unwrapped(ipaddress.ip_address(one.split("%")[0])) for one in found]
-    return any(not one.is_global or one.is_multicast for one in addresses)
+        return []
+    return [_unwrapped(ipaddress.ip_address(one.split("%")[0])) for one in found]
+
+
+def _is_inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return not address.is_global or address.is_multicast
 
 
 def _unwrapped(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.catalog.search import search_scenes
+from noise2map_core.catalog.search import require_told_apart, search_scenes
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 
@@ -18,6 +18,7 @@ def search_pair(
     """
     first = search_scenes(search, aoi, before, bands)[::-1]
     second = search_scenes(search, aoi, after, bands)[::-1]
+    require_told_apart([*first, *second])
     if first[0].datetime >= second[-1].datetime:
         raise ConfigError(
             f"before ({before}) finds {first[0].id} of {first[0].datetime:%Y-%m-%d}, which is not "

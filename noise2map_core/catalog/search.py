@@ -18,7 +18,7 @@ from noise2map_core.catalog.sensors import find_mask
 from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.redact import unsigned
+from noise2map_core.redact import distinguished, unsigned
 
 NOT_STAC = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
@@ -82,7 +82,24 @@ def _found(
         raise (
             _no_band(search, others, bands) if others else _nothing(source, query, collection, aoi)
         )
+    require_told_apart(scenes.values())
     return sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id))
+
+
+def require_told_apart(scenes: Iterable[Scene]) -> None:
+    """Raises CatalogError for two files whose addresses differ only in what is not kept of them: a
+    parameter that may be a secret."""
+    known: dict[str, str] = {}
+    for scene in scenes:
+        masks = [scene.mask.source] if scene.mask else []
+        for source in (*scene.bands, *masks):
+            whole = distinguished(source.signed or source.href)
+            if known.setdefault(source.href, whole) != whole:
+                raise CatalogError(
+                    f"item {scene.id}: {source.href} stands for several files, told apart by "
+                    "parameters that may be secrets, and are not kept. Link to the files by their "
+                    "paths."
+                )
 
 
 def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import numpy as np
 import pystac
 import shapely
 from pystac_client import Client
-from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
@@ -25,10 +24,11 @@ from noise2map_core.catalog.access import TIMEOUT_S, WarySession
 from noise2map_core.catalog.geoparquet import GeoParquetCatalog
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.links import is_remote, require_public, resolve
+from noise2map_core.catalog.paging import SEARCH_RETRY, SearchPages, next_link
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError, Noise2MapError
+from noise2map_core.storage import local_path
 
-PAGE_ITEMS = 100
 MAX_DEPTH = 20
 """Catalogues within catalogues; more is a chain without end."""
 MAX_DOCUMENTS = 1_000_000
@@ -55,7 +55,7 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
 
     Raises CatalogError if it cannot be reached or is no STAC catalogue.
     """
-    href = catalog if is_remote(catalog) else str(Path(catalog).expanduser().resolve())
+    href = catalog if is_remote(catalog) else _local(catalog)
     if href.endswith(".parquet"):
         return GeoParquetCatalog(href, allow_hosts)
     io = _WaryIO(href, frozenset(allow_hosts))
@@ -68,6 +68,13 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
     if any(link.get("rel") == "search" for link in root["links"]):
         return _StacApi(href, io)
     return _StaticCatalog(href, io, root)
+
+
+def _local(catalog: str) -> str:
+    try:
+        return str(Path(local_path(catalog)).expanduser().resolve())
+    except ValueError as error:
+        raise CatalogError(f"catalogue {error}. Check --catalog.") from None
 
 
 def read_document(io: StacApiIO, href: str) -> Document:
@@ -128,7 +135,7 @@ class _WaryIO(StacApiIO):
 
     def __init__(self, root: str, allowed: frozenset[str]) -> None:
         super().__init__(timeout=TIMEOUT_S, max_retries=None)
-        self.session = WarySession(allowed)
+        self.session = WarySession(allowed, retry=SEARCH_RETRY)
         self._root, self.allowed = root, allowed
 
     def request(self, href: str, *args: Any, **kwargs: Any) -> str:
@@ -140,6 +147,26 @@ class _WaryIO(StacApiIO):
             if isinstance(error.__context__, Noise2MapError):
                 raise error.__context__ from None
             raise
+
+    def get_pages(
+        self, url: str, method: str | None = None, parameters: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Page after page, those without an item too; a `next` refers to the page that names it."""
+        page = self.read_json(url, method=method, parameters=parameters)
+        asked: set[str] = set()
+        while True:
+            yield page
+            link = next_link(page)
+            if not link or link in asked:
+                return
+            if len(asked) == MAX_DOCUMENTS:
+                raise endless(url, f"{len(asked)} pages")
+            asked.add(link)
+            target = json.loads(link)
+            url = urljoin(url, target["href"])
+            page = self.read_json(
+                pystac.Link.from_dict(target | {"href": url}), parameters=parameters
+            )
 
 
 class _StaticCatalog:
@@ -196,6 +223,7 @@ class _StacApi:
         with _answering(href):
             self._client = Client.open(href, stac_io=io)
         self._client.add_conforms_to("ITEM_SEARCH")  # it has the link, whatever it says of itself
+        self._pages = SearchPages(self._client, io, href)
 
     def collection(self, name: str) -> Document:
         with _answering(self._href):
@@ -210,35 +238,12 @@ class _StacApi:
         seen: set[str] = set()
         with _answering(self._href):
             for cell in cells(query.area):
-                for document in self._documents(query, cell):
+                for document in self._pages.documents(query, cell):
                     address = self._address(query.collection, document)
                     item = Item(document, address, self._allowed)
-                    if item.id not in seen and query.filtered(item):
+                    if item.id not in seen and query.meets_time(item) and query.filtered(item):
                         seen.add(item.id)
                         yield item
-
-    def _documents(self, query: Query, cell: BaseGeometry) -> Iterator[Document]:
-        """Page after page. A filter that the API does not know is not sent.
-
-        Raises CatalogError for pages without end.
-        """
-        known = query.filter and self._client.conforms_to(ConformanceClasses.FILTER)
-        search = self._client.search(
-            collections=[query.collection],
-            intersects=shapely.geometry.mapping(cell),
-            datetime=str(query.interval) if query.interval else None,
-            filter=query.filter.as_json() if known and query.filter else None,
-            filter_lang="cql2-json" if known else None,
-            limit=PAGE_ITEMS,
-        )
-        seen: set[str] = set()
-        for page in search.pages_as_dicts():
-            found = page.get("features") or []
-            fresh = {str(document.get("id")) for document in found} - seen
-            seen |= fresh
-            if (found and not fresh) or len(seen) > MAX_DOCUMENTS:
-                raise endless(self._href, f"{len(seen)} items, and pages that repeat them")
-            yield from found
 
     def _find(self, name: str) -> pystac.Collection | None:
         try:

@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError
+from noise2map_core.storage import local_path
 
 WAY_OUT = "Set --aoi to a GeoJSON file."
 
@@ -32,7 +33,7 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
     Raises ConfigError if the file is missing, not GeoJSON, in a CRS other than EPSG:4326, empty,
     crosses itself, or is not made of polygons.
     """
-    path = Path(path)
+    path = _local(path)
     document = _load_json(path)
     _require_lon_lat(document, path)
     try:
@@ -50,6 +51,13 @@ def read_aoi(path: Path | str) -> AreaOfInterest:
             f"area {path} is not valid GeoJSON: {reason}. Check its geometry."
         ) from error
     return AreaOfInterest(path.stem, _checked(shapely.force_2d(geometry), path))
+
+
+def _local(path: Path | str) -> Path:
+    try:
+        return Path(local_path(str(path)))
+    except ValueError as error:
+        raise ConfigError(f"area {error}. {WAY_OUT}") from None
 
 
 def finite_shape(document: dict[str, Any]) -> BaseGeometry:

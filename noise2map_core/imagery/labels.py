@@ -22,6 +22,8 @@ from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
 from noise2map_core.imagery.label_layers import LabelLayer, PolygonLayer, RasterLayer, open_polygons
 from noise2map_core.imagery.reader import inspect
+from noise2map_core.redact import unsigned
+from noise2map_core.storage import local_path
 
 CLASSES = [{"value": 0, "name": "unchanged"}, {"value": 1, "name": "changed"}]
 """Of change."""
@@ -166,7 +168,7 @@ class _Opener:
         if self.config.asset is None:
             return (_located(place),)
         scenes = self._items(place, interval)
-        return tuple(scene.bands[0].href for scene in scenes)
+        return tuple(scene.bands[0].signed or scene.bands[0].href for scene in scenes)
 
     def _items(self, asset: str, interval: str) -> tuple[Scene, ...]:
         from noise2map_core.catalog.search import search_labels  # slow; workers search nothing
@@ -175,17 +177,22 @@ class _Opener:
 
 
 def _located(path: str) -> str:
+    try:
+        path = local_path(path)
+    except ValueError as error:
+        raise ConfigError(f"labels {error}. Set labels.path.") from None
     return path if "://" in path else str(Path(path).expanduser().resolve())
 
 
 def _file_scene(path: str, aoi: AreaOfInterest) -> Scene:
     """One raster as a scene. Raises AssetReadError, and ConfigError if it misses the area."""
-    href = _located(path)
-    source = BandSource("label", href, 1, None, None)
+    whole = _located(path)
+    href = unsigned(whole)
+    source = BandSource("label", href, 1, None, None, signed=whole if whole != href else "")
     footprint = inspect(source).geobox.geographic_extent.geom
     if not footprint.intersects(aoi.geometry):
         raise ConfigError(f"labels {path} do not cover area {aoi.name}. Set labels.path to others.")
     epoch = np.datetime64(0, "s").item()
     return Scene(
-        Path(path).stem, "", epoch, shapely.to_wkb(footprint), (source,), None, None, href, ""
+        Path(href).stem, "", epoch, shapely.to_wkb(footprint), (source,), None, None, href, ""
     )

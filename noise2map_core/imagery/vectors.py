@@ -13,6 +13,7 @@ from pyproj.exceptions import CRSError
 from noise2map_core.catalog.access import grant_for, request
 from noise2map_core.catalog.geoparquet import pickled_columns
 from noise2map_core.errors import ConfigError
+from noise2map_core.storage import local_path
 
 PLAIN_FORMATS = (b"PAR1", b"SQLite format 3\0", b"fgb")
 """How GeoParquet, GeoPackage and FlatGeobuf begin."""
@@ -37,6 +38,10 @@ def read_vectors(path: str, crs: str, setting: str) -> Vectors:
     """
     import geopandas as gpd  # slow to import, and workers do without
 
+    try:
+        path = local_path(path)
+    except ValueError as error:
+        raise ConfigError(f"file {error}. Set {setting}.") from None
     body = _fetched(path, setting)
     if "://" in path:
         _require_plain(path, body, setting)

@@ -12,12 +12,13 @@ from pystac.extensions.projection import ProjectionExtension
 
 from noise2map_core import __version__
 from noise2map_core.atomic import write_atomically
-from noise2map_core.digest import file_sha256
+from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.zone import bbox_of
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.rasters import RasterSpec, described
 from noise2map_core.mapping.subject import MapSubject
+from noise2map_core.redact import redacted_document
 from noise2map_core.storage import absolute, relative
 
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
@@ -59,7 +60,7 @@ def write_item(
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     if collection:
         _name_collection(document, collection, output)
-    write_atomically(output / "item.json", json.dumps(document, indent=2))
+    write_atomically(output / "item.json", json.dumps(redacted_document(document), indent=2))
 
 
 def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
@@ -93,8 +94,12 @@ def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
 
 
 def _id(subject: MapSubject) -> str:
+    """Area, task and days, and what tells apart the maps that have these in common: the model, and
+    the outline of an area whose name another has too."""
     days = "-".join(f"{date:%Y%m%d}" for _, date in subject.epochs.values())
-    return f"{subject.aoi.name}-{subject.task}-{days}"
+    outline = shapely.to_wkb(subject.aoi.geometry.normalize(), hex=True)
+    own = digest_of([subject.model.get("digest", ""), outline])[:8]
+    return f"{subject.aoi.name}-{subject.task}-{days}-{own}"
 
 
 def _key(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from noise2map_core import __version__
 from noise2map_core.atomic import write_atomically
 from noise2map_core.digest import file_sha256
-from noise2map_core.redact import redacted
+from noise2map_core.redact import redacted_document
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -46,4 +46,4 @@ def write_manifest(output: Path, key: str, names: Iterable[str], facts: dict[str
         "products": products,
         **facts,
     }
-    write_atomically(output / NAME, redacted(json.dumps(document, indent=2)) + "\n")
+    write_atomically(output / NAME, json.dumps(redacted_document(document), indent=2) + "\n")

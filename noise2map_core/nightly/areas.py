@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ class Area:
     def collection(self) -> Path:
         """The STAC collection of all slices."""
         return self.output / "collection.json"
+
+
+def day_of(name: str) -> date | None:
+    """The day that a slice's folder or table is called after; None for what is none of these."""
+    try:
+        day = date.fromisoformat(name)
+    except ValueError:
+        return None
+    return day if str(day) == name else None
 
 
 def iter_areas(config: NightlyConfig) -> Iterator[tuple[str, Area | Noise2MapError]]:

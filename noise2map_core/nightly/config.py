@@ -18,7 +18,7 @@ from noise2map_core.imagery.config import (
 )
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.mapping.config import ProductsConfig
-from noise2map_core.storage import Location
+from noise2map_core.storage import LocalPath, Location
 
 AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """What stands in paths and in links."""
@@ -59,7 +59,7 @@ class AreaConfig(_Section):
     id: str = Field(pattern=f"^{AREA_ID}$")
     """Name of the area and of its folder: letters, digits, - and _."""
 
-    aoi: Path
+    aoi: LocalPath
     """GeoJSON in EPSG:4326."""
 
     sensor: str

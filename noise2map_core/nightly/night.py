@@ -19,7 +19,7 @@ from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.collection import add_asset
 from noise2map_core.models.spec import read_spec, read_weights
-from noise2map_core.nightly.areas import Area
+from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
@@ -33,6 +33,7 @@ from noise2map_core.nightly.slice import (
     plan_slice,
     slice_settings,
 )
+from noise2map_core.redact import redacted_document
 
 Say = Callable[[str], None]
 
@@ -131,8 +132,11 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     kept, missing = begin_slice(job, earlier)
     file = area.output / "settings" / f"{plan.day}.yaml"
     write_atomically(file, json.dumps(settings, indent=1) + "\n")  # JSON is YAML
-    # Without tiles to predict there is nothing for a cluster to do: only products are made.
-    (run if missing else run_process)(file, area.output / "logs" / f"{plan.day}.log")
+    try:
+        # Without tiles to predict there is nothing for a cluster to do: only products are made.
+        (run if missing else run_process)(file, area.output / "logs" / f"{plan.day}.log")
+    finally:  # the catalogue's address may hold a key
+        write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
     tracked = _follow(area, plan.day)
     watch.cursor = Cursor(
         max(plan.day, watch.cursor.through if watch.cursor else plan.day), plan.items, watch.grid,
@@ -157,8 +161,8 @@ def _make_folders(area: Area) -> None:
 
 def _follow(area: Area, day: date) -> Tracked:
     """Write the objects of a slice and its changes, and list the tables in the collection."""
-    before = sorted(path for path in (area.output / "objects").glob("[0-9]*.parquet")
-                    if path.stem < str(day))  # fmt: skip
+    tables = (area.output / "objects").glob("*.parquet")
+    before = sorted(path for path in tables if (at := day_of(path.stem)) and at < day)
     earlier = read_objects(before[-1]) if before else None
     tracked = track(earlier, read_objects(area.slice_path(day) / "polygons.parquet"), day)
     write_table(area.changes_path(day), tracked.changes)

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from noise2map_core.mapping.collection import refresh_collection
-from noise2map_core.nightly.areas import Area
+from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.config import AreaConfig
 from noise2map_core.nightly.cursor import read_cursor
 
@@ -26,11 +26,12 @@ def kept_days(area: AreaConfig, days: Sequence[date]) -> set[date]:
 
 
 def slice_days(area: Area) -> list[date]:
-    """Days of the slices on disk, finished ones alone, in order."""
+    """Days of the slices on disk, finished ones alone, in order. Other files are left alone."""
     cursor, folder = read_cursor(area.output), area.output / "slices"
     if cursor is None or cursor.slice is None or not folder.is_dir():
         return []
-    days = (date.fromisoformat(path.name) for path in folder.iterdir())
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    days = [day for path in folders if (day := day_of(path.name))]
     return sorted(day for day in days if day <= cursor.slice)
 
 

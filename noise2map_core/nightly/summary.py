@@ -12,7 +12,7 @@ from urllib.parse import quote
 from noise2map_core.atomic import write_atomically
 from noise2map_core.mapping.report.html import framed, part
 from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome
-from noise2map_core.redact import redacted
+from noise2map_core.redact import redacted, redacted_document
 
 MAX_SLICES = 10
 """Rows of a table; a long catch-up shows the newest."""
@@ -22,8 +22,8 @@ HEADER = "<tr><th>slice<th>new items<th>predicted<th>kept<th>objects</tr>"
 
 def write_summary(night: NightOutcome) -> None:
     """Write summary.json and summary.html, each whole or not at all."""
-    text = json.dumps(night.document(), indent=2) + "\n"
-    write_atomically(night.output / "summary.json", redacted(text))
+    text = json.dumps(redacted_document(night.document()), indent=2) + "\n"
+    write_atomically(night.output / "summary.json", text)
     write_atomically(night.output / "summary.html", redacted(_page(night)))
 
 

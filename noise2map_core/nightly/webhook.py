@@ -11,7 +11,7 @@ from urllib3.util.retry import Retry
 
 from noise2map_core.errors import ConfigError
 from noise2map_core.nightly.config import WebhookConfig
-from noise2map_core.redact import redacted
+from noise2map_core.redact import redacted_document
 
 PAUSE_S = 0.5
 """Before the second attempt; doubled for each further one."""
@@ -39,7 +39,7 @@ def post_summary(address: str, document: dict[str, Any], attempts: int) -> str:
     of the night. The address is named by its host alone.
     """
     host = urlsplit(address).hostname
-    body = redacted(json.dumps(document)).encode()
+    body = json.dumps(redacted_document(document)).encode()
     try:
         with _session(attempts) as session:
             answer = session.post(

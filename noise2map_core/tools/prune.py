@@ -38,7 +38,7 @@ def run(config: NightlyConfig) -> Pruned:
                 if not isinstance(area, Area):
                     raise area
                 paths, freed = prune_area(area, config.dry_run)
-            except Noise2MapError as error:
+            except (Noise2MapError, OSError) as error:
                 errors.append(str(error))
                 continue
             slices, size = slices + paths, size + freed

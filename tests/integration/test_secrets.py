@@ -32,7 +32,7 @@ def signed_catalog(embedded: EmbeddedCatalog, tmp_path: Path) -> Path:
         document = json.loads(path.read_text())
         for asset in document.get("assets", {}).values():
             if asset["href"].endswith(".tif"):
-                asset["href"] += f"?sv=2021&sig={SIGNATURE}"
+                asset["href"] += f"?sv=2021&sig={SIGNATURE}&auth_token=CANARY-unknown"
                 asset.pop("file:checksum", None)
         path.write_text(json.dumps(document))
     return root
@@ -59,7 +59,8 @@ def test_no_key_or_signature_is_left_in_outputs_messages_or_logs(
     save_checkpoint(Noise2Map(spec), spec, tmp_path / "checkpoint", "# untrained\n")
     guard = Guard(KEY, issued={SIGNATURE: float("inf")})
     with serve_catalog(signed_catalog, guard=guard) as server:
-        env = {"NOISE2MAP_HEADER_127_0_0_1": f"X-Api-Key: {KEY}", "RAY_TMPDIR": str(ray_folder)}
+        key = f"{server.url}\nX-Api-Key: {KEY}"
+        env = {"NOISE2MAP_HEADER_HERE": key, "RAY_TMPDIR": str(ray_folder)}
         common = [
             "--aoi", str(embedded.map_aoi), "--catalog", server.static,
             "--collection", embedded.collection, "--before", embedded.before,

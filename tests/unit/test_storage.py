@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from noise2map_core.storage import (
     absolute,
     files_in,
     is_local,
+    local_path,
     location,
     move,
     publish,
@@ -69,3 +71,37 @@ def test_a_directory_appears_whole_and_files_take_the_place_of_others(tmp_path: 
     remove(target)
     remove(target)
     assert files_in(target) == []
+
+
+SPELLINGS = (
+    "file://{}", "file:{}", "FILE://{}", "File:{}", "file://localhost{}", "file://LocalHost{}",
+    "file:///{}", "file:////{}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_file_url_is_the_path_that_it_names(spelling: str, tmp_path: Path) -> None:
+    for name in ("a b.tif", "100%.tif", "Zürich +&;=.tif", "東京.tif", "a#b?.tif", "%20.tif"):
+        path = tmp_path / name
+        url = spelling.format(quote(str(path)))
+        assert local_path(url) == str(path) and location(url) == path
+    assert local_path(spelling.format(f"{tmp_path}/a.tif?version=1#x")) == f"{tmp_path}/a.tif"
+
+
+def test_a_file_of_the_disk_is_found_though_its_url_is_not_spelled_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a#b?c.tif").write_text("x")
+    assert local_path(f"file://{tmp_path}/a#b?c.tif") == f"{tmp_path}/a#b?c.tif"
+    assert local_path(f"file://{tmp_path}/b%FF.tif") == f"{tmp_path}/b\udcff.tif"
+
+
+@pytest.mark.parametrize(
+    "url", ["file://server/a.tif", "file://127.1/a", "file://a.tif", "file:///a%00.tif"]
+)
+def test_a_file_url_of_another_machine_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="names no file of this machine"):
+        local_path(url)
+
+
+@pytest.mark.parametrize("path", ["a%20b.tif", "/a%20b/file:x", "./file", "s3://b/a%20b", ""])
+def test_what_is_no_file_url_stays(path: str) -> None:
+    assert local_path(path) == path

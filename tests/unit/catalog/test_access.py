@@ -2,25 +2,30 @@
 
 import json
 import pickle
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from urllib3.connection import HTTPConnection
 
 from noise2map_core.catalog import access, links
 from noise2map_core.catalog.access import Grant, PlanetaryComputer, WarySession, grant_for
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.catalog.search import search_scenes
+from noise2map_core.catalog.search import require_told_apart, search_scenes
+from noise2map_core.catalog.stac import open_catalog
 from noise2map_core.errors import AssetReadError, CatalogError
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.files import inspect, opened
 from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
+from noise2map_core.redact import unsigned
 from noise2map_core.testing.catalog import CatalogServer, serve_catalog
 from noise2map_core.testing.guard import TOKENS, Guard
 from noise2map_core.testing.scenes import EmbeddedCatalog
@@ -34,7 +39,7 @@ def guarded(
 ) -> Iterator[CatalogServer]:
     """The embedded catalogue behind a door, and an environment that opens it."""
     with serve_catalog(embedded.root, guard=guard) as server:
-        monkeypatch.setenv("NOISE2MAP_HEADER_127_0_0_1", f"X-Api-Key: {key}")
+        monkeypatch.setenv("NOISE2MAP_HEADER_HERE", f"{server.url}\nX-Api-Key: {key}")
         monkeypatch.setenv("PC_SDK_SAS_URL", server.url + TOKENS)
         signing = PlanetaryComputer("127.0.0.1")
         monkeypatch.setattr(access, "ACCESS", (signing, access.environment_headers))
@@ -199,8 +204,8 @@ def test_an_internal_host_may_redirect_to_another(embedded: EmbeddedCatalog) -> 
 def test_a_key_is_not_sent_to_the_host_of_a_redirect(
     embedded: EmbeddedCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NOISE2MAP_HEADER_LOCALHOST", f"X-Api-Key: {KEY}")
     with serve_catalog(embedded.root, guard=Guard(KEY, signed=())) as server:
+        monkeypatch.setenv("NOISE2MAP_HEADER_NAMED", f"{named(server.url)} X-Api-Key: {KEY}")
         elsewhere = named(server.url) + "/elsewhere/127.0.0.1/files/catalog.json"
         assert WarySession().get(named(server.static)).status_code == 200
         assert WarySession().get(elsewhere).status_code == 403
@@ -213,7 +218,7 @@ def test_gdal_is_told_the_headers_of_the_files_host_alone(
     embedded: EmbeddedCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve_catalog(embedded.root, guard=Guard(KEY, signed=())) as server:
-        monkeypatch.setenv("NOISE2MAP_HEADER_127_0_0_1", f"X-Api-Key: {KEY}")
+        monkeypatch.setenv("NOISE2MAP_HEADER_HERE", f"{server.url}\nX-Api-Key: {KEY}")
         source = first_band(embedded, server.url)
         assert np.array_equal(pixels(source), pixels(first_band(embedded, embedded.catalog)))
         with rasterio.Env():
@@ -225,3 +230,107 @@ def test_gdal_is_told_the_headers_of_the_files_host_alone(
 
 def _scene_of(embedded: EmbeddedCatalog, source: BandSource) -> Scene:
     return replace(scenes_at(embedded, embedded.catalog)[0], bands=(source,))
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> None:
+    """A resolver that knows further names; connections to them reach what the first address is."""
+    known = socket.getaddrinfo
+
+    def resolve(host: str, port: int | None, *args: Any, **options: Any) -> list[Any]:
+        if host not in names:
+            return known(host, port, *args, **options)
+        listed = names[host] if port is None else names[host][:1]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port or 0)) for one in listed]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    links.is_internal.cache_clear()
+    links._is_mixed.cache_clear()
+
+
+PUBLIC = "93.184.216.34"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "internal", "trusted", "split"),
+    [
+        ([PUBLIC], False, False, False),
+        (["10.0.0.5"], True, True, False),
+        (["10.0.0.5", "127.0.0.1"], True, True, False),
+        ([PUBLIC, "10.0.0.5"], True, False, True),
+        (["169.254.169.254", PUBLIC], True, False, True),
+        ([], False, False, False),
+    ],
+)
+def test_a_name_is_trusted_if_all_that_it_stands_for_is_internal(
+    addresses: list[str],
+    internal: bool,
+    trusted: bool,
+    split: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answering(monkeypatch, {"name.example": addresses})
+    found = (
+        links.is_internal("name.example"),
+        links.is_trusted("name.example"),
+        links.is_split("name.example"),
+    )
+    assert found == (internal, trusted, split)
+
+
+def test_a_name_with_two_addresses_is_refused_and_its_redirects_are_not_followed_inside(
+    embedded: EmbeddedCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, {"two.example": ["127.0.0.1", PUBLIC]})
+    with serve_catalog(embedded.root) as server:
+        url = server.url.replace("127.0.0.1", "two.example")
+        with pytest.raises(CatalogError, match=r"points to two.example, an internal"):
+            open_catalog(f"{url}/files/catalog.json")
+        with pytest.raises(CatalogError, match=r"two.example leads to 127.0.0.1, an internal"):
+            WarySession().get(f"{url}/files/catalog.json")
+        assert server.requests == []
+        allowed = ["two.example"]
+        assert WarySession(allowed).get(f"{url}/files/catalog.json").status_code == 200
+        open_catalog(f"{url}/files/catalog.json", allowed)
+        with pytest.raises(CatalogError, match=r"redirect of .* points to 127.0.0.1, an internal"):
+            WarySession(allowed).get(f"{url}/elsewhere/127.0.0.1/files/catalog.json")
+        with pytest.raises(CatalogError, match="internal"):
+            open_catalog(f"{url}/elsewhere/127.0.0.1/files/catalog.json", allowed)
+
+
+def test_an_internal_name_that_leads_outside_a_moment_later_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answering(monkeypatch, {"later.example": ["10.0.0.5"]})
+    assert links.is_trusted("later.example")
+    connection = HTTPConnection("later.example")
+    for peer, refused in (("10.0.0.6", False), (PUBLIC, True)):
+        with pytest.raises(CatalogError) if refused else nullcontext():
+            access._require_expected(connection, (peer, 80))
+
+
+def test_a_signature_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, {"a.blob.core.windows.net": [PUBLIC]})
+    signing = PlanetaryComputer()
+    monkeypatch.setattr(signing, "_token", lambda *_: "sig=CANARY")
+    for url, signed in (
+        ("https://a.blob.core.windows.net/c/x.tif", True),
+        ("http://a.blob.core.windows.net/c/x.tif", False),
+        ("https://a.blob.core.windows.net@evil.org/c/x.tif", False),
+        ("https://evil.org\\.blob.core.windows.net/c/x.tif", False),
+    ):
+        assert ("CANARY" in signing(Grant(url)).url) is signed
+
+
+def test_files_that_are_told_apart_by_what_is_not_kept_are_refused(
+    embedded: EmbeddedCatalog,
+) -> None:
+    one, other = scenes_at(embedded, embedded.catalog)[:2]
+
+    def linked(scene: Scene, href: str) -> Scene:
+        band = replace(scene.bands[0], href=unsigned(href), signed=href)
+        return replace(scene, bands=(band,))
+
+    get = "https://h.org/get?number="
+    require_told_apart([linked(one, f"{get}1&sig=a"), linked(other, f"{get}1&sig=b")])
+    with pytest.raises(CatalogError, match=r"https://h.org/get stands for several files"):
+        require_told_apart([linked(one, f"{get}1&sig=a"), linked(other, f"{get}2&sig=a")])

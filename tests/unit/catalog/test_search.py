@@ -1,9 +1,11 @@
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pystac
 import pytest
@@ -16,7 +18,8 @@ from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.links import resolve
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_labels, search_scenes
-from noise2map_core.errors import CatalogError
+from noise2map_core.catalog.stac import open_catalog
+from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
@@ -345,3 +348,48 @@ def test_an_item_of_a_span_of_time_is_found_within_it_and_dated_by_its_start(
     assert {scene.datetime.year for scene in found(embedded, catalog, "1990-07")} == {1990}
     with pytest.raises(CatalogError, match="no item"):
         found(embedded, catalog, "1992")
+
+
+@pytest.mark.parametrize("spelling", ["file://{}", "file:{}", "FILE://localhost{}", "relative"])
+def test_files_are_found_however_a_catalogue_on_disk_spells_them(
+    spelling: str, embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    root = tmp_path / "a catalogue, 100% Zürich#1"
+    shutil.copytree(embedded.root, root)
+    for path in root.rglob("*.json"):
+        document = json.loads(path.read_text())
+        for asset in document.get("assets", {}).values():
+            place = (path.parent / asset["href"]).resolve()
+            odd = place.with_name(f"a b {place.name}")
+            if place.exists():
+                place.rename(odd)
+            link = quote(os.path.relpath(odd, path.parent))
+            asset["href"] = link if spelling == "relative" else spelling.format(quote(str(odd)))
+        path.write_text(json.dumps(document))
+    area = tmp_path / "an area.geojson"
+    shutil.copyfile(embedded.map_aoi, area)
+    said = "file://{}" if spelling == "relative" else spelling
+    where = search(said.format(quote(f"{root}/catalog.json")), embedded.collection)
+    aoi = read_aoi(said.format(quote(str(area))))
+    scenes = search_scenes(where, aoi, ALL_TIME, embedded.bands)
+    assert aoi.name == "an area" and scenes
+    assert all(Path(band.href).is_file() for scene in scenes for band in scene.bands)
+
+
+def test_a_link_to_a_file_of_another_machine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"item x points to no file: file://server/a.tif names"):
+        resolve("file://server/a.tif", str(tmp_path / "item.json"), "item x")
+    with pytest.raises(ConfigError, match=r"area file://server/a.geojson names no file"):
+        read_aoi("file://server/a.geojson")
+    with pytest.raises(CatalogError, match=r"catalogue file://server/c.json names no file"):
+        open_catalog("file://server/c.json")
+
+
+def test_a_name_that_looks_spelled_is_taken_as_it_is_where_it_is_there(tmp_path: Path) -> None:
+    for name in ("a%20b.tif", "a b.tif"):
+        (tmp_path / name).write_text("x")
+    base = str(tmp_path / "item.json")
+    assert resolve("a%20b.tif", base, "item") == str(tmp_path / "a%20b.tif")
+    (tmp_path / "a%20b.tif").unlink()
+    assert resolve("./a%20b.tif", base, "item") == str(tmp_path / "a b.tif")
+    assert resolve("./c%20d.tif", base, "item") == str(tmp_path / "c%20d.tif")

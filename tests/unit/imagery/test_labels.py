@@ -1,6 +1,8 @@
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import geopandas as gpd
 import numpy as np
@@ -17,6 +19,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.config import NoLabels, PolygonLabels, RasterLabels
 from noise2map_core.imagery.label_layers import layer_from_json
 from noise2map_core.imagery.labels import LabelSource, open_labels
+from noise2map_core.testing.catalog import serve_catalog
 from tests.raster_factories import CRS, frame, write_tif
 
 BOX = frame(40, 50)
@@ -178,6 +181,34 @@ def test_a_property_names_the_class_of_a_polygon(tmp_path: Path, order: tuple[st
     read = source.read(BOX)
     assert set(read) == {"label_segment"}
     assert np.array_equal(read["label_segment"], classes_of(shapes, names)[None])
+
+
+@pytest.mark.parametrize("spelling", ["file://{}", "FILE://localhost{}", "file:{}"])
+def test_labels_are_found_by_a_url_of_their_file(spelling: str, tmp_path: Path) -> None:
+    shapes = land(tmp_path / "my land#1.geojson")
+    url = spelling.format(quote(f"{tmp_path}/my land#1.geojson"))
+    source = opened(PolygonLabels(path=url, task="segment", column="kind"), ("2000/2000",))
+    expected = classes_of(shapes, ("house", "road", "shed"))
+    assert np.array_equal(source.read(BOX)["label_segment"], expected[None])
+    pixels = np.random.default_rng(0).integers(0, 2, (40, 50)).astype(np.uint8)
+    write_tif(tmp_path / "a b.tif", pixels, BOX)
+    labels = change_of(RasterLabels(path=spelling.format(quote(f"{tmp_path}/a b.tif"))))
+    assert np.array_equal(labels, pixels)
+    with pytest.raises(ConfigError, match="names no file of this machine"):
+        change_of(RasterLabels(path="file://server/a.tif"))
+
+
+def test_a_key_in_the_address_of_labels_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "catalog.json").write_text(json.dumps({"type": "Catalog", "links": []}))
+    write_tif(tmp_path / "labels.tif", np.ones((40, 50), np.uint8), BOX)
+    land(tmp_path / "land.geojson")
+    with serve_catalog(tmp_path) as server:
+        for name, kind in (("labels.tif", RasterLabels), ("land.geojson", PolygonLabels)):
+            path = f"{server.url}/files/{name}?auth_token=CA.NA.RY"
+            source = opened(kind(path=path))
+            assert source.change is not None and source.read(BOX)["label_change"].any()
+            kept = json.dumps(source.change.to_json())
+            assert "RY" not in kept and f"/files/{name}" in kept
 
 
 def test_change_is_where_two_sets_of_polygons_differ(tmp_path: Path) -> None:

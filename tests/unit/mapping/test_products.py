@@ -1,6 +1,8 @@
 """Products: what is asked for, true, valid, in its place, and the same every time."""
 
 import json
+import re
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +20,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from noise2map_core.digest import file_sha256
 from noise2map_core.errors import OutputMismatchError
+from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.mapping.mosaic import Mosaic
@@ -125,6 +128,28 @@ def test_the_item_is_valid_offline_and_says_what_gdal_says(
     assert band["statistics"]["maximum"] == values.max()
     names = [entry["name"] for entry in item["assets"]["reason"]["classification:classes"]]
     assert names[4] == "masked_before"
+
+
+def test_maps_of_two_models_or_areas_have_ids_of_their_own_in_a_collection(
+    tmp_path: Path, mosaic: Mosaic, subject: MapSubject
+) -> None:
+    path = tmp_path / "collection.json"
+    other = AreaOfInterest(subject.aoi.name, subject.aoi.geometry.buffer(0.01))
+    subjects = [
+        replace(subject, model={**subject.model, "digest": "a" * 64}),
+        replace(subject, model={**subject.model, "digest": "b" * 64}),
+        replace(subject, model={**subject.model, "digest": "b" * 64}, aoi=other),
+    ]
+    for number, one in enumerate([*subjects, *subjects]):
+        folder = tmp_path / f"map{number}"
+        shutil.copytree(mosaic.path, folder / "mosaic.zarr")
+        write_products(
+            Mosaic(folder / "mosaic.zarr", mosaic.grid), one, ProductsConfig(collection=path)
+        )
+    ids = [item.id for item in pystac.Collection.from_file(str(path)).get_items()]
+    assert len(set(ids)) == 3 and ids[:3] == ids[3:]  # the same model and area: the same id
+    stem = f"{subject.aoi.name}-change-"
+    assert all(re.fullmatch(rf"{stem}[0-9]{{8}}-[0-9]{{8}}-[0-9a-f]{{8}}", one) for one in ids)
 
 
 def test_a_collection_grows_by_each_map_once_though_all_come_together(

@@ -178,6 +178,12 @@ def test_a_webhook_that_fails_is_said_without_its_address(tmp_path: Path) -> Non
     assert said.startswith("warning: webhook at 127.0.0.1 was not reached") and "secret" not in said
 
 
+STRAYS = (
+    ".DS_Store", "notes.txt", "2020-01-01.zip", "20200101", "2020-W01-1", "2020-1-1", "2020-02-30",
+    "2020-01-01 copy.d", "20200102.d", "0.d", "२०२०-०१-०१",
+)  # fmt: skip
+
+
 def test_retention_keeps_the_newest_and_the_first_of_each_month() -> None:
     days = [date(2025, 1, 5) + timedelta(days=10 * number) for number in range(8)]
     config = AreaConfig.model_validate({
@@ -203,9 +209,11 @@ def test_pruning_leaves_unfinished_slices_and_tables_alone(
         area.slice_path(day).mkdir(parents=True)
         (area.slice_path(day) / "change.tif").write_bytes(b"12345")
     write_cursor(area.output, Cursor(days[1], slice=days[1]))
+    strays = [area.output / "slices" / name for name in STRAYS]
+    for stray in strays:
+        stray.mkdir() if stray.suffix == ".d" else stray.write_text("x")
     assert prune_area(area, dry_run=True) == ([area.slice_path(days[0])], 5)
     assert area.slice_path(days[0]).exists()
     prune_area(area, dry_run=False)
-    assert [path.name for path in sorted((area.output / "slices").iterdir())] == [
-        str(day) for day in days[1:]
-    ]
+    left = {path.name for path in (area.output / "slices").iterdir()}
+    assert left == {*STRAYS, *(str(day) for day in days[1:])}
