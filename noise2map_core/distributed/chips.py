@@ -26,6 +26,7 @@ from noise2map_core.imagery.chip_parts import (
 )
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
 from noise2map_core.imagery.chip_writer import StoreHeader
+from noise2map_core.mapping.store_lease import hold_store
 from noise2map_core.storage import absolute, location
 
 
@@ -211,10 +212,11 @@ def write_chips(dataset: Dataset, path: Path | str, header: StoreHeader | Path |
     store whose path stands in its place. Every shard is made whole by one task.
 
     Raises OutputMismatchError if something lies at `path`, ConfigError if columns are missing or no
-    chip comes. What fails leaves nothing behind.
+    chip comes, OutputHeldError if another run is writing there. What fails leaves nothing behind.
     """
     path = absolute(location(path))
     if not isinstance(header, StoreHeader):
         header = StoreHeader.of(open_store(header))
     header = replace(header, key=digest_of(["write_chips", header.key]), earlier_keys=())
-    dataset.write_datasink(ChipSink(path, header))
+    with hold_store(path):
+        dataset.write_datasink(ChipSink(path, header))

@@ -21,6 +21,7 @@ from noise2map_core.imagery.chip_manifest import (
     MANIFEST,
     Digest,
     damaged,
+    is_pending,
     object_digest,
     read_manifest,
 )
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT_VERSION = 2
-"""Written. Format 1, without sources, seals and appends, is read too."""
 CHIPS_PER_SHARD = 32
 IGNORE = 255
 """Label of a pixel that nobody labelled."""
@@ -166,14 +166,25 @@ class ChipStore:
 
 
 def open_store(path: Path | str) -> ChipStore:
-    """A finished store. Raises ChipStoreError if there is none, or it is damaged or too new."""
+    """A finished store.
+
+    Raises ChipStoreError if there is none, or it is damaged or of another format.
+    """
     path = location(path)
     attributes = read_attributes(path)
     manifest = read_manifest(path)
     store = ChipStore(path, attributes, manifest.objects)
     for key in manifest.metadata:
-        store.require_intact(key)
+        if object_digest(path / key) != manifest.objects[key]:
+            raise _half_appended(path) if is_pending(path) else damaged(path, key)
     return store
+
+
+def _half_appended(path: Path) -> ChipStoreError:
+    return ChipStoreError(
+        f"chip store {path} is being appended to, or was when its ingest was killed. Wait for that "
+        "ingest to end; if none is running, run it again."
+    )
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -187,10 +198,11 @@ def read_attributes(path: Path) -> dict[str, Any]:
         if (path / MANIFEST).exists():
             raise damaged(path, "zarr.json") from None
         raise ChipStoreError(f"{path} is not a chip store. Make one with ingest-region.") from None
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        way_out = "Update noise2map." if version > FORMAT_VERSION else "Ingest it anew."
         raise ChipStoreError(
-            f"chip store {path} has format {version}; this version reads up to {FORMAT_VERSION}. "
-            "Update noise2map."
+            f"chip store {path} has format {version}; this version reads {FORMAT_VERSION}. "
+            f"{way_out}"
         )
     return dict(found)
 
@@ -229,7 +241,7 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     date), footprint (west, south, east, north of what is stored). Band table, class table, GSD and
     statistics are attributes.
 
-    Raises ChipStoreError if the store is missing, unfinished, damaged or of a newer format.
+    Raises ChipStoreError if the store is missing, unfinished, damaged or of another format.
     """
     import dask.array as da  # slow to import, and the workers that write shards need neither
     import xarray as xr
