@@ -89,13 +89,15 @@ class FinetuneMapsResult:
     """False: the output was finished already."""
     made: tuple[str, ...] = ()
     """What was made besides, of which people are told if nothing was trained."""
+    skipped: int = 0
+    """Steps that were not taken, for their gradients were not finite."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.training_run import rerun_line
+        from noise2map_core.training_run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
-        return [line for line in (done, *self._figures()) if line]
+        return [line for line in (done, *self._figures(), skipped_line(self.skipped)) if line]
 
     def _figures(self) -> list[str]:
         thresholds = [
@@ -237,6 +239,7 @@ def _result(training_run: TrainingRun, trained: bool, made: tuple[str, ...]) -> 
         epoch=found["epoch"],
         trained=trained,
         made=made,
+        skipped=found["history"][-1].get("skipped", 0),
     )
 
 

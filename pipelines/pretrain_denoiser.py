@@ -84,13 +84,14 @@ class PretrainDenoiserResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.training_run import rerun_line
+        from noise2map_core.training_run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
         lines = [
             f"checkpoint  {self.checkpoint}",
             f"examples    {self.examples}",
             f"validation  mean squared error {self.val_loss:.4f} after {self._epochs} epochs",
+            skipped_line(self.history[-1].get("skipped", 0)),
         ]
         return [line for line in (done, *lines) if line]
 

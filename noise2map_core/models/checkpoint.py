@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,8 +35,11 @@ def save_checkpoint(
     The directory appears whole or not at all; one that is there is replaced. On object storage
     model.json comes last, with the digest of the weights: who reads meanwhile is refused, or finds
     the old checkpoint or the new one, and never parts of both. Returns the spec as written.
+
+    Raises CheckpointError for weights that are not finite, before anything is written.
     """
     path = location(path)
+    require_finite(path, model.state_dict())
     weights = save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()})
     spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
     with whole_directory(path, last=SPEC_NAME) as partial:
@@ -44,6 +47,16 @@ def save_checkpoint(
         (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (partial / CARD_NAME).write_text(card, encoding="utf-8")
     return spec
+
+
+def require_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for weights, of the checkpoint at `path`, that are not finite."""
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"checkpoint {path}: {name} holds NaN or infinity. Training diverged; train again "
+                "with a lower learning rate."
+            )
 
 
 @contextmanager
@@ -88,12 +101,7 @@ def load_checkpoint(path: Path | str) -> Noise2Map:
     model = Noise2Map(spec)
     weights = _read_weights(path, spec)
     _require_keys(path, weights, model.state_dict())
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"checkpoint {path}: {name} holds NaN or infinity. Training diverged; train again "
-                "with a lower learning rate."
-            )
+    require_finite(path, weights)
     model.load_state_dict(weights)
     return model.eval()
 

@@ -20,7 +20,7 @@ from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
-from noise2map_core.models.checkpoint import whole_directory
+from noise2map_core.models.checkpoint import require_finite, whole_directory
 from noise2map_core.models.spec import (
     CARD_NAME,
     Normalisation,
@@ -117,6 +117,7 @@ def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
 
     On object storage denoiser.json comes last; see `save_checkpoint`.
     """
+    require_finite(path, model.state_dict())
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     backbone = {
         name.removeprefix("backbone."): tensor
