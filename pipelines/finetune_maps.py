@@ -116,6 +116,9 @@ class FinetuneMapsResult:
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(config.chips)
+    store.require(("train", "val"), config.tasks)  # before libraries that take their time
     from noise2map_core.inference.training_data import (
         plan_spec,
         require_streamable,
@@ -125,7 +128,6 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
 
-    store = open_store(config.chips)
     require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
     training_run = _training_run(config, store)

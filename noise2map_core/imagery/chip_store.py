@@ -6,7 +6,7 @@ written last, so that a store without it is not finished (see `chip_manifest`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,12 +123,31 @@ class ChipStore:
             names = ", ".join(sorted(set(self.splits.tolist())))
             raise ChipStoreError(
                 f"chip store {self.path} has no chips of split {split!r}; it has: {names}. "
-                "Ingest it with boxes for that split."
+                "Ingest it with boxes for that split (split.boxes, split.blocks)."
             )
         return chosen
 
+    def require(self, splits: Iterable[str], tasks: Iterable[str]) -> None:
+        """Raise ChipStoreError unless there are chips of these splits and labels of these tasks.
+
+        It needs neither pixels nor slow libraries: for the first lines of a command.
+        """
+        for task in tasks:
+            if not self.has_labels_of(task):
+                raise ChipStoreError(
+                    f"chip store {self.path} has no labels of task {task!r}; it has: "
+                    f"{', '.join(self.tasks) or 'none'}. Ingest it with `labels` set to a raster "
+                    "or to polygons, or ask for another task."
+                )
+        for split in splits:
+            self.chips_of(split)
+
     def statistics(self, split: str) -> Moments:
-        """Count, mean and M2 per [date, band] over the valid pixels of a split."""
+        """Count, mean and M2 per [date, band] over the valid pixels of a split.
+
+        Raises ChipStoreError if it has no chips.
+        """
+        self.chips_of(split)
         return Moments.from_json(self.attributes["statistics"][split])
 
     def array(self, name: str) -> "zarr.Array[Any]":
