@@ -76,16 +76,21 @@ def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
 
 
 def _fitted(resources: ResourcesConfig, reader: int, predictor: int | None) -> Shares:
-    nodes = [node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]]
-    least = min((memory for memory in nodes if memory), default=0.0)
-    a_node = 1 if predictor is None else 1 + -(-resources.predictors // max(len(nodes), 1))
-    # A reader and the predictors of a node share it; what one kind is told to take is set apart.
-    most = int(least / a_node)
-    limits = (most, max(nodes, default=0.0), _may_grow(resources))
-    asked = {"reader": _asked("reader_memory_gb", resources, reader, *limits), "predictor": None}
+    """What is set, and estimates in what that leaves of a node: one reader and its predictors."""
+    nodes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
+    nodes = [memory for memory in nodes if memory]
+    if not nodes:
+        return Shares(None)
+    workers = {"reader": (1, reader)}
     if predictor is not None:
-        asked["predictor"] = _asked("predictor_memory_gb", resources, predictor, *limits)
-    shares = Shares(**asked)
+        workers["predictor"] = (-(-resources.predictors // len(nodes)), predictor)
+    found = {kind: _set(kind, resources, max(nodes)) for kind in workers}
+    estimated = [kind for kind in workers if found[kind] is None]
+    left = min(nodes) - sum(workers[kind][0] * (asked or 0) for kind, asked in found.items())
+    most = int(left) // max(sum(workers[kind][0] for kind in estimated), 1)
+    for kind in estimated:
+        found[kind] = max(1, min(workers[kind][1], most))
+    shares = Shares(**{kind: asked or None for kind, asked in found.items()})
     if not _may_grow(resources):
         _require_room(resources, shares, sum(nodes))
     return shares
@@ -108,15 +113,13 @@ def _require_room(resources: ResourcesConfig, shares: Shares, memory: float) -> 
         )
 
 
-def _asked(
-    name: str, resources: ResourcesConfig, estimate: int, most: int, largest: float, grows: bool
-) -> int | None:
+def _set(kind: str, resources: ResourcesConfig, largest: float) -> int | None:
+    """Bytes that the settings say, 0 for none; None: they are to be estimated."""
+    name = f"{kind}_memory_gb"
     setting: MemorySetting = getattr(resources, name)
-    if setting == "off" or not largest:
-        return None
-    if setting == "auto":
-        return max(1, min(estimate, most))
-    if setting * GB > largest and not grows:
+    if isinstance(setting, str):
+        return 0 if setting == "off" else None
+    if setting * GB > largest and not _may_grow(resources):
         raise ConfigError(
             f"resources.{name} {setting:g} is more than any node of the cluster has: "
             f"{largest / GB:.1f} GB. Lower it, or set it to auto."

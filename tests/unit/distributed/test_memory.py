@@ -49,6 +49,13 @@ def test_where_there_is_less_all_predictors_and_a_reader_fit_all_the_same(
         free[place] -= need
 
 
+@pytest.mark.parametrize("nodes", [[4.0, 0.0]], indirect=True)
+def test_an_estimate_takes_what_a_setting_leaves(nodes: None) -> None:
+    assert asked(2.0, 9.0, predictor_memory_gb=3) == (1.0, 3.0)
+    assert asked(2.0, 9.0, reader_memory_gb=3, predictors=2) == (3.0, 0.5)
+    assert asked(2.0, 3.0, predictors=1, reader_memory_gb=0.5) == (0.5, 3.0)
+
+
 @pytest.mark.parametrize("nodes", [[4.0]], indirect=True)
 def test_what_is_set_is_asked_for_and_off_asks_for_nothing(nodes: None) -> None:
     assert asked(0.5, 1.0, reader_memory_gb=1.5, predictor_memory_gb=2) == (1.5, 2.0)
