@@ -55,6 +55,10 @@ class CheckpointError(Noise2MapError):
     exit_code = 2
 
 
+class TileMemoryError(Noise2MapError):
+    """A tile that does not fit into memory; what is done is kept, and others go on."""
+
+
 class OutputError(Noise2MapError):
     """An output that cannot be written: no space, no permission."""
 

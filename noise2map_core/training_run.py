@@ -47,6 +47,16 @@ def rerun_line(made: Sequence[str]) -> str:
     return f"trained already with the same settings; made {' and '.join(made)}"
 
 
+def skipped_line(skipped: int) -> str:
+    """What to say of steps that were not taken; empty: all were."""
+    if not skipped:
+        return ""
+    return (
+        f"warning     {skipped} steps were skipped: their gradients were not finite. Lower "
+        "training.learning_rate, or check the chips for absurd values"
+    )
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """A run that writes to `output`."""

@@ -168,6 +168,13 @@ class EvaluateMapsResult:
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
     from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(config.chips)
+    origin = store.attributes.get("dataset", {})
+    _require_protocol(config, origin)
+    split = config.split or origin.get("evaluated_on", "test")
+    # Before libraries that take their time.
+    store.require((split,), (config.task,) if config.task else ())
     from noise2map_core.inference.scores import (
         evaluate_baseline,
         evaluate_model,
@@ -175,12 +182,8 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     )
     from noise2map_core.models.checkpoint import load_checkpoint
 
-    store = open_store(config.chips)
     models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
     task = models[0].spec.task_name(config.task)
-    origin = store.attributes.get("dataset", {})
-    _require_protocol(config, origin)
-    split = config.split or origin.get("evaluated_on", "test")
     for model in models:
         require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
     result = EvaluateMapsResult(

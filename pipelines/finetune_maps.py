@@ -91,15 +91,18 @@ class FinetuneMapsResult:
     """What was made besides, of which people are told if nothing was trained."""
     doubts: str = ""
     """Why the model is no better than chance; empty: it is better."""
+    skipped: int = 0
+    """Steps that were not taken, for their gradients were not finite."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         from noise2map_core.learning.skill import warning
-        from noise2map_core.training_run import rerun_line
+        from noise2map_core.training_run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
         doubted = warning("the model", self.doubts) if self.doubts else ""
-        return [line for line in (done, doubted, *self._figures()) if line]
+        lines = (done, doubted, *self._figures(), skipped_line(self.skipped))
+        return [line for line in lines if line]
 
     def _figures(self) -> list[str]:
         thresholds = [
@@ -119,6 +122,9 @@ class FinetuneMapsResult:
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(config.chips)
+    store.require(("train", "val"), config.tasks)  # before libraries that take their time
     from noise2map_core.inference.training_data import (
         plan_spec,
         require_streamable,
@@ -128,7 +134,6 @@ def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
 
-    store = open_store(config.chips)
     require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
     training_run = _training_run(config, store)
@@ -243,6 +248,7 @@ def _result(training_run: TrainingRun, trained: bool, made: tuple[str, ...]) -> 
         trained=trained,
         made=made,
         doubts=_doubts(found),
+        skipped=found["history"][-1].get("skipped", 0),
     )
 
 

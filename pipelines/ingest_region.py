@@ -124,27 +124,44 @@ class IngestRegionResult:
 
 
 def run(config: IngestRegionConfig) -> IngestRegionResult:
-    """Search the scenes, choose grid and chips, and write the shards that the store lacks."""
-    from noise2map_core.imagery.chip_append import complete_append, look_at
-    from noise2map_core.imagery.chip_manifest import is_pending
-    from noise2map_core.imagery.chip_writer import clear_progress, progress_folder
-    from noise2map_core.mapping.lease import hold_lease
+    """Search the scenes, choose grid and chips, and write the shards that the store lacks.
+
+    What is refused is refused before anything is written; what is decided by the store is decided
+    while no other run may write it.
+    """
+    from noise2map_core.mapping.store_lease import hold_store
     from noise2map_core.stopwatch import Stopwatch
 
-    watch, written = Stopwatch(), 0
-    if is_pending(config.output):
-        with hold_lease(progress_folder(config.output)):
-            complete_append(config.output)
+    watch, output = Stopwatch(), absolute(config.output)
     with watch.stage("search"):
         plan = _plan(config)
-    standing = look_at(config.output, plan.header, len(plan.ingest.dates))
-    if not standing.current or standing.store is None:
-        with watch.stage("choose chips"):
-            table = plan.table()
-        with hold_lease(progress_folder(config.output)):
-            written = _write(config, plan, table, standing.store, watch)
-    clear_progress(config.output)
-    return _result(config.output, written, watch, plan.warnings)
+    with hold_store(output):
+        if plan.tiles_of(config) != plan.ingest.grid.tile_px:
+            with watch.stage("search"):
+                plan = _plan(config)
+        written = _bring_in(config, output, plan, watch)
+        return _result(config.output, written, watch, plan.warnings)
+
+
+def _bring_in(config: IngestRegionConfig, output: Path, plan: _Plan, watch: Stopwatch) -> int:
+    """Write what the store lacks; returns how many shards. The caller holds its lease."""
+    from noise2map_core.imagery.chip_append import complete_append, look_at, staged_folder
+    from noise2map_core.imagery.chip_manifest import is_pending
+    from noise2map_core.imagery.chip_writer import clear_progress
+
+    if is_pending(output):
+        complete_append(output)
+        clear_progress(output)
+    standing = look_at(output, plan.header, len(plan.ingest.dates))
+    if standing.current and standing.store is not None:
+        if not staged_folder(output).exists():  # no append waits to be continued
+            clear_progress(output)
+        return 0
+    with watch.stage("choose chips"):
+        table = plan.table()
+    written = _write(config, output, plan, table, standing.store, watch)
+    clear_progress(output)
+    return written
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,14 @@ class _Plan:
     places: list[SplitWindow]
     header: StoreHeader
     warnings: tuple[str, ...]
+
+    def tiles_of(self, config: IngestRegionConfig) -> int:
+        """Side of the tiles by now: those of the store, if a run has made one meanwhile."""
+        from noise2map_core.imagery.chip_append import adopt_tiles
+
+        if config.grid.tile_px != "auto":
+            return self.ingest.grid.tile_px
+        return adopt_tiles(config.output, self.ingest.grid).tile_px
 
     def table(self) -> ChipTable:
         """The chips; reads the labels."""
@@ -180,8 +205,8 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     aoi = read_aoi(config.aoi)
     dates = tuple(map(tuple, _search(config, aoi)))
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
-    if config.grid.tile_px == "auto":
-        grid = adopt_tiles(config.output, grid)
+    adopted = adopt_tiles(config.output, grid)  # refuses what is no store, whatever the tiles
+    grid = adopted if config.grid.tile_px == "auto" else grid
     plan = plan_pair(
         dates[0] if len(dates) > 1 else (), dates[-1], grid, config.composite, config.mask,
         config.pair_quality, config.radiometry, config.chips.resampling,
@@ -219,6 +244,7 @@ def _interval(scenes: Sequence[Scene]) -> str:
 
 def _write(
     config: IngestRegionConfig,
+    output: Path,
     plan: _Plan,
     table: ChipTable,
     store: ChipStore | None,
@@ -228,7 +254,6 @@ def _write(
     from noise2map_core.imagery.chip_append import begin, finish
     from noise2map_core.imagery.chip_writer import missing_shards
 
-    output = absolute(config.output)
     job = begin(output, store, plan.header, plan.ingest, table)
     if job is None:
         return 0

@@ -84,13 +84,14 @@ class PretrainDenoiserResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.training_run import rerun_line
+        from noise2map_core.training_run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
         lines = [
             f"checkpoint  {self.checkpoint}",
             f"examples    {self.examples}",
             f"validation  mean squared error {self.val_loss:.4f} after {self._epochs} epochs",
+            skipped_line(self.history[-1].get("skipped", 0)),
         ]
         return [line for line in (done, *lines) if line]
 
@@ -101,6 +102,10 @@ class PretrainDenoiserResult:
 
 def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
     """Look at the images, train from where an earlier run ended, save weights and examples."""
+    from noise2map_core.imagery.chip_store import open_store
+
+    if config.chips is not None:
+        open_store(config.chips).require(("train",), ())  # before libraries that take their time
     from noise2map_core.inference.pretraining_data import find_source
     from noise2map_core.tracking import tracked
     from noise2map_core.training_run import require_feasible
@@ -211,6 +216,8 @@ def _train(
         seed=config.seed,
     )
     with hold_lease(config.output / "state"):
+        if training_run.earlier() is not None:  # another run has ended meanwhile
+            return
         training_run.claim()
         with ray_session(config.resources):
             pretrained = pretrain_model(job, tracker.log if tracker else None)

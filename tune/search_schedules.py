@@ -98,6 +98,9 @@ class SearchSchedulesResult:
 def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     """Check space and chips, run the trials that are left, time the full ones, keep the best."""
     from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(config.chips)
+    store.require(("train", "val"), config.finetune.tasks)
     from noise2map_core.inference.training_data import require_trainable
     from noise2map_core.mapping.lease import hold_lease
 
@@ -105,13 +108,14 @@ def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     space = _space(config)
     require_valid(space, config.finetune, config.space)
     _require_feasible(config)
-    store = open_store(config.chips)
     sweep = _sweep(config, space, store.objects)
     if (earlier := sweep.earlier()) is not None:
         return _result(sweep, earlier, searched=False)
     require_trainable(store, config.finetune.tasks)
     _require_starts(config, space, int(store.attributes["chip_px"]))
     with hold_lease(config.output / "trials"):
+        if (earlier := sweep.earlier()) is not None:  # another run has ended meanwhile
+            return _result(sweep, earlier, searched=False)
         sweep.save(finished=False)
         return _search(config, sweep)
 

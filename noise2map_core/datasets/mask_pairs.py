@@ -45,7 +45,7 @@ def write_pairs(stores: Sequence[ChipStore], rule: PairRule, output: Path) -> No
 
     Both chips of a pair are of one store and one split. Raises ChipStoreError if a store has more
     dates than one or no masks, or the stores do not fit each other; OutputMismatchError if
-    something lies at `output`.
+    something lies at `output`. The caller holds the lease of `output`.
     """
     header = pairs_header(stores, rule)
     require_free(output)

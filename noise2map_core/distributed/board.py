@@ -7,6 +7,24 @@ Point = tuple[str, float, int, int]
 """Name of a curve, value, step, milliseconds since 1970."""
 
 
+class Turn:
+    """Which pass over a stream of chips is next: epoch, and pass within it; an actor.
+
+    Ray Data begins every pass anew from one plan, and would read in the same order each time.
+    """
+
+    def __init__(self) -> None:
+        self._current = (0, 0)
+
+    def begin(self, epoch: int, number: int) -> None:
+        """The next pass is this one."""
+        self._current = epoch, number
+
+    def current(self) -> tuple[int, int]:
+        """Epoch and number of the pass."""
+        return self._current
+
+
 class Board:
     """The newest figures and all new points of curves, between workers and driver; an actor."""
 

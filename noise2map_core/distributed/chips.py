@@ -26,6 +26,7 @@ from noise2map_core.imagery.chip_parts import (
 )
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
 from noise2map_core.imagery.chip_writer import StoreHeader
+from noise2map_core.mapping.store_lease import hold_store
 from noise2map_core.storage import absolute, location
 
 
@@ -39,11 +40,13 @@ class ChipSource(Datasource):
         columns: Sequence[str],
         seed: int | None,
         buffer_shards: int,
+        turn: Any = None,
     ) -> None:
+        """`turn` is an actor of `Turn`: every pass over the chips is in another order then."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._store, self._columns = store, tuple(columns)
         self._chips = chips
-        self._seed, self._buffer = seed, buffer_shards
+        self._seed, self._buffer, self._turn = seed, buffer_shards, turn
 
     def get_name(self) -> str:
         """Name in Ray's own logs."""
@@ -64,18 +67,24 @@ class ChipSource(Datasource):
         per_task_row_limit: int | None = None,
         data_context: DataContext | None = None,
     ) -> list[ReadTask]:
-        """Ranges of shards; of shuffled ones, at least a buffer each."""
+        """Ranges of shards; of shuffled ones, at least a buffer each. Asked for in every pass."""
         shards = np.unique(self._chips // CHIPS_PER_SHARD)
-        least = 1
-        if self._seed is not None:
-            shards, least = np.random.default_rng(self._seed).permutation(shards), self._buffer
+        least, seed = 1, self._seeds()
+        if seed is not None:
+            shards, least = np.random.default_rng(seed).permutation(shards), self._buffer
         parts = np.array_split(shards, min(-(-len(shards) // least), MAX_READ_TASKS))
-        return [self._task(number, part) for number, part in enumerate(parts)]
+        return [self._task(number, part, seed) for number, part in enumerate(parts)]
 
-    def _task(self, number: int, shards: NDArray[np.int64]) -> ReadTask:
+    def _seeds(self) -> list[int] | None:
+        """What the order of this pass follows from; None: it is not shuffled."""
+        if self._seed is None:
+            return None
+        return [self._seed, *(ray.get(self._turn.current.remote()) if self._turn else ())]
+
+    def _task(self, number: int, shards: NDArray[np.int64], seed: list[int] | None) -> ReadTask:
         store, columns, buffer = self._store, self._columns, self._buffer
         chips = self._chips[np.isin(self._chips // CHIPS_PER_SHARD, shards)]
-        rng = None if self._seed is None else np.random.default_rng([self._seed, number])
+        rng = None if seed is None else np.random.default_rng([*seed, number])
         return ReadTask(
             lambda: _blocks(_shuffled(_shards(store, chips, shards, columns), buffer, rng)),
             metadata(len(chips), len(chips) * self._chip_bytes),
@@ -211,10 +220,11 @@ def write_chips(dataset: Dataset, path: Path | str, header: StoreHeader | Path |
     store whose path stands in its place. Every shard is made whole by one task.
 
     Raises OutputMismatchError if something lies at `path`, ConfigError if columns are missing or no
-    chip comes. What fails leaves nothing behind.
+    chip comes, OutputHeldError if another run is writing there. What fails leaves nothing behind.
     """
     path = absolute(location(path))
     if not isinstance(header, StoreHeader):
         header = StoreHeader.of(open_store(header))
     header = replace(header, key=digest_of(["write_chips", header.key]), earlier_keys=())
-    dataset.write_datasink(ChipSink(path, header))
+    with hold_store(path):
+        dataset.write_datasink(ChipSink(path, header))

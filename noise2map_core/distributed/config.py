@@ -1,6 +1,11 @@
 """Settings of the cluster and of what each worker may take."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+
+MemorySetting = PositiveFloat | Literal["auto", "off"]
+"""Gigabytes, an estimate, or none."""
 
 
 class ResourcesConfig(BaseModel):
@@ -21,6 +26,10 @@ class ResourcesConfig(BaseModel):
     reader_cpus: PositiveFloat = 0.25
     """CPUs that one reading task takes."""
 
+    reader_memory_gb: MemorySetting = "auto"
+    """Main memory that one reading task asks Ray for: no more start than fit. auto: an estimate
+    from tiles, bands and dates, cut to what the cluster has. off: Ray is told nothing."""
+
     predictors: PositiveInt = 1
     """Actors that hold the model."""
 
@@ -29,6 +38,9 @@ class ResourcesConfig(BaseModel):
 
     predictor_gpus: NonNegativeFloat = 0.0
     """GPUs that one predictor takes."""
+
+    predictor_memory_gb: MemorySetting = "auto"
+    """Main memory that one predictor asks Ray for; as `reader_memory_gb`."""
 
     tiles_per_task: PositiveInt = 1
     """Tiles of a super-tile: predicted and recorded together. Never changes a pixel."""

@@ -1,15 +1,17 @@
 """How chips come to a rank of a training: read by itself, or streamed by Ray Data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.data import DataIterator, Dataset
 
+from noise2map_core.distributed.board import Turn
 from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.inference.chip_batches import (
@@ -22,6 +24,9 @@ from noise2map_core.inference.chip_batches import (
 from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.models.spec import Task
+
+TURN = "noise2map.turn"
+"""Where a stream's context names the actor that counts its passes."""
 
 BUFFER_SHARDS = 4
 """Shards that a reading task mixes, and a rank mixes as many chips again."""
@@ -92,9 +97,11 @@ class ShardedLoader(ChipLoader):
 class StreamLoader(ChipLoader):
     """Takes chips as Ray Data's tasks have read them, on any node, mixed within a buffer.
 
-    A chip comes at most once an epoch; those that fill no batch are left out. The order is promised
-    to nobody: it differs from run to run and with the number of workers, and a run that goes on in
-    the middle of an epoch takes the steps that are left with chips of a new pass.
+    A chip comes at most once an epoch; those that fill no batch are left out. The order of shards,
+    and of chips within a task, follows from seed and epoch, also in a run that goes on. In which
+    order the tasks end is promised to nobody: it differs from run to run and with the number of
+    workers, and a run that goes on in the middle of an epoch takes the steps that are left with
+    chips of a new pass.
     """
 
     def __init__(
@@ -108,6 +115,7 @@ class StreamLoader(ChipLoader):
     ) -> None:
         """`stream` is this rank's part of what `stream_chips` gives, which has `num_chips`."""
         self._stream, self._task, self._seed = stream, task, seed
+        self._turn = _turn_of(stream) if ranks.rank == 0 else None
         self._size = training.batch_size // ranks.world_size
         self.num_steps = num_chips // training.batch_size
 
@@ -115,14 +123,18 @@ class StreamLoader(ChipLoader):
         """See `ChipLoader`."""
         # Ray's types know other formats of batches, too; these are dicts of arrays.
         self._batches: Iterator[Any] = chain.from_iterable(
-            repeat(
-                self._stream.iter_batches(
-                    batch_size=self._size,
-                    drop_last=True,
-                    local_shuffle_buffer_size=max(BUFFER_SHARDS * CHIPS_PER_SHARD, self._size),
-                    local_shuffle_seed=self._seed + epoch,
-                )
-            )
+            self._pass(epoch, number) for number in count()
+        )
+
+    def _pass(self, epoch: int, number: int) -> Iterable[Any]:
+        """The batches of one pass. It begins when all ranks ask for it, and so after rank 0."""
+        if self._turn is not None:
+            ray.get(self._turn.begin.remote(epoch, number))
+        return self._stream.iter_batches(
+            batch_size=self._size,
+            drop_last=True,
+            local_shuffle_buffer_size=max(BUFFER_SHARDS * CHIPS_PER_SHARD, self._size),
+            local_shuffle_seed=digest_seed(self._seed, epoch, number),
         )
 
     def read(self, step: int) -> ChipBatch:
@@ -140,8 +152,22 @@ class StreamLoader(ChipLoader):
 def stream_chips(store: ChipStore, task: Task, chips: Int64, seed: int, cpus: float) -> Dataset:
     """These chips for `StreamLoader`, with a task's labels; `cpus` of each reading task."""
     columns = ("image", "valid", LABEL_ARRAYS[task])
-    source = ChipSource(store, chips, columns, seed, BUFFER_SHARDS)
-    return ray.data.read_datasource(source, num_cpus=cpus)
+    name = f"turn-{uuid4().hex}"
+    turn: Any = ray.remote(num_cpus=0)(Turn).options(name=name).remote()
+    source = ChipSource(store, chips, columns, seed, BUFFER_SHARDS, turn)
+    dataset = ray.data.read_datasource(source, num_cpus=cpus)
+    dataset.context.set_config(TURN, name)
+    return dataset
+
+
+def _turn_of(stream: DataIterator) -> Any:
+    """The actor that says which pass over the stream is next."""
+    return ray.get_actor(stream.get_context().get_config(TURN))
+
+
+def digest_seed(*numbers: int) -> int:
+    """One seed of several numbers, unlike that of any others."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _writable(values: NDArray[Any]) -> NDArray[Any]:

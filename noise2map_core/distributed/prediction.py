@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
 from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.memory import shares_of_region
 from noise2map_core.distributed.metrics import Idleness, count_tile
-from noise2map_core.distributed.work import WorkSource
-from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.distributed.work import WorkSource, unread_because
+from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
@@ -33,15 +34,16 @@ def predict_tiles(
     """
     row_bytes = _tile_bytes(job, tiles)
     DataContext.get_current().target_max_block_size = row_bytes
-    cpus = resources.reader_cpus
+    cpus, shares = resources.reader_cpus, shares_of_region(job, row_bytes, resources)
     source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes, cpus)
-    dataset = ray.data.read_datasource(source, num_cpus=cpus).map_batches(
+    dataset = ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader")).map_batches(
         TileWorker,
         batch_size=resources.tiles_per_task,
         fn_constructor_kwargs={"job": job},
         compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
         num_cpus=resources.predictor_cpus,
         num_gpus=resources.predictor_gpus,
+        **shares.of("predictor"),
     )
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
@@ -63,8 +65,8 @@ def _read_row(job: RegionJob, row: int, col: int) -> dict[str, Any]:
     tile, start = Tile(row, col), time.perf_counter()
     try:
         pixels, error = read_tile(job, tile), ""
-    except AssetReadError as failure:
-        pixels, error = unread_tile(job, tile), str(failure)
+    except (AssetReadError, MemoryError) as failure:
+        pixels, error = unread_tile(job, tile), unread_because(failure)
     return {
         "tile_row": [row], "tile_col": [col], "image": pixels.image[None],
         "valid": pixels.valid[None], "masked": pixels.masked[None], "error": [error],
@@ -77,6 +79,7 @@ class TileWorker:
 
     def __init__(self, job: RegionJob) -> None:
         # Here and not above: the readers, processes of their own, need no torch.
+        from noise2map_core.inference.out_of_memory import within_memory
         from noise2map_core.inference.predictor import Predictor
         from noise2map_core.inference.tile import predict_tile
         from noise2map_core.models.checkpoint import load_checkpoint
@@ -87,6 +90,7 @@ class TileWorker:
             model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence
         )
         self._predict = partial(predict_tile, job, predictor)
+        self._within_memory = partial(within_memory, batch=job.path.batch)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
         self._ledger = Ledger(job.output)
         self._idleness = Idleness(job.output, "predict")
@@ -113,7 +117,10 @@ class TileWorker:
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
         pixels = TileImage(*(batch[name][index] for name in ("image", "valid", "masked")))
         start = time.perf_counter()
-        made = self._predict(tile, pixels)
+        try:
+            made = self._within_memory(partial(self._predict, tile, pixels))
+        except TileMemoryError as error:
+            return _failed(batch, index, str(error), self._job)
         predicted = time.perf_counter()
         self._mosaic.write(tile, made.map)
         return TileRecord(

@@ -53,7 +53,7 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
     """Train to the end, from the last checkpoint in `job.state` if there is one.
 
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
-    Raises Noise2MapError if the loss stops being finite.
+    Raises Noise2MapError if training diverges.
     """
     result = fit(_train_worker, job, job.training, job.state, SCORE, log)
     if result.return_value:
@@ -67,7 +67,7 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:
-    """What each worker runs. Returns where, if the loss stopped being finite."""
+    """What each worker runs. Returns where and how, if training diverged."""
     job = config["job"]
     return _Worker(job, TrainLink(job.state)).run(config["board"])
 

@@ -9,7 +9,8 @@ import numpy as np
 import ray
 
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.work import WorkSource
+from noise2map_core.distributed.memory import shares_of_shards
+from noise2map_core.distributed.work import WorkSource, unread_because
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.redact import redacted
@@ -34,8 +35,9 @@ def write_shards(
     cannot be written.
     """
     items, cpus = np.asarray(shards, np.int64)[:, None], resources.reader_cpus
+    memory = shares_of_shards(job, resources).of("reader")
     source = WorkSource("Shards", items, partial(_make, job), num_cpus=cpus)
-    dataset = ray.data.read_datasource(source, num_cpus=cpus)
+    dataset = ray.data.read_datasource(source, num_cpus=cpus, **memory)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
             raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
@@ -47,8 +49,8 @@ def _make(job: ChipJob, shard: int) -> dict[str, list[Any]]:
     chips, reason, unwritten = 0, "", False
     try:
         chips = len(make_shard(job, shard).quality_valid)
-    except AssetReadError as error:
-        reason = str(error)
+    except (AssetReadError, MemoryError) as error:
+        reason = unread_because(error)
     except OSError as error:
         reason, unwritten = redacted(str(error)), True
     return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,29 @@ from noise2map_core.inference.numeric_path import processor_name
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.steps import Ranks
 
+MAX_SKIPPED = 10
+"""Steps in a row without a finite gradient after which training ends: one or two may be a chip's
+fault, so many are the settings'."""
+
 POSITION = ("epoch", "losses", "history", "train_s")
 """Attributes of a worker that are kept besides the learner's state."""
+
+
+class _Diverged(Exception):
+    """Training that leads nowhere; says where and how, for people."""
+
+
+def find_not_finite(state: Any, name: str = "state") -> str | None:
+    """The name of a tensor within dicts and lists that holds NaN or infinity; None: none does."""
+    if isinstance(state, Tensor):
+        return None if torch.isfinite(state).all() else name
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(state, Mapping):
+        inside = state.items()
+    elif isinstance(state, list | tuple):
+        inside = enumerate(state)
+    found = (find_not_finite(value, f"{name}.{key}") for key, value in inside)
+    return next((one for one in found if one is not None), None)
 
 
 class TrainWorker(ABC):
@@ -31,7 +52,7 @@ class TrainWorker(ABC):
     """
 
     learner: Any
-    """Has `state` and `restore`."""
+    """Has `state`, `restore` and `guard`."""
     num_steps: int
     """Steps of an epoch."""
     score: Score
@@ -44,7 +65,8 @@ class TrainWorker(ABC):
         self.epoch = 0
         """Epochs that are complete."""
         self.history: list[dict[str, Any]] = []
-        """Of every validated epoch: epoch, loss, train_s, resources and what `validate` found."""
+        """Of every validated epoch: epoch, loss, train_s, resources, what `validate` found, and
+        skipped, the steps so far whose gradient was not finite."""
         self.losses: list[float] = []
         """Of the steps taken in the epoch that is under way."""
         self.train_s = 0.0
@@ -71,36 +93,36 @@ class TrainWorker(ABC):
         """Figures of the moving average on the validation part, `score.name` among them."""
 
     def run(self, board: Any = None) -> str | None:
-        """Train to the end, telling `board` how far. Returns where, if the loss was not finite."""
+        """Train to the end, telling `board` how far. Returns where and how, if it diverged."""
         torch.set_num_threads(max(1, math.floor(self.training.worker_cpus)))
         checkpoint = self.link.last_checkpoint()
         if checkpoint is not None:
             self._restore(load_state(checkpoint))
         self._log = self._open_log(board) if board and self.ranks.rank == 0 else None
         try:
-            return self._run_epochs()
+            self._run_epochs()
+        except _Diverged as diverged:
+            return str(diverged)
         finally:
             if self._log is not None:
                 self._log.close()
+        return None
 
-    def _run_epochs(self) -> str | None:
+    def _run_epochs(self) -> None:
         for epoch in range(self.epoch, self.training.epochs):
-            for loss in self._run_epoch(epoch):
-                if not math.isfinite(loss):
-                    return self._where()
+            self._run_epoch(epoch)
             if self._is_due():
                 self._report()
                 if self._has_stalled():
                     break
-        return None
 
     def _open_log(self, board: Any) -> TrainLog:
         first, last = (epochs * self.num_steps for epochs in (self.epoch, self.training.epochs))
         first += len(self.losses)
         return TrainLog(board, self.log_folder, first, last, self.training.batch_size)
 
-    def _run_epoch(self, epoch: int) -> Iterator[float]:
-        """The loss of every step that is left of an epoch."""
+    def _run_epoch(self, epoch: int) -> None:
+        """Every step that is left of an epoch. Raises _Diverged."""
         self.begin_epoch(epoch)
         for step in range(len(self.losses), self.num_steps):
             begun = time.monotonic()
@@ -110,19 +132,24 @@ class TrainWorker(ABC):
             self.train_s += learnt - begun
             if self._log is not None:
                 self._log.step(self.losses[-1], learnt - loaded)
-            yield self.losses[-1]
+            self._require_progress()
             if self._is_kept(step + 1):
                 self._keep()
         self.epoch, self._mean = epoch + 1, sum(self.losses) / len(self.losses)
         self.losses = []
 
-    def _where(self) -> str:
+    def _require_progress(self) -> None:
+        if not math.isfinite(self.losses[-1]):
+            raise self._diverged("the loss is not finite")
+        if self.learner.guard.in_a_row >= MAX_SKIPPED:
+            raise self._diverged(f"{MAX_SKIPPED} gradients in a row are not finite, the last")
+
+    def _diverged(self, what: str) -> "_Diverged":
         step, kept = len(self.losses), "no epoch was kept yet"
         if self.history:
             kept = f"the last good state is that after epoch {self.history[-1]['epoch']:.0f}"
-        return (
-            f"the loss is not finite at epoch {self.epoch + 1}, step {step}, on "
-            f"{self.chips_of(step - 1)}; {kept}"
+        return _Diverged(
+            f"{what} at epoch {self.epoch + 1}, step {step}, on {self.chips_of(step - 1)}; {kept}"
         )
 
     def _is_kept(self, steps: int) -> bool:
@@ -151,15 +178,23 @@ class TrainWorker(ABC):
         """Validate, and hand over metrics and state; all ranks call it together."""
         metrics = {"epoch": float(self.epoch), "loss": self._mean, "train_s": self.train_s}
         metrics |= self.validate() | {"resources": self._resources()}
+        metrics["skipped"] = self.learner.guard.skipped
         self.history.append(metrics)
         if self._log is not None:
             self._log.epoch(metrics, ("epoch", "loss", self.score.name))
         self._hand_over(metrics)
 
     def _hand_over(self, metrics: dict[str, Any]) -> None:
+        """Raises _Diverged rather than keep weights that are no numbers."""
+        state = self._state()
+        if (name := find_not_finite(state)) is not None:
+            raise _Diverged(
+                f"{name} is not finite after epoch {self.epoch}, step {len(self.losses)}; such a "
+                "state is not kept"
+            )
         if self._log is not None:
             self._log.save()
-        self.link.report(metrics, self._state())
+        self.link.report(metrics, state)
 
     def _resources(self) -> dict[str, Any]:
         """What each of how many workers holds; the hardware is rank 0's."""

@@ -90,7 +90,7 @@ def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
     """Train to the end, from the last checkpoint in `job.state` if there is one.
 
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
-    Raises Noise2MapError if the loss stops being finite.
+    Raises Noise2MapError if training diverges.
     """
     result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
     if result.return_value:
@@ -136,7 +136,7 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
 def train_in_process(job: TrainingJob, link: TrainLink) -> str | None:
     """Train in this very process, which `link` ties to whoever keeps its states.
 
-    Returns where, if the loss stopped being finite.
+    Returns where and how, if training diverged.
     """
     return _Worker(job, link).run()
 
@@ -153,7 +153,7 @@ def score_of(entry: dict[str, Any]) -> float:
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:
-    """What each worker runs. Returns where, if the loss stopped being finite."""
+    """What each worker runs. Returns where and how, if training diverged."""
     job = config["job"]
     return _Worker(job, TrainLink(job.state)).run(config["board"])
 

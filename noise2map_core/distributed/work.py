@@ -79,6 +79,16 @@ def task_sizes(items: int, workers: int) -> list[int]:
     return sizes
 
 
+def unread_because(error: Exception) -> str:
+    """Why pixels could not be read, for people."""
+    if isinstance(error, MemoryError):
+        return (
+            f"out of memory while reading ({error}). Raise resources.reader_memory_gb, so that "
+            "fewer readers run at once."
+        )
+    return str(error)
+
+
 def metadata(num_rows: int, num_bytes: int) -> BlockMetadata:
     """What is known of a read task's rows before it runs."""
     return BlockMetadata(num_rows, num_bytes, exec_stats=None)

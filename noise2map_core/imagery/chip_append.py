@@ -64,7 +64,7 @@ def look_at(path: Path, header: StoreHeader, num_dates: int) -> Standing:
     if not path.exists():
         return Standing(None, current=False)
     found = read_ours(path)
-    finished, current = (path / MANIFEST).exists(), header.key in _keys(found)
+    finished, current = (path / MANIFEST).exists(), header.key in found["keys"]
     if not finished and not current:
         raise OutputMismatchError(
             f"chip store {path} is not finished and is of other scenes or settings. Run its own "
@@ -119,10 +119,6 @@ def finish(path: Path, job: ChipJob) -> None:
     objects = write_totals(job.store, list(read_records(job.store)), store)
     kept = {key: digest for key, digest in before.objects.items() if is_shard(key)} | objects
     seal(path, job.store, Manifest(FORMAT_VERSION, before.generation + 1, kept))
-
-
-def _keys(attributes: dict[str, Any]) -> list[str]:
-    return list(attributes.get("keys", [attributes["key"]]))
 
 
 def staged_folder(path: Path) -> Path:
@@ -202,7 +198,7 @@ def _joined_header(
     labels_from = dict.fromkeys((*store.attributes.get("labels_from", ()), *header.labels_from))
     joined = replace(
         header, items=items, splits=tuple(splits), labels_from=tuple(labels_from),
-        earlier_keys=tuple(_keys(store.attributes)),
+        earlier_keys=tuple(store.attributes["keys"]),
     )  # fmt: skip
     return joined, replace(table, items=numbers[table.items], split=codes[table.split])
 

@@ -35,7 +35,7 @@ class Manifest:
 
     format_version: int
     generation: int
-    """Raised by every append; 0 in format 1, whose manifest does not know it."""
+    """Raised by every append."""
     objects: dict[str, Digest]
 
     def to_bytes(self) -> bytes:
@@ -60,11 +60,9 @@ def parse_manifest(body: bytes | None) -> Manifest | None:
     try:
         found = json.loads(body or b"")
         stated = found.pop("digest", None)
-        manifest = Manifest(found["format_version"], found.get("generation", 0), found["objects"])
+        manifest = Manifest(found["format_version"], found["generation"], found["objects"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if manifest.format_version == 1:
-        return manifest
     return manifest if stated == digest_of(found) and manifest.to_bytes() == body else None
 
 

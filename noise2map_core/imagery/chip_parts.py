@@ -51,7 +51,10 @@ class Part:
 
 
 def require_free(path: Path) -> None:
-    """Raise OutputMismatchError if something lies at `path`; sweep what a killed run left."""
+    """Raise OutputMismatchError if something lies at `path`; sweep what a killed run left.
+
+    The caller holds the lease of `path`.
+    """
     if path.exists():
         raise OutputMismatchError(f"{path} is there already. Write the chips elsewhere.")
     clear_progress(path)

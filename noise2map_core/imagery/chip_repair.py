@@ -56,7 +56,7 @@ class Repair:
 def count_objects(path: Path) -> int:
     """Objects that `iter_checks` looks at. Raises ChipStoreError without an intact manifest."""
     manifest = newest_manifest(path)
-    return len(manifest.objects) + len(_copies(manifest))
+    return len(manifest.objects) + len(COPIES)
 
 
 def iter_checks(path: Path) -> Iterator[Damage | None]:
@@ -66,7 +66,7 @@ def iter_checks(path: Path) -> Iterator[Damage | None]:
     """
     manifest = newest_manifest(path)
     body = manifest.to_bytes()
-    for key in _copies(manifest):
+    for key in COPIES:
         found = read_object(path / key)
         yield None if found == body else Damage(key, _what(found is None, False))
     for key, stated in sorted(manifest.objects.items()):
@@ -79,7 +79,7 @@ def iter_checks(path: Path) -> Iterator[Damage | None]:
 def find_strays(path: Path) -> list[str]:
     """Files in a store's folder that are none of its objects; they do no harm."""
     manifest = newest_manifest(path)
-    known = {*manifest.objects, *_copies(manifest)}
+    known = {*manifest.objects, *COPIES}
     files = (file.relative_to(path).as_posix() for file in files_in(path))
     return sorted(set(files) - known)
 
@@ -105,11 +105,6 @@ def repair_store(path: Path, damages: list[Damage]) -> Repair:
         [key for key in shards if key not in lost],
         lost,
     )
-
-
-def _copies(manifest: Manifest) -> tuple[str, ...]:
-    """Where the manifest lies; format 1 has it once, and cannot check it."""
-    return COPIES if manifest.generation else ()
 
 
 def _what(missing: bool, same_length: bool) -> str:

@@ -6,7 +6,7 @@ written last, so that a store without it is not finished (see `chip_manifest`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from noise2map_core.imagery.chip_manifest import (
     MANIFEST,
     Digest,
     damaged,
+    is_pending,
     object_digest,
     read_manifest,
 )
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT_VERSION = 2
-"""Written. Format 1, without sources, seals and appends, is read too."""
 CHIPS_PER_SHARD = 32
 IGNORE = 255
 """Label of a pixel that nobody labelled."""
@@ -123,12 +123,31 @@ class ChipStore:
             names = ", ".join(sorted(set(self.splits.tolist())))
             raise ChipStoreError(
                 f"chip store {self.path} has no chips of split {split!r}; it has: {names}. "
-                "Ingest it with boxes for that split."
+                "Ingest it with boxes for that split (split.boxes, split.blocks)."
             )
         return chosen
 
+    def require(self, splits: Iterable[str], tasks: Iterable[str]) -> None:
+        """Raise ChipStoreError unless there are chips of these splits and labels of these tasks.
+
+        It needs neither pixels nor slow libraries: for the first lines of a command.
+        """
+        for task in tasks:
+            if not self.has_labels_of(task):
+                raise ChipStoreError(
+                    f"chip store {self.path} has no labels of task {task!r}; it has: "
+                    f"{', '.join(self.tasks) or 'none'}. Ingest it with `labels` set to a raster "
+                    "or to polygons, or ask for another task."
+                )
+        for split in splits:
+            self.chips_of(split)
+
     def statistics(self, split: str) -> Moments:
-        """Count, mean and M2 per [date, band] over the valid pixels of a split."""
+        """Count, mean and M2 per [date, band] over the valid pixels of a split.
+
+        Raises ChipStoreError if it has no chips.
+        """
+        self.chips_of(split)
         return Moments.from_json(self.attributes["statistics"][split])
 
     def array(self, name: str) -> "zarr.Array[Any]":
@@ -166,14 +185,25 @@ class ChipStore:
 
 
 def open_store(path: Path | str) -> ChipStore:
-    """A finished store. Raises ChipStoreError if there is none, or it is damaged or too new."""
+    """A finished store.
+
+    Raises ChipStoreError if there is none, or it is damaged or of another format.
+    """
     path = location(path)
     attributes = read_attributes(path)
     manifest = read_manifest(path)
     store = ChipStore(path, attributes, manifest.objects)
     for key in manifest.metadata:
-        store.require_intact(key)
+        if object_digest(path / key) != manifest.objects[key]:
+            raise _half_appended(path) if is_pending(path) else damaged(path, key)
     return store
+
+
+def _half_appended(path: Path) -> ChipStoreError:
+    return ChipStoreError(
+        f"chip store {path} is being appended to, or was when its ingest was killed. Wait for that "
+        "ingest to end; if none is running, run it again."
+    )
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -187,10 +217,11 @@ def read_attributes(path: Path) -> dict[str, Any]:
         if (path / MANIFEST).exists():
             raise damaged(path, "zarr.json") from None
         raise ChipStoreError(f"{path} is not a chip store. Make one with ingest-region.") from None
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        way_out = "Update noise2map." if version > FORMAT_VERSION else "Ingest it anew."
         raise ChipStoreError(
-            f"chip store {path} has format {version}; this version reads up to {FORMAT_VERSION}. "
-            "Update noise2map."
+            f"chip store {path} has format {version}; this version reads {FORMAT_VERSION}. "
+            f"{way_out}"
         )
     return dict(found)
 
@@ -229,7 +260,7 @@ def open_chips(path: Path | str) -> "xr.Dataset":
     date), footprint (west, south, east, north of what is stored). Band table, class table, GSD and
     statistics are attributes.
 
-    Raises ChipStoreError if the store is missing, unfinished, damaged or of a newer format.
+    Raises ChipStoreError if the store is missing, unfinished, damaged or of another format.
     """
     import dask.array as da  # slow to import, and the workers that write shards need neither
     import xarray as xr

@@ -50,6 +50,9 @@ ROWS_PER_CHUNK = 1 << 16
 """Of the arrays of one row a chip."""
 
 COMPRESSORS = [BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()]
+ALWAYS_WRITTEN: Any = {"write_empty_chunks": True}
+"""A shard in which nothing is seen is an object like any other, so that a lost one is found. An
+array on disk does not know of it: whoever opens one to write has to say it again."""
 FILLS = {"image": 0, "valid": False, "label_segment": IGNORE, "label_change": IGNORE}
 
 
@@ -102,7 +105,7 @@ class StoreHeader:
             dtype=str(store.array("image").dtype),
             splits=tuple(found["splits"]),
             crs_table=tuple(found["crs_table"]),
-            earlier_keys=tuple(found.get("keys", [found["key"]])[:-1]),
+            earlier_keys=tuple(found["keys"][:-1]),
             dataset=found.get("dataset", {}),
             labels_from=tuple(found.get("labels_from", ())),
             made_pairs=found.get("made_pairs", {}),
@@ -191,7 +194,7 @@ def _create_pixels(group: zarr.Group, name: str, dtype: str, shape: tuple[int, .
         compressors=COMPRESSORS,
         fill_value=FILLS[name],
         dimension_names=PIXEL_ARRAYS[name],
-        config={"write_empty_chunks": True},
+        config=ALWAYS_WRITTEN,
     )
 
 
@@ -206,7 +209,7 @@ def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         dimension_names=CHIP_ARRAYS[name],
         attributes=units if name == "datetime" else None,
         overwrite=True,
-        config={"write_empty_chunks": True},
+        config=ALWAYS_WRITTEN,
     )
 
 
@@ -275,17 +278,25 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
         assert len(values) == min(CHIPS_PER_SHARD, array.shape[0] - start), (
             "shards are written whole"
         )
-        array[start : start + len(values)] = values
+        array.with_config(ALWAYS_WRITTEN)[start : start + len(values)] = values
     keys = [shard_key(name, shard) for name in arrays]
     classes: Any = group.attrs["classes"]
     record = ShardRecord(
         shard,
-        {key: object_digest(path / key) or [] for key in keys},
+        {key: _written(path, key) for key in keys},
         {name: _summary(content, splits == name, classes) for name in sorted(set(splits.tolist()))},
         arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
     )
     write_record(path, record)
     return record
+
+
+def _written(path: Path, key: str) -> Digest:
+    """Length and digest of an object that was written just now. Raises ChipStoreError."""
+    digest = object_digest(path / key)
+    if digest is None:
+        raise ChipStoreError(f"chip store {path}: {key} was written and is not there. Run again.")
+    return digest
 
 
 def write_record(path: Path, record: ShardRecord) -> None:
@@ -354,7 +365,7 @@ def is_finished(path: Path, key: str) -> bool:
     if not path.exists():
         return False
     found = read_ours(path)
-    if key not in found.get("keys", [found["key"]]):
+    if key not in found["keys"]:
         raise OutputMismatchError(
             f"chip store {path} was made from other scenes or settings. Set another --output, or "
             "delete it."
@@ -403,7 +414,7 @@ def write_totals(
     objects = {key: value for record in records for key, value in record.objects.items()}
     for key in list_objects(path):
         if not is_shard(key):
-            objects[key] = object_digest(path / key) or []
+            objects[key] = _written(path, key)
     return objects
 
 

@@ -15,12 +15,9 @@ from noise2map_core.diffusion.objectives import (
     x_0_from_velocity,
 )
 from noise2map_core.inference.chip_batches import Int64
-from noise2map_core.inference.pretraining_data import UnlabelledImages
+from noise2map_core.inference.pretraining_data import CENTRE, UnlabelledImages
 from noise2map_core.learning.denoising import CleanBatch, noise, training_weights
 from noise2map_core.models.denoiser import Denoiser
-
-CENTRE = 0.5
-"""Of the draws in [0, 1): the middle of an image, a middle date."""
 
 
 def clean_batch(model: Denoiser, image: NDArray[Any], valid: NDArray[np.bool_]) -> CleanBatch:

@@ -20,6 +20,9 @@ from noise2map_core.models.spec import Normalisation
 HELD_OUT = 20
 """Where there is no validation part, every so many-th image is kept for it."""
 
+CENTRE = 0.5
+"""Of the draws in [0, 1): the middle of an image, a middle date."""
+
 SAMPLED_IMAGES = 512
 """Image files behind mean and spread."""
 
@@ -181,12 +184,23 @@ def find_source(chips: Path | None, images: ImagesConfig) -> ImageSource:
 
 
 def require_enough(images: UnlabelledImages, where: str, batch_size: int) -> None:
-    """Raise ChipStoreError unless there is a whole batch to train on, and something to judge by."""
+    """Raise ChipStoreError unless there is a whole batch to train on, and something to judge by.
+
+    Reads validation images until one shows something.
+    """
     if len(images.train) < batch_size or not len(images.val):
         raise ChipStoreError(
             f"{where} has {len(images.train)} training and {len(images.val)} validation images; a "
             f"batch has {batch_size}. Lower training.batch_size, or add images."
         )
+    for start in range(0, len(images.val), CHIPS_PER_SHARD):
+        numbers = images.val[start : start + CHIPS_PER_SHARD]
+        if images.read(numbers, np.full((len(numbers), 2), CENTRE))[1].any():
+            return
+    raise ChipStoreError(
+        f"{where}: no pixel of the {len(images.val)} validation images is observed, so there is "
+        "nothing to judge by. Add images, or mask less."
+    )
 
 
 def _numbered(count: int) -> tuple[str, ...]:

@@ -105,13 +105,13 @@ def require_evaluable(
     spec: CheckpointSpec, store: ChipStore, split: str, task: Task, any_gsd: bool = False
 ) -> None:
     """Raise unless the model fits the chips (`any_gsd`: but for their pixel size) and the split has
-    labels."""
-    if not store.has_labels_of(task):
+    observed labels."""
+    store.require((split,), (task,))
+    if not any(store.attributes["counts"][split]["label_px"][task].values()):
         raise ChipStoreError(
-            f"chip store {store.path} has no labels of task {task!r} to score against. Ingest it "
-            "with `labels` set."
+            f"chip store {store.path}: no pixel of split {split!r} is both labelled for task "
+            f"{task!r} and observed, so there is nothing to score. Choose another split."
         )
-    store.chips_of(split)
     if list(spec.bands) != store.bands:
         raise CheckpointError(
             f"the checkpoint expects bands ({', '.join(spec.bands)}); chip store {store.path} has "

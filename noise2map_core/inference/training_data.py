@@ -43,14 +43,8 @@ VALUE_SPREAD = 10.0
 
 def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
     """Raise ChipStoreError unless a model can be trained and judged on the store."""
-    for task in tasks:
-        _require_labels(store, task)
+    store.require(("train", "val"), tasks)
     for split in ("train", "val"):
-        if split not in store.splits:
-            raise ChipStoreError(
-                f"chip store {store.path} has no chips of split {split!r}. Ingest it with "
-                f"split.boxes that has boxes for train and val."
-            )
         _require_numbers(store, store.statistics(split), split)
     _require_apart(store)
     for task in tasks:
@@ -119,7 +113,7 @@ def plan_spec(
 
 
 def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> TaskSpec:
-    _require_labels(store, task)
+    store.require((), (task,))
     try:
         timesteps = inference_timesteps(diffusion)
         timestep_weights(diffusion, schedule_alpha_bars(diffusion.schedule))
@@ -146,8 +140,13 @@ def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> Task
 
 
 def band_spread(store: ChipStore, moments: Moments) -> NDArray[np.float64]:
-    """Standard deviations [date, band]. Raises ChipStoreError if a band is constant, or has pixels
-    that are no numbers."""
+    """Standard deviations [date, band]. Raises ChipStoreError if nothing was observed, a band is
+    constant, or has pixels that are no numbers."""
+    for date in np.flatnonzero((moments.count == 0).any(axis=1)):
+        raise ChipStoreError(
+            f"chip store {store.path}: no pixel of the training part is observed at date "
+            f"{date + 1}: all are nodata or masked. Ingest other scenes, or mask less."
+        )
     std = np.sqrt(moments.m2 / np.maximum(moments.count, 1))
     _require_numbers(store, moments, "train")
     for date, band in np.argwhere(std == 0):
@@ -165,14 +164,6 @@ def _require_numbers(store: ChipStore, moments: Moments, split: str) -> None:
             f"chip store {store.path}: band {store.bands[band]} has observed pixels that are no "
             f"numbers (NaN or infinity) at date {date + 1} of split {split!r}. Give the scenes a "
             "nodata value that says so, and ingest them anew."
-        )
-
-
-def _require_labels(store: ChipStore, task: Task) -> None:
-    if not store.has_labels_of(task):
-        raise ChipStoreError(
-            f"chip store {store.path} has no labels of task {task!r}. Ingest it with `labels` set "
-            "to a raster or to polygons, or leave the task out of `tasks`."
         )
 
 

@@ -13,9 +13,10 @@ from noise2map_core.diffusion.objectives import denoising_loss, velocity
 from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
 from noise2map_core.learning.augment import turned
 from noise2map_core.learning.config import PretrainingConfig
+from noise2map_core.learning.losses import ratio
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
-from noise2map_core.learning.steps import MicroBatch, Ranks
+from noise2map_core.learning.steps import MicroBatch, Ranks, StepGuard
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
 
 
@@ -45,7 +46,7 @@ class SquaredError:
 
     def mean(self, sums: Tensor) -> Tensor:
         """Error by numbers."""
-        return sums[0] / sums[1]
+        return ratio(sums[0], sums[1])
 
 
 class DenoisingLearner:
@@ -98,6 +99,11 @@ class DenoisingLearner:
         )
         device = image.device
         return noise(self.model, CleanBatch(image, valid), timesteps.to(device), epsilon.to(device))
+
+    @property
+    def guard(self) -> StepGuard:
+        """Which steps were taken."""
+        return self._optimisation.guard
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""

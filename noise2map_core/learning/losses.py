@@ -26,7 +26,7 @@ class Mean(Protocol):
     """What makes a number of sums."""
 
     def mean(self, sums: Tensor) -> Tensor:
-        """The loss (a scalar) of all pixels behind `sums`; NaN where none is labelled."""
+        """The loss (a scalar) of all pixels behind `sums`; 0, without slope, where none counts."""
         ...
 
 
@@ -54,6 +54,15 @@ def local_part(loss: Mean, sums: Tensor, total: Tensor) -> Tensor:
     return (sums * slope).sum()
 
 
+def ratio(total: Tensor, weight: Tensor) -> Tensor:
+    """`total` by `weight`, both scalars; 0, without slope, where there is no weight.
+
+    A batch may have nothing to learn from: cropped, hazed and unobserved pixels do not count.
+    """
+    some = weight > 0
+    return torch.where(some, total / torch.where(some, weight, 1.0), 0.0)
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """Weighted cross-entropy: the mean over pixels, each with the weight of its class."""
@@ -74,7 +83,7 @@ class CrossEntropy:
 
     def mean(self, sums: Tensor) -> Tensor:
         """Weighted loss by weight."""
-        return sums[0] / sums[1]
+        return ratio(sums[0], sums[1])
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Focal:
 
     def mean(self, sums: Tensor) -> Tensor:
         """Weighted loss by weight."""
-        return sums[0] / sums[1]
+        return ratio(sums[0], sums[1])
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,8 @@ class Dice:
         overlap, predicted, truth = sums.chunk(3)
         occurs = truth > 0
         # Where Σ g > 0 the denominator is, too.
-        return (1 - 2 * overlap[occurs] / (predicted + truth)[occurs]).mean()
+        missed = 1 - 2 * overlap[occurs] / (predicted + truth)[occurs]
+        return ratio(missed.sum(), occurs.sum())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Weights on their way: model, optimiser and moving average, whatever they are to learn."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from noise2map_core.learning.steps import (
     Criterion,
     MicroBatch,
     Ranks,
+    StepGuard,
     build_average,
     build_optimiser,
     learning_rate,
@@ -34,8 +36,10 @@ class Optimisation:
             keep_no_activations(model)
         if config.compile if config.compile is not None else self._device.type == "cuda":
             model.compile(dynamic=False)  # in place: names of weights stay what they are
-        self._wrapped = wrap(model)
+        # First what is frozen: a wrapper waits for the gradient of every weight that had one then.
         self._optimiser = build_optimiser(model, config)
+        self._wrapped = wrap(model)
+        self.guard = StepGuard()
 
     @property
     def averaged(self) -> nn.Module:
@@ -63,8 +67,10 @@ class Optimisation:
             self._config.max_gradient_norm,
             ranks,
             self._autocast(),
+            self.guard,
         )
-        self._average.update_parameters(self._model)
+        if self.guard.moved:
+            self._average.update_parameters(self._model)
         return loss
 
     def _autocast(self) -> torch.autocast:
@@ -82,6 +88,7 @@ class Optimisation:
             "optimiser": self._optimiser.state_dict(),
             "average": self._average.module.state_dict(),
             "num_averaged": int(self._average.n_averaged),
+            "guard": asdict(self.guard),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -90,3 +97,4 @@ class Optimisation:
         self._optimiser.load_state_dict(state["optimiser"])
         self._average.module.load_state_dict(state["average"])
         self._average.n_averaged.fill_(state["num_averaged"])
+        self.guard = StepGuard(**state.get("guard", {}))  # states of earlier versions lack it

@@ -85,6 +85,33 @@ class Ranks:
     """Adds a tensor up over all workers."""
 
 
+@dataclass
+class StepGuard:
+    """Lets an optimiser take the steps that lead somewhere, and counts the others.
+
+    All ranks have the same gradient, and so decide alike.
+    """
+
+    skipped: int = 0
+    """Steps with a gradient that is not finite."""
+    in_a_row: int = 0
+    """Of them, the last ones without a step between them that was taken."""
+    moved: bool = False
+    """True if the last step was taken."""
+
+    def admits(self, norm: float) -> bool:
+        """True for a gradient of this norm that is to be followed.
+
+        Not one that is not finite: it would make NaN of every weight. Nor one of zero: nothing in
+        the batch counted, and momentum and weight decay alone would move the weights.
+        """
+        finite = math.isfinite(norm)
+        self.skipped += not finite
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        self.moved = finite and norm > 0
+        return self.moved
+
+
 def train_step(
     model: nn.Module,
     batches: Sequence[MicroBatch[Any, Any]],
@@ -93,15 +120,17 @@ def train_step(
     max_gradient_norm: float,
     ranks: Ranks,
     autocast: AbstractContextManager[None] | None = None,
+    guard: StepGuard | None = None,
 ) -> float:
     """One step of the optimiser over all `batches` of all workers; returns their mean loss.
 
     The loss is that of the *global* batch: every labelled pixel counts alike, wherever it lies and
     however batches are cut. `model` averages gradients over the workers
     (DistributedDataParallel): multiplying by their number makes that the sum. A loss that is not
-    finite leaves the weights as they were; the caller stops.
+    finite leaves weights and optimiser as they were, and the caller stops; so does a gradient that
+    `guard` does not admit, and the caller goes on.
     """
-    autocast = autocast or nullcontext()
+    autocast, guard = autocast or nullcontext(), guard or StepGuard()
     total = _totals_before(model, batches, objective, ranks, autocast)
     optimiser.zero_grad(set_to_none=True)
     seen = torch.zeros(objective.num_sums)
@@ -112,9 +141,11 @@ def train_step(
             (local_part(objective, sums, here) * ranks.world_size).backward()
         seen = seen.to(sums.device) + sums.detach()
     loss = float(objective.mean(ranks.sum_over(seen)))
+    guard.moved = False
     if math.isfinite(loss):
-        nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
-        optimiser.step()
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm))
+        if guard.admits(norm):
+            optimiser.step()
     return loss
 
 

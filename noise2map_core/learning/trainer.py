@@ -15,7 +15,7 @@ from noise2map_core.learning.losses import build_loss
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
-from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, TaskBatches
+from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepGuard, TaskBatches
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import CheckpointSpec, Task
 from noise2map_core.models.start import start_from
@@ -119,6 +119,11 @@ class Learner:
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(values, device=self.model.device)
+
+    @property
+    def guard(self) -> StepGuard:
+        """Which steps were taken."""
+        return self._optimisation.guard
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""

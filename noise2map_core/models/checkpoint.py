@@ -37,8 +37,11 @@ def save_checkpoint(
     The directory appears whole or not at all; one that is there is replaced. On object storage
     model.json comes last, with the digest of the weights: who reads meanwhile is refused, or finds
     the old checkpoint or the new one, and never parts of both. Returns the spec as written.
+
+    Raises CheckpointError for weights that are not finite, before anything is written.
     """
     path = location(path)
+    require_finite(path, model.state_dict())
     weights = save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()})
     spec = spec.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
     with whole_directory(path, last=SPEC_NAME) as partial:
@@ -46,6 +49,16 @@ def save_checkpoint(
         (partial / SPEC_NAME).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (partial / CARD_NAME).write_text(card, encoding="utf-8")
     return spec
+
+
+def require_finite(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for weights, of the checkpoint at `path`, that are not finite."""
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"checkpoint {path}: {name} holds NaN or infinity. Training diverged; train again "
+                "with a lower learning rate."
+            )
 
 
 @contextmanager

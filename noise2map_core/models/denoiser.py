@@ -21,6 +21,7 @@ from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
 from noise2map_core.models.checkpoint import (
+    require_finite,
     require_same_tensors,
     require_schedule,
     whole_directory,
@@ -135,6 +136,7 @@ def save_denoiser(model: Denoiser, path: Path, card: str) -> DenoiserSpec:
 
     On object storage denoiser.json comes last; see `save_checkpoint`.
     """
+    require_finite(path, model.state_dict())
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     backbone = {
         name.removeprefix("backbone."): tensor

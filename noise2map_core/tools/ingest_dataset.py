@@ -78,16 +78,16 @@ def run(config: IngestDatasetConfig) -> IngestDatasetResult:
     from noise2map_core.datasets.benchmark import open_benchmark
     from noise2map_core.datasets.chips import plan_job
     from noise2map_core.imagery.chip_store import open_store
-    from noise2map_core.imagery.chip_writer import clear_progress, is_finished, progress_folder
-    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.imagery.chip_writer import clear_progress, is_finished
+    from noise2map_core.mapping.store_lease import hold_store
 
-    written = 0
     benchmark = open_benchmark(config.dataset, config.protocol)
     job = plan_job(benchmark, config.chip_px, config.output)
-    if not is_finished(config.output, job.header.key):
-        with hold_lease(progress_folder(config.output)):
-            written = _write(job)
-    clear_progress(config.output)
+    is_finished(config.output, job.header.key)  # another store is refused before all else
+    with hold_store(config.output):
+        finished = is_finished(config.output, job.header.key)
+        written = 0 if finished else _write(job)
+        clear_progress(config.output)
     store = open_store(config.output)
     return IngestDatasetResult(config.output, store.num_shards, written, store.attributes)
 

@@ -63,10 +63,15 @@ def main() -> None:
 
 
 def run(config: PairChipsConfig) -> PairChipsResult:
-    """Write the pairs. Raises ChipStoreError, and OutputMismatchError if something is there."""
-    from noise2map_core.datasets.mask_pairs import PairRule, write_pairs
+    """Write the pairs. Raises ChipStoreError, OutputMismatchError if something is there, and
+    OutputHeldError if another run is writing there."""
+    from noise2map_core.datasets.mask_pairs import PairRule, pairs_header, write_pairs
     from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.mapping.store_lease import hold_store
 
     stores = [open_store(path) for path in config.chips]
-    write_pairs(stores, PairRule(config.per_chip, config.paste, config.seed), config.output)
+    rule = PairRule(config.per_chip, config.paste, config.seed)
+    pairs_header(stores, rule)  # what does not fit is refused before anything is written
+    with hold_store(config.output):
+        write_pairs(stores, rule, config.output)
     return PairChipsResult(config.output, open_store(config.output).attributes)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def main() -> NoReturn:
-    """The command `noise2map store info|verify|repair|migrate`."""
+    """The command `noise2map store info|verify|repair`."""
     args = _parser().parse_args(sys.argv[1:])
-    run = {"info": info, "verify": verify, "repair": repair, "migrate": migrate}[args.command]
+    run = {"info": info, "verify": verify, "repair": repair}[args.command]
     lines, code = run(args.store)
     for line in lines:
         print(line)
@@ -32,10 +32,17 @@ def info(path: Path) -> tuple[list[str], int]:
 
 
 def verify(path: Path) -> tuple[list[str], int]:
-    """Which objects are damaged; exit code 1 if there are any. Raises ChipStoreError."""
+    """Which objects are damaged; exit code 1 if there are any. Raises ChipStoreError.
+
+    Raises OutputHeldError if something is amiss while another run is at work in the store.
+    """
     from noise2map_core.imagery.chip_repair import find_strays
+    from noise2map_core.mapping.store_lease import hold_store, lease_folder
 
     damages = _check(path)
+    if damages and lease_folder(path).exists():  # an append that came in meanwhile is no damage
+        with hold_store(path):
+            damages = _check(path)
     strays = find_strays(path)
     lines = [str(damage) for damage in damages]
     lines += [f"{key}: not of the store" for key in strays]
@@ -48,32 +55,29 @@ def verify(path: Path) -> tuple[list[str], int]:
 
 
 def repair(path: Path) -> tuple[list[str], int]:
-    """Mend what is broken; exit code 1 if something cannot be. Raises ChipStoreError."""
-    from noise2map_core.imagery.chip_append import staged_folder
-    from noise2map_core.imagery.chip_repair import repair_store
-    from noise2map_core.imagery.chip_writer import clear_progress, progress_folder
-    from noise2map_core.mapping.lease import hold_lease
+    """Mend what is broken; exit code 1 if something cannot be.
 
-    damages = _check(path)
-    if not damages:
-        return [f"intact   {path}"], 0
-    with hold_lease(progress_folder(path)):
+    Raises ChipStoreError, and OutputHeldError if another run is at work in the store.
+    """
+    from noise2map_core.imagery.chip_append import staged_folder
+    from noise2map_core.imagery.chip_manifest import newest_manifest
+    from noise2map_core.imagery.chip_repair import repair_store
+    from noise2map_core.imagery.chip_writer import clear_progress
+    from noise2map_core.mapping.store_lease import hold_store
+
+    newest_manifest(path)  # what is no finished store is refused before anything is written
+    with hold_store(path):
+        damages = _check(path)
+        if not damages:
+            return [f"intact   {path}"], 0
         done = repair_store(path, damages)
-    if not staged_folder(path).exists():  # no append waits to be continued
-        clear_progress(path)
+        if not staged_folder(path).exists():  # no append waits to be continued
+            clear_progress(path)
     lines = [f"{key}: restored from a copy" for key in done.restored]
     lines += [f"{key}: read again" for key in done.remade]
     lines += [f"{key}: not mended: {reason}" for key, reason in done.lost.items()]
     mended = len(done.restored) + len(done.remade)
     return [*lines, f"mended   {mended} of {len(damages)} objects of {path}"], bool(done.lost)
-
-
-def migrate(path: Path) -> tuple[list[str], int]:
-    """Bring a store of format 1 to the present one. Raises ChipStoreError."""
-    from noise2map_core.imagery.chip_migrate import migrate_store
-
-    before = migrate_store(path)
-    return [f"migrated {path} from format {before}"], 0
 
 
 def _check(path: Path) -> list[Damage]:
@@ -104,5 +108,4 @@ _COMMANDS = {
     "info": "What the store holds: splits, labels, bands, places, sources.",
     "verify": "Read every byte and compare it with the manifest; exit code 1 if any is wrong.",
     "repair": "Mend what verify finds: metadata from its copies, chips from their sources.",
-    "migrate": "Bring a store of format 1 to the present format.",
 }

@@ -89,13 +89,17 @@ def main() -> None:
 def run(config: StudyTimestepsConfig) -> StudiedTimesteps:
     """Predict some chips at several timesteps and in both orders; draw and count."""
     from noise2map_core.imagery.chip_store import open_store
+
+    store = open_store(config.chips)
+    # Before libraries that take their time.
+    store.require((config.split,), (config.task,) if config.task else ())
     from noise2map_core.inference.chip_batches import ChipReader
     from noise2map_core.inference.scores import require_evaluable
     from noise2map_core.inference.timestep_figure import write_timestep_figure
     from noise2map_core.inference.timestep_study import study_chip, telling_timesteps
     from noise2map_core.models.checkpoint import load_checkpoint
 
-    model, store = load_checkpoint(config.checkpoint), open_store(config.chips)
+    model = load_checkpoint(config.checkpoint)
     task = model.spec.task_name(config.task)
     require_evaluable(model.spec, store, config.split, task)
     timesteps = config.timesteps or telling_timesteps(model, task, 8)

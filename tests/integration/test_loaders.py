@@ -1,14 +1,19 @@
 """The second way of chips to training: streamed by Ray Data."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
+from ray.data import Dataset
 
 from noise2map_core.config import build_config
+from noise2map_core.distributed import loaders
+from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.loaders import StreamLoader, stream_chips
+from noise2map_core.distributed.loaders import TURN, StreamLoader, stream_chips
 from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.inference.chip_batches import ChipReader, labelled_chips
@@ -35,7 +40,7 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
     dataset = stream_chips(store, "change", labelled, seed=0, cpus=0.5)
     (stream,) = dataset.streaming_split(1, equal=True)
     loader = StreamLoader(stream, "change", len(labelled), SHORT, 0, Ranks())
-    orders = []
+    orders, asked = [], list[tuple[int, int]]()
     for epoch in range(2):
         loader.begin_epoch(epoch)
         batches = [loader.read(step) for step in range(loader.num_steps)]
@@ -47,7 +52,38 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
         np.testing.assert_array_equal(batches[-1].truth("change"), stored.truth("change"))
         assert list(loader.chips_of(0)) == list(batches[-1].chip)
         orders.append(order.tolist())
+        asked.append(ray.get(ray.get_actor(dataset.context.get_config(TURN)).current.remote()))
     assert orders[0] != orders[1]
+    # What the readers mixed, and not only the rank's own buffer.
+    assert asked == [(0, 0), (1, 0)]
+
+
+def test_every_epoch_reads_the_shards_in_an_order_of_its_own_that_seed_and_epoch_decide(
+    ray_cluster: None, chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on with epoch 2 reads what one that was not stopped reads in it."""
+    store = open_store(chips)
+    monkeypatch.setattr(loaders, "BUFFER_SHARDS", 1)
+
+    def order(epochs: Sequence[int], seed: int) -> dict[int, list[int]]:
+        """First chip of every reading task, in each epoch."""
+        dataset = stream_chips(store, "change", store.chips_of("train"), seed=seed, cpus=0.5)
+        turn, found = ray.get_actor(dataset.context.get_config(TURN)), {}
+        for epoch in epochs:
+            ray.get(turn.begin.remote(epoch, 0))
+            tasks = source_of(dataset).get_read_tasks(1)
+            found[epoch] = [int(next(iter(task()))["chip"][0].as_py()) for task in tasks]
+        return found
+
+    whole, later, other = order(range(4), 0), order([2, 3], 0), order(range(4), 1)
+    assert whole[2] == later[2] and whole[3] == later[3]
+    assert len({tuple(one) for one in [*whole.values(), *other.values()]}) == 8
+
+
+def source_of(dataset: Dataset) -> ChipSource:
+    source = dataset._logical_plan.dag.datasource
+    assert isinstance(source, ChipSource)
+    return source
 
 
 @pytest.mark.slow

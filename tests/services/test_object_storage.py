@@ -22,6 +22,7 @@ from noise2map_core.imagery.chip_store import open_chips, open_store
 from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.mapping.store_lease import hold_store
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SPEC_NAME
@@ -31,6 +32,7 @@ from noise2map_core.tools import store, verify
 from pipelines import ingest_region
 from pipelines.infer_region import InferRegionConfig, InferRegionResult, run
 from pipelines.ingest_region import IngestRegionConfig, IngestRegionResult
+from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.services
@@ -217,6 +219,23 @@ def test_a_chip_store_of_objects_is_that_of_files_to_the_byte(
     assert store.verify(location(url))[1] == 1
     assert store.repair(location(url))[1] == 0
     assert objects(location(url)) == here
+
+
+def test_who_comes_while_a_chip_store_of_objects_is_held_is_refused_and_touches_nothing(
+    place: Path, tmp_path: Path
+) -> None:
+    chips = make_store(plan_store(tmp_path / "sources", place / "chips.zarr"))
+    (chips / next(key for key in open_store(chips).objects if key.startswith("image/c/"))).unlink()
+    before = objects(chips)
+    with hold_store(chips):
+        for write in (store.repair, store.verify):
+            with pytest.raises(OutputHeldError, match=r"another run is writing chip store s3://"):
+                write(chips)
+        with pytest.raises(OutputHeldError), hold_store(chips):
+            pass
+        assert objects(chips) == before
+    assert store.verify(chips)[1] == 1
+    assert store.repair(chips)[1] == 0 and store.verify(chips)[1] == 0
 
 
 def ingest(settings: Settings) -> IngestRegionResult:

@@ -10,11 +10,10 @@ import pytest
 from noise2map_core.digest import file_sha256
 from noise2map_core.errors import ChipStoreError
 from noise2map_core.imagery.chip_append import begin, finish, look_at
-from noise2map_core.imagery.chip_manifest import COPIES, Manifest, object_digest, read_manifest
-from noise2map_core.imagery.chip_migrate import migrate_store
+from noise2map_core.imagery.chip_manifest import COPIES, Manifest, read_manifest
 from noise2map_core.imagery.chip_repair import find_strays, iter_checks, repair_store
 from noise2map_core.imagery.chip_source import make_shard
-from noise2map_core.imagery.chip_store import open_chips, open_store
+from noise2map_core.imagery.chip_store import open_store
 from noise2map_core.tools import store as tool
 from tests.chip_factories import make_store, plan_store
 from tests.damage import KINDS, damage_store
@@ -126,39 +125,13 @@ def test_the_tool_tells_finds_and_mends(store: Path, capsys: pytest.CaptureFixtu
     assert not store.with_name("chips.zarr.progress").exists()
 
 
-def as_format_1(store: Path) -> None:
-    """What the version before this one wrote."""
-    shutil.rmtree(store / "sealed")
-    (store / "sources.json").unlink()
-    group = json.loads((store / "zarr.json").read_text())
-    for name in ("keys", "whole_shards"):
-        del group["attributes"][name]
-    group["attributes"]["format_version"] = 1
-    (store / "zarr.json").write_text(json.dumps(group))
-    files = [path for path in store.rglob("*") if path.is_file() and path.name != "manifest.json"]
-    objects = {path.relative_to(store).as_posix(): object_digest(path) for path in files}
-    manifest = {"format_version": 1, "objects": objects}
-    (store / "manifest.json").write_text(json.dumps(manifest, indent=1))
-
-
-def test_a_store_of_format_1_is_read_and_checked_and_can_be_migrated(
-    store: Path, grown: Path
-) -> None:
-    as_format_1(store)
-    expected = open_chips(grown).load()
-    assert np.array_equal(open_chips(store).image, expected.image)
-    assert not [damage for damage in iter_checks(store) if damage]
-    key = next(name for name in read_manifest(store).objects if name.startswith("image/c/"))
-    assert migrate_store(store) == 1 and migrate_store(store) == 2
-    assert not [damage for damage in iter_checks(store) if damage] and not find_strays(store)
-    assert np.array_equal(open_chips(store).image, expected.image)
-    (store / "zarr.json").write_text("{}")
-    (store / key).unlink()
-    with pytest.raises(ChipStoreError, match=r"damaged: zarr\.json .*store repair"):
-        open_store(store)
-    done = repair_store(store, [damage for damage in iter_checks(store) if damage])
-    assert done.restored == ["zarr.json"]
-    assert list(done.lost) == [key] and "does not record" in done.lost[key]
+def test_a_store_of_another_format_is_refused_with_the_way_out(store: Path) -> None:
+    for version, way_out in ((1, "Ingest it anew"), (3, "Update noise2map")):
+        group = json.loads((store / "zarr.json").read_text())
+        group["attributes"]["format_version"] = version
+        (store / "zarr.json").write_text(json.dumps(group))
+        with pytest.raises(ChipStoreError, match=f"has format {version}.*{way_out}"):
+            open_store(store)
 
 
 def test_a_manifest_that_was_edited_is_no_manifest(store: Path) -> None:

@@ -12,6 +12,9 @@ import zarr
 from noise2map_core.digest import file_sha256
 from noise2map_core.errors import ChipStoreError
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery import chip_source
+from noise2map_core.imagery.chip_manifest import object_digest
+from noise2map_core.imagery.chip_repair import iter_checks, repair_store
 from noise2map_core.imagery.chip_source import ChipJob
 from noise2map_core.imagery.chip_store import (
     CHIPS_PER_SHARD,
@@ -20,6 +23,7 @@ from noise2map_core.imagery.chip_store import (
     open_store,
     shard_key,
 )
+from noise2map_core.imagery.chip_summary import store_lines
 from noise2map_core.imagery.chip_writer import create_store, is_finished, missing_shards
 from noise2map_core.imagery.config import Box, SplitConfig
 from noise2map_core.storage import sweep
@@ -163,6 +167,48 @@ def test_the_manifest_lists_every_object_with_its_length_and_digest(store: Path)
     assert set(objects) == files - copies
     for key, (length, digest) in objects.items():
         assert (store / key).stat().st_size == length and file_sha256(store / key) == digest
+
+
+def test_a_shard_in_which_nothing_is_seen_is_an_object_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the pixels, an array has as many objects as shards, and a lost one is found."""
+    nothing = plan_store(tmp_path / "sources", tmp_path / "chips.zarr", split=SPLIT)
+    real = chip_source.read_chips_of
+
+    def unseen(job: ChipJob, chips: range) -> dict[str, np.ndarray]:
+        fills = {"image": 0, "valid": False, "label_change": 255}
+        found = real(job, chips)
+        if chips.start:  # all shards but the first
+            return {name: np.full_like(values, fills[name]) for name, values in found.items()}
+        return found
+
+    monkeypatch.setattr(chip_source, "read_chips_of", unseen)
+    path = make_store(nothing)
+    store = open_store(path)
+    assert store.num_shards > 2
+    for name in store.pixel_arrays:
+        for shard in range(store.num_shards):
+            assert store.objects[shard_key(name, shard)] == object_digest(
+                path / shard_key(name, shard)
+            )
+    assert not any(iter_checks(path))
+    assert not open_chips(path).valid[CHIPS_PER_SHARD:].values.any()
+    assert store_lines(store)
+    lost = shard_key("valid", 1)
+    (path / lost).unlink()
+    assert [str(one) for one in iter_checks(path) if one] == [f"{lost}: missing"]
+    done = repair_store(path, [one for one in iter_checks(path) if one])
+    assert done.remade == [lost] and not any(iter_checks(path))
+
+
+def test_every_array_of_a_store_has_its_objects_whatever_the_values(store: Path) -> None:
+    """Columns that are zero throughout, as splits and rows may be, are written like the others."""
+    objects = open_store(store).objects
+    arrays = {key.split("/")[0] for key in objects if key.endswith("/zarr.json")} - {"sealed"}
+    assert {"split", "crs", "quality_valid"} <= arrays
+    for name in arrays:
+        assert any(key.startswith(f"{name}/c/") for key in objects)
 
 
 def test_open_chips_reads_nothing_until_asked(store: Path) -> None:

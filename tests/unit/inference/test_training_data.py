@@ -1,5 +1,7 @@
+import inspect
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ from noise2map_core.inference.training_data import class_counts, plan_spec, requ
 from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.tools import study_timesteps
+from pipelines import evaluate_maps, finetune_maps, pretrain_denoiser
 from tests.chip_factories import list_anew, make_store, plan_store, scenery
 from tests.unit.inference.test_evaluation import SPLIT, bounds
+from tune import search_schedules
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,9 @@ def test_a_store_with_labels_and_both_parts_is_trainable(store: ChipStore) -> No
     ("settings", "message"),
     [
         ({"labelled": False}, "no labels of task 'change'"),
-        ({}, "no chips of split 'val'"),
+        ({}, "no chips of split 'val'; it has: train"),
+        ({"split": SplitConfig(boxes={"val": SPLIT.boxes["val"]})},
+         "no chips of split 'train'; it has: val"),
         (
             {"split": SplitConfig(boxes={"train": SPLIT.boxes["train"],
                                          "val": (bounds(30, 70, 90, 110),)})},
@@ -108,6 +115,45 @@ def test_a_store_that_cannot_be_trained_on_is_refused(
         message = "nearer than 16 pixels"  # … and refused where one was
     with pytest.raises(ChipStoreError, match=message):
         require_trainable(store, ["change"])
+
+
+def test_statistics_of_parts_that_are_not_there_or_show_nothing_are_refused(
+    store: ChipStore, tmp_path: Path
+) -> None:
+    with pytest.raises(ChipStoreError, match="no chips of split 'test'; it has: train, val"):
+        store.statistics("test")
+    path = Path(shutil.copytree(store.path, tmp_path / "chips.zarr"))
+    statistics = store.attributes["statistics"]
+    nothing = Moments.none(2, 2).to_json()
+    nothing["count"][0] = [5.0, 5.0]
+    unseen = with_attributes(path, statistics=statistics | {"train": nothing})
+    with pytest.raises(ChipStoreError, match="no pixel of the training part is observed at date 2"):
+        spec_of(unseen)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        (finetune_maps, {}),
+        (pretrain_denoiser, {}),
+        (evaluate_maps, {"checkpoint": "buildings", "split": "train"}),
+        (study_timesteps, {"checkpoint": "buildings", "split": "train"}),
+        (search_schedules, {"space": "quick"}),
+    ],
+    ids=lambda one: one.__name__.rpartition(".")[2] if isinstance(one, ModuleType) else "",
+)
+def test_every_command_names_the_part_that_a_store_lacks_before_anything_else(
+    tmp_path: Path, command: ModuleType, settings: dict[str, Any]
+) -> None:
+    split = SplitConfig(boxes={"val": SPLIT.boxes["val"]})
+    chips = make_store(plan_store(tmp_path / "sources", tmp_path / "chips.zarr", split=split))
+    output = tmp_path / "output"
+    config = inspect.signature(command.run).parameters["config"].annotation
+    types = [one for one in vars(command).values() if getattr(one, "__name__", "") == config]
+    made = types[0].model_validate({"chips": str(chips), "output": str(output), **settings})
+    with pytest.raises(ChipStoreError, match="no chips of split 'train'; it has: val"):
+        command.run(made)
+    assert not output.exists()
 
 
 def with_attributes(path: Path, **changes: Any) -> ChipStore:

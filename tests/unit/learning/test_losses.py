@@ -141,6 +141,31 @@ def test_gradients_are_finite_where_the_network_is_certain(loss: Loss) -> None:
 
 
 @ids
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_labelled_is_no_loss_and_no_slope(loss: Loss, workers: int) -> None:
+    """Of the whole batch, or of one worker's part, which then adds nothing to the others'."""
+    logits, target = drawn()
+    logits.requires_grad_()
+    target[: 4 // workers] = IGNORE
+    sums = [
+        loss.sums(part, labels)
+        for part, labels in zip(logits.chunk(workers), target.chunk(workers), strict=True)
+    ]
+    total = torch.stack(sums).sum(dim=0)
+    value = float(loss.mean(total.detach()))
+    assert value == 0 if workers == 1 else value > 0
+    (slope,) = torch.autograd.grad(local_part(loss, sums[0], total), logits)
+    assert torch.equal(slope, torch.zeros_like(slope))
+
+
+def test_pixels_of_a_class_that_weighs_nothing_are_no_loss() -> None:
+    """As of a class that training never shows."""
+    logits, target = drawn()
+    loss = CrossEntropy(torch.tensor([1.0, 1.0, 0.0]))
+    assert float(loss.mean(loss.sums(logits, target.masked_fill(target != IGNORE, 2)))) == 0
+
+
+@ids
 def test_half_precision_is_summed_in_full(loss: Loss) -> None:
     logits, target = drawn()
     rounded = logits.bfloat16()

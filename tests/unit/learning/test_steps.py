@@ -13,6 +13,7 @@ from noise2map_core.learning.steps import (
     MicroBatch,
     Objective,
     Ranks,
+    StepGuard,
     build_average,
     learning_rate,
     train_step,
@@ -69,6 +70,46 @@ def test_a_loss_that_is_not_finite_leaves_the_weights() -> None:
     before = [weight.clone() for weight in model.parameters()]
     assert math.isnan(step(model, torch.full((4, 4, 6, 6), torch.nan)))
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+def adam_step(model: Linear, image: torch.Tensor, label: torch.Tensor, guard: StepGuard) -> float:
+    """A step of an optimiser that moves without a gradient, too: momentum and weight decay."""
+    batch = TaskInput(image, torch.ones(4, 1, 6, 6).bool(), torch.zeros(4).long())
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    before = [weight.clone() for weight in model.parameters()]
+    micro = MicroBatch({"change": batch}, {"change": label})
+    loss = train_step(model, [micro], OBJECTIVE, optimiser, 1.0, Ranks(), guard=guard)
+    still = all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+    assert still == (not guard.moved)
+    return loss
+
+
+def test_a_batch_without_a_labelled_pixel_has_no_loss_and_moves_nothing() -> None:
+    model, guard = Linear(), StepGuard()
+    nothing = torch.full((4, 6, 6), IGNORE)
+    assert adam_step(model, torch.randn(4, 4, 6, 6), nothing, guard) == 0.0
+    assert (guard.moved, guard.skipped, guard.in_a_row) == (False, 0, 0)
+    assert adam_step(model, torch.randn(4, 4, 6, 6), target(), guard) > 0 and guard.moved
+
+
+def test_a_finite_loss_with_a_gradient_that_is_no_number_moves_nothing_and_is_counted() -> None:
+    class Root(Linear):
+        """The slope of a root has no bound at 0, and 0 times it is no number."""
+
+        def forward(self, batches: dict[Task, TaskInput]) -> dict[Task, torch.Tensor]:
+            found = super().forward(batches)
+            return {name: (logits * 0).abs().sqrt() for name, logits in found.items()}
+
+    model, guard = Root(), StepGuard()
+    for count in (1, 2):
+        assert math.isfinite(adam_step(model, torch.randn(4, 4, 6, 6), target(), guard))
+        assert (guard.moved, guard.skipped, guard.in_a_row) == (False, count, count)
+    assert all(torch.isfinite(weight).all() for weight in model.parameters())
+    adam_step(Linear(), torch.randn(4, 4, 6, 6), target(), guard)
+    assert (guard.moved, guard.skipped, guard.in_a_row) == (True, 2, 0)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:

@@ -1,10 +1,15 @@
 import copy
+import math
+from collections.abc import Callable, Iterator
 from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from noise2map_core.diffusion.config import (
     Corruption,
@@ -33,7 +38,10 @@ BOTH: dict[Task, TaskTrainingConfig] = {
 
 
 def learner(
-    seed: int = 0, tasks: dict[Task, TaskTrainingConfig] | None = None, **training: Any
+    seed: int = 0,
+    tasks: dict[Task, TaskTrainingConfig] | None = None,
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+    **training: Any,
 ) -> Learner:
     tasks = tasks or CHANGE
     spec = checkpoint_spec(
@@ -49,6 +57,7 @@ def learner(
         tasks,
         dict.fromkeys(tasks, (1.0, 1.0)),
         seed,
+        wrap,
     )
 
 
@@ -225,6 +234,60 @@ def test_a_frozen_backbone_stays_and_the_rest_learns() -> None:
     found = moves(learner(backbone_rate=0.0))
     assert not any(move for name, move in found.items() if ".backbone." in name)
     assert found["network.stems.change.conv.weight"] > 0
+
+
+@pytest.fixture
+def one_rank(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone, for DistributedDataParallel."""
+    dist.init_process_group("gloo", f"file://{tmp_path / 'ranks'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    "training", [{"backbone_rate": 0.0}, {"backbone_rate": 0.0, "accumulation": 2}]
+)
+def test_a_frozen_backbone_takes_every_step_of_wrapped_workers(
+    one_rank: None, training: dict[str, Any]
+) -> None:
+    """The wrapper waits for gradients of all weights that are not frozen when it is made."""
+    alone, wrapped = learner(**training), learner(wrap=DistributedDataParallel, **training)
+    assert steps(wrapped, 0, 3) == pytest.approx(steps(alone, 0, 3), rel=1e-4)
+
+
+@pytest.mark.parametrize("tasks", [CHANGE, BOTH], ids=["change", "both"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_batch_in_which_nothing_counts_leaves_everything_as_it_is(
+    tasks: dict[Task, TaskTrainingConfig], accumulation: int
+) -> None:
+    """Weights, momentum and moving average: as if the step had not been."""
+    one = learner(tasks=tasks, accumulation=accumulation)
+    nothing: dict[Task, TrainingBatch] = {
+        name: TrainingBatch(torch.zeros_like(full.image), full.label, ~full.valid)
+        for name, full in ((name, batch(name)) for name in tasks)
+    }
+    steps(one, 0, 3)
+    before = copy.deepcopy(one.state())
+    assert one.step(nothing, 0, 3, 10, Ranks()) == 0.0
+    after = one.state()
+    for name in ("model", "average"):
+        assert all(torch.equal(after[name][key], before[name][key]) for key in before[name])
+    for number, moments in before["optimiser"]["state"].items():
+        assert all(
+            torch.equal(after["optimiser"]["state"][number][key], moments[key]) for key in moments
+        )
+    assert after["num_averaged"] == before["num_averaged"] == 3 and not one.guard.skipped
+
+
+def test_what_is_all_under_opaque_cloud_is_not_learnt_from_and_ends_nothing() -> None:
+    """However the draws fall, losses are numbers."""
+    one = learner(haze=1.0, crop=0.9)
+    few = batch()
+    rare = TrainingBatch(few.image, few.label, torch.zeros_like(few.valid))
+    rare.valid[0, 0, 0] = True  # one pixel, that most draws crop or haze away
+    losses = [one.step({"change": rare}, 0, step, 40, Ranks()) for step in range(40)]
+    assert all(math.isfinite(loss) for loss in losses) and 0.0 in losses
+    assert not one.guard.skipped
 
 
 def test_each_level_of_the_backbone_moves_by_its_part_of_the_level_behind_it() -> None:

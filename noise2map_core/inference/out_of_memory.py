@@ -1,0 +1,52 @@
+"""Running out of memory within a tile: told apart from other failures, tried once more, named."""
+
+import gc
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from noise2map_core.errors import TileMemoryError
+
+T = TypeVar("T")
+
+_TOLD = re.compile(
+    r"out of memory|not enough memory|can(no|')t allocate memory|ALLOC_FAILED", re.IGNORECASE
+)
+"""What torch, cuDNN and cuBLAS say in errors that have no class of their own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for an allocation that failed, on a GPU or off it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_TOLD.search(str(error)))
+
+
+def within_memory(predict: Callable[[], T], batch: int) -> T:
+    """What `predict` returns; once more, with all memory given back first, if it runs out of it.
+
+    The same batch again: a smaller one moves the last bits of a map, and would be another map's.
+    Raises TileMemoryError with what can be done.
+    """
+    for _ in range(2):
+        try:
+            return predict()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split()) or "no memory"
+        _give_back()  # here, where the error and the tensors that it holds are gone
+    where = "GPU" if torch.cuda.is_initialized() else "main"
+    raise TileMemoryError(
+        f"out of {where} memory with inference.batch {batch} ({reason[:200]}). Lower "
+        "inference.batch (all tiles are predicted anew then: it is part of what a map is), "
+        "resources.predictors, or let nothing else use that memory."
+    )
+
+
+def _give_back() -> None:
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
