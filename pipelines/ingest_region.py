@@ -131,7 +131,7 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.stopwatch import Stopwatch
 
-    watch, written = Stopwatch(), 0
+    watch, written, strange = Stopwatch(), 0, list[str]()
     if is_pending(config.output):
         with hold_lease(progress_folder(config.output)):
             complete_append(config.output)
@@ -140,11 +140,11 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
     standing = look_at(config.output, plan.header, len(plan.ingest.dates))
     if not standing.current or standing.store is None:
         with watch.stage("choose chips"):
-            table = plan.table()
+            table, strange = plan.table()
         with hold_lease(progress_folder(config.output)):
             written = _write(config, plan, table, standing.store, watch)
     clear_progress(config.output)
-    return _result(config.output, written, watch, plan.warnings)
+    return _result(config.output, written, watch, (*plan.warnings, *strange))
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,19 @@ class _Plan:
     header: StoreHeader
     warnings: tuple[str, ...]
 
-    def table(self) -> ChipTable:
-        """The chips; reads the labels."""
+    def table(self) -> tuple[ChipTable, list[str]]:
+        """The chips, and what does not look right of their labels, which are read.
+
+        Raises ConfigError for settings that do not fit the labels.
+        """
         from noise2map_core.geo.grid import ChipLattice
         from noise2map_core.imagery.chip_plan import plan_chips
+        from noise2map_core.imagery.label_survey import LabelSurvey
 
         ingest, lattice = self.ingest, ChipLattice(self.header.chip_px, self.header.stride_px)
-        return plan_chips(ingest.grid, lattice, self.places, ingest.dates, ingest.labels)
+        labels, survey = ingest.labels, LabelSurvey()
+        table = plan_chips(ingest.grid, lattice, self.places, ingest.dates, labels, survey)
+        return table, survey.warnings(labels) if labels is not None else []
 
 
 def _plan(config: IngestRegionConfig) -> _Plan:
@@ -195,8 +201,9 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     )
     quality = plan.quality.as_dict() if plan.quality else None
     ingest = Ingest(
-        0, 0, grid, config.chips, dates, labels, header.identities, plan.recipe, quality
-    )
+        0, 0, grid, config.chips, dates, labels, header.identities, plan.recipe, quality,
+        header.labels_key,
+    )  # fmt: skip
     return _Plan(ingest, places, header, plan.warnings)
 
 
