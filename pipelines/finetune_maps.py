@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from noise2map_core.application import application
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.inference.config import CardConfig
 from noise2map_core.learning.config import (
     MlflowConfig,
@@ -20,6 +20,7 @@ from noise2map_core.learning.config import (
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CARD_NAME, Task
 from noise2map_core.storage import Location, absolute
+from noise2map_core.unused import require_unset
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights, TrainingJob
@@ -62,7 +63,7 @@ class FinetuneMapsConfig(BaseModel):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """How it is trained."""
 
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    resources: ClusterConfig = Field(default_factory=ClusterConfig)
     """The cluster."""
 
     card: CardConfig = Field(default_factory=CardConfig)
@@ -70,6 +71,12 @@ class FinetuneMapsConfig(BaseModel):
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
+
+    @model_validator(mode="after")
+    def _all_used(self) -> FinetuneMapsConfig:
+        others = {"change", "segment"} - set(self.tasks)
+        require_unset(self, sorted(others), "by tasks " + ", ".join(self.tasks))
+        return self
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.errors import ConfigError, IncompleteRegionError
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.config import (
@@ -84,7 +84,7 @@ class IngestRegionConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     """Places for training, validation and testing."""
 
-    resources: ResourcesConfig = Field(default_factory=lambda: ResourcesConfig(reader_cpus=1.0))
+    resources: ClusterConfig = Field(default_factory=lambda: ClusterConfig(reader_cpus=1.0))
     """Workers and what each takes."""
 
 
@@ -177,12 +177,13 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.chip_header import plan_header
     from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.labels import open_labels
-    from noise2map_core.imagery.pair_plan import plan_pair
+    from noise2map_core.imagery.pair_plan import plan_pair, require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.splits import plan_splits
 
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
+    require_used(config.pair_quality, config.radiometry, 1 if config.before is None else 2)
     aoi = read_aoi(config.aoi)
     dates = tuple(map(tuple, _search(config, aoi)))
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
@@ -247,7 +248,7 @@ def _write(
     return len(todo)
 
 
-def _write_shards(job: ChipJob, todo: list[int], resources: ResourcesConfig) -> None:
+def _write_shards(job: ChipJob, todo: list[int], resources: ClusterConfig) -> None:
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.shards import write_shards
     from noise2map_core.progress import progress

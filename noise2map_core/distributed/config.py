@@ -3,12 +3,8 @@
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
-class ResourcesConfig(BaseModel):
-    """How many workers there are and what each takes.
-
-    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
-    none for the tasks that feed it.
-    """
+class ClusterConfig(BaseModel):
+    """The cluster, and what a reading task takes of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -20,6 +16,14 @@ class ResourcesConfig(BaseModel):
 
     reader_cpus: PositiveFloat = 0.25
     """CPUs that one reading task takes."""
+
+
+class ResourcesConfig(ClusterConfig):
+    """How many workers there are and what each takes.
+
+    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
+    none for the tasks that feed it.
+    """
 
     predictors: PositiveInt = 1
     """Actors that hold the model."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
@@ -26,7 +26,7 @@ class ShardOutcome:
 
 
 def write_shards(
-    job: ChipJob, shards: Sequence[int], resources: ResourcesConfig
+    job: ChipJob, shards: Sequence[int], resources: ClusterConfig
 ) -> Iterator[ShardOutcome]:
     """Make `shards` of a store on the connected cluster; yields what became of each, in any order.
 
