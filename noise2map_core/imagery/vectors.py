@@ -64,7 +64,7 @@ def read_vectors(path: str, crs: str, setting: str, layer: str | None = None) ->
     try:
         with _on_disk(path, setting) as local:
             frame = read_table(local, layer, web="://" in path).to_crs(crs)
-            digest = _digest(local, layer)
+            digest = vectors_digest(local, layer)
     except (OSError, ValueError, ProjError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(
@@ -178,8 +178,8 @@ def _read_by(driver: str, path: Path) -> "gpd.GeoDataFrame":
     return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=crs)
 
 
-def _digest(path: Path, layer: str | None) -> str:
-    """Of all that the polygons depend on."""
+def vectors_digest(path: Path, layer: str | None = None) -> str:
+    """SHA-256 (hex) of a file; of several parts, or with a layer, a digest of all of these."""
     with path.open("rb") as file:
         head = file.read(len(geopackage.MAGIC))
     parts = [path]
