@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ClusterConfig
@@ -20,7 +20,6 @@ from noise2map_core.learning.config import (
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CARD_NAME, Task
 from noise2map_core.storage import Location, absolute
-from noise2map_core.unused import require_unset
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.training import TrainedWeights, TrainingJob
@@ -71,12 +70,6 @@ class FinetuneMapsConfig(BaseModel):
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
-
-    @model_validator(mode="after")
-    def _all_used(self) -> FinetuneMapsConfig:
-        others = {"change", "segment"} - set(self.tasks)
-        require_unset(self, sorted(others), "by tasks " + ", ".join(self.tasks))
-        return self
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def attacks(folder: Path, port: str) -> dict[str, bytes]:
             f"{case} to {place[:4]}": body
             for case, body in {
                 "gdalg": json.dumps(
-                    {"type": "gdal_streamed_alg", "command_line": f"gdal vector pipeline ! read {place}"}
+                    {"type": "gdal_streamed_alg", "command_line": f"gdal vector read {place}"}
                 ).encode(),
                 "vrt": vrt,
                 "vrt behind a brace": b"{" + vrt,
