@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from noise2map_core.atomic import write_atomically
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import OptimisationConfig, TrainingConfig
 from noise2map_core.storage import location, read_bytes
@@ -116,7 +116,7 @@ class TrainingRun:
         write_atomically(self.note, json.dumps(note, indent=2) + "\n")
 
 
-def require_feasible(training: OptimisationConfig, resources: ResourcesConfig) -> None:
+def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> None:
     """Raise ConfigError for what could only fail, or wait for ever, later."""
     fewest = training.num_workers if training.min_workers is None else training.min_workers
     if fewest > training.num_workers:

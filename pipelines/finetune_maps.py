@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.inference.config import CardConfig
 from noise2map_core.learning.config import (
     MlflowConfig,
@@ -62,7 +62,7 @@ class FinetuneMapsConfig(BaseModel):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """How it is trained."""
 
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    resources: ClusterConfig = Field(default_factory=ClusterConfig)
     """The cluster."""
 
     card: CardConfig = Field(default_factory=CardConfig)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
@@ -27,6 +27,7 @@ from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
 from noise2map_core.storage import LocalPath, Location
+from noise2map_core.unused import require_unset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +112,12 @@ class InferRegionConfig(BaseModel):
 
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     """Workers and what each takes."""
+
+    @model_validator(mode="after")
+    def _all_used(self) -> InferRegionConfig:
+        if not self.plan:
+            require_unset(self, ("price_per_hour",), "without plan")
+        return self
 
 
 @dataclass(frozen=True)
@@ -267,10 +274,12 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
 
 def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
+    from noise2map_core.imagery.pair_plan import require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.inference.planning import plan_region, require_bands, require_threshold
 
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
+    require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
     require_threshold(config.products.threshold, spec.task(task))
     require_bands(config.search.bands, spec, config.checkpoint)
     before, after = _search(config, task, aoi, spec)

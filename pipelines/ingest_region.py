@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.errors import ConfigError, IncompleteRegionError
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.config import (
@@ -84,7 +84,7 @@ class IngestRegionConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig)
     """Places for training, validation and testing."""
 
-    resources: ResourcesConfig = Field(default_factory=lambda: ResourcesConfig(reader_cpus=1.0))
+    resources: ClusterConfig = Field(default_factory=lambda: ClusterConfig(reader_cpus=1.0))
     """Workers and what each takes."""
 
 
@@ -139,12 +139,15 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
         if plan.tiles_of(config) != plan.ingest.grid.tile_px:
             with watch.stage("search"):
                 plan = _plan(config)
-        written = _bring_in(config, output, plan, watch)
-        return _result(config.output, written, watch, plan.warnings)
+        written, strange = _bring_in(config, output, plan, watch)
+        return _result(config.output, written, watch, (*plan.warnings, *strange))
 
 
-def _bring_in(config: IngestRegionConfig, output: Path, plan: _Plan, watch: Stopwatch) -> int:
-    """Write what the store lacks; returns how many shards. The caller holds its lease."""
+def _bring_in(
+    config: IngestRegionConfig, output: Path, plan: _Plan, watch: Stopwatch
+) -> tuple[int, list[str]]:
+    """Write what the store lacks; returns how many shards, and what does not look right of the
+    labels. The caller holds its lease."""
     from noise2map_core.imagery.chip_append import complete_append, look_at, staged_folder
     from noise2map_core.imagery.chip_manifest import is_pending
     from noise2map_core.imagery.chip_writer import clear_progress
@@ -156,12 +159,12 @@ def _bring_in(config: IngestRegionConfig, output: Path, plan: _Plan, watch: Stop
     if standing.current and standing.store is not None:
         if not staged_folder(output).exists():  # no append waits to be continued
             clear_progress(output)
-        return 0
+        return 0, []
     with watch.stage("choose chips"):
-        table = plan.table()
+        table, strange = plan.table()
     written = _write(config, output, plan, table, standing.store, watch)
     clear_progress(output)
-    return written
+    return written, strange
 
 
 @dataclass(frozen=True)
@@ -181,13 +184,19 @@ class _Plan:
             return self.ingest.grid.tile_px
         return adopt_tiles(config.output, self.ingest.grid).tile_px
 
-    def table(self) -> ChipTable:
-        """The chips; reads the labels."""
+    def table(self) -> tuple[ChipTable, list[str]]:
+        """The chips, and what does not look right of their labels, which are read.
+
+        Raises ConfigError for settings that do not fit the labels.
+        """
         from noise2map_core.geo.grid import ChipLattice
         from noise2map_core.imagery.chip_plan import plan_chips
+        from noise2map_core.imagery.label_survey import LabelSurvey
 
         ingest, lattice = self.ingest, ChipLattice(self.header.chip_px, self.header.stride_px)
-        return plan_chips(ingest.grid, lattice, self.places, ingest.dates, ingest.labels)
+        labels, survey = ingest.labels, LabelSurvey()
+        table = plan_chips(ingest.grid, lattice, self.places, ingest.dates, labels, survey)
+        return table, survey.warnings(labels) if labels is not None else []
 
 
 def _plan(config: IngestRegionConfig) -> _Plan:
@@ -196,12 +205,13 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.chip_header import plan_header
     from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.labels import open_labels
-    from noise2map_core.imagery.pair_plan import plan_pair
+    from noise2map_core.imagery.pair_plan import plan_pair, require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.splits import plan_splits
 
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
+    require_used(config.pair_quality, config.radiometry, 1 if config.before is None else 2)
     aoi = read_aoi(config.aoi)
     dates = tuple(map(tuple, _search(config, aoi)))
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
@@ -220,8 +230,9 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     )
     quality = plan.quality.as_dict() if plan.quality else None
     ingest = Ingest(
-        0, 0, grid, config.chips, dates, labels, header.identities, plan.recipe, quality
-    )
+        0, 0, grid, config.chips, dates, labels, header.identities, plan.recipe, quality,
+        header.labels_key,
+    )  # fmt: skip
     return _Plan(ingest, places, header, plan.warnings)
 
 
@@ -265,7 +276,7 @@ def _write(
     return len(todo)
 
 
-def _write_shards(job: ChipJob, todo: list[int], resources: ResourcesConfig) -> None:
+def _write_shards(job: ChipJob, todo: list[int], resources: ClusterConfig) -> None:
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.shards import write_shards
     from noise2map_core.progress import progress

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from noise2map_core.application import application
 from noise2map_core.diffusion.config import DenoisingConfig
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.errors import ConfigError
 from noise2map_core.learning.config import ImagesConfig, MlflowConfig, PretrainingConfig
 from noise2map_core.models.config import ModelConfig
@@ -58,7 +58,7 @@ class PretrainDenoiserConfig(BaseModel):
     training: PretrainingConfig = Field(default_factory=PretrainingConfig)
     """How it is trained."""
 
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    resources: ClusterConfig = Field(default_factory=ClusterConfig)
     """The cluster."""
 
     mlflow: MlflowConfig | None = None

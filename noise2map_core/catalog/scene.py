@@ -24,6 +24,8 @@ class BandSource:
     scale: float | None = None
     """Physical value = scale · number + offset; None: not known."""
     offset: float | None = None
+    data_values: tuple[int, ...] = ()
+    """Numbers that are data whatever the file's or the item's nodata says."""
     signed: str = field(default="", repr=False, compare=False)
     """`href` with the signature that the catalogue gave it, if any. Never written down."""
 

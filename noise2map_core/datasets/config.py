@@ -9,6 +9,8 @@ Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and
 validation is never test."""
 
+VAL_SHARE = 0.1
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -48,7 +50,7 @@ class WhuConfig(BaseModel):
     task: Literal["change", "segment"] = "change"
     """Labels to store."""
 
-    val_share: Share = 0.1
+    val_share: Share = VAL_SHARE
     """Share of train that becomes validation, in one block, where none is given (strict)."""
 
 
@@ -69,7 +71,7 @@ class XView2Config(BaseModel):
     task: Literal["change", "segment"] = "change"
     """Labels to store."""
 
-    val_share: Share = 0.1
+    val_share: Share = VAL_SHARE
     """Share of train that becomes validation, in one block, where none is given (strict)."""
 
 
@@ -93,7 +95,7 @@ class FoldersConfig(BaseModel):
     attribution: str = ""
     """Who is to be named, and the licence."""
 
-    val_share: Share = 0.1
+    val_share: Share = VAL_SHARE
     """Share of train that becomes validation, in one block, where none is given (strict)."""
 
 

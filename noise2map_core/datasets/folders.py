@@ -10,6 +10,7 @@ from noise2map_core.datasets.sample import (
     Sample,
     matched,
     require_folder,
+    require_no_share,
     split_names,
     with_validation,
 )
@@ -22,6 +23,7 @@ def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
     if protocol == "paper":
         raise ConfigError("the paper has no protocol for plain folders. Set --protocol strict.")
     if (config.root / "A").is_dir():
+        require_no_share(config.val_share, "where all images are for testing")
         samples = list(_pairs(config.root, "test", config))
     else:
         found = [

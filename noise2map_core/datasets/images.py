@@ -17,6 +17,7 @@ from rasterio.io import DatasetReader
 
 from noise2map_core.datasets.sample import IMAGE_DRIVERS, MaskRule
 from noise2map_core.errors import AssetReadError, ConfigError
+from noise2map_core.imagery.files import require_self_contained
 
 RGB = (1, 2, 3)
 RGBA_COUNT = 4
@@ -94,4 +95,6 @@ def open_image(name: str) -> DatasetReader:
     """A file by the name that GDAL knows it by, without a warning that it lies nowhere."""
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(name, driver=IMAGE_DRIVERS[Path(name).suffix.lower()])
+        file = rasterio.open(name, driver=IMAGE_DRIVERS[Path(name).suffix.lower()])
+        require_self_contained(file)
+        return file

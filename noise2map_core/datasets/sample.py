@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.datasets.config import DatasetConfig
+from noise2map_core.datasets.config import VAL_SHARE, DatasetConfig
 from noise2map_core.errors import ConfigError
 
 IMAGE_DRIVERS = {
@@ -126,6 +126,12 @@ def split_names(config: DatasetConfig, with_val: bool) -> list[str]:
     return ["train", *val, "test"]
 
 
+def require_no_share(share: float, why: str) -> None:
+    """Raise ConfigError if a share for validation was set that nothing would use."""
+    if share != VAL_SHARE:
+        raise ConfigError(f"dataset.val_share is not used {why}. Leave it out.")
+
+
 def with_validation(samples: list[Sample], share: float) -> list[Sample]:
     """`samples`; where none is for validation, the last `share` of train's becomes that.
 
@@ -133,6 +139,7 @@ def with_validation(samples: list[Sample], share: float) -> list[Sample]:
     """
     train = [sample for sample in samples if sample.split == "train"]
     if any(sample.split == "val" for sample in samples):
+        require_no_share(share, "where there are images for validation")
         return samples
     if len(train) < 2:
         raise ConfigError("train has less than two images: none can be held out for validation.")

@@ -14,6 +14,7 @@ from noise2map_core.datasets.sample import (
     Sample,
     matched,
     require_folder,
+    require_no_share,
     split_names,
     with_validation,
 )
@@ -34,6 +35,8 @@ def open_whu(config: WhuConfig, protocol: Protocol) -> Benchmark:
     mask holds a single value, in test too. Raises ConfigError, or AssetReadError for a mask.
     """
     change, paper = config.task == "change", protocol == "paper"
+    if paper:
+        require_no_share(config.val_share, "by protocol paper, which validates on test")
     samples = _samples(config, change, with_val=not paper)
     kept = [sample for sample in samples if not (change and paper) or _has_both(sample.change[0])]
     return Benchmark(

@@ -10,6 +10,7 @@ from noise2map_core.datasets.sample import (
     images_in,
     require_file,
     require_folder,
+    require_no_share,
     split_names,
     with_validation,
 )
@@ -36,6 +37,8 @@ def open_xview2(config: XView2Config, protocol: Protocol) -> Benchmark:
     `paper` chooses the checkpoint on test. Raises ConfigError.
     """
     change, paper = config.task == "change", protocol == "paper"
+    if paper:
+        require_no_share(config.val_share, "by protocol paper, which validates on test")
     samples, dropped = [], 0
     for split in split_names(config, with_val=not paper):
         found = _samples(config, split, change)

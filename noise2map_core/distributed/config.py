@@ -8,12 +8,8 @@ MemorySetting = PositiveFloat | Literal["auto", "off"]
 """Gigabytes, an estimate, or none."""
 
 
-class ResourcesConfig(BaseModel):
-    """How many workers there are and what each takes.
-
-    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
-    none for the tasks that feed it.
-    """
+class ClusterConfig(BaseModel):
+    """The cluster, and what a reading task takes of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -29,6 +25,14 @@ class ResourcesConfig(BaseModel):
     reader_memory_gb: MemorySetting = "auto"
     """Main memory that one reading task asks Ray for: no more start than fit. auto: an estimate
     from tiles, bands and dates, cut to what the cluster has. off: Ray is told nothing."""
+
+
+class ResourcesConfig(ClusterConfig):
+    """How many workers there are and what each takes.
+
+    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
+    none for the tasks that feed it.
+    """
 
     predictors: PositiveInt = 1
     """Actors that hold the model."""

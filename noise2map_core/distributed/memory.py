@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from noise2map_core.distributed.config import MemorySetting, ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig, MemorySetting, ResourcesConfig
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD
@@ -53,15 +53,16 @@ class Shares:
 def shares_of_region(job: "RegionJob", tile_bytes: int, resources: ResourcesConfig) -> Shares:
     """Of the readers and predictors of a map. Raises ConfigError for what no node has."""
     reader = READER_BYTES + COPIES * tile_bytes
-    return _fitted(resources, reader, _predictor_bytes(job, tile_bytes))
+    predictor = _predictor_bytes(job, tile_bytes)
+    return _fitted(resources, reader, predictor, resources.predictors)
 
 
-def shares_of_shards(job: "ChipJob", resources: ResourcesConfig) -> Shares:
+def shares_of_shards(job: "ChipJob", resources: ClusterConfig) -> Shares:
     """Of the tasks of an ingest. Raises ConfigError for what no node has."""
     header, dates = job.header, len(job.ingests[-1].dates)
     of_pixel = dates * (len(header.bands) * np.dtype(header.dtype).itemsize + 2) + 2
     shard = CHIPS_PER_SHARD * header.chip_px**2 * of_pixel
-    return _fitted(resources, READER_BYTES + COPIES * shard, None)
+    return _fitted(resources, READER_BYTES + COPIES * shard)
 
 
 def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
@@ -75,7 +76,9 @@ def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     return own + batch + blends + COPIES * tile_bytes
 
 
-def _fitted(resources: ResourcesConfig, reader: int, predictor: int | None) -> Shares:
+def _fitted(
+    resources: ClusterConfig, reader: int, predictor: int | None = None, predictors: int = 0
+) -> Shares:
     """What is set, and estimates in what that leaves of a node: one reader and its predictors."""
     nodes = [node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]]
     nodes = [memory for memory in nodes if memory]
@@ -83,7 +86,7 @@ def _fitted(resources: ResourcesConfig, reader: int, predictor: int | None) -> S
         return Shares(None)
     workers = {"reader": (1, reader)}
     if predictor is not None:
-        workers["predictor"] = (-(-resources.predictors // len(nodes)), predictor)
+        workers["predictor"] = (-(-predictors // len(nodes)), predictor)
     found = {kind: _set(kind, resources, max(nodes)) for kind in workers}
     estimated = [kind for kind in workers if found[kind] is None]
     left = min(nodes) - sum(workers[kind][0] * (asked or 0) for kind, asked in found.items())
@@ -92,28 +95,28 @@ def _fitted(resources: ResourcesConfig, reader: int, predictor: int | None) -> S
         found[kind] = max(1, min(workers[kind][1], most))
     shares = Shares(**{kind: asked or None for kind, asked in found.items()})
     if not _may_grow(resources):
-        _require_room(resources, shares, sum(nodes))
+        _require_room(predictors, shares, sum(nodes))
     return shares
 
 
-def _may_grow(resources: ResourcesConfig) -> bool:
+def _may_grow(resources: ClusterConfig) -> bool:
     """True for a cluster elsewhere, which may get nodes when they are asked for."""
     return resources.address is not None or "RAY_ADDRESS" in os.environ
 
 
-def _require_room(resources: ResourcesConfig, shares: Shares, memory: float) -> None:
+def _require_room(predictors: int, shares: Shares, memory: float) -> None:
     """Raise ConfigError if readers would wait for ever for what predictors hold."""
-    held = resources.predictors * (shares.predictor or 0) + (shares.reader or 0)
+    held = predictors * (shares.predictor or 0) + (shares.reader or 0)
     if held > memory > 0:
         raise ConfigError(
-            f"resources.predictors {resources.predictors} of {(shares.predictor or 0) / GB:.1f} GB "
+            f"resources.predictors {predictors} of {(shares.predictor or 0) / GB:.1f} GB "
             f"and a reader of {(shares.reader or 0) / GB:.1f} GB do not fit into the cluster's "
             f"{memory / GB:.1f} GB. Lower resources.predictor_memory_gb or "
             "resources.reader_memory_gb, or set them to auto."
         )
 
 
-def _set(kind: str, resources: ResourcesConfig, largest: float) -> int | None:
+def _set(kind: str, resources: ClusterConfig, largest: float) -> int | None:
     """Bytes that the settings say, 0 for none; None: they are to be estimated."""
     name = f"{kind}_memory_gb"
     setting: MemorySetting = getattr(resources, name)

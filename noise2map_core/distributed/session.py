@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.environment import environment
 
 START_ATTEMPTS = 3
@@ -26,7 +26,7 @@ takes the machine from them, and end an idle one after a second, though the next
 
 
 @contextmanager
-def ray_session(resources: ResourcesConfig) -> Iterator[None]:
+def ray_session(resources: ClusterConfig) -> Iterator[None]:
     """Connect to the configured cluster, or start one in this process and stop it at the end.
 
     A connection that is already there (a test's, a notebook's) is used and left open.
@@ -60,7 +60,7 @@ def _connect(target: dict[str, Any]) -> None:
             ray.shutdown()
 
 
-def _target(resources: ResourcesConfig) -> dict[str, Any]:
+def _target(resources: ClusterConfig) -> dict[str, Any]:
     """Which cluster: the one that is named, else a new one; never one that happens to run here.
 
     Ray refuses a number of CPUs for a cluster that it does not start.

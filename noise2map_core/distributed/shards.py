@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from noise2map_core.distributed.config import ResourcesConfig
+from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.distributed.memory import shares_of_shards
 from noise2map_core.distributed.work import WorkSource, unread_because
 from noise2map_core.errors import AssetReadError, OutputError
@@ -27,7 +27,7 @@ class ShardOutcome:
 
 
 def write_shards(
-    job: ChipJob, shards: Sequence[int], resources: ResourcesConfig
+    job: ChipJob, shards: Sequence[int], resources: ClusterConfig
 ) -> Iterator[ShardOutcome]:
     """Make `shards` of a store on the connected cluster; yields what became of each, in any order.
 

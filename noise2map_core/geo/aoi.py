@@ -16,6 +16,9 @@ from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import ConfigError
 from noise2map_core.storage import local_path
 
+MAX_CORNERS = 100_000
+"""Of an area: more would take minutes to project, for outlines finer than any pixel."""
+
 WAY_OUT = "Set --aoi to a GeoJSON file."
 
 
@@ -93,12 +96,19 @@ def _geometries(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     else:
         found = [document]
     found = [geometry for geometry in found if geometry]
+    corners = 0
     for geometry in found:
         if geometry["type"] not in ("Polygon", "MultiPolygon"):
             raise ConfigError(
                 f"area {path} holds a {geometry['type']}; only polygons have an area to map."
             )
         part = finite_shape(geometry)
+        corners += shapely.get_num_coordinates(part)
+        if corners > MAX_CORNERS:
+            raise ConfigError(
+                f"area {path} has more than {MAX_CORNERS:,} corners. Simplify it, for instance to "
+                "half a pixel in a GIS."
+            )
         if not part.is_valid:
             raise ConfigError(
                 f"area {path} is not a valid polygon: {shapely.is_valid_reason(part)}. "

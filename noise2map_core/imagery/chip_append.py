@@ -230,11 +230,26 @@ def _fresh(
             if known.split[other] != table.split[chip] and not shared.is_empty:
                 names = splits[known.split[other]], splits[table.split[chip]]
                 raise _differs(path, "split", f"{names[0]} at {_corner(known, other)}", names[1])
-        grounds = [_ground(_ingest_of(earlier, other), known, other) for other in stored]
+        theirs = [_ingest_of(earlier, other) for other in stored]
+        grounds = [_ground(one, known, other) for one, other in zip(theirs, stored, strict=True)]
         new = shapely.difference(_ground(ingest, table, chip), shapely.union_all(grounds))
         if new.area > SAME_GROUND_PX2 * ingest.grid.resolution**2:
             fresh.append(chip)
+        else:
+            _require_same_content(path, theirs, ingest)
     return np.asarray(fresh, np.int64)
+
+
+def _require_same_content(path: Path, earlier: Sequence[Ingest], ingest: Ingest) -> None:
+    """Raise OutputMismatchError if chips that are there would now have other labels or numbers."""
+    for one in earlier:
+        if one.labels_key and one.labels_key != ingest.labels_key:
+            raise OutputMismatchError(
+                f"chip store {path} holds these chips with other labels: the files of labels, or "
+                "what their values mean, have changed since. Ingest into another --output."
+            )
+        if one.recipe.correction.is_nothing != ingest.recipe.correction.is_nothing:
+            raise _differs(path, "radiometry", one.recipe.correction, ingest.recipe.correction)
 
 
 def _place(table: ChipTable, chip: int) -> tuple[int, ...]:

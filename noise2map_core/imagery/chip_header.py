@@ -18,7 +18,7 @@ from noise2map_core.imagery.reader import inspect, pixel_type
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.imagery.splits import SplitWindow
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3
 """Raised when the same inputs give other chips; a store made before is then another store."""
 
 COMMON_NAMES = {
@@ -44,14 +44,15 @@ def plan_header(
     """
     scenes = [scene for of_date in dates for scene in of_date]
     identities = asset_identities(scenes, masks=recipe.masked)
+    of_labels = [_meaning(labels), labels.identity()] if labels else [None, []]
     key = {
         "algorithm": ALGORITHM_VERSION,
         "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],
         "outline": shapely.to_wkt(grid.outline, rounding_precision=3),
         "chips": chips.model_dump(mode="json"),
         "split": [buffer_px, *map(_place, places)],
-        "labels": _meaning(labels) if labels else None,
-        "label_assets": labels.identity() if labels else [],
+        "labels": of_labels[0],
+        "label_assets": of_labels[1],
         "dates": [
             [[scene.id, scene_key(scene, identities, recipe)] for scene in scenes]
             for scenes in dates
@@ -70,6 +71,7 @@ def plan_header(
         buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
         identities=identities,
+        labels_key=digest_of(of_labels),
         labels_from=(labels.attribution,) if labels and labels.attribution else (),
     )
 
@@ -82,11 +84,15 @@ def _place(place: SplitWindow) -> list[Any]:
 def _meaning(labels: LabelSource) -> dict[str, Any]:
     """What the values of labels mean, wherever they are from."""
     layers = [layer.to_json() for layer in labels.layers]
-    names = ("kind", "values", "column", "classes")
+    always, if_set = ("kind", "values", "column", "classes"), ("unchanged", "layer", "merged")
     return {
         "tables": labels.classes,
         "difference": labels.difference,
-        "layers": [{name: layer.get(name) for name in names} for layer in layers],
+        "layers": [
+            {name: layer.get(name) for name in always}
+            | {name: layer[name] for name in if_set if layer.get(name)}
+            for layer in layers
+        ],
     }
 
 

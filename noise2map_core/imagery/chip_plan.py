@@ -16,6 +16,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.chip_store import IGNORE
+from noise2map_core.imagery.label_survey import LabelSurvey
 from noise2map_core.imagery.labels import Labels, LabelSource
 from noise2map_core.imagery.splits import SplitWindow
 
@@ -116,18 +117,20 @@ def plan_chips(
     boxes: Sequence[SplitWindow],
     dates: Sequence[Sequence[Scene]],
     labels: LabelSource | None,
+    survey: LabelSurvey | None = None,
 ) -> ChipTable:
     """The chips that touch a box and the area, imaged at every date and, with `labels`, labelled.
 
     `dates` are the scenes of each date, preferred first; `items` counts through all of them. Reads
-    the labels once, block by block. Raises ConfigError if a split is left without chips.
+    the labels once, block by block, and adds to `survey` what they hold. Raises ConfigError if a
+    split is left without chips.
     """
     splits = list(dict.fromkeys(box.split for box in boxes))
     touching = _Touching(grid, dates)
     blocks, codes, items = [], [], []
     for box in boxes:
         for block in _blocks(lattice, box.window):
-            kept, found = _filtered(block, box, grid, touching, labels)
+            kept, found = _filtered(block, box, grid, touching, labels, survey or LabelSurvey())
             blocks.append(kept)
             codes.append(np.full(len(kept.corners), splits.index(box.split), np.uint8))
             items.extend(found)
@@ -208,6 +211,7 @@ def _filtered(
     grid: RegionGrid,
     touching: _Touching,
     labels: LabelSource | None,
+    survey: LabelSurvey,
 ) -> tuple[_Block, list[list[list[int]]]]:
     """The chips of a block that are worth storing, and the scenes that touch them."""
     polygons = np.asarray([grid.bounds_polygon(Window(*clip)) for clip in block.clips.tolist()])
@@ -217,18 +221,33 @@ def _filtered(
     if box.within is not None:
         chosen &= shapely.covers(box.within, polygons)
     if labels is not None and chosen.any():
-        chosen[chosen] = _labelled(block.kept(chosen), grid, labels)
+        chosen[chosen] = _labelled(block.kept(chosen), grid, labels, survey)
     return block.kept(chosen), [found for found, keep in zip(items, chosen, strict=True) if keep]
 
 
-def _labelled(block: _Block, grid: RegionGrid, labels: LabelSource) -> list[bool]:
+def _labelled(
+    block: _Block, grid: RegionGrid, labels: LabelSource, survey: LabelSurvey
+) -> list[bool]:
     """Which chips have a labelled pixel."""
-    found = read_labels(labels, grid, block.cover).values()
+    found = read_labels(labels, grid, block.cover)
     known = np.logical_or.reduce(
-        [(layer != IGNORE).reshape(-1, *layer.shape[-2:]).any(axis=0) for layer in found]
+        [(layer != IGNORE).reshape(-1, *layer.shape[-2:]).any(axis=0) for layer in found.values()]
     )
-    clips = [Window(*clip) for clip in block.clips.tolist()]
-    return [bool(known[clip.slices_in(block.cover)].any()) for clip in clips]
+    places = [Window(*clip).slices_in(block.cover) for clip in block.clips.tolist()]
+    shown = _shown(places, grid, block.cover)
+    survey.add(found, shown)
+    if not known[shown].all():
+        for values, nothing in labels.unnamed(grid.geobox(block.cover)):
+            survey.add_unnamed(values, nothing & shown)
+    return [bool(known[place].any()) for place in places]
+
+
+def _shown(places: list[tuple[slice, slice]], grid: RegionGrid, cover: Window) -> NDArray[np.bool_]:
+    """[H, W] the pixels of a window that chips show, in the area."""
+    geobox, shown = grid.geobox(cover), np.zeros((cover.height, cover.width), np.bool_)
+    for place in places:
+        shown[place] = True
+    return shown & ~geometry_mask([grid.outline], geobox.shape, geobox.affine)
 
 
 def _item_table(items: list[list[list[int]]]) -> NDArray[np.int32]:

@@ -39,6 +39,8 @@ class Ingest:
     """How the scenes become pixels."""
     quality: dict[str, Any] | None = None
     """What was measured of the pair of dates; None: it was not."""
+    labels_key: str = ""
+    """Digest of what the labels are read from and mean; empty: not known."""
 
     @property
     def scenes(self) -> list[Scene]:
@@ -80,6 +82,7 @@ def _dump(ingest: Ingest, number: dict[Scene, int]) -> dict[str, Any]:
         "identities": ingest.identities,
         "recipe": ingest.recipe.model_dump(mode="json"),
         "quality": ingest.quality,
+        "labels_key": ingest.labels_key,
     }
 
 
@@ -97,6 +100,7 @@ def _load(found: dict[str, Any], scenes: list[Scene], labels: bool) -> Ingest:
         found["identities"],
         PixelRecipe.model_validate(found.get("recipe", {})),
         found.get("quality"),
+        found.get("labels_key", ""),
     )
 
 

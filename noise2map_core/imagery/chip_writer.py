@@ -84,6 +84,8 @@ class StoreHeader:
     """Of the ingests that the store holds already."""
     identities: dict[str, str] = field(default_factory=dict)
     """Which bytes each asset held, by its address."""
+    labels_key: str = ""
+    """Digest of what the labels are read from and mean; empty: not known."""
     labels_from: tuple[str, ...] = ()
     """Whose the labels are, and their licences; empty: nobody said."""
     made_pairs: dict[str, Any] = field(default_factory=dict)

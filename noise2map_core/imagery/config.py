@@ -1,5 +1,6 @@
 """Settings of chips, labels and splits."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -10,8 +11,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
+
+from noise2map_core.unused import require_unset
 
 SplitName = Literal["train", "val", "test"]
 
@@ -70,6 +74,12 @@ class MaskConfig(BaseModel):
     dilate_px: Annotated[int, Field(ge=0, le=64)] = 2
     """How far masked pixels grow, pixels of the grid."""
 
+    @model_validator(mode="after")
+    def _all_used(self) -> "MaskConfig":
+        if self.use == "off":
+            require_unset(self, ("scl_classes", "qa_bits", "dilate_px"), "with use off")
+        return self
+
 
 class PairQualityConfig(BaseModel):
     """Whether two dates can be compared: shift, radiometry, overlap, sun, season, grids."""
@@ -122,13 +132,20 @@ class RadiometryConfig(BaseModel):
     """Read the second date where it lies, by the measured shift. auto: only where pair_quality
     warns of it."""
 
+    @model_validator(mode="after")
+    def _all_used(self) -> "RadiometryConfig":
+        if self.use == "off":
+            require_unset(self, ("method",), "with use off")
+        return self
+
 
 LabelTask = Literal["change", "segment", "both"]
 """What labels say: change from the first to the last date, a class at every date, or both."""
 
 
 class RasterLabels(BaseModel):
-    """Labels from rasters; their nodata, and values not named here, are not labelled."""
+    """Labels from rasters. Values not named here are not labelled; those that are named mean what
+    is said here, even where the raster calls them nodata."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -156,6 +173,10 @@ class RasterLabels(BaseModel):
     classes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Classes of a date, in the order of their numbers, each with the values that mean it."""
 
+    ignored: tuple[int, ...] = ()
+    """Values that are known to mean nothing: clouds, not looked at. Other values without a meaning
+    are warned of, and refused where a class has not a pixel: its values may be misnamed."""
+
     attribution: str = ""
     """Whose the labels are, and their licence: "OpenStreetMap contributors (licence: ODbL-1.0)".
     Kept in the store; model cards name it."""
@@ -167,13 +188,26 @@ class RasterLabels(BaseModel):
         values = [value for values in self.classes.values() for value in values]
         if set(self.changed) & set(self.unchanged) or len(set(values)) < len(values):
             raise ValueError("a value cannot mean two things, such as both changed and unchanged")
-        if len(self.classes) < 2 and (self.task != "change" or self.before):
-            raise ValueError("classes of the dates are needed: set classes, each with its values")
+        if self.says_change:
+            require_unset(self, ("classes",), "where one raster says the change")
+            values = [*self.changed, *self.unchanged]
+        else:
+            require_unset(self, ("changed", "unchanged"), "where dates have classes")
+            if len(self.classes) < 2:
+                raise ValueError("classes of the dates are needed: set classes, each with values")
+        if both := set(values) & set(self.ignored):
+            raise ValueError(f"value {min(both)} has a meaning and is ignored: it is one or other")
         return self
+
+    @property
+    def says_change(self) -> bool:
+        """Whether one source says where there is change; else dates have classes."""
+        return self.task == "change" and self.before is None
 
 
 class PolygonLabels(BaseModel):
-    """Labels from polygons; what lies outside all of them is background, or unchanged."""
+    """Labels from polygons; what lies outside all of them is background, or unchanged. Polygons
+    without a class are not labelled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -184,7 +218,7 @@ class PolygonLabels(BaseModel):
     per date. both: classes per date, and change where they differ."""
 
     path: str | None = None
-    """GeoJSON, GeoParquet or another file of polygons, in any CRS that it states."""
+    """GeoJSON, GeoParquet, GeoPackage, FlatGeobuf or Shapefile, in any CRS that it states."""
 
     asset: str | None = None
     """Or the asset key of label items in the searched collection, each with such a file."""
@@ -192,12 +226,19 @@ class PolygonLabels(BaseModel):
     before: str | None = None
     """Asset key or path of the first date's polygons."""
 
+    layer: str | None = None
+    """Layer of a GeoPackage; needed if it has several."""
+
     column: str | None = None
     """Property that names a polygon's class. None: all polygons are of one class."""
 
     classes: tuple[str, ...] = ()
     """Classes 1, 2, … by name; polygons of others are passed over. Empty: all that `column` holds,
-    in alphabetical order, or `object`."""
+    in alphabetical order, or `object`. Of change without `before`: the names that mean changed."""
+
+    unchanged: tuple[str, ...] = ()
+    """Of change without `before`: names in `column` that mean unchanged. If there are any, nothing
+    is known outside of all polygons."""
 
     background: str = "background"
     """Name of class 0, which lies outside the polygons."""
@@ -206,15 +247,52 @@ class PolygonLabels(BaseModel):
     """Whose the labels are, and their licence: "OpenStreetMap contributors (licence: ODbL-1.0)".
     Kept in the store; model cards name it."""
 
+    @field_validator("classes", "unchanged", mode="after")
+    @classmethod
+    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        plain = tuple(map(class_name, names))
+        if None in plain or len(set(plain)) < len(plain):
+            raise ValueError("a name is empty, or stands there twice")
+        return tuple(name for name in plain if name is not None)
+
     @model_validator(mode="after")
     def _one_source(self) -> "PolygonLabels":
         _require_one_source(self.asset, self.path)
         _require_before(self.task, self.before)
-        if self.column is None and len(self.classes) > 1:
+        if self.column is None and (len(self.classes) > 1 or self.unchanged):
             raise ValueError("several classes need column, the property that names them")
         if self.background in self.classes:
             raise ValueError(f"{self.background} is the name of class 0, set by background")
+        if self.task == "change":
+            require_unset(self, ("background",), "by labels of change, which have no classes")
+        if self.says_change:
+            self._require_meaning()
+        else:
+            require_unset(self, ("unchanged",), "where dates have classes")
         return self
+
+    def _require_meaning(self) -> None:
+        if self.column is None:
+            require_unset(self, ("classes",), "by labels of change without column")
+        if both := set(self.classes) & set(self.unchanged):
+            raise ValueError(f"{min(both)} cannot mean both changed and unchanged")
+
+    @property
+    def says_change(self) -> bool:
+        """Whether one source says where there is change; else dates have classes."""
+        return self.task == "change" and self.before is None
+
+
+def class_name(value: object) -> str | None:
+    """A polygon's class by what its column holds: 1, 1.0 and "1" are one; None for nothing."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    text = str(value).strip()
+    return _WHOLE.sub(r"\1", text) or None
+
+
+_WHOLE = re.compile(r"^([+-]?\d+)\.0*$")
+"""A whole number that is written with a point."""
 
 
 def _require_one_source(asset: str | None, path: str | None) -> None:
@@ -295,4 +373,6 @@ class SplitConfig(BaseModel):
         ways = {"boxes": self.boxes, "blocks": self.blocks, "areas": self.areas, "file": self.file}
         if len(used := [name for name, value in ways.items() if value]) > 1:
             raise ValueError(f"{' and '.join(used)} are two ways to split: set one")
+        if self.file is None:
+            require_unset(self, ("column",), "without file")
         return self

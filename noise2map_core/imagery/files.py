@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Interleaving
+from pyproj.exceptions import CRSError
+from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -23,12 +25,18 @@ from noise2map_core.catalog.access import WEB, Grant, grant_for, require_safe
 from noise2map_core.catalog.buckets import bucket_settings
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
+from noise2map_core.geo.crs import require_no_file
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 DRIVER = "GTiff"
 """Only GeoTIFF, COG or not: a JPEG or a VRT under the name of a .tif is refused, not guessed at."""
+
+OTHER_FILE = "OVERVIEW_FILE"
+"""What GDAL's metadata call a file of overviews elsewhere."""
+
+OTHER_OVERVIEWS = "it names another file for its overviews, which is not opened"
 
 GDAL_SETTINGS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -67,7 +75,8 @@ class SourceInfo:
     """Height, width."""
     dtype: str
     nodata: float | None
-    """The item's nodata if it states one, else the file's; None too if the dtype cannot hold it."""
+    """The item's nodata if it states one, else the file's; None too if the dtype cannot hold it, or
+    the settings name it as data."""
 
     @property
     def geobox(self) -> GeoBox:
@@ -117,6 +126,9 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
             f"be read whole. Tile it anew, as a COG."
         )
     nodata = file.nodatavals[source.band - 1] if source.nodata is None else source.nodata
+    if nodata in source.data_values:
+        nodata = None
+    _require_plain_crs(file, source.href)
     code = file.crs.to_epsg()
     return SourceInfo(
         crs=f"EPSG:{code}" if code else file.crs.to_wkt(),
@@ -125,6 +137,33 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
         dtype=dtype,
         nodata=nodata if _holds(dtype, nodata) else None,
     )
+
+
+def _require_plain_crs(file: DatasetReader, href: str) -> None:
+    try:
+        require_no_file(file.crs.to_wkt())
+    except CRSError as error:
+        raise AssetReadError(f"asset {href} cannot be placed: {error}. Mend the file.") from error
+
+
+def require_self_contained(file: DatasetReader) -> None:
+    """Raises RasterioError if a file names another one as its overviews: GDAL would open it, by
+    any driver and wherever it lies."""
+    if OTHER_FILE in file.tags(ns="OVERVIEWS"):
+        raise RasterioError(OTHER_OVERVIEWS)
+
+
+def mask_of(file: DatasetReader, source: BandSource, **place: Any) -> NDArray[np.bool_]:
+    """Where a band is observed by the file's own word, its mask or nodata; `place` as of `read`.
+
+    Nodata that the settings name as data hides nothing.
+    """
+    stated = file.nodatavals[source.band - 1]
+    by_nodata = MaskFlags.nodata in file.mask_flag_enums[source.band - 1]
+    if by_nodata and stated in source.data_values:
+        return np.ones(place["out_shape"], np.bool_)
+    seen: NDArray[np.bool_] = file.read_masks(source.band, **place) > 0
+    return seen
 
 
 def _holds(dtype: str, nodata: float | None) -> bool:
@@ -170,7 +209,9 @@ def _open(href: str, grant: Grant) -> DatasetReader:
     if href not in files:
         if grant.url.startswith(WEB):
             require_safe(href, grant)
-        files[href] = grant, rasterio.open(grant.url, driver=DRIVER)
+        file = rasterio.open(grant.url, driver=DRIVER)
+        files[href] = grant, file
+        require_self_contained(file)
         while len(files) > MAX_OPEN_FILES:
             files.popitem(last=False)[1][1].close()
     files.move_to_end(href)
@@ -190,6 +231,8 @@ def _explain(href: str, error: RasterioError) -> str:
         return f"asset {href} does not exist. Check the catalogue's files."
     if re.search(r"\b404\b|does not exist", text):
         return f"asset {href} does not exist ({text}). Check the catalogue."
+    if OTHER_OVERVIEWS in text:
+        return f"asset {href} is refused: {text}. Make it anew, as a COG."
     if re.search(r"not recognized as being in a supported|not a TIFF", text):
         return f"asset {href} is not a GeoTIFF. Only GeoTIFF and COG are read."
     return f"asset {href} cannot be read, it may be truncated ({text}). Fetch it anew."

@@ -20,7 +20,13 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
-from noise2map_core.imagery.label_layers import LabelLayer, PolygonLayer, RasterLayer, open_polygons
+from noise2map_core.imagery.label_layers import (
+    LabelLayer,
+    PolygonLayer,
+    PolygonNames,
+    RasterLayer,
+    open_polygons,
+)
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.redact import unsigned
 from noise2map_core.storage import local_path
@@ -67,6 +73,16 @@ class LabelSource:
             found["label_change"] = _read(self.change, geobox)
         return found
 
+    def unnamed(self, geobox: GeoBox) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        """Of each layer, values [H, W] as stored and where they are there but mean nothing."""
+        return [layer.unnamed(geobox) for layer in self.layers]
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Names of polygons in the region that mean no class."""
+        layers = [layer for layer in self.layers if isinstance(layer, PolygonLayer)]
+        return sorted({name for layer in layers for name in layer.passed_over})
+
     def identity(self) -> list[str]:
         """What the labels depend on besides the settings: digests of files."""
         return [name for layer in self.layers for name in layer.identity()]
@@ -103,9 +119,14 @@ def open_labels(
             f"labels of {config.task} need two dates, and there is one. Set --before, or "
             "labels.task to segment."
         )
+    if config.before is not None and len(intervals) < 2:
+        raise ConfigError(
+            "labels.before is of the first of two dates, and there is one. Leave it out, or set "
+            "--before."
+        )
     whole = f"{intervals[0].partition('/')[0]}/{intervals[-1].rpartition('/')[2]}"
     opener = _Opener(config, search, aoi, grid)
-    if config.task == "change" and config.before is None:
+    if config.says_change:
         layer = opener.open_change(whole)
         return LabelSource(layer, (), False, {"change": CLASSES}, config.attribution)
     last = opener.open_date(config.asset or config.path, intervals[-1])
@@ -132,16 +153,32 @@ class _Opener:
         place = self.config.asset or self.config.path
         if isinstance(self.config, RasterLabels):
             values = (self.config.unchanged, self.config.changed)
-            return RasterLayer(self._rasters(place, interval), values)
-        return open_polygons(self._files(place, interval), self.grid, None, ("changed",))
+            return RasterLayer(self._rasters(place, interval), values, self.config.ignored)
+        known = self.config.column is None or self.config.classes
+        names = self._names(self.config.classes or (("changed",) if known else ()))
+        layer = open_polygons(self._files(place, interval), self.grid, names)
+        if not known:
+            raise ConfigError(
+                f"labels {', '.join(layer.files)} have {', '.join(layer.classes)} in "
+                f"{self.config.column}. Set labels.classes to those that mean changed."
+            )
+        return layer
 
     def open_date(self, place: str | None, interval: str) -> LabelLayer:
         """The classes of one date."""
         if isinstance(self.config, RasterLabels):
-            return RasterLayer(self._rasters(place, interval), tuple(self.config.classes.values()))
-        files, column = self._files(place, interval), self.config.column
-        classes = self.config.classes or (("object",) if column is None else ())
-        return open_polygons(files, self.grid, column, classes)
+            values = tuple(self.config.classes.values())
+            return RasterLayer(self._rasters(place, interval), values, self.config.ignored)
+        plain = ("object",) if self.config.column is None else ()
+        names = self._names(self.config.classes or plain)
+        return open_polygons(self._files(place, interval), self.grid, names)
+
+    def _names(self, classes: tuple[str, ...]) -> PolygonNames:
+        assert isinstance(self.config, PolygonLabels)
+        config = self.config
+        return PolygonNames(
+            config.column, classes, config.unchanged, config.layer, merged=config.says_change
+        )
 
     def class_table(self, layers: Sequence[LabelLayer | None]) -> list[dict[str, Any]]:
         """Numbers and names of the classes of a date. Raises ConfigError if the dates' differ."""
@@ -155,6 +192,11 @@ class _Opener:
                     f"{'; '.join(', '.join(names) for names in sorted(found))}. Set labels.classes."
                 )
             names = [self.config.background, *found.pop()]
+            if names[0] in names[1:]:
+                raise ConfigError(
+                    f"labels have a class {names[0]!r}, which is the name of class 0 too. Set "
+                    "labels.background to another."
+                )
         return [{"value": value, "name": name} for value, name in enumerate(names)]
 
     def _rasters(self, place: str | None, interval: str) -> tuple[Scene, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import AssetReadError, PairRejectedError
+from noise2map_core.errors import AssetReadError, ConfigError, PairRejectedError
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.composite import order_scenes
 from noise2map_core.imagery.config import (
@@ -26,6 +26,7 @@ from noise2map_core.imagery.pair_quality import (
 )
 from noise2map_core.imagery.radiometry import match_histograms
 from noise2map_core.imagery.recipe import Correction, PixelRecipe, plan_recipe
+from noise2map_core.unused import changed
 
 COARSE_PX = 256
 """Longer side of the grid on which scenes are ordered by their masks."""
@@ -47,6 +48,26 @@ class PairPlan:
         if self.quality is None or self.quality.verdict == "ok":
             return ()
         return tuple(f"warning: pair of dates: {reason}" for reason in self.quality.reasons)
+
+
+def require_used(quality: PairQualityConfig, radiometry: RadiometryConfig, dates: int) -> None:
+    """Raise ConfigError for settings of pairs that nothing would read."""
+    comparing = radiometry.use != "off" or radiometry.correct_shift != "off"
+    if dates < 2:
+        unread, why = [*_set("pair_quality", quality), *_set("radiometry", radiometry)], "one date"
+    elif quality.action == "off" and not comparing:
+        unread = [name for name in _set("pair_quality", quality) if not name.endswith(".action")]
+        why = "no comparison of the dates (pair_quality.action off)"
+    else:
+        return
+    if unread:
+        raise ConfigError(
+            f"{', '.join(unread)} is not used: there is {why}. Leave it out, or set what uses it."
+        )
+
+
+def _set(section: str, settings: PairQualityConfig | RadiometryConfig) -> list[str]:
+    return [f"{section}.{name}" for name in changed(settings)]
 
 
 def plan_pair(

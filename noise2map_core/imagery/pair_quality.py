@@ -199,12 +199,16 @@ def judged(quality: PairQuality, config: PairQualityConfig) -> PairQuality:
     rejects: list[str] = []
     warns = [f"not all windows could be read: {text}" for text in quality.reasons]
     length = math.hypot(*quality.shift_px) if quality.shift_px else 0.0
-    if length > config.warn_shift_px:
-        text = f"the dates lie {length:.2f} px apart"
-        (rejects if length > config.reject_shift_px else warns).append(text)
-    if quality.valid_overlap < config.warn_overlap:
-        text = f"{quality.valid_overlap:.1%} of the pixels are observed at both dates"
-        (rejects if quality.valid_overlap < config.reject_overlap else warns).append(text)
+    text = f"the dates lie {length:.2f} px apart"
+    if length > config.reject_shift_px:
+        rejects.append(text)
+    elif length > config.warn_shift_px:
+        warns.append(text)
+    text = f"{quality.valid_overlap:.1%} of the pixels are observed at both dates"
+    if quality.valid_overlap < config.reject_overlap:
+        rejects.append(text)
+    elif quality.valid_overlap < config.warn_overlap:
+        warns.append(text)
     if quality.offset_suspected:
         warns.append(f"numbers differ by about {OFFSET_DN} in every band, as by a sensor's offset")
     if (quality.radiometry or 0) > config.warn_radiometry:

@@ -18,7 +18,7 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.convention import without_offset
-from noise2map_core.imagery.files import SourceInfo, inspect, opened, persistent
+from noise2map_core.imagery.files import SourceInfo, inspect, mask_of, opened, persistent
 
 __all__ = ["SourceInfo", "inspect", "pixel_type", "read_bands", "read_mosaic", "read_pixels"]
 
@@ -368,7 +368,7 @@ def _read_window(
         pixels = file.read(source.band, **place)
         if info.nodata is not None:
             return pixels, _differs(pixels, info.nodata)
-        return pixels, file.read_masks(source.band, **place) > 0
+        return pixels, mask_of(file, source, **place)
 
 
 def _thinning(stated: float | None, info: SourceInfo, resampling: Resampling) -> Resampling:

@@ -9,6 +9,7 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.config import CompositeConfig, MaskConfig
 from noise2map_core.imagery.convention import offset_dn
+from noise2map_core.unused import changed
 
 
 class Correction(BaseModel):
@@ -71,6 +72,11 @@ def plan_recipe(
     Raises ConfigError if a mask is asked for, or some scenes have one, and others have none.
     """
     without = [scene for scene in scenes if scene.mask is None]
+    if mask.use == "auto" and len(without) == len(scenes) and (unread := changed(mask)):
+        raise ConfigError(
+            f"mask.{unread[0]} is set, but no scene has a mask that is known (SCL, QA_PIXEL). "
+            "Leave it out."
+        )
     if mask.use == "off" or (mask.use == "auto" and len(without) == len(scenes)):
         return PixelRecipe(composite=composite, mask=MaskConfig(use="off"))
     if without:

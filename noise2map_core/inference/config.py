@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+
+from noise2map_core.unused import require_unset
 
 
 class CardConfig(BaseModel):
@@ -57,3 +59,9 @@ class InferenceConfig(BaseModel):
     """Compile the network and replay it as a CUDA graph: a small network's time on a GPU is mostly
     that of starting its kernels. The first batch of each predictor takes a minute. auto: on GPUs.
     Needs a C compiler there."""
+
+    @model_validator(mode="after")
+    def _all_used(self) -> "InferenceConfig":
+        if self.disagreement == "off":
+            require_unset(self, ("disagreement_timesteps",), "with disagreement off")
+        return self

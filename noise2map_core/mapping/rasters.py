@@ -62,7 +62,7 @@ def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
 
 def described(path: Path) -> tuple[float, dict[str, float]]:
     """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
-    with local_copy(path) as local, rasterio.open(local) as file:
+    with local_copy(path) as local, rasterio.open(local, driver="GTiff") as file:
         tags = file.tags(1)
         resolution = float(file.res[0])
     names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",

@@ -16,12 +16,12 @@ import pandas as pd
 from affine import Affine
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pyogrio.errors import DataSourceError
 
 from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.digest import digest_of
 from noise2map_core.documents import parse_json, read_text, require_file
 from noise2map_core.errors import ConfigError, OutputMismatchError
+from noise2map_core.imagery.vectors import read_table
 
 FORMAT_VERSION = 1
 GPKG, GEOJSON, STRATA = "sample.gpkg", "sample.geojson", "strata.json"
@@ -89,8 +89,8 @@ def require_unfilled(output: Path) -> None:
         if not path.exists():
             continue
         try:
-            filled = int((~_is_blank(gpd.read_file(path)["reference"])).sum())
-        except (DataSourceError, KeyError) as error:
+            filled = int((~_is_blank(read_table(path)["reference"])).sum())
+        except (OSError, ValueError, KeyError) as error:
             raise OutputMismatchError(
                 f"{path} exists and is not a sample that can be read. Give another --output."
             ) from error
@@ -149,8 +149,8 @@ def read_references(path: Path, design: SampleDesign) -> NDArray[np.int64]:
 def _read_points(path: Path) -> gpd.GeoDataFrame:
     try:
         require_file(path)
-        table = gpd.read_file(path)
-    except (DataSourceError, OSError) as error:
+        table = read_table(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"sample {path} cannot be read: {error}. Give a GeoPackage or GeoJSON file."
         ) from error

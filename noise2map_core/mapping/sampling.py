@@ -14,11 +14,12 @@ import pyproj
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from noise2map_core.errors import AssetReadError, ConfigError
+from noise2map_core.imagery.files import DRIVER, require_self_contained
 from noise2map_core.mapping.mosaic import NO_DECISION
 
 BLOCK_PX = 512
@@ -151,10 +152,11 @@ def open_map(path: Path) -> Iterator[DatasetReader]:
     """A map of classes. Raises AssetReadError, or ConfigError if it is not one uint8 band with a
     CRS."""
     try:
-        with rasterio.open(path) as raster:
+        with rasterio.open(path, driver=DRIVER) as raster:
+            require_self_contained(raster)
             _require_classes(raster, path)
             yield raster
-    except RasterioIOError as error:
+    except RasterioError as error:
         raise AssetReadError(f"map {path} cannot be read: {error}. Give a GeoTIFF.") from error
 
 

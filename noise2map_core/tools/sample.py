@@ -136,6 +136,11 @@ def _expected_accuracy(config: SampleConfig, strata: list[Stratum]) -> dict[int,
     given = config.expected_accuracy
     if isinstance(given, float):
         return {stratum.value: given for stratum in strata}
+    if strange := sorted(set(given) - {stratum.value for stratum in strata}):
+        raise ConfigError(
+            f"expected_accuracy has a value for class {strange[0]}, which the map has not a pixel "
+            "of. Leave it out."
+        )
     missing = [str(stratum.value) for stratum in strata if stratum.value not in given]
     if missing:
         raise ConfigError(

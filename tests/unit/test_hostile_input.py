@@ -32,6 +32,7 @@ CANARY = "canary-of-a-local-file"
 ROOT = "/catalog.json"
 COLLECTION = "/embedded-farmland/collection.json"
 BEFORE = "/embedded-farmland/embedded-farmland-before/embedded-farmland-before.json"
+LABELS = "/embedded-farmland/embedded-farmland-change/embedded-farmland-change.json"
 NUMBERS = itertools.count()
 DEEP = b"[" * 200_000
 BOMB = (
@@ -280,6 +281,7 @@ def assets() -> dict[str, Arm]:
             lambda a: tiff(a.folder, width=100_000, height=100_000, blockysize=100_000,
                            compress="deflate", BIGTIFF="YES")
         ),
+        "overviews in a local file": placed(elsewhere),
         "no coordinates": placed(lambda a: tiff(a.folder, crs=None)),
         "fewer bands than stated": lambda a: (
             a.file(answer(tiff(a.folder))),
@@ -295,6 +297,44 @@ def assets() -> dict[str, Arm]:
             lambda _: raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n")
         ),
     }  # fmt: skip
+
+
+def elsewhere(attack: Attack) -> bytes:
+    """A GeoTIFF whose metadata name a local file for its overviews."""
+    path = attack.folder / "made.tif"
+    path.write_bytes(tiff(attack.folder, SPARSE_OK=False))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=str(attack.folder / "secret.tif"))
+    body = path.read_bytes()
+    path.unlink()
+    return body
+
+
+def labels() -> dict[str, Arm]:
+    """Polygons of label items that make GDAL open other files, if it may choose."""
+
+    def placed(text: str) -> Arm:
+        def arm(attack: Attack) -> None:
+            path = f"/evil-{next(NUMBERS)}.geojson"
+            attack.server.answers[path] = answer(attack.placed(text).encode())
+            document = attack.server.documents[LABELS]
+            document["assets"]["change"]["href"] = f"{attack.server.url}{path}"
+            attack.flags |= {"labels.kind": "polygons", "labels.asset": "change"}
+
+        return arm
+
+    algorithm = '{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read %s"}'
+    crs = '{"type": "link", "properties": {"href": "http://127.0.0.2:{port}/crs", "type": "proj4"}}'
+    source = "<OGRVRTDataSource><OGRVRTLayer name='a'><SrcDataSource>{secret}</SrcDataSource>"
+    return {
+        "labels that are an algorithm on a file": placed(algorithm % "{secret}"),
+        "labels that are an algorithm inside": placed(algorithm % "http://127.0.0.2:{port}/a"),
+        "labels that are a vrt": placed(f"{source}</OGRVRTLayer></OGRVRTDataSource>"),
+        "labels with a crs inside": placed(
+            '{"type": "FeatureCollection", "features": [], "crs": ' + crs + "}"
+        ),
+        "labels of a database": placed("SQLite format 3\0"),
+    }
 
 
 def apis() -> dict[str, Arm]:
@@ -392,7 +432,7 @@ def inputs() -> dict[str, Arm]:
 
 ARMS: dict[str, Arm] = {
     **{f"href {name!a}": lambda a, h=href: a.link(h) for name, href in hrefs().items()},
-    **documents(), **items(), **assets(), **apis(), **inputs(),
+    **documents(), **items(), **assets(), **labels(), **apis(), **inputs(),
 }  # fmt: skip
 
 

@@ -120,8 +120,11 @@ def test_validation_that_is_given_is_taken(tmp_path: Path) -> None:
 
 def test_whu_segmentation_has_no_validation_in_the_paper(tmp_path: Path) -> None:
     root = write_whu_segment(tmp_path, {"train": 4, "test": 2}, px=32)
+    paper = open_benchmark(WhuConfig(root=root, task="segment"), "paper")
+    assert names(paper, "val") == []
     config = WhuConfig(root=root, task="segment", val_share=0.5)
-    assert names(open_benchmark(config, "paper"), "val") == []
+    with pytest.raises(ConfigError, match=r"dataset\.val_share is not used by protocol paper"):
+        open_benchmark(config, "paper")
     strict = open_benchmark(config, "strict")
     assert names(strict, "val") == ["train/3", "train/4"]
     assert all(len(s.images) == len(s.segment) == 1 and not s.change for s in strict.samples)

@@ -20,7 +20,7 @@ from noise2map_core.imagery.chip_repair import iter_checks
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_chips, open_store
 from noise2map_core.imagery.config import CompositeConfig, SplitConfig
-from noise2map_core.imagery.recipe import PixelRecipe
+from noise2map_core.imagery.recipe import Correction, PixelRecipe
 from tests.chip_factories import AREA, BOX, make_store, plan_store
 from tests.raster_factories import CRS
 
@@ -237,3 +237,32 @@ def test_a_store_that_records_no_sources_is_not_appended_to(store: Path, whole: 
     (store / "sources.json").unlink()
     with pytest.raises((ChipStoreError, OutputMismatchError), match=r"sources\.json|does not say"):
         ingest(store, whole)
+
+
+def labelled(job: ChipJob, labels_key: str, **changes: Any) -> ChipJob:
+    """A planned store whose labels are read from these."""
+    header = replace(job.header, key=f"{job.header.key} {labels_key}")
+    ingests = tuple(replace(one, labels_key=labels_key, **changes) for one in job.ingests)
+    return replace(job, header=header, ingests=ingests)
+
+
+def test_chips_that_are_there_with_other_labels_are_refused(west: ChipJob, tmp_path: Path) -> None:
+    path = tmp_path / "chips.zarr"
+    job = replace(west, store=path)
+    assert ingest(path, labelled(job, "a")) > 0
+    before = digests(path)
+    assert ingest(path, labelled(job, "a")) == 0
+    with pytest.raises(OutputMismatchError, match=r"holds these chips with other labels"):
+        ingest(path, labelled(job, "b"))
+    gain = PixelRecipe(correction=Correction(gain=(2.0, 2.0), offset=(0.0, 0.0)))
+    with pytest.raises(OutputMismatchError, match=r"its radiometry is"):
+        ingest(path, replace(labelled(job, "a", recipe=gain), header=replace(west.header, key="c")))
+    assert digests(path) == before
+
+
+def test_another_area_may_have_labels_of_its_own(west: ChipJob, tmp_path: Path) -> None:
+    path = tmp_path / "chips.zarr"
+    assert ingest(path, labelled(replace(west, store=path), "a")) > 0
+    area = AreaOfInterest("east", BOX[:, 80:].geographic_extent.geom)
+    east = plan_store(west.store.parent / "sources", path, area=area)
+    assert ingest(path, labelled(east, "b")) > 0

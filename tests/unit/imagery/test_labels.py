@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pystac
 import pytest
+import rasterio
 import shapely
 from odc.geo.geobox import GeoBox
 from shapely import contains_xy
@@ -18,6 +20,7 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.config import NoLabels, PolygonLabels, RasterLabels
 from noise2map_core.imagery.label_layers import layer_from_json
+from noise2map_core.imagery.label_survey import LabelSurvey
 from noise2map_core.imagery.labels import LabelSource, open_labels
 from noise2map_core.testing.catalog import serve_catalog
 from tests.raster_factories import CRS, frame, write_tif
@@ -46,9 +49,35 @@ def test_values_of_a_raster_mean_what_the_settings_say_and_the_rest_nothing(tmp_
     path = write_tif(tmp_path / "labels.tif", pixels, BOX, nodata=5)
     config = RasterLabels(path=str(path), changed=(2, 5), unchanged=(0, 1))
     labels = change_of(config)
-    assert np.array_equal(labels == 1, pixels == 2)
+    assert np.array_equal(labels == 1, np.isin(pixels, (2, 5)))
     assert np.array_equal(labels == 0, pixels <= 1)
     assert set(np.unique(labels)) == {0, 1, 255}
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 1, 255])
+@pytest.mark.parametrize("changed", [1, 255])
+@pytest.mark.parametrize("resolution", [10.0, 20.0])
+def test_values_that_are_named_beat_nodata(
+    tmp_path: Path, nodata: int | None, changed: int, resolution: float
+) -> None:
+    box = frame(40, 50, resolution=resolution)
+    pixels = np.random.default_rng(1).choice(np.uint8([0, 1, 7, 255]), (40, 50))
+    path = write_tif(tmp_path / "labels.tif", pixels, box, nodata=nodata)
+    labels = change_of(RasterLabels(path=str(path), changed=(changed,)), box)
+    assert np.array_equal(labels, np.select([pixels == 0, pixels == changed], [0, 1], 255))
+
+
+def test_named_values_of_other_types_beat_nodata_and_masks_still_hide(tmp_path: Path) -> None:
+    for dtype, values in (("int16", (-1, 3)), ("float32", (2.0, 3.0)), ("uint16", (65535, 3))):
+        pixels = np.random.default_rng(2).choice(np.array([*values, 9], dtype), (40, 50))
+        path = write_tif(tmp_path / f"{dtype}.tif", pixels, BOX, nodata=values[0])
+        config = RasterLabels(path=str(path), changed=(int(values[0]),), unchanged=(3,))
+        expected = np.select([pixels == values[0], pixels == 3], [1, 0], 255)
+        assert np.array_equal(change_of(config), expected)
+    path = write_tif(tmp_path / "masked.tif", np.ones((40, 50), np.uint8), BOX)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.indices((40, 50))[1] < 30)
+    assert np.array_equal(change_of(RasterLabels(path=str(path)))[0], [1] * 30 + [255] * 20)
 
 
 def test_labels_beside_the_raster_are_unknown(tmp_path: Path) -> None:
@@ -301,6 +330,131 @@ def test_layers_are_opened_again_from_what_they_say_and_changed_files_refused(
     land(path, shift=10)
     with pytest.raises(ConfigError, match="are not those that were ingested"):
         layer_from_json(layer.to_json(), GRID)
+
+
+def land_of(path: Path, values: Any, **options: Any) -> list[Any]:
+    """Polygons side by side with these values in the column `kind`."""
+    x0, y0 = BOX.affine @ (0, 0)
+    shapes = [
+        shapely.box(x0 + 100 * n, y0 - 300, x0 + 100 * n + 70, y0) for n in range(len(values))
+    ]
+    gpd.GeoDataFrame({"kind": values}, geometry=shapes, crs=CRS).to_file(path, **options)
+    return shapes
+
+
+def at(labels: Any, shapes: list[Any]) -> list[int]:
+    """Labels at the polygons' centres, then beside all of them."""
+    places = [~BOX.affine @ (s.centroid.x, s.centroid.y) for s in shapes]
+    return [int(labels[int(row), int(col)]) for col, row in places] + [int(labels[-1, -1])]
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.parquet"])
+def test_polygons_without_a_class_are_not_labelled(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    shapes = land_of(tmp_path / "land.gpkg", ["road", None, "house", "", " "])
+    table = gpd.read_file(tmp_path / "land.gpkg")
+    table.to_parquet(path) if name.endswith("parquet") else table.to_file(path)
+    source = opened(PolygonLabels(path=str(path), task="segment", column="kind"), TWO[:1])
+    assert [entry["name"] for entry in source.classes["segment"]] == ["background", "house", "road"]
+    assert at(source.read(BOX)["label_segment"][0], shapes) == [2, 255, 1, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array([1, None, 2, 1], dtype="Int64"), [1.0, None, 2.0, 1.0], ["1", None, "2", "1.0"],
+        ["1 ", None, " 2", "1"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("classes", [(), ("1", "2"), ("1.0", "2")])
+def test_a_number_is_one_class_however_it_is_written(
+    tmp_path: Path, values: Any, classes: tuple[str, ...]
+) -> None:
+    shapes = land_of(tmp_path / "land.gpkg", values)
+    config = PolygonLabels(
+        path=str(tmp_path / "land.gpkg"), task="segment", column="kind", classes=classes
+    )
+    source = opened(config, TWO[:1])
+    assert [entry["name"] for entry in source.classes["segment"]] == ["background", "1", "2"]
+    assert at(source.read(BOX)["label_segment"][0], shapes) == [1, 255, 2, 1, 0]
+
+
+def test_a_column_tells_what_is_changed_and_what_is_not(tmp_path: Path) -> None:
+    shapes = land_of(tmp_path / "land.gpkg", ["cleared", "same", "built", None, "burnt"])
+    shared: Any = {"path": str(tmp_path / "land.gpkg"), "column": "kind"}
+    one = change_of(PolygonLabels(**shared, classes=("cleared",)))
+    assert at(one, shapes) == [1, 0, 0, 255, 0, 0]
+    two = opened(PolygonLabels(**shared, classes=("cleared", "built"), unchanged=("same",)))
+    assert at(two.read(BOX)["label_change"], shapes) == [1, 0, 1, 255, 255, 255]
+    assert two.passed_over == ["burnt"]
+    assert [entry["name"] for entry in two.classes["change"]] == ["unchanged", "changed"]
+    again = layer_from_json(json.loads(json.dumps(two.layers[0].to_json())), GRID)
+    assert again is not None and np.array_equal(again.read(BOX), two.read(BOX)["label_change"])
+    with pytest.raises(ConfigError, match=r"have built, burnt, cleared, same in kind\. Set labels"):
+        opened(PolygonLabels(**shared))
+    with pytest.raises(ConfigError, match="no property 'use'"):
+        opened(PolygonLabels(path=shared["path"], column="use"))
+
+
+def test_labels_of_a_layer_are_those_of_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "two.gpkg"
+    land_of(path, ["road"], layer="one")
+    land_of(path, ["house", "road"], layer="two")
+    config = PolygonLabels(path=str(path), task="segment", column="kind", layer="one")
+    one = opened(config, TWO[:1])
+    two = opened(config.model_copy(update={"layer": "two"}), TWO[:1])
+    assert one.identity() != two.identity()
+    assert [len(source.classes["segment"]) for source in (one, two)] == [2, 3]
+
+
+def test_a_class_that_is_called_like_the_background_is_refused(tmp_path: Path) -> None:
+    land_of(tmp_path / "land.gpkg", ["background", "road"])
+    config = PolygonLabels(path=str(tmp_path / "land.gpkg"), task="segment", column="kind")
+    with pytest.raises(ConfigError, match=r"Set labels\.background"):
+        opened(config, TWO[:1])
+
+
+def surveyed(config: Any) -> list[str]:
+    source, survey = opened(config), LabelSurvey()
+    everywhere = np.ones(BOX.shape, np.bool_)
+    survey.add(source.read(BOX), everywhere)
+    for values, nothing in source.unnamed(BOX):
+        survey.add_unnamed(values, nothing)
+    return survey.warnings(source)
+
+
+def test_classes_without_a_pixel_and_values_without_a_meaning_are_said(tmp_path: Path) -> None:
+    mask = (np.indices((40, 50))[1] < 9).astype(np.uint8)
+    path = str(write_tif(tmp_path / "mask.tif", mask * 255, BOX))
+    with pytest.raises(
+        ConfigError, match=r"no pixel of class changed, but hold 255.*labels\.ignored"
+    ):
+        surveyed(RasterLabels(path=path))
+    assert surveyed(RasterLabels(path=path, changed=(255,))) == []
+    assert surveyed(RasterLabels(path=path, ignored=(255,))) == [
+        "warning: labels: no pixel is of class changed"
+    ]
+    path = str(write_tif(tmp_path / "more.tif", mask + 7 * (mask == 0), BOX))
+    assert surveyed(RasterLabels(path=path, unchanged=(1,), changed=(7,))) == []
+    with pytest.raises(ConfigError, match=r"no pixel of class unchanged, but hold 7"):
+        surveyed(RasterLabels(path=path))
+    three = np.indices((40, 50))[1].astype(np.uint8) // 20
+    path = str(write_tif(tmp_path / "three.tif", three, BOX))
+    assert surveyed(RasterLabels(path=path)) == [
+        "warning: labels: 2 has no meaning in the settings, and is not labelled"
+    ]
+    land_of(tmp_path / "land.gpkg", ["a", "b"])
+    polygons = PolygonLabels(path=str(tmp_path / "land.gpkg"), column="kind", classes=("a",))
+    assert surveyed(polygons) == [
+        "warning: labels: polygons of b are of no class, and are passed over"
+    ]
+
+
+def test_before_without_two_dates_is_refused(tmp_path: Path) -> None:
+    land(tmp_path / "land.geojson")
+    path = str(tmp_path / "land.geojson")
+    with pytest.raises(ConfigError, match=r"labels\.before is of the first of two dates"):
+        opened(PolygonLabels(path=path, before=path, task="segment"), TWO[:1])
 
 
 def test_boxes_have_dense_outlines() -> None:
