@@ -18,7 +18,7 @@ from noise2map_core.imagery.reader import inspect, pixel_type
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.imagery.splits import SplitWindow
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3
 """Raised when the same inputs give other chips; a store made before is then another store."""
 
 COMMON_NAMES = {

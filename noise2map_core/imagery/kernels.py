@@ -25,6 +25,9 @@ SAME_SIZE = 1.05
 MIN_WEIGHT = 1e-6
 """What weighs less of the whole is rounding of the place, not an observation."""
 
+TIE = 1e-6
+"""A half that the rounding of its place has lowered by less counts as a half."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -44,15 +47,17 @@ class Taps:
     """[tap, …] within the source."""
     weight: Float64
     """[tap, …]; 0 for those outside the source."""
+    inside: NDArray[np.bool_]
+    """[tap, …] whether they are in the source."""
 
     def after(self, first: int) -> "Taps":
         """The same in a part of the source that begins with pixel `first`."""
-        return Taps(self.index - first, self.weight)
+        return Taps(self.index - first, self.weight, self.inside)
 
     @property
     def alike(self) -> "Taps":
         """The same, each weighing 1 within the source and 0 outside."""
-        return Taps(self.index, (self.weight != 0).astype(np.float64))
+        return Taps(self.index, self.inside.astype(np.float64), self.inside)
 
 
 def kernel_of(resampling: str, ratio: float) -> Kernel:
@@ -87,9 +92,9 @@ def taps_of(kernel: Kernel, centres: Float64, size: int) -> Taps:
     first = np.floor(centres - 0.5 - kernel.radius).astype(np.int64) + 1
     steps = np.arange(math.ceil(2 * kernel.radius)).reshape(-1, *(1,) * centres.ndim)
     index = first + steps
-    weight = kernel.weigh(index + 0.5 - centres)
-    weight[(index < 0) | (index >= size)] = 0.0
-    return Taps(index.clip(0, size - 1), weight)
+    inside = (index >= 0) & (index < size)
+    weight = np.where(inside, kernel.weigh(index + 0.5 - centres), 0.0)
+    return Taps(index.clip(0, size - 1), weight, inside)
 
 
 @dataclass(frozen=True)
@@ -144,12 +149,9 @@ def _summed(weights: Float64, part: Callable[[int], NDArray[Any]]) -> Float64:
 
 
 def to_type(values: Float64, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rounded half up and clipped to an integer type; as it is to a float type.
-
-    Halves that rounding has lowered by a hair count as halves.
-    """
+    """Rounded half up and clipped to an integer type; as it is to a float type."""
     if dtype.kind not in "iu":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    whole = np.floor(values + (0.5 + 1e-6))
+    whole = np.floor(values + (0.5 + TIE))
     return whole.clip(limits.min, limits.max).astype(dtype)

@@ -121,10 +121,9 @@ def locate(info: SourceInfo, geobox: GeoBox) -> Place:
     """Where the centres of a grid's pixels lie in a file."""
     assert geobox.crs is not None
     affine, row, col = _anchored(geobox.affine)
-    rows, cols = (
-        first.whole + np.arange(count) + 0.5
-        for first, count in zip((row, col), geobox.shape, strict=True)
-    )
+    height, width = geobox.shape
+    rows: Float64 = row.whole + 0.5 + np.arange(height, dtype=np.float64)
+    cols: Float64 = col.whole + 0.5 + np.arange(width, dtype=np.float64)
     turned = any((affine.b, affine.d, info.transform.b, info.transform.d))
     if geobox.crs == info.geobox.crs and not turned:
         y, x = affine.e * (rows + row.part), affine.a * (cols + col.part)
@@ -154,12 +153,13 @@ def _anchored(affine: Affine) -> tuple[Affine, _Start, _Start]:
     """
     if affine.b or affine.d:
         return affine, _Start(), _Start()
-    row, col = affine.f / affine.e, affine.c / affine.a
-    starts = [
-        _Start(math.floor(at + 0.5), round(at - math.floor(at + 0.5), PHASE_DIGITS))
-        for at in (row, col)
-    ]
-    return Affine(affine.a, 0.0, 0.0, 0.0, affine.e, 0.0), *starts
+    row, col = _start(affine.f / affine.e), _start(affine.c / affine.a)
+    return Affine(affine.a, 0.0, 0.0, 0.0, affine.e, 0.0), row, col
+
+
+def _start(at: float) -> _Start:
+    whole = math.floor(at + 0.5)
+    return _Start(whole, round(at - whole, PHASE_DIGITS))
 
 
 def _node_px(geobox: GeoBox) -> int:

@@ -132,29 +132,22 @@ def read_bands(
     """
     image = np.zeros((len(sources), *geobox.shape), inspect(sources[0]).dtype)
     observed = np.ones(geobox.shape, np.bool_)
-    for info, group in _groups(sources).items():
+    asked = frozenset((source.href, source.band) for source in sources)
+    for group in _groups(sources):
         members = [sources[number] for number in group]
-        read = _read_group(members, info, geobox, resampling)
-        for number, (pixels, seen) in zip(group, read, strict=True):
-            image[number] = without_offset(pixels, seen, sources[number], info)
+        found = _read_group(members, geobox, resampling, asked)
+        for number, (pixels, seen) in zip(group, found, strict=True):
+            image[number] = without_offset(pixels, seen, sources[number], inspect(sources[number]))
             observed &= seen
     return image, observed
 
 
-def _groups(sources: Sequence[BandSource]) -> dict[SourceInfo, list[int]]:
-    """Numbers of the bands that lie on one grid: their pixels are found together.
-
-    A band that is itself asked for as a picture is not the transparency of the others: files of
-    four bands are often written as if their near infrared were.
-    """
-    asked = {(source.href, source.band) for source in sources}
+def _groups(sources: Sequence[BandSource]) -> list[list[int]]:
+    """Numbers of the bands that lie on one grid, with one nodata: they are resampled together."""
     groups: dict[SourceInfo, list[int]] = {}
     for number, source in enumerate(sources):
-        info = inspect(source)
-        if info.alpha is not None and (source.href, info.alpha) in asked:
-            info = replace(info, alpha=None)
-        groups.setdefault(info, []).append(number)
-    return groups
+        groups.setdefault(inspect(source), []).append(number)
+    return list(groups.values())
 
 
 def _missing(valid: Mask) -> Window:
@@ -206,9 +199,19 @@ def _pixels_of(bounds: Bounds, transform: Any) -> Window:
 
 
 def _read_group(
-    sources: Sequence[BandSource], info: SourceInfo, geobox: GeoBox, resampling: str
+    sources: Sequence[BandSource],
+    geobox: GeoBox,
+    resampling: str,
+    asked: frozenset[tuple[str, int]],
 ) -> list[tuple[Pixels, Mask]]:
-    """Bands of one grid on `geobox`, and where each is observed."""
+    """Bands of one grid on `geobox`, and where each is observed.
+
+    A band that is `asked` for as a picture, by file and number, is not the transparency of others:
+    files of four bands are often written as if their near infrared were.
+    """
+    info = inspect(sources[0])
+    if info.alpha is not None and (sources[0].href, info.alpha) in asked:
+        info = replace(info, alpha=None)
     shift = grid_shift(info, geobox)
     if shift is not None:
         window = Window(*shift, *geobox.shape)

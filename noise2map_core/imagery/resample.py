@@ -19,7 +19,15 @@ from noise2map_core.imagery.blocks import (
     read_window,
 )
 from noise2map_core.imagery.files import SourceInfo
-from noise2map_core.imagery.kernels import MIN_WEIGHT, Centres, Float64, Kernel, kernel_of, to_type
+from noise2map_core.imagery.kernels import (
+    MIN_WEIGHT,
+    Centres,
+    Float64,
+    Kernel,
+    Taps,
+    kernel_of,
+    to_type,
+)
 from noise2map_core.imagery.placement import Place, locate, pixel_ratio
 
 Pixels = NDArray[Any]
@@ -28,7 +36,7 @@ Mask = NDArray[np.bool_]
 MAX_WINDOW_PX = 1 << 23
 """Pixels of one band of a file that are held at a time: larger windows are read in parts."""
 
-STRIP_PX = 1 << 17
+STRIP_PX = 1 << 15
 """Pixels of the grid that are weighed at a time."""
 
 
@@ -184,18 +192,22 @@ def _bands(
         return
     taps = centres.taps(method.kernels)
     linear = None if method.fallback is None else centres.taps(method.fallback)
-    weighed: tuple[NDArray[Any], Float64] | None = None
+    last: NDArray[Any] | None = None
     for values, share in read:
-        if weighed is None or not np.array_equal(share, weighed[0]):  # alike in most bands
-            weighed = share, centres.sum(share, taps)
-        seen = weighed[1] > MIN_WEIGHT if method.mean else centres.nearest(share) > 0
-        made = _quotient(centres.sum(values, taps), weighed[1], seen)
+        if last is None or not np.array_equal(share, last):  # alike in most bands
+            last, weight = share, centres.sum(share, taps)
+            seen = weight > MIN_WEIGHT if method.mean else centres.nearest(share) > 0
+        made = _quotient(centres.sum(values, taps), weight, seen)
         if linear is not None:
-            counted = [tap.alike for tap in taps]
-            whole = centres.sum(share, counted) > len(taps[0].index) * len(taps[1].index) - 0.5
             rough = _quotient(centres.sum(values, linear), centres.sum(share, linear), seen)
-            made = np.where(whole, made, rough)
+            made = np.where(_whole(share, taps, centres), made, rough)
         yield made, seen
+
+
+def _whole(share: NDArray[Any], taps: tuple[Taps, Taps], centres: Centres) -> Mask:
+    """Where all blocks under a kernel are in the file, and observed as a whole."""
+    count = math.prod(len(tap.index) for tap in taps)
+    return centres.sum(share, [tap.alike for tap in taps]) > count - 0.5
 
 
 def _quotient(total: Float64, weight: Float64, seen: Mask) -> Float64:
