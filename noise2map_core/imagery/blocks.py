@@ -1,12 +1,15 @@
 """Windows of files with what is observed in them, as pixels or as means of blocks of pixels."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as FileWindow
 
 from noise2map_core.catalog.scene import BandSource
@@ -22,6 +25,9 @@ MEAN_FROM = 2.0
 
 FINER = 2.0
 """Blocks and overviews are at least this many times finer than the grid."""
+
+_warnings = Lock()
+"""Python's warning filters are one for all threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +120,19 @@ def _numbers(pixels: NDArray[Any], info: SourceInfo) -> Mask:
 
 def _read_beside(source: BandSource, info: SourceInfo, place: FileWindow) -> Mask:
     mask = mask_beside(source)
+    with _warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it lies where the image does
+        return _read_mask(mask, source.band, info, place)
+
+
+def _read_mask(mask: BandSource, band: int, info: SourceInfo, place: FileWindow) -> Mask:
     with opened(mask) as file:
         if file.shape != info.shape:
             raise AssetReadError(
                 f"mask {mask.href} has {file.width} x {file.height} pixels, the image beside it "
                 f"{info.shape[1]} x {info.shape[0]}. Write it anew, or take it away."
             )
-        observed: Mask = file.read(source.band if file.count > 1 else 1, window=place) > 0
+        observed: Mask = file.read(band if file.count > 1 else 1, window=place) > 0
         return observed
 
 
