@@ -54,17 +54,12 @@ def read_rgb(path: Path, resize_px: int | None, resampling: str) -> NDArray[Any]
 
 
 def read_observed(path: Path, resize_px: int | None) -> NDArray[np.bool_]:
-    """[H, W], False where the file is transparent, nodata or no number. Raises AssetReadError."""
+    """[H, W], False where the file is transparent or nodata. Raises AssetReadError."""
     size = resize_px and (resize_px, resize_px)
     with _opened(path) as file:
         if file.count == RGBA_COUNT:
-            observed = file.read(RGBA_COUNT, out_shape=size) > 0
-        else:
-            observed = file.dataset_mask(out_shape=size) > 0
-        if np.dtype(file.dtypes[0]).kind == "f":
-            image = file.read(RGB, out_shape=size and (len(RGB), *size))
-            observed &= np.isfinite(image).all(axis=0)
-        return observed
+            return file.read(RGBA_COUNT, out_shape=size) > 0
+        return file.dataset_mask(out_shape=size) > 0
 
 
 def read_mask(path: Path, rule: MaskRule, resize_px: int | None = None) -> NDArray[np.uint8]:

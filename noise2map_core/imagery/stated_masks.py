@@ -1,6 +1,6 @@
 """What files say of their own validity besides nodata: masks inside, masks beside, transparency."""
 
-from dataclasses import replace
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -56,9 +56,16 @@ def mask_beside(source: BandSource) -> BandSource:
     if signed:
         address = urlsplit(signed)
         signed = urlunsplit(address._replace(path=address.path + SUFFIX))
-    return replace(
-        source, href=source.href + SUFFIX, signed=signed, band=1, nodata=None, checksum=None
-    )
+    return BandSource(source.name, source.href + SUFFIX, 1, None, None, signed=signed)
+
+
+def identity_beside(href: str) -> str:
+    """What the identity of a file on disk ends with if a mask lies beside it; "" if none does."""
+    path = Path(href + SUFFIX)
+    if "://" in href or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return f"+{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 @lru_cache(maxsize=4096)

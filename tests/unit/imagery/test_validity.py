@@ -180,7 +180,9 @@ def test_a_mask_beside_a_file_on_the_web_is_found_with_one_question(tmp_path: Pa
     write_tif(root / "cog.tif", noise(600, 600), frame(600, 600), driver="COG", **NO_TILES)
     with serve_catalog(root) as server:
         read = {
-            name: read_bands([BandSource("b", f"{server.url}/{name}", 1, None, None)], WHOLE)[1]
+            name: read_bands([BandSource("b", f"{server.url}/files/{name}", 1, None, None)], WHOLE)[
+                1
+            ]
             for name in ("a.tif", "plain.tif", "inside.tif", "cog.tif")
             for _ in range(2)
         }
