@@ -148,9 +148,9 @@ def _summed(weights: Float64, part: Callable[[int], NDArray[Any]]) -> Float64:
     return total
 
 
-def to_type(values: Float64, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Rounded half up and clipped to an integer type; as it is to a float type."""
-    if dtype.kind not in "iu":
+def to_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rounded half up and clipped to an integer type; as it is to a float type or to its own."""
+    if dtype.kind not in "iu" or values.dtype == dtype:
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     whole = np.floor(values + (0.5 + TIE))
