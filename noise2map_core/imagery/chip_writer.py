@@ -6,7 +6,7 @@ shard that is written, made after its pixels; and, of an append, what it will ad
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +270,11 @@ def counted_pixels(table: ChipTable, chips: range, header: StoreHeader) -> NDArr
 
 
 def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
-    """Write all chips of one shard and record it; safe to repeat, and one task's alone."""
+    """Write all chips of one shard and record it; safe to repeat, and one task's alone.
+
+    Numbers that are not finite are no observation, whatever `valid` says of them.
+    """
+    content = replace(content, arrays=_only_numbers(content.arrays))
     arrays, splits = content.arrays, content.splits
     start = shard * CHIPS_PER_SHARD
     group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
@@ -299,6 +303,15 @@ def _written(path: Path, key: str) -> Digest:
     if digest is None:
         raise ChipStoreError(f"chip store {path}: {key} was written and is not there. Run again.")
     return digest
+
+
+def _only_numbers(arrays: Columns) -> Columns:
+    """Where an image is not finite: 0, and not valid."""
+    image = arrays["image"]
+    if image.dtype.kind != "f" or (finite := np.isfinite(image)).all():
+        return arrays
+    valid = arrays["valid"] & finite.all(axis=2)
+    return {**arrays, "image": np.where(finite, image, 0).astype(image.dtype), "valid": valid}
 
 
 def write_record(path: Path, record: ShardRecord) -> None:

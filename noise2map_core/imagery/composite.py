@@ -146,7 +146,8 @@ def median_of(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Median [band, H, W] of images [scene, band, H, W] where seen [scene, H, W]; and where any."""
     dtype = images.dtype
-    top = np.iinfo(dtype).max if dtype.kind in "iu" else np.inf
+    whole = dtype.kind in "iu"
+    top = np.iinfo(dtype).max if whole else np.inf
     ordered = np.sort(np.where(seen[:, None], images, top), axis=0)
     count = seen.sum(axis=0)
     low, high = np.maximum(count - 1, 0) // 2, count // 2
@@ -155,6 +156,7 @@ def median_of(
         np.take_along_axis(ordered, index[None, None].astype(np.intp), axis=0)[0]
         for index in (low, high)
     )
-    middle = below + (above - below) // 2 if dtype.kind in "iu" else (below + above) / 2
+    # neither sum nor difference of two numbers need fit their type
+    middle = (below & above) + ((below ^ above) >> 1) if whole else below / 2 + above / 2
     valid = count > 0
     return np.where(valid, middle, 0).astype(dtype), valid

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
-from rasterio.enums import Interleaving, MaskFlags
+from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -26,6 +25,7 @@ from noise2map_core.catalog.buckets import bucket_settings
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.crs import require_no_file
+from noise2map_core.imagery.stated_masks import alpha_band, has_mask, has_mask_beside
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,8 +75,20 @@ class SourceInfo:
     """Height, width."""
     dtype: str
     nodata: float | None
-    """The item's nodata if it states one, else the file's; None too if the dtype cannot hold it, or
-    the settings name it as data."""
+    """The item's nodata if it states one, else the file's. None too for one that the dtype cannot
+    hold, and for NaN and infinity, which are no observation in any file."""
+    hidden: tuple[float, ...] = ()
+    """Every number that means no observation: the file's nodata and the item's, but for those that
+    the settings name as data."""
+    masked: bool = False
+    """True if the file holds a mask of its own."""
+    alpha: int | None = None
+    """The file's band of transparency; None: it has none, or it is this very band."""
+    beside: bool = False
+    """True if a mask lies beside the file, under its name and .msk."""
+    overviews: tuple[int, ...] = ()
+    """How many times coarser each overview is; none where they may hold what is not observed: in
+    files with masks or alpha, or with a nodata that only the item knows."""
 
     @property
     def geobox(self) -> GeoBox:
@@ -118,6 +130,11 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
             f"({source.name}). The item describes another file."
         )
     dtype = file.dtypes[source.band - 1]
+    if dtype.startswith("complex"):
+        raise AssetReadError(
+            f"asset {source.href} holds complex numbers ({dtype}), of which no map is made. Choose "
+            "a product of intensity or amplitude."
+        )
     joined = file.count if file.interleaving == Interleaving.pixel else 1
     block = math.prod(file.block_shapes[source.band - 1]) * np.dtype(dtype).itemsize * joined
     if block > MAX_BLOCK_BYTES:
@@ -125,9 +142,13 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
             f"asset {source.href} is stored in blocks of {block >> 20:,} MiB, each of which would "
             f"be read whole. Tile it anew, as a COG."
         )
-    nodata = file.nodatavals[source.band - 1] if source.nodata is None else source.nodata
-    if nodata in source.data_values:
-        nodata = None
+    own = file.nodatavals[source.band - 1]
+    stated = [value for value in (source.nodata, own) if value is not None]
+    stated = [value for value in stated if value not in source.data_values]
+    hidden = tuple(dict.fromkeys(value for value in stated if _holds(dtype, value)))
+    masked, alpha = has_mask(file, source.band), alpha_band(file, source.band)
+    beside = has_mask_beside(source, file, complete=masked or alpha is not None)
+    apart = masked or alpha is not None or beside or any(value != own for value in hidden)
     _require_plain_crs(file, source.href)
     code = file.crs.to_epsg()
     return SourceInfo(
@@ -135,7 +156,12 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
         transform=file.transform,
         shape=file.shape,
         dtype=dtype,
-        nodata=nodata if _holds(dtype, nodata) else None,
+        nodata=hidden[0] if hidden else None,
+        hidden=hidden,
+        masked=masked,
+        alpha=alpha,
+        beside=beside,
+        overviews=() if apart else tuple(file.overviews(source.band)),
     )
 
 
@@ -153,29 +179,18 @@ def require_self_contained(file: DatasetReader) -> None:
         raise RasterioError(OTHER_OVERVIEWS)
 
 
-def mask_of(file: DatasetReader, source: BandSource, **place: Any) -> NDArray[np.bool_]:
-    """Where a band is observed by the file's own word, its mask or nodata; `place` as of `read`.
-
-    Nodata that the settings name as data hides nothing.
-    """
-    stated = file.nodatavals[source.band - 1]
-    by_nodata = MaskFlags.nodata in file.mask_flag_enums[source.band - 1]
-    if by_nodata and stated in source.data_values:
-        return np.ones(place["out_shape"], np.bool_)
-    seen: NDArray[np.bool_] = file.read_masks(source.band, **place) > 0
-    return seen
-
-
-def _holds(dtype: str, nodata: float | None) -> bool:
-    if nodata is None or np.dtype(dtype).kind == "f":
-        return True
+def _holds(dtype: str, nodata: float) -> bool:
+    if np.dtype(dtype).kind == "f":  # what is not finite is no observation anyway
+        return math.isfinite(nodata)
     info = np.iinfo(dtype)
     return float(nodata).is_integer() and info.min <= nodata <= info.max
 
 
 @contextmanager
-def opened(source: BandSource) -> Iterator[DatasetReader]:
+def opened(source: BandSource, overview: int | None = None) -> Iterator[DatasetReader]:
     """The open file of a band, under GDAL's settings; it stays open for the next reader.
+
+    `overview`: one of its overviews in place of the file, the finest has number 0.
 
     Raises AssetReadError for whatever goes wrong inside.
     """
@@ -183,45 +198,48 @@ def opened(source: BandSource) -> Iterator[DatasetReader]:
     own = {**bucket_settings(), "GDAL_HTTP_HEADERS": grant.gdal_headers}
     with rasterio.Env(**GDAL_SETTINGS, **own):
         try:
-            yield _open(source.href, grant)
+            yield _open(source.href, grant, overview)
         except RasterioError as error:
             _forget(source.href)
             raise AssetReadError(_explain(source.href, error)) from error
 
 
+FileKey = tuple[str, int | None]
+
+
 class _Handles(threading.local):
-    """Open files by href, and how they were opened, the longest unused one closed first.
+    """Open files and overviews, and how they were opened, the longest unused one closed first.
 
     GDAL's handles know one thread.
     """
 
     def __init__(self) -> None:
-        self.files: OrderedDict[str, tuple[Grant, DatasetReader]] = OrderedDict()
+        self.files: OrderedDict[FileKey, tuple[Grant, DatasetReader]] = OrderedDict()
 
 
 _handles = _Handles()
 
 
-def _open(href: str, grant: Grant) -> DatasetReader:
-    files = _handles.files
-    if href in files and files[href][0] != grant:
+def _open(href: str, grant: Grant, overview: int | None) -> DatasetReader:
+    files, key = _handles.files, (href, overview)
+    if key in files and files[key][0] != grant:
         _forget(href)  # its signature has ended
-    if href not in files:
+    if key not in files:
         if grant.url.startswith(WEB):
             require_safe(href, grant)
-        file = rasterio.open(grant.url, driver=DRIVER)
-        files[href] = grant, file
-        require_self_contained(file)
+        level = {} if overview is None else {"overview_level": overview}
+        files[key] = grant, rasterio.open(grant.url, driver=DRIVER, **level)
+        require_self_contained(files[key][1])
         while len(files) > MAX_OPEN_FILES:
             files.popitem(last=False)[1][1].close()
-    files.move_to_end(href)
-    return files[href][1]
+    files.move_to_end(key)
+    return files[key][1]
 
 
 def _forget(href: str) -> None:
-    """Close a file that failed, so that the next attempt opens it anew."""
-    if known := _handles.files.pop(href, None):
-        known[1].close()
+    """Close a file that failed, and its overviews, so that the next attempt opens it anew."""
+    for key in [key for key in _handles.files if key[0] == href]:
+        _handles.files.pop(key)[1].close()
 
 
 def _explain(href: str, error: RasterioError) -> str:

@@ -9,6 +9,7 @@ from noise2map_core.catalog.access import Grant, grant_for, request
 from noise2map_core.catalog.buckets import object_tag
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
+from noise2map_core.imagery.stated_masks import identity_beside
 
 BLOCK_BYTES = 1 << 20
 
@@ -16,14 +17,15 @@ BLOCK_BYTES = 1 << 20
 def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, str]:
     """Identity of every asset of `scenes` by href, with `masks` of these too; each is asked once.
 
-    The item's `file:checksum`, else the ETag of one HEAD request, else the SHA-256 of the bytes.
+    The item's `file:checksum`, else the ETag of one HEAD request, else the SHA-256 of the bytes; of
+    a file on disk with a mask beside it, that mask's too.
     Raises AssetReadError for an asset that is not there.
     """
     sources = {band.href: band for scene in scenes for band in scene.bands}
     if masks:
         found = [scene.mask.source for scene in scenes if scene.mask is not None]
         sources |= {source.href: source for source in found}
-    return {href: _identity(source) for href, source in sources.items()}
+    return {href: _identity(source) + identity_beside(href) for href, source in sources.items()}
 
 
 def _identity(source: BandSource) -> str:

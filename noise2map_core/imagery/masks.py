@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.imagery.config import MaskConfig
-from noise2map_core.imagery.reader import Hide, Mask, read_bands
+from noise2map_core.imagery.reader import Hide, Mask, inspect, read_bands
 
 SCL_NO_DATA = 0
 QA_FILL = 1
@@ -30,7 +30,13 @@ def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Mask,
     if scene.mask is None:
         raise AssetReadError(f"item {scene.id} has no mask. Set mask.use to off.")
     margin = config.dilate_px
-    values, known = read_bands((scene.mask.source,), _padded(geobox, margin), "nearest")
+    source = scene.mask.source
+    if inspect(source).dtype.startswith("float"):
+        raise AssetReadError(
+            f"mask {source.href} of item {scene.id} holds fractions, not classes or bits. Set "
+            "mask.use to off."
+        )
+    values, known = read_bands((source,), _padded(geobox, margin), "nearest")
     if scene.mask.kind == "scl":
         known &= values[0] != SCL_NO_DATA
         hidden = np.isin(values[0], config.scl_classes)

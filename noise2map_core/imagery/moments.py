@@ -24,7 +24,10 @@ class Moments:
 
     @classmethod
     def of(cls, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> "Moments":
-        """Over the valid pixels of image [chip, date, band, H, W] and valid [chip, date, H, W]."""
+        """Over the valid pixels of image [chip, date, band, H, W] and valid [chip, date, H, W].
+
+        Numbers that are not finite count nowhere, whatever `valid` says.
+        """
         dates, bands = image.shape[1:3]
         count, mean, m2 = np.zeros((3, dates, bands))
         for date in range(dates):
@@ -62,6 +65,8 @@ class Moments:
 
 def _moments(values: NDArray[np.generic]) -> tuple[float, float, float]:
     """Count, mean and M2; of small integers from their exact sums, which is much faster."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 0.0, 0.0
     if values.dtype in (np.uint8, np.uint16):

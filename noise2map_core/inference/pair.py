@@ -44,11 +44,11 @@ def predict_pair(
     """The change map of two images: what infer-region writes for them, to the bit.
 
     `before` and `after` [band, y, x] hold raw numbers, bands in the checkpoint's order, on one
-    north-up grid in metres, which rioxarray or odc-geo can tell. Not observed: NaN, and the value
-    of `_FillValue` or `nodata`. Gives variables class, probability (0–1, NaN where none), valid and
-    reason [y, x], as `open_mosaic` does. Lazy if an image is backed by dask: each tile of
-    `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Sets torch in
-    this process to `inference.threads` threads and to deterministic algorithms.
+    north-up grid in metres, which rioxarray or odc-geo can tell. Not observed: NaN, infinity, and
+    the values of `_FillValue` and `nodata`. Gives variables class, probability (0–1, NaN where
+    none), valid and reason [y, x], as `open_mosaic` does. Lazy if an image is backed by dask: each
+    tile of `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Sets
+    torch in this process to `inference.threads` threads and to deterministic algorithms.
 
     Raises ConfigError for images that do not fit each other, CheckpointError for images that do not
     fit the checkpoint.
@@ -139,10 +139,12 @@ def _layers(job: _PairJob, before: xr.DataArray, after: xr.DataArray, tile_px: i
 
 
 def _observed(image: xr.DataArray) -> xr.DataArray:
-    """bool [y, x]: no band is nodata."""
-    known = {**image.attrs, **image.encoding}
-    nodata = known.get("_FillValue", known.get("nodata"))
-    observed = image.notnull() if nodata is None else image.notnull() & (image != nodata)
+    """bool [y, x]: every band is finite, and none is nodata."""
+    observed = xr.apply_ufunc(np.isfinite, image, dask="allowed")
+    for known in (image.attrs, image.encoding):
+        for nodata in (known.get("_FillValue"), known.get("nodata")):
+            if nodata is not None:
+                observed &= image != nodata
     return observed.all(dim=str(image.dims[0]))
 
 

@@ -25,7 +25,7 @@ from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
-ALGORITHM_VERSION = 3
+ALGORITHM_VERSION = 4
 """Raised when the same inputs give other pixels; every tile is then made again."""
 
 

@@ -596,3 +596,27 @@ def _under_cloud(source: Path, folder: Path) -> Path:
         document["assets"]["scl"] = {"href": "scl.tif"}
         path.write_text(json.dumps(document))
     return folder / "catalog.json"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_tiles_and_workers_move_no_pixel_of_a_finer_source_in_another_zone(
+    embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    """Sources of 10 m on a grid of 25 m of the neighbouring zone."""
+    spec = checkpoint_spec(bands=tuple(embedded.bands), gsd=25.0, gsd_range=(20.0, 30.0))
+    save_checkpoint(random_model(spec), spec, tmp_path / "checkpoint", "# x\n")
+    zone = f"EPSG:{int(embedded.crs.removeprefix('EPSG:')) + 1}"
+    maps = []
+    for tile_px, predictors in ((32, 1), (64, 2)):
+        output = tmp_path / f"map-{tile_px}"
+        infer(
+            embedded, tmp_path / "checkpoint", output,
+            grid={"crs": zone, "resolution": 25.0, "tile_px": tile_px},
+            resources={"num_cpus": 2, "predictors": predictors},
+        )  # fmt: skip
+        maps.append(output)
+    for name in ("change.tif", "probability.tif"):
+        first, second = (rasterio.open(output / name).read(1) for output in maps)
+        assert (first != 255).mean() > 0.3
+        assert np.array_equal(first, second)

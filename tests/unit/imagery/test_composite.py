@@ -147,6 +147,25 @@ def test_the_median_is_that_of_masked_arrays() -> None:
     assert np.array_equal(image[:, valid], np.floor(oracle.filled(0))[:, valid])
 
 
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "int32", "uint64", "float32"]
+)
+def test_the_median_of_two_is_their_mean_however_far_they_lie_apart(dtype: str) -> None:
+    """Against Python's own integers, which do not overflow."""
+    kind = np.dtype(dtype)
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    ends = [limits.min, limits.max, 0, 1, limits.max - 1, limits.min + 3]
+    pairs = [(one, other) for one in ends for other in ends]
+    images = np.array(pairs, kind).T.reshape(2, 1, 1, -1)
+    image, valid = median_of(images, np.ones((2, 1, len(pairs)), np.bool_))
+    assert valid.all()
+    for (one, other), found in zip(pairs, image[0, 0].tolist(), strict=True):
+        exact = (
+            float(one) / 2 + float(other) / 2 if kind.kind == "f" else (int(one) + int(other)) // 2
+        )
+        assert found == pytest.approx(exact, rel=1e-6) if kind.kind == "f" else found == exact
+
+
 @pytest.mark.parametrize("stated", [True, False])
 def test_least_cloud_comes_first_by_the_items_or_by_their_masks(
     tmp_path: Path, stated: bool

@@ -2,6 +2,7 @@ import json
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given
 
 from noise2map_core.imagery.moments import Moments
@@ -21,6 +22,15 @@ def test_merged_parts_have_numpys_mean_and_variance(seed: int, cut: int, dtype: 
             assert merged.count[date, band] == values.size
             np.testing.assert_allclose(merged.mean[date, band], values.mean(), rtol=1e-12)
             np.testing.assert_allclose(merged.m2[date, band] / values.size, values.var(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_counts_nowhere(bad: float) -> None:
+    image = np.arange(24, dtype=np.float32).reshape(1, 2, 1, 3, 4)
+    image[0, 1, 0, 2] = bad
+    found = Moments.of(image, np.ones((1, 2, 3, 4), np.bool_))
+    assert found.count.tolist() == [[12], [8]] and found.mean.tolist() == [[5.5], [15.5]]
+    assert np.isfinite(found.m2).all()
 
 
 def test_no_pixels_change_nothing() -> None:

@@ -62,9 +62,11 @@ def test_tiles_leave_no_trace(checkpoint: Path) -> None:
 
 def test_numbers_that_are_none_are_not_observed(checkpoint: Path) -> None:
     before = image(0).astype(np.float32)
-    before[1, 40, 50] = np.nan
+    before[1, 40, 50], before[0, 41, 50], before[0, 41, 51] = np.nan, np.inf, -np.inf
     made = predict_pair(before, image(1), checkpoint, inference=FP32)
-    assert int(made["reason"][40, 50]) == Reason.NODATA_BEFORE
+    for row, col in ((40, 50), (41, 50), (41, 51)):
+        assert int(made["reason"][row, col]) == Reason.NODATA_BEFORE
+        assert int(made["class"][row, col]) == 255
     assert np.isfinite(made["probability"].values[made["reason"].values == 0]).all()
 
 

@@ -1,0 +1,157 @@
+"""Resampling by weights: a pixel is the weighted mean of the observed pixels around its place.
+
+Weights and the order of sums follow from a pixel's place alone, so that no window moves the result.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.placement import NEAR_PX
+
+Float64 = NDArray[np.float64]
+
+CUBIC = -0.5
+"""The parameter of cubic convolution that GDAL takes, too."""
+
+SAME_SIZE = 1.05
+"""A grid whose pixels are larger by less needs no wider kernel."""
+
+MIN_WEIGHT = 1e-6
+"""What weighs less of the whole is rounding of the place, not an observation."""
+
+TIE = 1e-6
+"""A half that the rounding of its place has lowered by less counts as a half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Weights of source pixels along one axis."""
+
+    radius: float
+    """Source pixels from the centre that count."""
+    weigh: Callable[[Float64], Float64]
+    """Weight of pixels whose centres lie this far, in source pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Source pixels along one axis, and what each weighs."""
+
+    index: NDArray[np.int64]
+    """[tap, …] within the source."""
+    weight: Float64
+    """[tap, …]; 0 for those outside the source."""
+    inside: NDArray[np.bool_]
+    """[tap, …] whether they are in the source."""
+
+    def after(self, first: int) -> "Taps":
+        """The same in a part of the source that begins with pixel `first`."""
+        return Taps(self.index - first, self.weight, self.inside)
+
+    @property
+    def alike(self) -> "Taps":
+        """The same, each weighing 1 within the source and 0 outside."""
+        return Taps(self.index, self.inside.astype(np.float64), self.inside)
+
+
+def kernel_of(resampling: str, ratio: float) -> Kernel:
+    """The kernel for a grid whose pixels hold `ratio` source pixels along an axis.
+
+    bilinear and cubic as GDAL has them, widened for coarser grids; average: the share of each
+    source pixel that lies under the pixel.
+    """
+    wide = ratio if ratio > SAME_SIZE else 1.0
+    if resampling == "bilinear":
+        return Kernel(wide, lambda away: np.maximum(0.0, 1.0 - np.abs(away) / wide))
+    if resampling == "cubic":
+        return Kernel(2 * wide, lambda away: _cubic(np.abs(away) / wide))
+    half = ratio / 2
+    return Kernel(half + 0.5, lambda away: _overlap(away, half))
+
+
+def _overlap(away: Float64, half: float) -> Float64:
+    """How much of pixels lies within `half` of the centre."""
+    return np.maximum(0.0, np.minimum(away + 0.5, half) - np.maximum(away - 0.5, -half))
+
+
+def _cubic(away: Float64) -> Float64:
+    """Keys (1981), eq. 4, with a = CUBIC."""
+    near = ((CUBIC + 2) * away - (CUBIC + 3)) * away**2 + 1
+    far = CUBIC * (((away - 5) * away + 8) * away - 4)
+    return np.where(away <= 1, near, np.where(away < 2, far, 0.0))
+
+
+def taps_of(kernel: Kernel, centres: Float64, size: int) -> Taps:
+    """The source pixels around places in a source of `size` pixels along an axis."""
+    first = np.floor(centres - 0.5 - kernel.radius).astype(np.int64) + 1
+    steps = np.arange(math.ceil(2 * kernel.radius)).reshape(-1, *(1,) * centres.ndim)
+    index = first + steps
+    inside = (index >= 0) & (index < size)
+    weight = np.where(inside, kernel.weigh(index + 0.5 - centres), 0.0)
+    return Taps(index.clip(0, size - 1), weight, inside)
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Places of pixels in a source of which a part was read."""
+
+    rows: Float64
+    cols: Float64
+    """In source pixels: [H, W] each; straight: [H, 1] and [1, W]."""
+    straight: bool
+    """True if rows and columns of the pixels run along the source's."""
+    part: Window
+    """What was read."""
+    shape: tuple[int, int]
+    """Of the source."""
+
+    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The source pixel [H, W] that each place lies in."""
+        row, col = (
+            np.floor(at + NEAR_PX).astype(np.int64).clip(0, size - 1) - first
+            for at, size, first in zip(
+                (self.rows, self.cols), self.shape, (self.part.row, self.part.col), strict=True
+            )
+        )
+        return values[row, col]
+
+    def taps(self, kernels: tuple[Kernel, Kernel]) -> tuple[Taps, Taps]:
+        """The source pixels around each place, by rows and by columns."""
+        rows = taps_of(kernels[0], self.rows, self.shape[0]).after(self.part.row)
+        return rows, taps_of(kernels[1], self.cols, self.shape[1]).after(self.part.col)
+
+    def sum(self, values: NDArray[Any], taps: Sequence[Taps]) -> Float64:
+        """Sum [H, W] of the part's values times their weights, in one fixed order."""
+        rows, cols = taps
+        if self.straight:
+            lines = _summed(rows.weight, lambda tap: values[rows.index[tap, :, 0]])
+            return _summed(cols.weight, lambda tap: lines[:, cols.index[tap, 0]])
+        flat, width = values.ravel(), values.shape[1]
+        return _summed(
+            rows.weight,
+            lambda row: _summed(
+                cols.weight, lambda col: flat.take(rows.index[row] * width + cols.index[col])
+            ),
+        )
+
+
+def _summed(weights: Float64, part: Callable[[int], NDArray[Any]]) -> Float64:
+    total: Float64 = weights[0] * part(0)
+    for tap in range(1, len(weights)):
+        total += weights[tap] * part(tap)
+    return total
+
+
+def to_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Rounded half up and clipped to an integer type; as it is to a float type or to its own."""
+    if dtype.kind not in "iu" or values.dtype == dtype:
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    whole = np.floor(values + (0.5 + TIE))
+    return whole.clip(limits.min, limits.max).astype(dtype)
