@@ -149,7 +149,8 @@ def excels(best: dict[str, Any], last: dict[str, Any], epochs: int) -> bool:
 
 def score_of(entry: dict[str, Any]) -> float:
     """What an epoch is chosen by; its F1, if its state is of a version that had no other."""
-    return float(entry.get(SCORE.name, entry["val_f1"]))
+    # A state in the middle of an epoch has nothing but its score.
+    return float(entry[SCORE.name] if SCORE.name in entry else entry["val_f1"])
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.metrics import f1_score
 
-from noise2map_core.distributed.training import excels
+from noise2map_core.distributed.training import excels, score_of
 from noise2map_core.imagery.chip_store import ChipStore, open_store
 from noise2map_core.inference.evaluation import (
     PixelOwners,
@@ -106,5 +106,7 @@ def test_a_doubted_epoch_is_not_the_one_that_is_taken() -> None:
     doubted = {"epoch": 4.0, "val_f1": 0.658, "val_score": 0.0, "val_error": 0.01}
     modest = {"epoch": 2.0, "val_f1": 0.31, "val_score": 0.31, "val_error": 0.01}
     assert excels(modest, doubted, epochs=4) and not excels(doubted, modest, epochs=4)
+    assert score_of({"val_score": -1e308}) == -1e308  # in the middle of an epoch
+    assert score_of({"val_f1": 0.5}) == 0.5  # of a version that had no other
     entry = {"tasks": {"change": {"doubts": "kappa is 0.000"}, "segment": {}}}
     assert doubts_of(entry) == "change: kappa is 0.000"
