@@ -253,6 +253,7 @@ ELSEWHERE = {
 BY_DATA = {
     ("MaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
     ("MaskConfig.use", "plain"): "off is what auto comes to without masks",
+    ("RadiometryConfig.use", "auto"): "on does what auto does: the light differs by far",
     ("RadiometryConfig.correct_shift", "auto"): "on does what auto does: they lie apart",
 }
 """What has no effect in this collection, or in place of this value, and would on other scenes."""
