@@ -40,7 +40,7 @@ class PairPlan:
     after: tuple[Scene, ...]
     recipe: PixelRecipe
     quality: PairQuality | None
-    """None: not measured."""
+    """None: not measured, or not to be reported."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -55,15 +55,23 @@ def require_used(quality: PairQualityConfig, radiometry: RadiometryConfig, dates
     comparing = radiometry.use != "off" or radiometry.correct_shift != "off"
     if dates < 2:
         unread, why = [*_set("pair_quality", quality), *_set("radiometry", radiometry)], "one date"
-    elif quality.action == "off" and not comparing:
-        unread = [name for name in _set("pair_quality", quality) if not name.endswith(".action")]
-        why = "no comparison of the dates (pair_quality.action off)"
+    elif quality.action == "off":
+        read = _read_by(radiometry) if comparing else {"action"}
+        unread = [f"pair_quality.{name}" for name in changed(quality) if name not in read]
+        why = "nothing to be reported or rejected (pair_quality.action off)"
     else:
         return
     if unread:
         raise ConfigError(
             f"{', '.join(unread)} is not used: there is {why}. Leave it out, or set what uses it."
         )
+
+
+def _read_by(radiometry: RadiometryConfig) -> set[str]:
+    """What a correction takes of the settings of pair_quality."""
+    limits = {"warn_radiometry"} if radiometry.use == "auto" else set()
+    limits |= {"warn_shift_px"} if radiometry.correct_shift == "auto" else set()
+    return {"action", "windows", "window_px"} | limits
 
 
 def _set(section: str, settings: PairQualityConfig | RadiometryConfig) -> list[str]:
@@ -108,7 +116,8 @@ def plan_pair(
         samples = sample_pair(first, second, grid, recipe, quality, resampling, strict=True)
     light = _light(samples, measured, quality, radiometry)
     correction = light.model_copy(update={"shift_px": shift.shift_px})
-    return PairPlan(first, second, recipe.model_copy(update={"correction": correction}), measured)
+    recipe = recipe.model_copy(update={"correction": correction})
+    return PairPlan(first, second, recipe, None if quality.action == "off" else measured)
 
 
 def _coarse(grid: RegionGrid) -> GeoBox:

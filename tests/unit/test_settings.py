@@ -111,7 +111,8 @@ def _write_collection(folder: Path, outline: Any, masked: bool) -> None:
     ground = 200 + 20 * gaussian_filter(rough, 3, mode="wrap")
     for number, year in enumerate(YEARS):
         pixels = {"red": ground, "green": ground // 2 + noise(SIDE, SIDE, "float64", seed=8)}
-        after = {name: np.roll(band, number) + 40 * number for name, band in pixels.items()}
+        after = {name: np.roll(band, number) + 400 * number for name, band in pixels.items()}
+        after["red"][-number * 5 :, :40] *= 1 - number
         for name, band in after.items():
             write_tif(folder / f"{name}{year}.tif", band.astype(np.uint16), BOX, nodata=0)
         scl = np.where(np.indices((SIDE, SIDE))[0] < 9, 8, 4).astype(np.uint8)
@@ -173,7 +174,7 @@ PROBES: dict[str, list[Value]] = {
     "PairQualityConfig.window_px": [80],
     "PairQualityConfig.warn_shift_px": [9.0],
     "PairQualityConfig.reject_shift_px": [1e-9],
-    "PairQualityConfig.warn_radiometry": [1e-9],
+    "PairQualityConfig.warn_radiometry": [99.0],
     "PairQualityConfig.warn_overlap": [0.99],
     "PairQualityConfig.reject_overlap": [1.0],
     "PairQualityConfig.warn_sun_deg": [1e-9],
@@ -252,9 +253,10 @@ ELSEWHERE = {
 BY_DATA = {
     ("MaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
     ("MaskConfig.use", "plain"): "off is what auto comes to without masks",
-    ("CompositeConfig.kind", ""): "of one scene a date there is no choice",
+    ("RadiometryConfig.use", "auto"): "on does what auto does: the light differs by far",
+    ("RadiometryConfig.correct_shift", "auto"): "on does what auto does: they lie apart",
 }
-"""What has no effect on these scenes, and would on others."""
+"""What has no effect in this collection, or in place of this value, and would on other scenes."""
 
 
 def leaves(
@@ -267,6 +269,12 @@ def leaves(
             yield from leaves(value, (*path, name))
         elif len(get_args(type(settings).model_fields[name].annotation)) != 1:
             yield f"{type(settings).__name__}.{name}", (*path, name)
+
+
+def _at(settings: Any, path: Way) -> Any:
+    for name in path:
+        settings = getattr(settings, name)
+    return settings
 
 
 def with_value(settings: BaseModel, path: tuple[str, ...], value: Any) -> BaseModel:

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
@@ -144,3 +145,13 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_aoi(tmp_path / "none.geojson")
     with pytest.raises(ConfigError, match="is not GeoJSON"):
         read_aoi(tmp_path)
+
+
+def test_an_area_of_a_million_corners_is_refused(tmp_path: Path) -> None:
+    x = np.linspace(14.9, 15.1, 1_000_000)
+    y = np.where(np.arange(len(x)) % 2, 45.2, 45.19)
+    saw = [*np.column_stack([x, y]).tolist(), [15.1, 45.1], [14.9, 45.1], [14.9, 45.19]]
+    path = tmp_path / "saw.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [saw]}))
+    with pytest.raises(ConfigError, match=r"saw\.geojson has more than 100,000 corners\. Simplify"):
+        read_aoi(path)

@@ -23,6 +23,7 @@ from noise2map_core.imagery.config import (
     RadiometryConfig,
 )
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair
+from noise2map_core.imagery.pair_quality import judged
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.shift import median_shift
@@ -180,3 +181,20 @@ def test_pixels_that_cannot_be_read_are_reported_or_end_the_plan(
     assert "after0.tif" in " ".join(plan.warnings)
     with pytest.raises(AssetReadError, match=r"after0\.tif"):
         planned(before, after, use="on")
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.9), (0.9, 0.5)])
+def test_a_limit_of_rejection_counts_whatever_the_limit_of_warning_is(
+    tmp_path: Path, ground: Any, limits: tuple[float, float]
+) -> None:
+    measured = planned(*pair(tmp_path, ground, ground)).quality
+    assert measured is not None
+    config = PairQualityConfig(warn_overlap=limits[0], reject_overlap=limits[1])
+    verdicts = [
+        judged(replace(measured, valid_overlap=share), config).verdict for share in (0.95, 0.7, 0.4)
+    ]
+    assert verdicts == ["ok", "reject" if limits[1] > 0.7 else "warn", "reject"]
+    shifted = replace(measured, shift_px=(2.0, 0.0))
+    assert (
+        judged(shifted, PairQualityConfig(warn_shift_px=3, reject_shift_px=1)).verdict == "reject"
+    )
