@@ -31,8 +31,9 @@ class ChipsConfig(BaseModel):
     """Distance between neighbouring chips, pixels."""
 
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
-    """How a scene on another grid is resampled; one on the same grid is read as it is. Where pixels
-    are at least twice as large as the scene's, all but nearest take the mean of what lies under them."""
+    """How a scene on another grid is resampled; one on the same grid is read as it is. On
+    pixels twice as large as the scene's, or more, all but nearest give the mean of what lies under
+    them."""
 
     @model_validator(mode="after")
     def _without_gaps(self) -> "ChipsConfig":
