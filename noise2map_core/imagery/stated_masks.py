@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from obstore.exceptions import PermissionDeniedError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
@@ -88,7 +89,7 @@ def _is_in_bucket(href: str) -> bool:
     try:
         object_tag(href)
     except AssetReadError as error:
-        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+        if isinstance(error.__cause__, FileNotFoundError | PermissionDeniedError):
             return False
         raise
     return True
