@@ -6,7 +6,7 @@ from typing import Any
 
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
-from noise2map_core.catalog.sensors import scale_and_offset
+from noise2map_core.catalog.sensors import numbers_of
 from noise2map_core.errors import CatalogError
 from noise2map_core.redact import unsigned
 
@@ -116,14 +116,15 @@ def _source(item: Item, name: str, band: _Band) -> BandSource:
     asset = item.assets[band.asset]
     table = {**asset, **_tables(asset)[band.number - 1]}
     nodata, href = table.get("nodata"), item.resolve(str(asset["href"]))
-    scale, offset = scale_and_offset(item, table)
+    numbers = numbers_of(item, table)
     return BandSource(
         name=name,
         href=unsigned(href),
         band=band.number,
         nodata=None if nodata is None else float(nodata),
         checksum=asset.get("file:checksum"),
-        scale=scale,
-        offset=offset,
+        scale=numbers.scale,
+        offset=numbers.offset,
+        added_dn=numbers.added_dn,
         signed=href if href != unsigned(href) else "",
     )

@@ -2,6 +2,7 @@
 
 import re
 import reprlib
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from noise2map_core.geo.aoi import finite_shape
 
 Document = dict[str, Any]
 MAX_ID = 512
+MAX_NUMBER = sys.float_info.max
+"""Whole numbers of JSON may be longer than a float can be."""
 
 
 def is_safe_id(text: str) -> bool:
@@ -84,12 +87,14 @@ class Item:
         return str(moment), str(moment)
 
     def number(self, table: Document, name: str) -> float | None:
-        """A field of a table of this item; None if it is not there."""
+        """A field of a table of this item, finite; None if it is not there."""
         value = table.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.broken(f"its {name} is no number: {value!r}")
+        if not abs(value) <= MAX_NUMBER:
+            raise self.broken(f"its {name} is not a finite number: {value!r:.20}")
         return value
 
     def broken(self, reason: str) -> CatalogError:

@@ -24,6 +24,9 @@ class BandSource:
     scale: float | None = None
     """Physical value = scale · number + offset; None: not known."""
     offset: float | None = None
+    added_dn: int = 0
+    """Added to the numbers on reading, so that all dates of the sensor come in one convention:
+    -1000 for Sentinel-2 since baseline 04.00. 0: the numbers stay as they are."""
     signed: str = field(default="", repr=False, compare=False)
     """`href` with the signature that the catalogue gave it, if any. Never written down."""
 

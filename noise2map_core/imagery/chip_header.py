@@ -64,7 +64,7 @@ def plan_header(
         chip_px=chips.chip_px,
         stride_px=chips.stride_px,
         dtype=str(pixel_type(scenes)),
-        bands=_band_table(scenes[0]),
+        bands=_band_table(scenes),
         classes=labels.classes if labels else {},
         splits=tuple(dict.fromkeys(place.split for place in places)),
         buffer_px=buffer_px,
@@ -90,15 +90,20 @@ def _meaning(labels: LabelSource) -> dict[str, Any]:
     }
 
 
-def _band_table(scene: Scene) -> list[dict[str, Any]]:
+def _band_table(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
+    """The bands of the first scene; scale and offset of the first that states them."""
+    sources = [
+        next((band for band in of_scenes if band.scale is not None), of_scenes[0])
+        for of_scenes in zip(*(scene.bands for scene in scenes), strict=True)
+    ]
     return [
         {
             "name": band.name,
             "common_name": band.name if band.name in COMMON_NAMES else None,
-            **band_convention(band),
+            **band_convention(source),
             "nodata": inspect(band).nodata,
         }
-        for band in scene.bands
+        for band, source in zip(scenes[0].bands, sources, strict=True)
     ]
 
 
