@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.numeric import FiniteFloat, NonNegativeInt, PositiveFloat
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -13,7 +15,7 @@ class _Section(BaseModel):
 
 
 class _Schedule(_Section):
-    num_timesteps: Annotated[int, Field(ge=2)] = 1000
+    num_timesteps: Annotated[int, Field(ge=2, le=100_000)] = 1000
     """T; timesteps are 0 … T − 1."""
 
     zero_terminal_snr: bool = False
@@ -145,7 +147,7 @@ class LogitNormalTimesteps(_Section):
     kind: Literal["logit_normal"] = "logit_normal"
     """Logit-normal in t / T."""
 
-    mean: float = 0.0
+    mean: FiniteFloat = 0.0
     """Mean of logit(t / T): 0 the middle, negative early, positive late."""
 
     std: PositiveFloat = 1.0

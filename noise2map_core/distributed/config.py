@@ -1,6 +1,8 @@
 """Settings of the cluster and of what each worker may take."""
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.numeric import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 class ResourcesConfig(BaseModel):

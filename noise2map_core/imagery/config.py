@@ -2,20 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+from noise2map_core.numeric import (
+    FiniteFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    model_validator,
+    Seed,
+    SidePx,
 )
 
 SplitName = Literal["train", "val", "test"]
 
-Box = tuple[float, float, float, float]
+Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 """West, south, east, north in units of the grid's CRS."""
 
 
@@ -24,10 +24,10 @@ class ChipsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    chip_px: PositiveInt = 64
+    chip_px: SidePx = 64
     """Side of a chip, pixels."""
 
-    stride_px: PositiveInt = 32
+    stride_px: SidePx = 32
     """Distance between neighbouring chips, pixels."""
 
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
@@ -256,7 +256,7 @@ class BlockSplit(BaseModel):
     fractions: dict[SplitName, PositiveFloat] = Field(default_factory=lambda: dict(_FRACTIONS))
     """Share of the blocks of each split, on average; they sum to 1."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Another seed gives other blocks to the splits."""
 
     @model_validator(mode="after")
