@@ -15,6 +15,10 @@ PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
 that is data besides is taken where nothing else has the band: imagery that is a picture."""
 
 
+class LacksBandsError(CatalogError):
+    """An item that has some of the bands that were asked for, and lacks others."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Band:
     """One band of one asset, and the names it goes by."""
@@ -42,14 +46,14 @@ def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
     """The sources of bands `names`; None if the item has none of them.
 
     A name is an asset key (of an asset of one band), else a band's name, else its common name.
-    Raises CatalogError if some are missing, or a name fits several bands.
+    Raises LacksBandsError if some are missing, CatalogError if a name fits several bands.
     """
     bands = list(_bands(item))
     found = {name: _find(item, bands, name) for name in names}
     if not any(found.values()):
         return None
     if missing := [name for name, band in found.items() if band is None]:
-        raise CatalogError(
+        raise LacksBandsError(
             f"item {item.id} has no band {', '.join(map(repr, missing))}; "
             f"it has: {', '.join(band_names(item))}. Set search.bands to bands of these."
         )

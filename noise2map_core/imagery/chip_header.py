@@ -70,8 +70,14 @@ def plan_header(
         buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
         identities=identities,
+        ground_gsd=_ground_gsd(grid),
         labels_from=(labels.attribution,) if labels and labels.attribution else (),
     )
+
+
+def _ground_gsd(grid: RegionGrid) -> float | None:
+    """None where the grid's metres are those of the ground, as in UTM."""
+    return None if grid.ground_m == grid.resolution else round(grid.ground_m, 4)
 
 
 def _place(place: SplitWindow) -> list[Any]:
