@@ -37,6 +37,10 @@ class AssetReadError(Noise2MapError):
     exit_code = 2
 
 
+class AssetMissingError(AssetReadError):
+    """A file that is not there."""
+
+
 class PairRejectedError(Noise2MapError):
     """Two dates that cannot be compared, by the limits that were set; the numbers are named."""
 

@@ -9,15 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.config import Settings, build_config, read_settings
 from noise2map_core.errors import ConfigError
@@ -25,6 +17,7 @@ from noise2map_core.launch import applications_root
 from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig, segment_training
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import Task
+from noise2map_core.numeric import FiniteFloat, PositiveFloat, PositiveInt
 
 Point = dict[str, Any]
 """Value of each parameter that applies, by name; of choices the label."""
@@ -43,7 +36,7 @@ class _Section(BaseModel):
 class TrialSettings(_Section):
     """Settings of finetune-maps that all trials share, where the space does not name them."""
 
-    gsd_range: tuple[float, float] | None = None
+    gsd_range: tuple[PositiveFloat, PositiveFloat] | None = None
     """Ground sample distances that the model accepts, metres. None: half to twice the chips'."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -75,7 +68,7 @@ class Parameter(_Section):
     """Values by label; a list stands for values that are their own labels. The value of a section
     holds settings of it, such as {kind: sigmoid}."""
 
-    uniform: tuple[float, float] | None = None
+    uniform: tuple[FiniteFloat, FiniteFloat] | None = None
     """Lowest and highest value."""
 
     log_uniform: tuple[PositiveFloat, PositiveFloat] | None = None

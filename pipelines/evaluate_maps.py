@@ -204,7 +204,7 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
 
 
 def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
-    gsd = float(store.attributes["gsd"])
+    gsd = store.gsd
     if spec.accepts_gsd(gsd):
         return ""
     low, high = spec.gsd_range

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ClusterConfig
@@ -19,6 +19,7 @@ from noise2map_core.learning.config import (
 )
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CARD_NAME, Task
+from noise2map_core.numeric import PositiveFloat, Seed
 from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ class FinetuneMapsConfig(BaseModel):
     """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
     from."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of weights, order, timesteps and augmentation."""
 
-    gsd_range: tuple[float, float] | None = None
+    gsd_range: tuple[PositiveFloat, PositiveFloat] | None = None
     """Ground sample distances that the model accepts, metres. None: half to twice the chips'."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)

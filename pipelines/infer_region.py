@@ -26,6 +26,7 @@ from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.models.spec import Task
+from noise2map_core.numeric import NonNegativeFloat
 from noise2map_core.storage import LocalPath, Location
 from noise2map_core.unused import require_unset
 
@@ -82,7 +83,7 @@ class InferRegionConfig(BaseModel):
     """Only say what a run would do and take: tiles, bytes, time, memory. Makes three tiles to
     measure, and writes nothing. `noise2map plan` is the same."""
 
-    price_per_hour: float | None = None
+    price_per_hour: NonNegativeFloat | None = None
     """What an hour of the machine or cluster costs; with `plan`, the costs of the run."""
 
     allow_incomplete: bool = False
@@ -204,7 +205,7 @@ class RegionRun:
         quality = self.pair.quality if self.pair else None
         predictors = min(self.config.resources.predictors, self.comparison.missing)
         throughput = self.work.throughput.facts(
-            self.job.grid.tile_px, self.job.grid.resolution, self.watch.seconds["predict"],
+            self.job.grid.tile_px, self.job.grid.ground_m, self.watch.seconds["predict"],
             predictors,
         )  # fmt: skip
         return {"pair_quality": quality.as_dict() if quality else None, "throughput": throughput}
@@ -276,13 +277,14 @@ def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInteres
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
     from noise2map_core.imagery.pair_plan import require_used
     from noise2map_core.imagery.region import plan_grid
+    from noise2map_core.imagery.usable import usable_scenes
     from noise2map_core.inference.planning import plan_region, require_bands, require_threshold
 
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
     require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
     require_threshold(config.products.threshold, spec.task(task))
     require_bands(config.search.bands, spec, config.checkpoint)
-    before, after = _search(config, task, aoi, spec)
+    before, after = usable_scenes(_search(config, task, aoi, spec), aoi)
     grid = plan_grid(aoi, config.grid, [*before, *after])
     return plan_region(
         grid, _plan_pair(config, before, after, grid), spec, config.checkpoint, config.inference,

@@ -208,12 +208,13 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.pair_plan import plan_pair, require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.splits import plan_splits
+    from noise2map_core.imagery.usable import usable_scenes
 
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
     require_used(config.pair_quality, config.radiometry, 1 if config.before is None else 2)
     aoi = read_aoi(config.aoi)
-    dates = tuple(map(tuple, _search(config, aoi)))
+    dates = tuple(map(tuple, usable_scenes(_search(config, aoi), aoi)))
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
     adopted = adopt_tiles(config.output, grid)  # refuses what is no store, whatever the tiles
     grid = adopted if config.grid.tile_px == "auto" else grid
@@ -249,8 +250,10 @@ def _search(config: IngestRegionConfig, aoi: AreaOfInterest) -> Sequence[Sequenc
 
 def _interval(scenes: Sequence[Scene]) -> str:
     """From the first to the last scene."""
+    from noise2map_core.catalog.interval import Interval
+
     times = sorted(scene.datetime for scene in scenes)
-    return f"{times[0]:%Y-%m-%dT%H:%M:%SZ}/{times[-1]:%Y-%m-%dT%H:%M:%SZ}"
+    return str(Interval(times[0], times[-1]))
 
 
 def _write(

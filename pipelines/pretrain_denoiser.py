@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.diffusion.config import DenoisingConfig
@@ -15,6 +15,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.learning.config import ImagesConfig, MlflowConfig, PretrainingConfig
 from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CARD_NAME
+from noise2map_core.numeric import Seed
 from noise2map_core.storage import Location, absolute
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class PretrainDenoiserConfig(BaseModel):
     """Directory of the run: `checkpoint/`, to be handed to finetune-maps as --model.backbone,
     `examples.png`, and `state/` to continue from."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of weights, order, timesteps and noise."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)

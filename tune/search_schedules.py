@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.numeric import PositiveInt, Seed
 from noise2map_core.search_space import SearchSpace, TrialSettings, read_space, require_valid
 from noise2map_core.storage import Location, absolute
 from noise2map_core.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
@@ -44,7 +45,7 @@ class SearchSchedulesConfig(BaseModel):
     concurrency: PositiveInt = 2
     """Trials that train at once, where there are the CPUs for it."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the search, and of every trial's weights, order and noise."""
 
     finetune: TrialSettings = Field(default_factory=TrialSettings)

@@ -6,13 +6,17 @@ from typing import Any
 
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
-from noise2map_core.catalog.sensors import scale_and_offset
+from noise2map_core.catalog.sensors import numbers_of
 from noise2map_core.errors import CatalogError
 from noise2map_core.redact import unsigned
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
 """Assets of these roles are looked at, not measured; their bands are found by asset key only. One
 that is data besides is taken where nothing else has the band: imagery that is a picture."""
+
+
+class LacksBandsError(CatalogError):
+    """An item that has some of the bands that were asked for, and lacks others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,14 @@ def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
     """The sources of bands `names`; None if the item has none of them.
 
     A name is an asset key (of an asset of one band), else a band's name, else its common name.
-    Raises CatalogError if some are missing, or a name fits several bands.
+    Raises LacksBandsError if some are missing, CatalogError if a name fits several bands.
     """
     bands = list(_bands(item))
     found = {name: _find(item, bands, name) for name in names}
     if not any(found.values()):
         return None
     if missing := [name for name, band in found.items() if band is None]:
-        raise CatalogError(
+        raise LacksBandsError(
             f"item {item.id} has no band {', '.join(map(repr, missing))}; "
             f"it has: {', '.join(band_names(item))}. Set search.bands to bands of these."
         )
@@ -116,14 +120,15 @@ def _source(item: Item, name: str, band: _Band) -> BandSource:
     asset = item.assets[band.asset]
     table = {**asset, **_tables(asset)[band.number - 1]}
     nodata, href = table.get("nodata"), item.resolve(str(asset["href"]))
-    scale, offset = scale_and_offset(item, table)
+    numbers = numbers_of(item, table)
     return BandSource(
         name=name,
         href=unsigned(href),
         band=band.number,
         nodata=None if nodata is None else float(nodata),
         checksum=asset.get("file:checksum"),
-        scale=scale,
-        offset=offset,
+        scale=numbers.scale,
+        offset=numbers.offset,
+        added_dn=numbers.added_dn,
         signed=href if href != unsigned(href) else "",
     )

@@ -72,25 +72,30 @@ class GeoParquetCatalog:
                 yield from (item for item in self._items(group, rows) if query.matches(item))
 
     def _rows_over(self, group: int, query: Query) -> NDArray[np.intp]:
-        """Rows of a group of the collection whose footprints meet the area."""
+        """Rows of a group of the collection whose footprints meet the area, and of those that may:
+        without a footprint, or with longitudes beyond ±180."""
         columns = [name for name in ("id", "geometry", "collection") if name in self._names]
         table = self._file.read_row_group(group, columns=columns)
         chosen = np.ones(len(table), bool)
         if "collection" in columns:
             chosen = table["collection"].to_numpy() == query.collection
-        footprints = shapely.from_wkb(table["geometry"].to_numpy(), on_invalid="ignore")
-        if len(lacking := np.flatnonzero(chosen & shapely.is_missing(footprints))):
-            raise Item({"id": table["id"][lacking[0]].as_py()}, self._path).broken(
+        written = table["geometry"]
+        footprints = shapely.from_wkb(written.to_numpy(), on_invalid="ignore")
+        broken = chosen & shapely.is_missing(footprints) & written.is_valid().to_numpy()
+        if broken.any():
+            raise Item({"id": table["id"][int(broken.argmax())].as_py()}, self._path).broken(
                 "it has no usable geometry"
             )
-        return np.flatnonzero(chosen & shapely.intersects(footprints, query.area))
+        near = shapely.intersects(footprints, query.area) | ~_is_plain(footprints)
+        return np.flatnonzero(chosen & near)
 
     def _items(self, group: int, rows: NDArray[np.intp]) -> Iterator[Item]:
         from stac_geoparquet.arrow import stac_table_to_items  # slow to import
 
         table = self._file.read_row_group(group).take(rows)
         for document in stac_table_to_items(table):
-            yield Item(_without_nulls(document), self._path, self._allowed)
+            stated = {"geometry": None, **_without_nulls(document)}
+            yield Item(stated, self._path, self._allowed)
 
     def _collections_of_rows(self) -> set[str]:
         if "collection" not in self._names:
@@ -114,6 +119,13 @@ def _is_extended(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_extended(kind.value_type)
     return any(_is_extended(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def _is_plain(footprints: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which footprints are there, within ±180 and at most half of the world wide."""
+    west, _, east, _ = shapely.bounds(footprints).T
+    plain: NDArray[np.bool_] = (west >= -180) & (east <= 180) & (east - west <= 180)
+    return plain
 
 
 def _fetched(href: str, allowed: frozenset[str]) -> io.BytesIO:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from noise2map_core.errors import ConfigError
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_LEAP_SECOND = re.compile(r"(?<=\d:\d\d:)60(\.\d+)?")
 _WAY_OUT = 'Write one date ("2000-03-17") or a range ("2000-03-01/2000-03-31").'
 
 
@@ -25,7 +26,7 @@ class Interval:
     def __str__(self) -> str:
         """As a STAC API takes it."""
         ends = (self.start, self.end)
-        return "/".join(f"{end:%Y-%m-%dT%H:%M:%SZ}" if end else ".." for end in ends)
+        return "/".join(as_written(end) if end else ".." for end in ends)
 
 
 def parse_interval(text: str) -> Interval:
@@ -42,14 +43,22 @@ def parse_interval(text: str) -> Interval:
     return Interval(start, end)
 
 
+def as_written(time: datetime) -> str:
+    """A time in UTC as RFC 3339 has it, with its fraction of a second."""
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+
+
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time; without a zone it is UTC. Raises ValueError."""
-    time = datetime.fromisoformat(text)
+    """An RFC 3339 time; without a zone it is UTC. A leap second is the end of the second before.
+
+    Raises ValueError.
+    """
+    time = datetime.fromisoformat(_LEAP_SECOND.sub("59.999999", text))
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _parse_end(text: str, whole: str) -> tuple[datetime | None, datetime | None]:
-    """First and last second that `text` stands for."""
+    """First and last moment that `text` stands for."""
     text = text.strip()
     if text in ("", ".."):
         return None, None
@@ -67,5 +76,5 @@ def _span(year: int | None, month: int | None, day: int | None) -> tuple[datetim
     first = datetime(year, month or 1, day or 1, tzinfo=UTC)
     last_month = month or 12
     last_day = day or calendar.monthrange(year, last_month)[1]
-    last = datetime(year, last_month, last_day, tzinfo=UTC) + timedelta(days=1, seconds=-1)
+    last = datetime(year, last_month, last_day, tzinfo=UTC) + timedelta(days=1, microseconds=-1)
     return first, last

@@ -2,18 +2,27 @@
 
 import re
 import reprlib
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import shapely
+from affine import Affine
+from odc.geo.crs import CRSError
+from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.links import resolve
 from noise2map_core.errors import CatalogError
 from noise2map_core.geo.aoi import finite_shape
+from noise2map_core.geo.turns import WHOLE_MAP, outline_of, wrapped
 
 Document = dict[str, Any]
 MAX_ID = 512
+MAX_NUMBER = sys.float_info.max
+"""Whole numbers of JSON may be longer than a float can be."""
 
 
 def is_safe_id(text: str) -> bool:
@@ -63,7 +72,7 @@ class Item:
 
     @property
     def geometry(self) -> BaseGeometry:
-        """Footprint in EPSG:4326. Raises CatalogError if there is none, or a broken one."""
+        """Footprint in EPSG:4326, as written. Raises CatalogError if it is broken or missing."""
         try:
             return finite_shape(self.document["geometry"])
         except (
@@ -71,6 +80,32 @@ class Item:
             shapely.errors.ShapelyError,
         ):  # fmt: skip
             raise self.broken("it has no usable geometry") from None
+
+    @property
+    def place(self) -> BaseGeometry:
+        """Where the item says that it lies, within ±180 however it writes its longitudes; anywhere,
+        if it says nothing (`geometry: null`): its files know."""
+        if "geometry" in self.document and self.document["geometry"] is None:
+            return WHOLE_MAP
+        return wrapped(self.geometry)
+
+    def lies_over(self, area: BaseGeometry) -> bool:
+        """True if the item says that it shows some of an area: by its footprint or, where that lies
+        elsewhere (its axes swapped, say), by the grid that it states of its files."""
+        return bool(self.place.intersects(area)) or any(
+            grid.intersects(area) for grid in self._grids()
+        )
+
+    def _grids(self) -> Iterator[BaseGeometry]:
+        """Outlines of the grids that the item and its assets state; what is none finds nothing."""
+        for table in ({}, *self.assets.values()):
+            stated = {**self.properties, **table}
+            code = stated.get("proj:code") or stated.get("proj:epsg")
+            shape, transform = stated.get("proj:shape"), stated.get("proj:transform")
+            if code and shape and transform:
+                with suppress(ArithmeticError, CRSError, TypeError, ValueError):
+                    rows, cols = map(int, shape)
+                    yield outline_of(GeoBox((rows, cols), Affine(*transform[:6]), code))
 
     @property
     def times(self) -> tuple[str, str]:
@@ -84,12 +119,14 @@ class Item:
         return str(moment), str(moment)
 
     def number(self, table: Document, name: str) -> float | None:
-        """A field of a table of this item; None if it is not there."""
+        """A field of a table of this item, finite; None if it is not there."""
         value = table.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.broken(f"its {name} is no number: {value!r}")
+        if not abs(value) <= MAX_NUMBER:
+            raise self.broken(f"its {name} is not a finite number: {value!r:.20}")
         return value
 
     def broken(self, reason: str) -> CatalogError:

@@ -22,8 +22,11 @@ class Query:
     filter: PropertyFilter | None = None
 
     def matches(self, item: Item) -> bool:
-        """True if the item meets all of it. Raises CatalogError if it lacks place or time."""
-        return item.geometry.intersects(self.area) and self.meets_time(item) and self.filtered(item)
+        """True if the item meets all of it.
+
+        Raises CatalogError if its place or time is broken, and the filter does not leave it out.
+        """
+        return self.filtered(item) and self.meets_time(item) and item.lies_over(self.area)
 
     def meets_time(self, item: Item) -> bool:
         """True if the item's time shares a moment with the interval."""

@@ -26,6 +26,12 @@ class BandSource:
     offset: float | None = None
     data_values: tuple[int, ...] = ()
     """Numbers that are data whatever the file's or the item's nodata says."""
+    added_dn: int = 0
+    """Added to the numbers on reading, so that all dates of the sensor come in one convention:
+    -1000 for Sentinel-2 since baseline 04.00. 0: the numbers stay as they are."""
+    half_turns: int = 0
+    """By how many half turns round the globe the file's own x are moved for it to meet a window
+    (`geo.turns`)."""
     signed: str = field(default="", repr=False, compare=False)
     """`href` with the signature that the catalogue gave it, if any. Never written down."""
 

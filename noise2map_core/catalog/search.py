@@ -1,13 +1,15 @@
 """Searching a catalogue: which scenes show an area in a range of dates."""
 
+import logging
+import math
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pystac
 import shapely
 
-from noise2map_core.catalog.bands import FoundBands, band_names, find_bands
+from noise2map_core.catalog.bands import FoundBands, LacksBandsError, band_names, find_bands
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
@@ -19,6 +21,19 @@ from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.redact import distinguished, unsigned
+
+_LOGGER = logging.getLogger(__name__)
+
+_CODES = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        r"([\w-]+):([\w.-]+)([+]\d+)?",
+        r"urn:(?:x-)?ogc:def:crs:([\w-]+):[\w.]*:([\w.-]+)",
+        r"https?://(?:www\.)?opengis\.net/def/crs/([\w-]+)/[\w.]+/([\w.-]+)/?",
+    )
+)
+"""How codes of coordinate reference systems are written: short, as URN, as URL of OGC. What comes
+behind a plus is of heights."""
 
 NOT_STAC = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
@@ -32,7 +47,8 @@ def search_scenes(
 ) -> list[Scene]:
     """Scenes over `aoi` within `interval` that have `bands`, by datetime, then id.
 
-    Items without any of the bands (labels, say) are passed over. Raises ConfigError for a date
+    Items without any of the bands (labels, say) are passed over; those that lack some, with a line
+    that says so. Raises ConfigError for a date
     range that cannot be read, CatalogError if the catalogue cannot be used or nothing fits.
     """
     if not bands:
@@ -73,11 +89,17 @@ def _found(
     collection = source.collection(search.collection)
     scenes: dict[str, Scene] = {}
     others: dict[str, None] = {}  # bands of items that have none of those asked for
+    lacking: list[LacksBandsError] = []
     for item in source.items(query):
-        if found := find_bands(item, bands):
-            scenes.setdefault(item.id, _scene(item, found, collection))
-        else:
-            others |= dict.fromkeys(band_names(item))
+        try:
+            if found := find_bands(item, bands):
+                scenes.setdefault(item.id, _scene(item, found, collection))
+            else:
+                others |= dict.fromkeys(band_names(item))
+        except LacksBandsError as error:
+            lacking.append(error)
+    if lacking:
+        _leave_out(lacking, scenes)
     if not scenes:
         raise (
             _no_band(search, others, bands) if others else _nothing(source, query, collection, aoi)
@@ -102,6 +124,14 @@ def require_told_apart(scenes: Iterable[Scene]) -> None:
                 )
 
 
+def _leave_out(lacking: Sequence[LacksBandsError], scenes: Mapping[str, Scene]) -> None:
+    """Say that some items lack bands. Raises the first error where no other item has them all."""
+    if not scenes:
+        raise lacking[0]
+    more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
+    _LOGGER.warning("left out: %s%s", lacking[0], more)
+
+
 def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
     properties = item.properties
     try:
@@ -112,7 +142,7 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         id=item.id,
         collection=str(collection["id"]),
         datetime=time,
-        footprint_wkb=shapely.to_wkb(item.geometry),
+        footprint_wkb=shapely.to_wkb(item.place),
         bands=bands.sources,
         proj_code=_proj_code(item),
         gsd=bands.gsd or item.number(properties, "gsd"),
@@ -125,11 +155,16 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
 
 
 def _proj_code(item: Item) -> str | None:
+    """The item's claim in the short form, "EPSG:32651", however it writes it."""
     code, epsg = (item.properties.get(name) for name in ("proj:code", "proj:epsg"))
-    code = code or (f"EPSG:{epsg}" if epsg else None)
-    if code is not None and not re.fullmatch(r"[A-Za-z0-9_-]+:[A-Za-z0-9._-]+", str(code)):
+    if not code and epsg:
+        code = f"EPSG:{epsg:.0f}" if isinstance(epsg, float) else f"EPSG:{epsg}"
+    if not code:
+        return None
+    found = next((match for form in _CODES if (match := form.fullmatch(str(code)))), None)
+    if found is None:
         raise item.broken(f"its proj:code is not a code such as EPSG:32651: {code!r}")
-    return code
+    return f"{found[1].upper()}:{found[2]}"
 
 
 def _proj_transform(item: Item, asset: str) -> tuple[float, ...] | None:
@@ -141,6 +176,8 @@ def _proj_transform(item: Item, asset: str) -> tuple[float, ...] | None:
         numbers = tuple(float(number) for number in found)
     except (TypeError, ValueError):
         raise item.broken(f"its {name} is not made of numbers: {found!r}") from None
+    if not all(map(math.isfinite, numbers)):
+        raise item.broken(f"its {name} is not made of finite numbers: {found!r}")
     if len(numbers) not in (6, 9):
         raise item.broken(f"its {name} has {len(numbers)} numbers, not 6 or 9")
     return numbers[:6]

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Discriminator, Field
+
+from noise2map_core.numeric import PositiveFloat
 
 Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and

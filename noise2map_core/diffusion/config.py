@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from noise2map_core.numeric import FiniteFloat, NonNegativeInt, PositiveFloat
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(gt=0, lt=1)]
@@ -153,7 +155,7 @@ class LogitNormalTimesteps(_Section):
     kind: Literal["logit_normal"] = "logit_normal"
     """Logit-normal in t / T."""
 
-    mean: float = 0.0
+    mean: FiniteFloat = 0.0
     """Mean of logit(t / T): 0 the middle, negative early, positive late."""
 
     std: PositiveFloat = 1.0

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.numeric import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MemorySetting = PositiveFloat | Literal["auto", "off"]
 """Gigabytes, an estimate, or none."""

@@ -20,12 +20,17 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.geo.ground import metres_per_unit, true_side
+from noise2map_core.geo.turns import turn_of
 from noise2map_core.geo.window import Window
 
 SNAP_PX = 0.1
 """Area edges this close to a pixel edge are taken to lie on it: reprojection bends lines."""
 
 MAX_SMALL_REGION_PX = 4096
+
+MAX_TILES = 100_000_000
+"""The land of the world in pixels of 1 m has less."""
 
 BAND_TILES = 25_000
 """Tiles that are looked at together; more make a plan no faster."""
@@ -106,25 +111,34 @@ class RegionGrid:
                 f"area {aoi.name} lies where {crs} has no coordinates. Set grid.crs to auto or to "
                 "a CRS for that place."
             )
+        _require_one_place(outline, crs, aoi)
         if outline.area < resolution**2:
             raise ConfigError(
                 f"area {aoi.name} has {outline.area:.3g} m², less than one pixel of {resolution:g} "
-                "m. Draw a larger one, or set a finer grid.resolution."
+                "m. Draw a larger one, or choose finer imagery."
             )
         west, south, east, north = outline.bounds
         row, row_stop = _snapped(y_origin - north, y_origin - south, resolution)
         col, col_stop = _snapped(west - x_origin, east - x_origin, resolution)
         region = Window(row, col, row_stop - row, col_stop - col)
         small = max(region.height, region.width) < MAX_SMALL_REGION_PX
-        return cls(
-            crs,
-            resolution,
-            x_origin,
-            y_origin,
-            tile_px or (512 if small else 2048),
-            region,
-            outline,
-        )
+        side = tile_px or (512 if small else 2048)
+        grid = cls(crs, resolution, x_origin, y_origin, side, region, outline)
+        rows, cols = grid.shape_tiles
+        if rows * cols > MAX_TILES:
+            raise ConfigError(
+                f"area {aoi.name} comes to {rows * cols:,} tiles of {side:,} x {side:,} pixels of "
+                f"{resolution:g} m: too many to be made. Set a coarser grid.resolution, a larger "
+                "grid.tile_px, or a smaller area."
+            )
+        return grid
+
+    @cached_property
+    def ground_m(self) -> float:
+        """Side of a pixel in metres on the ground, in the middle of the region: `resolution`, but
+        for projections such as Web Mercator."""
+        side = self.resolution * metres_per_unit(self.geobox(self.region))
+        return true_side(self.resolution, side)
 
     def transform(self, window: Window) -> Affine:
         """Pixel to CRS coordinates of an array that covers `window`."""
@@ -198,6 +212,16 @@ class RegionGrid:
         x, y = transform.c, transform.f
         return shapely.box(
             x, y - window.height * self.resolution, x + window.width * self.resolution, y
+        )
+
+
+def _require_one_place(outline: BaseGeometry, crs: str, aoi: AreaOfInterest) -> None:
+    """Raise ConfigError if an area comes to lie at both ends of a CRS that unrolls the globe."""
+    turn, (west, _, east, _) = turn_of(crs), outline.bounds
+    if turn is not None and east - west > turn / 2:
+        raise ConfigError(
+            f"area {aoi.name} crosses the antimeridian, at which {crs} is cut. Set grid.crs to "
+            "auto or to a CRS for that place."
         )
 
 

@@ -65,15 +65,21 @@ def plan_header(
         chip_px=chips.chip_px,
         stride_px=chips.stride_px,
         dtype=str(pixel_type(scenes)),
-        bands=_band_table(scenes[0]),
+        bands=_band_table(scenes),
         classes=labels.classes if labels else {},
         splits=tuple(dict.fromkeys(place.split for place in places)),
         buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
         identities=identities,
         labels_key=digest_of(of_labels),
+        ground_gsd=_ground_gsd(grid),
         labels_from=(labels.attribution,) if labels and labels.attribution else (),
     )
+
+
+def _ground_gsd(grid: RegionGrid) -> float | None:
+    """None where the grid's metres are those of the ground, as in UTM."""
+    return None if grid.ground_m == grid.resolution else round(grid.ground_m, 4)
 
 
 def _place(place: SplitWindow) -> list[Any]:
@@ -96,15 +102,20 @@ def _meaning(labels: LabelSource) -> dict[str, Any]:
     }
 
 
-def _band_table(scene: Scene) -> list[dict[str, Any]]:
+def _band_table(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
+    """The bands of the first scene; scale and offset of the first that states them."""
+    sources = [
+        next((band for band in of_scenes if band.scale is not None), of_scenes[0])
+        for of_scenes in zip(*(scene.bands for scene in scenes), strict=True)
+    ]
     return [
         {
             "name": band.name,
             "common_name": band.name if band.name in COMMON_NAMES else None,
-            **band_convention(band),
+            **band_convention(source),
             "nodata": inspect(band).nodata,
         }
-        for band in scene.bands
+        for band, source in zip(scenes[0].bands, sources, strict=True)
     ]
 
 

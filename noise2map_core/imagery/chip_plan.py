@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geom import Geometry
 from rasterio.features import geometry_mask
 
 from noise2map_core.catalog.scene import Scene
@@ -16,6 +15,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.chip_store import IGNORE
+from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.label_survey import LabelSurvey
 from noise2map_core.imagery.labels import Labels, LabelSource
 from noise2map_core.imagery.splits import SplitWindow
@@ -160,9 +160,7 @@ class _Touching:
 
     def __init__(self, grid: RegionGrid, dates: Sequence[Sequence[Scene]]) -> None:
         self._margin = EDGE_PX * grid.resolution
-        self._trees = [
-            shapely.STRtree([_footprint(scene, grid.crs) for scene in scenes]) for scenes in dates
-        ]
+        self._trees = [shapely.STRtree(footprints_on(grid, scenes)) for scenes in dates]
         self._starts = np.cumsum([0, *(len(scenes) for scenes in dates)])
 
     def items(self, polygons: NDArray[np.object_]) -> list[list[list[int]]]:
@@ -173,11 +171,6 @@ class _Touching:
             for polygon, scene in sorted(tree.query(inner, predicate="intersects").T.tolist()):
                 found[polygon][date].append(int(self._starts[date]) + scene)
         return found
-
-
-def _footprint(scene: Scene, crs: str) -> shapely.Geometry:
-    geometry = Geometry(shapely.from_wkb(scene.footprint_wkb), "EPSG:4326")
-    return geometry.to_crs(crs, resolution="auto").geom
 
 
 def _blocks(lattice: ChipLattice, box: Window) -> Iterator[_Block]:

@@ -86,6 +86,11 @@ class ChipStore:
         return [band["name"] for band in self.attributes["bands"]]
 
     @property
+    def gsd(self) -> float:
+        """Side of a pixel in metres on the ground; attribute `gsd` is in those of the CRS."""
+        return float(self.attributes.get("ground_gsd") or self.attributes["gsd"])
+
+    @property
     def num_dates(self) -> int:
         """Dates of every chip: one or two."""
         return int(self.array("datetime").shape[1])

@@ -88,6 +88,8 @@ class StoreHeader:
     """Digest of what the labels are read from and mean; empty: not known."""
     labels_from: tuple[str, ...] = ()
     """Whose the labels are, and their licences; empty: nobody said."""
+    ground_gsd: float | None = None
+    """Metres of a pixel on the ground; None: they are the grid's own."""
     made_pairs: dict[str, Any] = field(default_factory=dict)
     """How pairs of dates were made of single images; empty: dates are dates."""
 
@@ -121,6 +123,7 @@ class StoreHeader:
             "dataset": self.dataset,
             "labels_from": list(self.labels_from),
             "made_pairs": self.made_pairs,
+            "ground_gsd": self.ground_gsd,
         }
         return {
             "format_version": FORMAT_VERSION,

@@ -11,13 +11,13 @@ from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.errors import ConfigError
+from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.masks import hidden_by
 from noise2map_core.imagery.radiometry import corrected
 from noise2map_core.imagery.reader import (
     Hide,
     inspect,
-    meeting,
     pixel_type,
     reach,
     read_bands,
@@ -92,8 +92,8 @@ def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -
 
 def _own_zone_first(scenes: Sequence[Scene], region: GeoBox) -> list[Scene]:
     """The latest solar day first; of each day, scenes that say they are in the CRS of `region`."""
-    box = region.geographic_extent.boundingbox
-    ahead = timedelta(hours=(box.left + box.right) / 2 / DEGREES_PER_HOUR)
+    longitude, _ = centre_of_grid(region)
+    ahead = timedelta(hours=longitude / DEGREES_PER_HOUR)
 
     def rank(scene: Scene) -> tuple[int, bool]:
         return -(scene.datetime + ahead).toordinal(), scene.proj_code != str(region.crs)
@@ -114,7 +114,7 @@ def _read_median(
     towards the lower. Holds all of them in memory."""
     frame, images, seen = Window(0, 0, 0, 0), [], []
     masked = np.zeros(geobox.shape, np.bool_)
-    for scene in meeting(scenes, geobox):
+    for scene in scenes:
         part = reach(scene, geobox)
         if part.is_empty:
             continue

@@ -8,18 +8,23 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
+from noise2map_core.numeric import (
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    SidePx,
+)
 from noise2map_core.unused import require_unset
 
 SplitName = Literal["train", "val", "test"]
 
-Box = tuple[float, float, float, float]
+Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 """West, south, east, north in units of the grid's CRS."""
 
 
@@ -28,10 +33,10 @@ class ChipsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    chip_px: PositiveInt = 64
+    chip_px: SidePx = 64
     """Side of a chip, pixels."""
 
-    stride_px: PositiveInt = 32
+    stride_px: SidePx = 32
     """Distance between neighbouring chips, pixels."""
 
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = "bilinear"
@@ -336,7 +341,7 @@ class BlockSplit(BaseModel):
     fractions: dict[SplitName, PositiveFloat] = Field(default_factory=lambda: dict(_FRACTIONS))
     """Share of the blocks of each split, on average; they sum to 1."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Another seed gives other blocks to the splits."""
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """The convention of raw numbers: with the sensor's additive offset, or without.
 
 Sentinel-2 adds 1000 to every number since processing baseline 04.00; two dates with and without it
-differ everywhere. A whole number of digital steps is taken off on reading, so that all dates, and
-all stores and maps, come in one convention. Offsets that are no whole number (Landsat) stay: every
-scene of such a sensor has the same.
+differ everywhere. It is taken off on reading, so that all dates, and all stores and maps, come in
+one convention. What other sensors add stays in the numbers, and is stated with them: every scene of
+such a sensor has the same, and without it the numbers might not fit their type.
 """
 
 import math
@@ -17,32 +17,18 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.imagery.files import SourceInfo
 
-WHOLE = 1e-6
-"""How near a whole number an offset must be, digital numbers."""
-
-
-def offset_dn(source: BandSource) -> int:
-    """What is added to a band's raw numbers on reading: -1000 for Sentinel-2 since 04.00, else 0.
-
-    Reflectance = scale · number + offset; so offset / scale, if that is a whole number.
-    """
-    if not source.scale or not source.offset:
-        return 0
-    steps = source.offset / source.scale
-    return round(steps) if abs(steps - round(steps)) < WHOLE * max(1.0, abs(steps)) else 0
-
 
 def without_offset(
     pixels: NDArray[Any], observed: NDArray[np.bool_], source: BandSource, info: SourceInfo
 ) -> NDArray[Any]:
-    """`pixels` without the whole-number offset, clipped at the dtype's limits.
+    """`pixels` in the convention of all dates (`added_dn`), clipped at the dtype's limits.
 
     Nodata stays; what is observed never becomes nodata, but the number beside it.
     """
-    steps = offset_dn(source)
-    if not steps:
+    if not source.added_dn:
         return pixels
-    moved = clipped(pixels.astype(np.int64) + steps, pixels.dtype, info.nodata)
+    exact = pixels.astype(np.int64) if pixels.dtype.kind in "iu" else pixels
+    moved = clipped(exact + source.added_dn, pixels.dtype, info.nodata)
     return np.where(observed, moved, pixels)
 
 
@@ -60,8 +46,7 @@ def clipped(values: NDArray[Any], dtype: np.dtype[Any], nodata: float | None) ->
 
 def band_convention(source: BandSource) -> dict[str, float | None]:
     """Scale and offset of the numbers as they are read: reflectance = scale · number + offset."""
-    removed = bool(offset_dn(source))
-    return {"scale": source.scale, "offset": 0.0 if removed else source.offset}
+    return {"scale": source.scale, "offset": 0.0 if source.added_dn else source.offset}
 
 
 def require_one_convention(scenes: Sequence[Scene]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,8 +23,9 @@ from rasterio.io import DatasetReader
 from noise2map_core.catalog.access import WEB, Grant, grant_for, require_safe
 from noise2map_core.catalog.buckets import bucket_settings
 from noise2map_core.catalog.scene import BandSource
-from noise2map_core.errors import AssetReadError
+from noise2map_core.errors import AssetMissingError, AssetReadError
 from noise2map_core.geo.crs import require_no_file
+from noise2map_core.geo.turns import has_place, moved
 from noise2map_core.imagery.stated_masks import alpha_band, has_mask, has_mask_beside
 
 P = ParamSpec("P")
@@ -118,7 +119,9 @@ def persistent(read: Callable[P, T]) -> Callable[P, T]:
 def inspect(source: BandSource) -> SourceInfo:
     """Grid, dtype and nodata of a band, from its file. Raises AssetReadError naming the file."""
     with opened(source) as file:
-        return _info(file, source)
+        info = _info(file, source)
+    crs, transform = moved(info.crs, info.transform, source.half_turns)
+    return replace(info, crs=crs, transform=transform)
 
 
 def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
@@ -150,9 +153,8 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
     beside = has_mask_beside(source, file, complete=masked or alpha is not None)
     apart = masked or alpha is not None or beside or any(value != own for value in hidden)
     _require_plain_crs(file, source.href)
-    code = file.crs.to_epsg()
     return SourceInfo(
-        crs=f"EPSG:{code}" if code else file.crs.to_wkt(),
+        crs=_crs_of(file, source.href),
         transform=file.transform,
         shape=file.shape,
         dtype=dtype,
@@ -179,6 +181,20 @@ def require_self_contained(file: DatasetReader) -> None:
         raise RasterioError(OTHER_OVERVIEWS)
 
 
+def _crs_of(file: DatasetReader, href: str) -> str:
+    """ "EPSG:…", or WKT. Raises AssetReadError for what cannot be placed on the globe."""
+    code = file.crs.to_epsg()
+    crs = f"EPSG:{code}" if code else str(file.crs.to_wkt())
+    if not has_place(crs):
+        raise AssetReadError(
+            f"asset {href} has a CRS of its own ({crs[:60]}…), which has no place on the globe: it "
+            "cannot be put on a map. Give it the CRS that it was made in."
+        )
+    if file.transform.is_degenerate:
+        raise AssetReadError(f"asset {href} has pixels without an area. Mend its transform.")
+    return crs
+
+
 def _holds(dtype: str, nodata: float) -> bool:
     if np.dtype(dtype).kind == "f":  # what is not finite is no observation anyway
         return math.isfinite(nodata)
@@ -201,7 +217,7 @@ def opened(source: BandSource, overview: int | None = None) -> Iterator[DatasetR
             yield _open(source.href, grant, overview)
         except RasterioError as error:
             _forget(source.href)
-            raise AssetReadError(_explain(source.href, error)) from error
+            raise _explained(source.href, error) from error
 
 
 FileKey = tuple[str, int | None]
@@ -242,18 +258,20 @@ def _forget(href: str) -> None:
         _handles.files.pop(key)[1].close()
 
 
-def _explain(href: str, error: RasterioError) -> str:
+def _explained(href: str, error: RasterioError) -> AssetReadError:
     text = _text(error)
     local = "://" not in href
     if local and not Path(href).is_file():
-        return f"asset {href} does not exist. Check the catalogue's files."
+        return AssetMissingError(f"asset {href} does not exist. Check the catalogue's files.")
     if re.search(r"\b404\b|does not exist", text):
-        return f"asset {href} does not exist ({text}). Check the catalogue."
+        return AssetMissingError(f"asset {href} does not exist ({text}). Check the catalogue.")
     if OTHER_OVERVIEWS in text:
-        return f"asset {href} is refused: {text}. Make it anew, as a COG."
+        return AssetReadError(f"asset {href} is refused: {text}. Make it anew, as a COG.")
     if re.search(r"not recognized as being in a supported|not a TIFF", text):
-        return f"asset {href} is not a GeoTIFF. Only GeoTIFF and COG are read."
-    return f"asset {href} cannot be read, it may be truncated ({text}). Fetch it anew."
+        return AssetReadError(f"asset {href} is not a GeoTIFF. Only GeoTIFF and COG are read.")
+    return AssetReadError(
+        f"asset {href} cannot be read, it may be truncated ({text}). Fetch it anew."
+    )
 
 
 def _text(error: BaseException | None) -> str:

@@ -18,6 +18,7 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.turns import outline_of
 from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
 from noise2map_core.imagery.label_layers import (
@@ -231,7 +232,7 @@ def _file_scene(path: str, aoi: AreaOfInterest) -> Scene:
     whole = _located(path)
     href = unsigned(whole)
     source = BandSource("label", href, 1, None, None, signed=whole if whole != href else "")
-    footprint = inspect(source).geobox.geographic_extent.geom
+    footprint = outline_of(inspect(source).geobox)
     if not footprint.intersects(aoi.geometry):
         raise ConfigError(f"labels {path} do not cover area {aoi.name}. Set labels.path to others.")
     epoch = np.datetime64(0, "s").item()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import DatePixels, read_date
 from noise2map_core.imagery.config import PairQualityConfig
@@ -243,8 +244,7 @@ def _looks_like_offset(samples: PairSamples, light: Normalisation) -> bool:
 
 
 def _sun_deg(before: Scene, after: Scene, grid: RegionGrid) -> float | None:
-    box = grid.geobox(grid.region).geographic_extent.boundingbox
-    lon, lat = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+    lon, lat = centre_of_grid(grid.geobox(grid.region))
     one, other = (sun_direction(scene.datetime, lon, lat) for scene in (before, after))
     return None if min(one[2], other[2]) <= 0 else round(angle_deg(one, other), 2)
 

@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
+from noise2map_core.geo.turns import edge_in, half_turns_to
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.blocks import read_window
 from noise2map_core.imagery.convention import without_offset
@@ -23,14 +22,8 @@ from noise2map_core.imagery.resample import resampled
 
 __all__ = ["SourceInfo", "inspect", "pixel_type", "read_bands", "read_mosaic", "read_pixels"]
 
-FOOTPRINT_MARGIN_DEG = 0.01
-"""Item footprints are drawn roughly: a scene is passed over only if it lies farther away."""
-
 MARGIN_PX = 3
 """Pixels around a scene's projected edge that may touch it, too."""
-
-EDGE_POINTS = 65
-"""Points of each edge of a grid that are projected to find where it lies on another."""
 
 Pixels = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -66,7 +59,7 @@ def read_mosaic(
     dtype = pixel_type(scenes)
     image = np.zeros((len(scenes[0].bands), *geobox.shape), dtype)
     valid, masked = np.zeros(geobox.shape, np.bool_), np.zeros(geobox.shape, np.bool_)
-    for scene in meeting(scenes, geobox):
+    for scene in scenes:
         part = _missing(valid).intersect(reach(scene, geobox))
         if part.is_empty:
             continue
@@ -87,15 +80,6 @@ def read_mosaic(
     return image, valid, masked & ~valid
 
 
-def meeting(scenes: Sequence[Scene], geobox: GeoBox) -> list[Scene]:
-    """The scenes whose footprint comes near `geobox`, in order."""
-    box = _bounds_in(geobox, "EPSG:4326")
-    if not all(map(math.isfinite, box)):
-        return list(scenes)
-    area = shapely.buffer(shapely.box(*box), FOOTPRINT_MARGIN_DEG)
-    return [scene for scene in scenes if shapely.from_wkb(scene.footprint_wkb).intersects(area)]
-
-
 def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:
     """The dtype that all bands of `scenes` share. Raises AssetReadError if they do not.
 
@@ -113,7 +97,8 @@ def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:
 
 
 def reach(scene: Scene, geobox: GeoBox) -> Window:
-    """The pixels of `geobox` that a scene's first file can touch; empty if none."""
+    """The pixels of `geobox` that a scene's first file can touch; empty if none. The file says
+    where it lies, not its item."""
     info = inspect(scene.bands[0])
     west, south, east, north = _file_bounds(info, str(geobox.crs))
     frame = Window(0, 0, geobox.shape[0], geobox.shape[1])
@@ -135,11 +120,34 @@ def read_bands(
     asked = frozenset((source.href, source.band) for source in sources)
     for group in _groups(sources):
         members = [sources[number] for number in group]
-        found = _read_group(members, geobox, resampling, asked)
+        found = _read_turns(members, geobox, resampling, asked)
         for number, (pixels, seen) in zip(group, found, strict=True):
             image[number] = without_offset(pixels, seen, sources[number], inspect(sources[number]))
             observed &= seen
     return image, observed
+
+
+def _read_turns(
+    sources: Sequence[BandSource],
+    geobox: GeoBox,
+    resampling: str,
+    asked: frozenset[tuple[str, int]],
+) -> list[tuple[Pixels, Mask]]:
+    """`_read_group`, of files in longitudes of any turn; both ends of those that go round."""
+    found: list[tuple[Pixels, Mask]] | None = None
+    for half_turns in half_turns_to(inspect(sources[0]).geobox, geobox):
+        turned = [replace(source, half_turns=half_turns) for source in sources]
+        part = _read_group(turned, geobox, resampling, asked)
+        found = (
+            part if found is None else [_joined(*pair) for pair in zip(found, part, strict=True)]
+        )
+    dtype = inspect(sources[0]).dtype
+    missing = np.zeros(geobox.shape, dtype), np.zeros(geobox.shape, np.bool_)
+    return [missing] * len(sources) if found is None else found
+
+
+def _joined(one: tuple[Pixels, Mask], other: tuple[Pixels, Mask]) -> tuple[Pixels, Mask]:
+    return np.where(one[1], one[0], other[0]), one[1] | other[1]
 
 
 def _groups(sources: Sequence[BandSource]) -> list[list[int]]:
@@ -166,27 +174,11 @@ def _file_bounds(info: SourceInfo, crs: str) -> Bounds:
 
 def _bounds_in(geobox: GeoBox, crs: str) -> Bounds:
     """West, south, east, north of a grid in another CRS, along its projected edges."""
-    return _box_of(*_edge_in(geobox, crs))
+    return _box_of(*edge_in(geobox, crs))
 
 
 def _box_of(x: Pixels, y: Pixels) -> Bounds:
     return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
-
-
-def _edge_in(geobox: GeoBox, crs: str) -> tuple[Pixels, Pixels]:
-    """Points x, y along the edges of a grid, once round, in another CRS."""
-    height, width = geobox.shape
-    way = np.arange(EDGE_POINTS) / EDGE_POINTS
-    start, stop = np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)
-    col = width * np.concatenate([way, stop, 1 - way, start])
-    row = height * np.concatenate([start, way, stop, 1 - way])
-    to_world = geobox.affine
-    x = to_world.a * col + to_world.b * row + to_world.c
-    y = to_world.d * col + to_world.e * row + to_world.f
-    if str(geobox.crs) != crs:
-        assert geobox.crs is not None
-        x, y = geobox.crs.transformer_to_crs(CRS(crs))(x, y)
-    return x, y
 
 
 def _pixels_of(bounds: Bounds, transform: Any) -> Window:

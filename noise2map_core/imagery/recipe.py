@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.config import CompositeConfig, MaskConfig
-from noise2map_core.imagery.convention import offset_dn
 from noise2map_core.unused import changed
 
 
@@ -95,6 +94,5 @@ def scene_key(scene: Scene, identities: dict[str, str], recipe: PixelRecipe) -> 
 
 
 def _source_key(source: BandSource, identities: dict[str, str]) -> list[Any]:
-    removed = offset_dn(source)
     key = [identities[source.href], source.band, source.nodata]
-    return [*key, removed] if removed else key
+    return [*key, source.added_dn] if source.added_dn else key

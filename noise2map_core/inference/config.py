@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from noise2map_core.numeric import Batch, PositiveInt, SidePx
 from noise2map_core.unused import require_unset
 
 
@@ -28,7 +29,7 @@ class InferenceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    stride_px: PositiveInt | None = None
+    stride_px: SidePx | None = None
     """Distance of chips on the lattice, at most the chip size. None: the checkpoint's."""
 
     timesteps: tuple[int, ...] | None = None
@@ -46,7 +47,7 @@ class InferenceConfig(BaseModel):
     """Numbers that the network computes in. auto: bf16 where the driver's processor multiplies it
     (avx512_bf16, amx_bf16) and on GPUs, else fp32."""
 
-    batch: PositiveInt = 16
+    batch: Batch = 16
     """Chips in one forward pass; the last batch of a tile is padded to it."""
 
     threads: PositiveInt = 1

@@ -17,6 +17,7 @@ from odc.geo.xr import assign_crs  # brings the accessor .odc, too
 
 from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.geo.grid import ChipLattice
+from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.decision import decide
@@ -57,7 +58,8 @@ def predict_pair(
     spec = read_spec(path)
     geobox = _common_frame(before, after)
     require_settings(config, spec)
-    require_gsd(abs(geobox.resolution.x), spec, path)
+    side = geobox.resolution.x
+    require_gsd(true_side(side, side * metres_per_unit(geobox)), spec, path)
     _require_bands(before, spec, path)
     _require_bands(after, spec, path)
     require_loadable(path, spec)

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
+from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.imagery.reader import pixel_type
+from noise2map_core.imagery.region import finest_on_ground
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
@@ -39,8 +41,9 @@ def plan_region(
     that does not fit it, AssetReadError for files that are missing or of unlike types.
     """
     require_settings(config, spec, task)
-    require_gsd(grid.resolution, spec, checkpoint)
     scenes = [*pair.before, *pair.after]
+    place = centre_of_grid(grid.geobox(grid.region))
+    require_gsd(grid.ground_m, spec, checkpoint, finest_on_ground(scenes, *place))
     return RegionJob(
         output=absolute(output),
         grid=grid,
@@ -131,12 +134,29 @@ def require_threshold(threshold: float | None, task: TaskSpec) -> None:
         )
 
 
-def require_gsd(resolution: float, spec: CheckpointSpec, checkpoint: Path) -> None:
-    """Raise CheckpointError if the checkpoint does not accept pixels of `resolution` metres."""
+def require_gsd(
+    side: float, spec: CheckpointSpec, checkpoint: Path, finest: float | None = None
+) -> None:
+    """Raise CheckpointError if the checkpoint does not accept pixels of `side` metres.
+
+    Metres are of the ground. `finest` is the side of the imagery's own pixels; None: these are.
+    """
     low, high = spec.gsd_range
-    if not spec.accepts_gsd(resolution):
+    if not spec.accepts_gsd(side):
         raise CheckpointError(
             f"checkpoint {checkpoint} was trained at {spec.gsd:g} m and accepts {low:g} to "
-            f"{high:g} m a pixel; this map would have {resolution:g} m. Set grid.resolution within "
-            "that range, or use another checkpoint."
+            f"{high:g} m a pixel; this map would have {side:.4g} m. "
+            f"{way_out(spec, side if finest is None else finest)}"
         )
+
+
+def way_out(spec: CheckpointSpec, finest: float) -> str:
+    """What to do about pixels that a checkpoint does not accept; never to invent finer ones than
+    the imagery's, `finest` metres."""
+    low, high = spec.gsd_range
+    if finest > high:
+        return (
+            f"The imagery's own pixels have {finest:.4g} m: choose finer imagery, or a checkpoint "
+            f"for {finest:.4g} m."
+        )
+    return f"Set grid.resolution to {max(low, finest):.4g} … {high:g}, or use another checkpoint."

@@ -3,7 +3,6 @@
 Nothing here needs torch, so that a run with nothing to do is over at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from rasterio.features import geometry_mask
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.digest import canonical_json, digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
@@ -31,9 +30,6 @@ ALGORITHM_VERSION = 4
 
 TouchingScenes = tuple[tuple[int, ...], ...]
 """Numbers of scenes, by date."""
-
-EDGE_PARTS = 32
-"""Parts of a footprint's edge that are straight in any CRS: off by decimetres for 100 km."""
 
 PLACE = "place of the tile"
 """Stands in a key's document where the tile's row and column come."""
@@ -191,18 +187,7 @@ class RegionJob:
     @cached_property
     def _footprints(self) -> list[shapely.STRtree]:
         """Footprints of each date in the grid's CRS."""
-        return [shapely.STRtree(_projected(scenes, self.grid.crs)) for scenes in self.dates]
-
-
-def _projected(scenes: Sequence[Scene], crs: str) -> NDArray[np.object_]:
-    """Footprints in `crs`; all at once, since there may be thousands."""
-    footprints = shapely.from_wkb([scene.footprint_wkb for scene in scenes])
-    if not len(footprints):
-        return np.asarray(footprints)
-    west, south, east, north = shapely.bounds(footprints).T
-    dense = shapely.segmentize(footprints, np.maximum(east - west, north - south) / EDGE_PARTS)
-    to_grid = CRS("EPSG:4326").transformer_to_crs(CRS(crs))
-    return np.asarray(shapely.transform(dense, lambda xy: np.stack(to_grid(*xy.T), axis=1)))
+        return [shapely.STRtree(footprints_on(self.grid, scenes)) for scenes in self.dates]
 
 
 def _queried(footprints: shapely.STRtree, frames: NDArray[np.object_]) -> list[tuple[int, ...]]:

@@ -22,6 +22,7 @@ from noise2map_core.inference.evaluation import (
     threshold_decider,
 )
 from noise2map_core.inference.object_tally import ObjectTally
+from noise2map_core.inference.planning import way_out
 from noise2map_core.inference.training_data import band_spread
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
 from noise2map_core.learning.config import EvaluationConfig
@@ -123,12 +124,12 @@ def require_evaluable(
             f"the checkpoint knows the classes ({_listed(spec, task)}); chip store {store.path} "
             f"has ({', '.join(names)}). Use a checkpoint of these classes."
         )
-    if not any_gsd and not spec.accepts_gsd(float(store.attributes["gsd"])):
+    if not any_gsd and not spec.accepts_gsd(store.gsd):
         low, high = spec.gsd_range
         raise CheckpointError(
             f"the checkpoint accepts pixels of {low:g} to {high:g} m; chip store {store.path} has "
-            f"{store.attributes['gsd']:g} m. Ingest at a resolution within that range, or set "
-            "evaluation.any_gsd to see how far it carries."
+            f"{store.gsd:g} m. {way_out(spec, store.gsd)} evaluation.any_gsd shows how far it "
+            "carries."
         )
     chip_px = int(store.attributes["chip_px"])
     if chip_px % spec.network.stride:

@@ -88,7 +88,7 @@ def plan_spec(
     Thresholds are 0.5 until validation chooses them. Raises ConfigError or ChipStoreError if chip
     size, labels, timesteps or bands cannot be used.
     """
-    chip_px, gsd = int(store.attributes["chip_px"]), float(store.attributes["gsd"])
+    chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
     network = network_of(model.preset, chip_px)
     if chip_px % network.stride:
         raise ChipStoreError(

@@ -3,18 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PlainSerializer,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
+from noise2map_core.numeric import Batch, NonNegativeFloat, PositiveFloat, PositiveInt, SidePx
 from noise2map_core.redact import redacted
 
 
@@ -26,7 +18,7 @@ class OptimisationConfig(BaseModel):
     epochs: PositiveInt = 40
     """Passes over the training chips."""
 
-    batch_size: PositiveInt = 16
+    batch_size: Batch = 16
     """Chips in one step of each task, over all workers; a multiple of `num_workers` (of every
     number from `min_workers`) times `accumulation`."""
 
@@ -183,7 +175,7 @@ class ImagesConfig(BaseModel):
     """Folder, searched with all that is in it, or plain tar: PNG, JPEG or TIFF, of any number of
     bands, all of one kind."""
 
-    chip_px: PositiveInt = 128
+    chip_px: SidePx = 128
     """Side of the squares cut out of them at random places, pixels."""
 
     bands: tuple[str, ...] | None = None
@@ -195,10 +187,10 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    block_px: PositiveInt = 64
+    block_px: SidePx = 64
     """Side of the spatial blocks that the bootstrap draws, pixels."""
 
-    batch_size: PositiveInt = 16
+    batch_size: Batch = 16
     """Chips in one forward pass."""
 
     any_gsd: bool = False

@@ -1,7 +1,8 @@
 """Settings of the map products."""
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
+from noise2map_core.numeric import NonNegativeFloat, SidePx
 from noise2map_core.storage import Location
 
 
@@ -29,5 +30,5 @@ class ProductsConfig(BaseModel):
     """Probability from which a pixel gets the second of two classes. None: the checkpoint's.
     Another one makes the products anew, without a forward pass."""
 
-    quicklook_px: PositiveInt = 800
+    quicklook_px: SidePx = 800
     """Longest side of each of the quicklook's pictures."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
@@ -18,6 +18,7 @@ from noise2map_core.imagery.config import (
 )
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.mapping.config import ProductsConfig
+from noise2map_core.numeric import Days, PositiveInt
 from noise2map_core.storage import LocalPath, Location
 
 AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -40,7 +41,7 @@ class RollingPair(_Section):
     """Every slice is compared with what was some days before."""
 
     kind: Literal["rolling"]
-    gap_days: PositiveInt
+    gap_days: Days
     """From the window of the earlier date to that of the later; not less than `window_days`."""
 
 
@@ -75,7 +76,7 @@ class AreaConfig(_Section):
     pair: Pair
     """What a slice is compared with."""
 
-    window_days: PositiveInt | None = None
+    window_days: Days | None = None
     """A slice shows the imagery of so many days, up to its own. None: all since `since`, which
     only a fixed baseline allows."""
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
+from noise2map_core.numeric import Seed
 
 if TYPE_CHECKING:
     from noise2map_core.testing.town_catalog import TownCatalog
@@ -25,7 +26,7 @@ class DrawTownConfig(BaseModel):
     size_px: int = Field(default=1024, ge=64, le=8192)
     """Side of the town, pixels."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Another seed is another town."""
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.models.spec import Task
+from noise2map_core.numeric import PositiveFloat, PositiveInt, Seed, SidePx
 from noise2map_core.storage import Location
 
 CARD = """# Imported Noise2Map model: {task}
@@ -47,7 +48,7 @@ class ImportReferenceConfig(BaseModel):
     classes: PositiveInt = Field(default=2, ge=2)
     """Number of classes."""
 
-    chip_size: PositiveInt = 256
+    chip_size: SidePx = 256
     """Side of the chips, pixels; others than 256 are resized on the way in and out."""
 
     bands: tuple[str, ...] = Field(default=("red", "green", "blue"), min_length=1)
@@ -59,7 +60,7 @@ class ImportReferenceConfig(BaseModel):
     gsd_range: tuple[PositiveFloat, PositiveFloat] = (0.01, 1000.0)
     """Ground sample distances that it accepts, metres."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the layers that have no published weights."""
 
     output: Location

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.application import application
 from noise2map_core.datasets.config import DatasetConfig, Protocol
+from noise2map_core.numeric import SidePx
 
 if TYPE_CHECKING:
     from noise2map_core.datasets.chips import DatasetJob
@@ -30,7 +31,7 @@ class IngestDatasetConfig(BaseModel):
     """paper: the filters and splits behind the published table, whose scores are not those of the
     whole test part. strict: every test image counts, and validation is never test."""
 
-    chip_px: PositiveInt = 256
+    chip_px: SidePx = 256
     """Side of a chip, pixels; chips do not overlap."""
 
 

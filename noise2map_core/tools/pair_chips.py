@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
+from noise2map_core.numeric import PositiveInt, Seed
 from noise2map_core.storage import Location
 
 
@@ -34,7 +35,7 @@ class PairChipsConfig(BaseModel):
     """Share of the pairs that show one place, with objects of the other pasted in or removed; the
     others show two places."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of partners, kinds and orders."""
 
 

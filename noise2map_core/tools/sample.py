@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.errors import ConfigError
+from noise2map_core.numeric import MAX_COUNT, PositiveFloat, Seed
 
 if TYPE_CHECKING:
     from noise2map_core.mapping.sample_files import SampledClass, SampleDesign
@@ -44,10 +45,10 @@ class SampleConfig(BaseModel):
     """User's accuracy to expect of every class, or of each: `{0: 0.95, 1: 0.7}`. It decides the
     sample's size, not the result."""
 
-    minimum: Annotated[int, Field(ge=2)] = 50
+    minimum: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 50
     """Least sample units of a class; the rest is shared in proportion to area."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Another seed draws another sample."""
 
 

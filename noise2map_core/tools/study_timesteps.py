@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.models.spec import Task
+from noise2map_core.numeric import NonNegativeInt, PositiveInt
 from noise2map_core.storage import Location
 
 if TYPE_CHECKING:

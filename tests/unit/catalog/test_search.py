@@ -245,23 +245,57 @@ def test_links_are_read_from_where_they_stand() -> None:
     assert resolve("https://example.com/a.tif", "/one/item.json", "") == "https://example.com/a.tif"
 
 
+def test_an_item_without_time_is_named(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path]
+) -> None:
+    root = altered(lambda item: item.update(properties={"datetime": None}))
+    with pytest.raises(CatalogError, match=f"item {embedded.collection}.*neither a datetime"):
+        found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+
+def test_an_item_that_does_not_say_where_it_lies_may_lie_here(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path]
+) -> None:
+    root = altered(lambda item: item.update(geometry=None))
+    there = str(root / Path(embedded.catalog).relative_to(embedded.root))
+    assert {s.id for s in found(embedded, there)} >= {
+        s.id for s in found(embedded, embedded.catalog)
+    }
+
+
 @pytest.mark.parametrize(
-    ("field", "message"), [("geometry", "no usable geometry"), ("datetime", "neither a datetime")]
-)
-def test_an_item_without_place_or_time_is_named(
+    ("written", "code"),
+    [
+        ("EPSG:32633", "EPSG:32633"), ("epsg:32633", "EPSG:32633"),
+        ("urn:ogc:def:crs:EPSG::32633", "EPSG:32633"),
+        ("URN:OGC:DEF:CRS:EPSG:9.9.1:32633", "EPSG:32633"),
+        ("http://www.opengis.net/def/crs/EPSG/0/32633", "EPSG:32633"),
+        ("https://www.opengis.net/def/crs/epsg/9.9/32633/", "EPSG:32633"),
+        ("EPSG:32633+5773", "EPSG:32633"), ("IAU_2015:30100", "IAU_2015:30100"),
+        ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "OGC:CRS84"), (None, None),
+    ],
+)  # fmt: skip
+def test_a_code_is_the_same_however_it_is_written(
     embedded: EmbeddedCatalog,
     altered: Callable[[Callable[[Any], None]], Path],
-    field: str,
-    message: str,
+    written: str | None,
+    code: str | None,
 ) -> None:
-    def strip(item: Any) -> None:
-        item["geometry"] = None if field == "geometry" else item["geometry"]
-        if field == "datetime":
-            item["properties"] = {"datetime": None}
+    root = altered(lambda item: item["properties"].update({"proj:code": written}))
+    there = str(root / Path(embedded.catalog).relative_to(embedded.root))
+    assert {scene.proj_code for scene in found(embedded, there)} == {code}
 
-    root = altered(strip)
-    with pytest.raises(CatalogError, match=f"item {embedded.collection}.*{message}"):
-        found(embedded, str(root / Path(embedded.catalog).relative_to(embedded.root)))
+
+@pytest.mark.parametrize("epsg", [32633, 32633.0, "32633"])
+def test_the_older_field_for_a_code_is_read(
+    embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path], epsg: Any
+) -> None:
+    def rewrite(item: Any) -> None:
+        item["properties"].pop("proj:code", None)
+        item["properties"]["proj:epsg"] = epsg
+
+    there = str(altered(rewrite) / Path(embedded.catalog).relative_to(embedded.root))
+    assert {scene.proj_code for scene in found(embedded, there)} == {"EPSG:32633"}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +324,9 @@ def test_an_item_that_states_nonsense_is_named(
 
 
 @pytest.mark.parametrize(
-    "transform", [[1, 2, 3], "12345a", ["a"] * 6, [None] * 6], ids=["few", "text", "words", "null"]
+    "transform",
+    [[1, 2, 3], "12345a", ["a"] * 6, [None] * 6, [float("nan")] * 6],
+    ids=["few", "text", "words", "null", "nan"],
 )
 def test_a_wrong_transform_is_named(
     embedded: EmbeddedCatalog, altered: Callable[[Callable[[Any], None]], Path], transform: Any

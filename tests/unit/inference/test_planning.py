@@ -1,15 +1,22 @@
 """What a run may ask of a checkpoint."""
 
+from pathlib import Path
+
 import pytest
 
 from noise2map_core.diffusion.corruption import difference_gain
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.inference.planning import MIN_GAIN, plan_evidence, require_threshold
+from noise2map_core.inference.planning import (
+    MIN_GAIN,
+    plan_evidence,
+    require_gsd,
+    require_threshold,
+)
 from noise2map_core.inference.region import Pass
 from noise2map_core.models.spec import ClassSpec
-from tests.factories import task_spec
+from tests.factories import checkpoint_spec, task_spec
 
 CHANGE, SEGMENT = task_spec("change"), task_spec("segment")
 
@@ -55,3 +62,21 @@ def test_a_map_of_many_classes_has_no_threshold_to_move() -> None:
     require_threshold(0.3, CHANGE)
     with pytest.raises(ConfigError, match="3"):
         require_threshold(0.3, task_spec("segment", classes=classes, threshold={}))
+
+
+FINE = checkpoint_spec(gsd=0.3, gsd_range=(0.15, 0.6))
+
+
+@pytest.mark.parametrize("side", [10.0, 0.7])
+def test_a_map_coarser_than_a_checkpoint_accepts_is_not_told_to_invent_pixels(side: float) -> None:
+    with pytest.raises(CheckpointError, match="choose finer imagery, or a checkpoint for") as error:
+        require_gsd(side, FINE, Path("c"), finest=side)
+    assert "grid.resolution" not in str(error.value)
+
+
+def test_a_map_may_be_made_coarser_or_as_fine_as_its_imagery() -> None:
+    with pytest.raises(CheckpointError, match=r"Set grid\.resolution to 0\.15 … 0\.6"):
+        require_gsd(0.05, FINE, Path("c"), finest=0.05)
+    with pytest.raises(CheckpointError, match=r"Set grid\.resolution to 0\.5 … 0\.6"):
+        require_gsd(2.0, FINE, Path("c"), finest=0.5)
+    require_gsd(0.6, FINE, Path("c"), finest=0.6)
