@@ -265,7 +265,7 @@ def test_a_server_that_heeds_no_dates_gives_those_asked_for(
     [
         (Manners(heeds=False), "gives 100 of 130 items of c: its pages end before"),
         (Manners(heeds=False, matched=nothing), "100 of an unknown number of items"),
-        (Manners(heeds=False, pages=True, token=lambda _: 100, matched=nothing), "without end"),
+        (Manners(heeds=False, pages=True, token=lambda _: 0, matched=nothing), "without end"),
         (Manners([invented(3) | {"id": str(n)} for n in range(150)]), "gives 100 of 150"),
         (Manners(pages=True, page=lambda found, o, n: found[o : o + n][:-1]), r"gives \d+ of"),
     ],
