@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import ConfigError, explained
 
 Settings = dict[str, Any]
 """Nested settings by name, as in a YAML file."""
@@ -89,7 +89,9 @@ def read_settings(path: Path) -> Settings:
         loaded = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {explained(error)}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"config {path} is not readable YAML: {reason}. Mend it.") from error
     if not isinstance(loaded or {}, dict):

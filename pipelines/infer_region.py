@@ -265,13 +265,15 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
 
 def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
+    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.inference.planning import plan_region, require_bands, require_threshold
 
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
     require_threshold(config.products.threshold, spec.task(task))
     require_bands(config.search.bands, spec, config.checkpoint)
-    before, after = _search(config, task, aoi, spec)
+    masks = config.mask.use != "off"
+    before, after = (pin_scenes(scenes, masks=masks) for scenes in _search(config, task, aoi, spec))
     grid = plan_grid(aoi, config.grid, [*before, *after])
     return plan_region(
         grid, _plan_pair(config, before, after, grid), spec, config.checkpoint, config.inference,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.imagery.chip_writer import StoreHeader
+    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.splits import SplitWindow
     from noise2map_core.stopwatch import Stopwatch
 
@@ -178,7 +179,8 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
     aoi = read_aoi(config.aoi)
-    dates = tuple(map(tuple, _search(config, aoi)))
+    masks = config.mask.use != "off"
+    dates = tuple(tuple(pin_scenes(scenes, masks=masks)) for scenes in _search(config, aoi))
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
     if config.grid.tile_px == "auto":
         grid = adopt_tiles(config.output, grid)

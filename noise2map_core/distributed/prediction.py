@@ -14,7 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.work import WorkSource
-from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.errors import AssetReadError, OutputError, explained
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
@@ -45,7 +45,7 @@ def predict_tiles(
     )
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
-            raise OutputError(f"{job.output}: {row['reason']}. Free space, then run again.")
+            raise OutputError(f"{job.output}: {row['reason']} Then run again.")
         record = TileRecord(**row)
         count_tile(job.output, record, job.grid.tile_px)
         yield record
@@ -99,7 +99,7 @@ class TileWorker:
             self._ledger.append(records, self._job.fence)
             unwritten = [False] * len(records)
         except OSError as error:
-            reason = redacted(str(error))
+            reason = redacted(explained(error))
             records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
         self._idleness.begin()

@@ -10,7 +10,7 @@ import ray
 
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.work import WorkSource
-from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.errors import AssetReadError, OutputError, explained
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.redact import redacted
 
@@ -38,7 +38,7 @@ def write_shards(
     dataset = ray.data.read_datasource(source, num_cpus=cpus)
     for row in dataset.iter_rows():
         if row.pop("unwritten"):
-            raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
+            raise OutputError(f"{job.store}: {row['reason']} Then run again.")
         yield ShardOutcome(**row)
 
 
@@ -50,5 +50,5 @@ def _make(job: ChipJob, shard: int) -> dict[str, list[Any]]:
     except AssetReadError as error:
         reason = str(error)
     except OSError as error:
-        reason, unwritten = redacted(str(error)), True
+        reason, unwritten = redacted(explained(error)), True
     return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}

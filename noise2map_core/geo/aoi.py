@@ -12,7 +12,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import ConfigError, explained
 
 WAY_OUT = "Set --aoi to a GeoJSON file."
 
@@ -69,7 +69,9 @@ def _load_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(f"area {path} cannot be read: {explained(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"area {path} is not GeoJSON: {error}. {WAY_OUT}") from error
     if not isinstance(document, dict) or "type" not in document:
         raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. {WAY_OUT}")

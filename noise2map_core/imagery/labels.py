@@ -20,6 +20,7 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
+from noise2map_core.imagery.identity import pin_scenes
 from noise2map_core.imagery.label_layers import LabelLayer, PolygonLayer, RasterLayer, open_polygons
 from noise2map_core.imagery.reader import inspect
 
@@ -158,8 +159,8 @@ class _Opener:
     def _rasters(self, place: str | None, interval: str) -> tuple[Scene, ...]:
         assert place is not None
         if self.config.asset is not None:
-            return self._items(place, interval)
-        return (_file_scene(place, self.aoi),)
+            return tuple(pin_scenes(self._items(place, interval)))
+        return tuple(pin_scenes([_file_scene(place, self.aoi, self.search.patience_s)]))
 
     def _files(self, place: str | None, interval: str) -> tuple[str, ...]:
         assert place is not None
@@ -178,10 +179,10 @@ def _located(path: str) -> str:
     return path if "://" in path else str(Path(path).expanduser().resolve())
 
 
-def _file_scene(path: str, aoi: AreaOfInterest) -> Scene:
+def _file_scene(path: str, aoi: AreaOfInterest, patience_s: float) -> Scene:
     """One raster as a scene. Raises AssetReadError, and ConfigError if it misses the area."""
     href = _located(path)
-    source = BandSource("label", href, 1, None, None)
+    source = BandSource("label", href, 1, None, None, patience_s=patience_s)
     footprint = inspect(source).geobox.geographic_extent.geom
     if not footprint.intersects(aoi.geometry):
         raise ConfigError(f"labels {path} do not cover area {aoi.name}. Set labels.path to others.")

@@ -18,7 +18,7 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.convention import without_offset
-from noise2map_core.imagery.files import SourceInfo, inspect, opened, persistent
+from noise2map_core.imagery.files import SourceInfo, inspect, opened
 
 __all__ = ["SourceInfo", "inspect", "pixel_type", "read_bands", "read_mosaic", "read_pixels"]
 
@@ -353,7 +353,6 @@ def _source_window(info: SourceInfo, geobox: GeoBox) -> tuple[float, Window]:
     return ratio, exact.grow(math.ceil(KERNEL_PX * max(1.0, ratio)) + 1).intersect(frame)
 
 
-@persistent
 def _read_window(
     source: BandSource, info: SourceInfo, window: Window, step: int, resampling: Resampling
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:

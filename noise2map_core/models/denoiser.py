@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.errors import CheckpointError
+from noise2map_core.errors import CheckpointError, explained
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
 from noise2map_core.models.checkpoint import whole_directory
 from noise2map_core.models.spec import (
@@ -164,7 +164,12 @@ def read_denoiser_spec(path: Path) -> DenoiserSpec:
     """The spec in a checkpoint directory. Raises CheckpointError if it cannot be read."""
     try:
         return DenoiserSpec.model_validate_json(read_bytes(path / SPEC_NAME))
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {SPEC_NAME} cannot be read: {explained(error)} Point to a "
+            "directory that pretrain-denoiser wrote."
+        ) from error
+    except ValidationError as error:
         raise CheckpointError(
             f"checkpoint {path}: {SPEC_NAME} cannot be read. Point to a directory that "
             "pretrain-denoiser wrote, or copy it again."
@@ -180,7 +185,12 @@ def _read_weights(path: Path, spec: DenoiserSpec, name: str) -> dict[str, Tensor
                 "differs. Copy the whole directory again."
             )
         return load(content)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {name} cannot be read: {explained(error)} Or copy the whole "
+            "directory again."
+        ) from error
+    except SafetensorError as error:
         raise CheckpointError(
             f"checkpoint {path}: {name} cannot be read. Copy the whole directory again."
         ) from error

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from noise2map_core.diffusion.config import Corruption, Schedule
-from noise2map_core.errors import CheckpointError
+from noise2map_core.errors import CheckpointError, explained
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.storage import read_bytes
 
@@ -248,8 +248,8 @@ def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
         content = read_bytes(file)
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {error.strerror or error}. Copy "
-            "the whole directory again."
+            f"checkpoint {path}: {WEIGHTS_NAME} cannot be read: {explained(error)} Or copy the "
+            "whole directory again."
         ) from error
     if hashlib.sha256(content).hexdigest() != spec.weights_sha256:
         raise CheckpointError(
@@ -268,7 +268,11 @@ def _load_json(file: Path) -> dict[str, object]:
             "finetune-maps wrote, or name one that ships with noise2map: "
             f"{', '.join(shipped_names()) or 'there is none'}."
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {file.parent}: {file.name} cannot be read: {explained(error)}"
+        ) from error
+    except ValueError as error:
         raise CheckpointError(
             f"checkpoint {file.parent}: {file.name} cannot be read: {error}. Copy it again, or "
             "train again."

@@ -21,9 +21,8 @@ import rasterio
 
 import pipelines.ingest_region
 from noise2map_core.application import application
-from noise2map_core.catalog import access, links
+from noise2map_core.catalog import access, links, patience
 from noise2map_core.distributed import session
-from noise2map_core.imagery import files
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests import hostile
 from tests.hostile import Hostile, answer, raw, redirect, serve
@@ -419,8 +418,7 @@ def attack(
     known = links.is_internal
     for module in (links, access):
         monkeypatch.setattr(module, "is_internal", lambda host: host != "127.0.0.1" and known(host))
-    monkeypatch.setattr(access, "RETRY", 0)
-    monkeypatch.setattr(files, "ATTEMPTS", 1)
+    monkeypatch.setattr(patience, "BRIEF_S", 0.0)
     monkeypatch.setattr(session, "ray_session", lambda _: pytest.fail("the run went on"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     server.documents = {
