@@ -96,6 +96,10 @@ class CheckpointError(Noise2MapError):
     exit_code = 2
 
 
+class ClusterError(Noise2MapError):
+    """A Ray cluster that cannot be reached, or not be started here."""
+
+
 class OutputError(Noise2MapError):
     """An output that cannot be written: no space, no permission."""
 

@@ -221,6 +221,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     With `plan`, only say what that would take. Raises IncompleteRegionError if tiles failed; with
     `allow_incomplete`, behind the products.
     """
+    from noise2map_core.distributed.needs import predictor_needs, require_here
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.holes import mark_holes
@@ -231,9 +232,10 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
-    from noise2map_core.storage import sweep
+    from noise2map_core.storage import sweep, sweep_output
 
     watch = Stopwatch()
+    require_here(predictor_needs(config.resources), config.resources)
     spec = read_spec(config.checkpoint)
     read_weights(config.checkpoint, spec)  # refused here, before the workers would find out
     aoi = read_aoi(config.aoi)
@@ -246,6 +248,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         path = config.output / "mosaic.zarr"
         mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
         sweep(path)
+        sweep_output(config.output)
         comparison = Comparison(job, Ledger(config.output))
         made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
         _predict(made)
@@ -360,7 +363,7 @@ def _predict(run: RegionRun) -> None:
     with ExitStack() as stack:
         for tiles in run.watch.each("compare", run.comparison.waves()):
             if run.pair is None:
-                _begin(run, stack)
+                _begin(run, stack, len(tiles))
             with run.watch.stage("predict"):
                 _predict_wave(run, tiles)
         if run.pair is not None:
@@ -373,15 +376,18 @@ def _count_kept(run: RegionRun) -> None:
     count_kept(run.config.output, run.comparison.tiles - run.comparison.missing)
 
 
-def _begin(run: RegionRun, stack: ExitStack) -> None:
+def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:
     """Compare the dates, and start Ray for as long as `stack` is open."""
+    from noise2map_core.distributed.needs import predictor_needs, require_here
     from noise2map_core.distributed.session import ray_session
 
-    job = run.job
+    job, resources = run.job, run.config.resources
+    needs = predictor_needs(resources, tiles)
+    require_here(needs, resources)
     with run.watch.stage("compare dates"):
         run.pair = _plan_pair(run.config, job.before, job.after, job.grid, report=True)
     with run.watch.stage("start Ray"):
-        stack.enter_context(ray_session(run.config.resources))
+        stack.enter_context(ray_session(resources, needs))
 
 
 def _predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:

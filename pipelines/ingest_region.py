@@ -126,6 +126,7 @@ class IngestRegionResult:
 
 def run(config: IngestRegionConfig) -> IngestRegionResult:
     """Search the scenes, choose grid and chips, and write the shards that the store lacks."""
+    from noise2map_core.distributed.needs import reader_needs, require_here
     from noise2map_core.imagery.chip_append import complete_append, look_at
     from noise2map_core.imagery.chip_manifest import is_pending
     from noise2map_core.imagery.chip_writer import clear_progress, progress_folder
@@ -133,6 +134,7 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
     from noise2map_core.stopwatch import Stopwatch
 
     watch, written = Stopwatch(), 0
+    require_here(reader_needs(config.resources), config.resources)
     if is_pending(config.output):
         with hold_lease(progress_folder(config.output)):
             complete_append(config.output)
@@ -243,12 +245,14 @@ def _write(
 
 
 def _write_shards(job: ChipJob, todo: list[int], resources: ResourcesConfig) -> None:
+    from noise2map_core.distributed.needs import reader_needs
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.shards import write_shards
     from noise2map_core.progress import progress
 
     failed = []
-    with ray_session(resources), progress(len(todo), "write chips", "shards") as bar:
+    needs = reader_needs(resources)
+    with ray_session(resources, needs), progress(len(todo), "write chips", "shards") as bar:
         for outcome in write_shards(job, todo, resources):
             bar.update()
             if outcome.reason:

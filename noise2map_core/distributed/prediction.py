@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.metrics import Idleness, count_tile
+from noise2map_core.distributed.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource
 from noise2map_core.errors import AssetReadError, OutputError, explained
 from noise2map_core.geo.grid import Tile
@@ -32,23 +34,36 @@ def predict_tiles(
     Raises OutputError if the output cannot be written.
     """
     row_bytes = _tile_bytes(job, tiles)
-    DataContext.get_current().target_max_block_size = row_bytes
-    cpus = resources.reader_cpus
-    source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes, cpus)
-    dataset = ray.data.read_datasource(source, num_cpus=cpus).map_batches(
-        TileWorker,
-        batch_size=resources.tiles_per_task,
-        fn_constructor_kwargs={"job": job},
-        compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
-        num_cpus=resources.predictor_cpus,
-        num_gpus=resources.predictor_gpus,
-    )
-    for row in dataset.iter_rows():
-        if row.pop("unwritten"):
-            raise OutputError(f"{job.output}: {row['reason']} Then run again.")
-        record = TileRecord(**row)
-        count_tile(job.output, record, job.grid.tile_px)
-        yield record
+    cpus, board = resources.reader_cpus, new_board()
+    source = WorkSource("Tiles", tiles, partial(_read_row, job, board), row_bytes, cpus)
+    with _block_size(row_bytes):  # a dataset keeps a copy of the settings that it was made under
+        dataset = ray.data.read_datasource(source, num_cpus=cpus).map_batches(
+            TileWorker,
+            batch_size=resources.tiles_per_task,
+            fn_constructor_kwargs={"job": job},
+            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
+            num_cpus=resources.predictor_cpus,
+            num_gpus=resources.predictor_gpus,
+        )
+    with shown(board):
+        for row in dataset.iter_rows():
+            if row.pop("unwritten"):
+                raise OutputError(f"{job.output}: {row['reason']} Then run again.")
+            record = TileRecord(**row)
+            count_tile(job.output, record, job.grid.tile_px)
+            yield record
+
+
+@contextmanager
+def _block_size(size: int) -> Iterator[None]:
+    """Ray Data's size of blocks, bytes, for the time of the body."""
+    context = DataContext.get_current()
+    before = context.target_max_block_size
+    context.target_max_block_size = size
+    try:
+        yield
+    finally:
+        context.target_max_block_size = before
 
 
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
@@ -58,11 +73,12 @@ def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     return cover.height * cover.width * len(job.dates) * of_date
 
 
-def _read_row(job: RegionJob, row: int, col: int) -> dict[str, Any]:
+def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
     """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
     tile, start = Tile(row, col), time.perf_counter()
     try:
-        pixels, error = read_tile(job, tile), ""
+        with noticed(board):
+            pixels, error = read_tile(job, tile), ""
     except AssetReadError as failure:
         pixels, error = unread_tile(job, tile), str(failure)
     return {
