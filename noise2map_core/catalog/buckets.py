@@ -93,7 +93,7 @@ def _store(bucket: str) -> S3Store:
     endpoint = _endpoint()
     return S3Store(
         bucket,
-        **({"endpoint": endpoint} if endpoint else {}),
+        config={"endpoint": endpoint} if endpoint else None,
         request_payer=os.environ.get("AWS_REQUEST_PAYER") == "requester",
         skip_signature=anonymous,
         client_options={"allow_http": endpoint.startswith("http:")},

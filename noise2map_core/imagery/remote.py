@@ -297,7 +297,7 @@ class View:
 MultiByteRangeResource.register(View)
 
 
-class Opener(MultiByteRangeResourceContainer):
+class Opener(MultiByteRangeResourceContainer):  # type: ignore[misc]
     """How rasterio opens a remote file, and beside it what GDAL may look for: masks, overviews."""
 
     def __init__(self, file: RemoteFile, source: BandSource) -> None:

@@ -32,7 +32,7 @@ EVERY = 5
 
 
 Versions = Literal["etag", "modified", "none"]
-"""Which header says what version a file is: ETag, Last-Modified or neither."""
+"""What says which version a file is: ETag and Last-Modified, the latter alone, or neither."""
 
 
 class Fault(Enum):
@@ -245,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         if self._context.versions == "etag":
             self.send_header("ETag", f'"{_digest(path, path.stat().st_mtime_ns, size)}"')
-        elif self._context.versions == "modified":
+        if self._context.versions != "none":
             self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(len(span)))
         if partial:
