@@ -37,7 +37,7 @@ def main() -> int:
 if __name__ == "__main__":
     _title = "noise2map: Ray's metrics"
     try:
-        from ray._raylet import setproctitle
+        from ray._raylet import setproctitle  # type: ignore[attr-defined]
     except ImportError:
         pass
     else:
