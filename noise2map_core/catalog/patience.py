@@ -148,7 +148,8 @@ def passing_failure(error: requests.RequestException) -> PassingError | None:
     if not isinstance(error, requests.ConnectionError | requests.Timeout):
         return None
     absent = any(isinstance(one, NewConnectionError) for one in _behind(error))
-    return PassingError(_plain(error), brief=absent)
+    brief = absent or isinstance(error, requests.exceptions.ConnectTimeout)
+    return PassingError(_plain(error), brief=brief)
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
