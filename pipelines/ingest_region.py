@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from noise2map_core.imagery.chip_sources import Ingest
     from noise2map_core.imagery.chip_store import ChipStore
     from noise2map_core.imagery.chip_writer import StoreHeader
-    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.splits import SplitWindow
     from noise2map_core.stopwatch import Stopwatch
 
@@ -173,6 +172,7 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.chip_append import adopt_tiles
     from noise2map_core.imagery.chip_header import plan_header
     from noise2map_core.imagery.chip_sources import Ingest
+    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.labels import open_labels
     from noise2map_core.imagery.pair_plan import plan_pair
     from noise2map_core.imagery.region import plan_grid
