@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from noise2map_core.config import ConfigT, build_config, read_settings
-from noise2map_core.errors import Noise2MapError
+from noise2map_core.errors import Noise2MapError, explained
 from noise2map_core.flags import read_flags
 from noise2map_core.redact import redacted
 
@@ -166,6 +166,8 @@ def diagnosis(error: BaseException) -> tuple[str, int]:
                 f"OutputError: no space left{where}. Free some and run the same command again.",
                 1,
             )
+        if isinstance(cause, OSError) and cause.errno is not None and cause.filename:
+            return f"{type(cause).__name__}: {explained(cause)} (--debug shows the traceback)", 1
     root = next(_causes(error))
     return f"{type(root).__name__}: {_joined(root)} (--debug shows the traceback)", 1
 

@@ -21,7 +21,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from noise2map_core.documents import read_text
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import ConfigError, explained
+from noise2map_core.storage import require_plain
 
 Settings = dict[str, Any]
 """Nested settings by name, as in a YAML file."""
@@ -106,7 +107,9 @@ def read_settings(path: Path) -> Settings:
         loaded = parse_yaml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist.") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {explained(error)}") from error
+    except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"config {path} is not readable YAML: {reason}. Mend it.") from error
     if not isinstance(loaded or {}, dict):
@@ -126,6 +129,11 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     for path, value in _numbers(config):
         if not math.isfinite(value):
             raise ConfigError(f"{path}: must be a finite number (got {value}).")
+    for path, value in _paths_in(config):
+        try:
+            require_plain(str(value))
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error} (got {reprlib.repr(str(value))}).") from None
     return config
 
 
@@ -142,6 +150,15 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _numbers(inner, path)
+
+
+def _paths_in(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """The settings that are paths, by name."""
+    for name, value in config:
+        if isinstance(value, BaseModel):
+            yield from _paths_in(value, f"{prefix}{name}.")
+        elif isinstance(value, Path):
+            yield f"{prefix}{name}", value
 
 
 def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:

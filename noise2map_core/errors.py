@@ -3,7 +3,48 @@
 A message names the thing (area, item, tile, path) and the way out, in one line, and no secret.
 """
 
+import errno
+import os
+
 from noise2map_core.redact import redacted
+
+_WAYS_OUT = {
+    errno.ENOSPC: "Free space",
+    errno.EDQUOT: "Free space of your quota",
+    errno.EACCES: "Have the permissions changed, or use another place",
+    errno.EPERM: "Have the permissions changed, or use another place",
+    errno.EROFS: "Use a place that can be written",
+    errno.ENOENT: "Check the path",
+    errno.ENOTDIR: "Check the path: a part of it is a file",
+    errno.EISDIR: "Check the path: it is a folder",
+    errno.ENAMETOOLONG: "Use a shorter path",
+    errno.ELOOP: "Check the links in the path",
+    errno.EEXIST: "Use another place, or move away what lies there",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "Close programs: the machine has too many open files",
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or use another file system",
+    errno.EIO: "Check the disk, or the network that it is reached by",
+    errno.ESTALE: "Check the network that the disk is reached by",
+    errno.ENOTCONN: "Check the network that the disk is reached by",
+    errno.ETIMEDOUT: "Check the network that the disk is reached by",
+    errno.ENOMEM: "Free memory",
+    errno.ETXTBSY: "Wait until the file is no longer in use",
+    errno.EBUSY: "Wait until the file is no longer in use",
+}
+"""What to do about failures of the operating system, which say what happened but not that."""
+
+
+def explained(error: OSError) -> str:
+    """What the operating system says and what to do about it: two sentences, each true.
+
+    Of an error without a number, as some libraries raise, its own text.
+    """
+    if error.errno is None:
+        return " ".join(str(error).split()).rstrip(".") + "."
+    told = (error.strerror or os.strerror(error.errno)).strip().rstrip(".")
+    file = f": {error.filename}" if error.filename else ""
+    way = _WAYS_OUT.get(error.errno)
+    return f"{told}{file}." + (f" {way}." if way else "")
 
 
 class Noise2MapError(Exception):
@@ -61,6 +102,10 @@ class CheckpointError(Noise2MapError):
 
 class TileMemoryError(Noise2MapError):
     """A tile that does not fit into memory; what is done is kept, and others go on."""
+
+
+class ClusterError(Noise2MapError):
+    """A Ray cluster that cannot be reached, or not be started here."""
 
 
 class OutputError(Noise2MapError):

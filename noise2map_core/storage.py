@@ -11,7 +11,8 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "https")
+SCRATCH = ".cog."
+"""How folders begin in which a product is put together, beside it."""
 _URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
 """pathlib makes one slash of two: `Path("s3://bucket")` is understood as well."""
 
@@ -35,6 +38,7 @@ def location(text: str | Path) -> Path:
     """
     if not isinstance(text, str) and not hasattr(text, "joinpath"):  # no base class is common
         raise ValueError("a path is text")
+    require_plain(str(text))
     found = _URL.match(str(text))
     if found is None:
         return Path(local_path(text) if isinstance(text, str) else text)
@@ -58,6 +62,12 @@ def local_path(text: str) -> str:
     cut = os.fsdecode(unquote_to_bytes(re.split("[?#]", slash + path)[0]))
     found = whole if os.path.exists(whole) else cut
     return re.sub("^//+", "/", found)
+
+
+def require_plain(path: str) -> None:
+    """Raises ValueError for a path with a line break or the like, which no line can name."""
+    if any(unicodedata.category(one) == "Cc" for one in path):
+        raise ValueError("a path must not hold line breaks or other control characters")
 
 
 def _remote(url: str) -> Path:
@@ -215,8 +225,23 @@ def sweep(folder: Path) -> None:
     Objects are put whole: there is nothing to delete.
     """
     if is_local(folder):
-        for partial in [path for path in folder.rglob("*.partial*") if path.is_file()]:
-            partial.unlink()
+        _discard(folder.rglob("*.partial*"))
+
+
+def sweep_output(output: Path) -> None:
+    """As `sweep`, of the files and folders of an output, and of its ledger."""
+    if is_local(output):
+        _discard(output.glob(".*.partial*"))
+        _discard(output.glob(f"{SCRATCH}*"))
+        _discard((output / "ledger").rglob(".*.partial*"))
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def publish(folder: Path, target: Path, last: str) -> None:

@@ -1,7 +1,6 @@
 """The note of a training run beside its results: which settings and data they belong to."""
 
 import json
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 
 from noise2map_core.atomic import write_atomically
 from noise2map_core.distributed.config import ClusterConfig
+from noise2map_core.distributed.needs import Need, reader_needs, require_here
 from noise2map_core.errors import ConfigError, OutputMismatchError
 from noise2map_core.learning.config import OptimisationConfig, TrainingConfig
 from noise2map_core.storage import location, read_bytes
@@ -131,14 +131,15 @@ def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> 
                 f"workers times training.accumulation {training.accumulation}. Change "
                 "training.batch_size, training.num_workers or training.min_workers."
             )
-    if resources.address is not None or "RAY_ADDRESS" in os.environ:
-        return  # a cluster elsewhere may grow
+    require_here(training_needs(training, resources), resources)
+
+
+def training_needs(training: OptimisationConfig, resources: ClusterConfig) -> tuple[Need, ...]:
+    """The workers of a training, and the reading task that feeds them where chips are streamed."""
+    fewest = training.num_workers if training.min_workers is None else training.min_workers
+    workers = Need(
+        "training worker", fewest, training.worker_cpus, training.worker_gpus,
+        "training.num_workers, training.worker_cpus or training.worker_gpus",
+    )  # fmt: skip
     streamed = isinstance(training, TrainingConfig) and training.loader == "ray_data"
-    reading = resources.reader_cpus if streamed else 0.0
-    needed, cpus = fewest * training.worker_cpus + reading, resources.num_cpus or os.cpu_count()
-    if cpus is not None and needed > cpus:
-        beside = f", and a reading task of {reading:g}," if streamed else ""
-        raise ConfigError(
-            f"{fewest} training workers of {training.worker_cpus:g} CPUs{beside} do not fit "
-            f"into {cpus} CPUs. Lower training.num_workers or training.worker_cpus."
-        )
+    return (workers, *(reader_needs(resources) if streamed else ()))

@@ -182,8 +182,10 @@ def _train_and_report(
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.training import train_model
     from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.training_run import training_needs
 
-    with hold_lease(config.output / "state"), ray_session(config.resources):
+    needs = training_needs(config.training, config.resources)
+    with hold_lease(config.output / "state"), ray_session(config.resources, needs):
         if training_run.earlier() is None:
             training_run.claim()
             trained = train_model(_job(config, store, spec), tracker.log if tracker else None)

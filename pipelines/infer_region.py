@@ -229,6 +229,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     With `plan`, only say what that would take. Raises IncompleteRegionError if tiles failed; with
     `allow_incomplete`, behind the products.
     """
+    from noise2map_core.distributed.needs import predictor_needs, require_here
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.holes import mark_holes
@@ -239,9 +240,10 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
-    from noise2map_core.storage import sweep
+    from noise2map_core.storage import sweep, sweep_output
 
     watch = Stopwatch()
+    require_here(predictor_needs(config.resources), config.resources)
     spec = read_spec(config.checkpoint)
     read_weights(config.checkpoint, spec)  # refused here, before the workers would find out
     aoi = read_aoi(config.aoi)
@@ -256,6 +258,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         path = config.output / "mosaic.zarr"
         mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
         sweep(path)
+        sweep_output(config.output)
         comparison = Comparison(job, Ledger(config.output))
         made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
         _predict(made)
@@ -275,6 +278,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
 
 def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
+    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.pair_plan import require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.usable import usable_scenes
@@ -284,7 +288,9 @@ def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInteres
     require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
     require_threshold(config.products.threshold, spec.task(task))
     require_bands(config.search.bands, spec, config.checkpoint)
-    before, after = usable_scenes(_search(config, task, aoi, spec), aoi)
+    masks = config.mask.use != "off"
+    found = usable_scenes(_search(config, task, aoi, spec), aoi)
+    before, after = (pin_scenes(scenes, masks=masks) for scenes in found)
     grid = plan_grid(aoi, config.grid, [*before, *after])
     return plan_region(
         grid, _plan_pair(config, before, after, grid), spec, config.checkpoint, config.inference,
@@ -371,7 +377,7 @@ def _predict(run: RegionRun) -> None:
     with ExitStack() as stack:
         for tiles in run.watch.each("compare", run.comparison.waves()):
             if run.pair is None:
-                _begin(run, stack)
+                _begin(run, stack, len(tiles))
             with run.watch.stage("predict"):
                 _predict_wave(run, tiles)
         if run.pair is not None:
@@ -391,16 +397,19 @@ def _require_model(job: RegionJob) -> None:
     require_loadable(job.checkpoint, job.spec)
 
 
-def _begin(run: RegionRun, stack: ExitStack) -> None:
+def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:
     """Compare the dates, and start Ray for as long as `stack` is open."""
+    from noise2map_core.distributed.needs import predictor_needs, require_here
     from noise2map_core.distributed.session import ray_session
 
-    job = run.job
+    job, resources = run.job, run.config.resources
+    needs = predictor_needs(resources, tiles)
+    require_here(needs, resources)
     _require_model(job)
     with run.watch.stage("compare dates"):
         run.pair = _plan_pair(run.config, job.before, job.after, job.grid, report=True)
     with run.watch.stage("start Ray"):
-        stack.enter_context(ray_session(run.config.resources))
+        stack.enter_context(ray_session(resources, needs))
 
 
 def _predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:

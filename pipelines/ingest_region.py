@@ -129,10 +129,12 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
     What is refused is refused before anything is written; what is decided by the store is decided
     while no other run may write it.
     """
+    from noise2map_core.distributed.needs import reader_needs, require_here
     from noise2map_core.mapping.store_lease import hold_store
     from noise2map_core.stopwatch import Stopwatch
 
     watch, output = Stopwatch(), absolute(config.output)
+    require_here(reader_needs(config.resources), config.resources)
     with watch.stage("search"):
         plan = _plan(config)
     with hold_store(output):
@@ -204,6 +206,7 @@ def _plan(config: IngestRegionConfig) -> _Plan:
     from noise2map_core.imagery.chip_append import adopt_tiles
     from noise2map_core.imagery.chip_header import plan_header
     from noise2map_core.imagery.chip_sources import Ingest
+    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.labels import open_labels
     from noise2map_core.imagery.pair_plan import plan_pair, require_used
     from noise2map_core.imagery.region import plan_grid
@@ -214,7 +217,9 @@ def _plan(config: IngestRegionConfig) -> _Plan:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
     require_used(config.pair_quality, config.radiometry, 1 if config.before is None else 2)
     aoi = read_aoi(config.aoi)
-    dates = tuple(map(tuple, usable_scenes(_search(config, aoi), aoi)))
+    masks = config.mask.use != "off"
+    found = usable_scenes(_search(config, aoi), aoi)
+    dates = tuple(tuple(pin_scenes(scenes, masks=masks)) for scenes in found)
     grid = plan_grid(aoi, config.grid, [scene for scenes in dates for scene in scenes])
     adopted = adopt_tiles(config.output, grid)  # refuses what is no store, whatever the tiles
     grid = adopted if config.grid.tile_px == "auto" else grid
@@ -280,12 +285,14 @@ def _write(
 
 
 def _write_shards(job: ChipJob, todo: list[int], resources: ClusterConfig) -> None:
+    from noise2map_core.distributed.needs import reader_needs
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.distributed.shards import write_shards
     from noise2map_core.progress import progress
 
     failed = []
-    with ray_session(resources), progress(len(todo), "write chips", "shards") as bar:
+    needs = reader_needs(resources)
+    with ray_session(resources, needs), progress(len(todo), "write chips", "shards") as bar:
         for outcome in write_shards(job, todo, resources):
             bar.update()
             if outcome.reason:

@@ -206,6 +206,7 @@ def _train(
     from noise2map_core.distributed.session import ray_session
     from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.models.shipped import checkpoint_folder
+    from noise2map_core.training_run import training_needs
 
     backbone = config.model.backbone
     job = PretrainingJob(
@@ -220,7 +221,7 @@ def _train(
         if training_run.earlier() is not None:  # another run has ended meanwhile
             return
         training_run.claim()
-        with ray_session(config.resources):
+        with ray_session(config.resources, training_needs(config.training, config.resources)):
             pretrained = pretrain_model(job, tracker.log if tracker else None)
         _save(source, spec, pretrained, training_run)
 

@@ -171,11 +171,15 @@ def _space(config: SearchSchedulesConfig) -> SearchSpace:
 
 
 def _require_feasible(config: SearchSchedulesConfig) -> None:
-    """One trial must fit into the cluster; more wait for one another."""
+    """One trial must fit into the cluster; more wait for one another. Chips are timed here."""
+    from noise2map_core.distributed.needs import Need, require_here
     from noise2map_core.training_run import require_feasible
 
     alone = {"num_workers": 1, "min_workers": None}
     require_feasible(config.finetune.training.model_copy(update=alone), config.resources)
+    gpus = config.resources.predictor_gpus
+    timed = Need("timing of chips", 1, 0.0, gpus, "resources.predictor_gpus")
+    require_here((timed,), config.resources)
 
 
 def _require_starts(config: SearchSchedulesConfig, space: SearchSpace, chip_px: int) -> None:

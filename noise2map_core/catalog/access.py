@@ -24,10 +24,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.util.retry import Retry
 
+from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.interval import parse_time
 from noise2map_core.catalog.links import is_internal, is_trusted, require_public
+from noise2map_core.catalog.patience import (
+    PassingError,
+    passing_answer,
+    passing_failure,
+    patiently,
+)
 from noise2map_core.errors import AssetReadError, CatalogError, Noise2MapError
 from noise2map_core.keys import (
     HEADER_PREFIX,
@@ -40,9 +46,6 @@ from noise2map_core.redact import silence_secrets, unsigned
 
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""
-RETRY = Retry(
-    total=2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None
-)
 MAX_DOCUMENT_BYTES = 64 << 20
 """A page of a hundred items has some hundred kB."""
 MAX_FILE_BYTES = 2 << 30
@@ -57,8 +60,6 @@ MARGIN_S = 300.0
 OPEN_S = 3600.0
 """How long it is remembered that a container needs no signature."""
 WEB = ("http", "https")
-KEPT_BY_CURL = ("authorization", "cookie")
-"""Headers that curl does not send to the host that another redirects to."""
 NO_KEYS = (
     "accept", "accept-encoding", "accept-language", "connection", "content-length", "content-type",
     "if-match", "if-none-match", "if-range", "range", "user-agent",
@@ -80,11 +81,6 @@ class Grant:
 
     url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-
-    @property
-    def gdal_headers(self) -> str | None:
-        """As GDAL_HTTP_HEADERS takes them; None if there are none."""
-        return "\r\n".join(f"{name}: {value}" for name, value in self.headers) or None
 
 
 class Access(Protocol):
@@ -203,13 +199,14 @@ class WarySession(requests.Session):
         self,
         allowed: Iterable[str] = (),
         max_bytes: int = MAX_DOCUMENT_BYTES,
-        retry: Retry = RETRY,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """`allowed` are internal hosts to which a redirect may lead."""
+        """`allowed` are internal hosts to which a redirect may lead; `patience_s` is how long a
+        request that fails in passing is sent again."""
         super().__init__()
         self._allowed = frozenset(allowed)
         for scheme in WEB:
-            self.mount(f"{scheme}://", _WaryAdapter(max_bytes, retry, self._allowed))
+            self.mount(f"{scheme}://", _WaryAdapter(max_bytes, patience_s, self._allowed))
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send one request; redirects come through here too."""
@@ -233,10 +230,10 @@ class WarySession(requests.Session):
 class _WaryAdapter(HTTPAdapter):
     """Reads every answer, those that redirect too, within limits of length and time."""
 
-    def __init__(self, max_bytes: int, retry: Retry, allowed: frozenset[str]) -> None:
-        self._allowed = allowed
-        super().__init__(max_retries=retry)
-        self._max_bytes = max_bytes
+    def __init__(self, max_bytes: int, patience_s: float, allowed: frozenset[str]) -> None:
+        self._allowed = allowed  # pools are made with it
+        super().__init__()
+        self._max_bytes, self._patience_s = max_bytes, patience_s
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Pools whose connections look at whom they have reached."""
@@ -250,7 +247,31 @@ class _WaryAdapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *args: Any, **options: Any
     ) -> requests.Response:
-        """Send one request. Raises CatalogError for an answer beyond the limits."""
+        """Send one request, again where it fails in passing; the last answer is the answer.
+
+        Raises CatalogError for an answer beyond the limits.
+        """
+
+        def ask() -> requests.Response:
+            try:
+                answer = self._send_once(request, *args, **options)
+            except requests.RequestException as error:
+                raise passing_failure(error) or error from error
+            if passing := passing_answer(answer, file=self._max_bytes > MAX_DOCUMENT_BYTES):
+                raise passing
+            return answer
+
+        try:
+            return patiently(ask, unsigned(request.url or ""), self._patience_s)
+        except PassingError as error:
+            if error.answer is not None:
+                return error.answer
+            assert error.__cause__ is not None
+            raise error.__cause__ from None
+
+    def _send_once(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
         answer = super().send(request, *args, **{**options, "stream": True})
         try:
             answer._content = self._body(request.url or "", answer)
@@ -263,6 +284,9 @@ class _WaryAdapter(HTTPAdapter):
         """The whole answer, decoded."""
         stated, end = answer.headers.get("Content-Length", ""), time.monotonic() + MAX_ANSWER_S
         if answer.request.method == "HEAD":
+            return b""
+        if "Range" in answer.request.headers and answer.status_code == requests.codes.ok:
+            answer.close()  # the whole file, of which a part was asked for
             return b""
         if stated.isdigit() and int(stated) > self._max_bytes:
             raise _too_long(url, self._max_bytes)
@@ -353,42 +377,15 @@ def require_public_redirect(origin: str, target: str, allowed: Iterable[str] = (
     require_public(target, origin, f"a redirect of {unsigned(origin)}", frozenset(allowed))
 
 
-def request(method: str, grant: Grant, **options: Any) -> requests.Response:
-    """Ask for a file. Raises RequestException, or AssetReadError if it is redirected inside or
-    larger than MAX_FILE_BYTES."""
+def request(
+    method: str, grant: Grant, session: WarySession | None = None, **options: Any
+) -> requests.Response:
+    """Ask for a file, with a session that is kept or one for this request. Raises RequestException,
+    or AssetReadError if it is redirected inside or larger than MAX_FILE_BYTES."""
+    session = session or WarySession(max_bytes=MAX_FILE_BYTES)
     try:
-        return WarySession(max_bytes=MAX_FILE_BYTES).request(
-            method, grant.url, timeout=TIMEOUT_S, **options
-        )
+        return session.request(method, grant.url, timeout=TIMEOUT_S, **options)
     except AssetReadError:
         raise
     except Noise2MapError as error:
         raise AssetReadError(str(error)) from None
-
-
-@lru_cache(maxsize=4096)
-def require_safe(href: str, grant: Grant) -> None:
-    """Raises AssetReadError if a file's address redirects to where it must not be followed.
-
-    GDAL follows redirects by itself, so they are looked at before. Whatever else is wrong with the
-    address, GDAL will say.
-    """
-    try:
-        answer = request("HEAD", grant, allow_redirects=True)
-    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
-        raise AssetReadError(
-            f"asset {href} redirects to what is not on the web: {error}. Link to where it lies."
-        ) from error
-    except requests.RequestException:
-        return
-    places = [one.url or "" for one in (*answer.history, answer)]
-    origins = {origin_of(url) for url in places}
-    elsewhere = len({urlsplit(url).hostname for url in places}) > 1
-    kept = KEPT_BY_CURL if elsewhere else ()  # by host: another port is the same one to GDAL
-    loose = [name for name, _ in grant.headers if name.lower() not in kept]
-    if len(origins) > 1 and loose:
-        raise AssetReadError(
-            f"asset {href} redirects from one host or port to another, which would be sent "
-            f"{loose[0]} too. "
-            "Link to where the file lies."
-        )

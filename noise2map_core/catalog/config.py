@@ -1,6 +1,9 @@
 """Settings of a search."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+PATIENCE_S = 180.0
+"""Seconds that one request may be tried again for, where no setting says so."""
 
 
 class SearchConfig(BaseModel):
@@ -26,3 +29,8 @@ class SearchConfig(BaseModel):
     filter: str | None = None
     """Which items to take by their properties, in CQL2 text: "eo:cloud_cover < 20". Items that
     lack what is compared are left out."""
+
+    patience_s: float = Field(default=PATIENCE_S, ge=0, le=86400, allow_inf_nan=False)
+    """Seconds that one request to the catalogue or for a part of a file is tried again for while
+    the server is busy or fails in passing (HTTP 429, 500, 502, 503, 504, a broken connection).
+    Pauses grow; Retry-After is honoured up to 60 s. What is waited for is said on stderr."""

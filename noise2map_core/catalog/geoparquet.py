@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.catalog.access import MAX_FILE_BYTES, TIMEOUT_S, WarySession
+from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
@@ -29,7 +30,9 @@ class GeoParquetCatalog:
     footprint over the area.
     """
 
-    def __init__(self, path: str, allowed: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: str, allowed: Iterable[str] = (), patience_s: float = PATIENCE_S
+    ) -> None:
         """A path, or an address on the web, from which the file is fetched once; `allowed` are
         internal hosts that its links may name.
 
@@ -38,7 +41,7 @@ class GeoParquetCatalog:
         self._path, self._allowed = path, frozenset(allowed)
         try:
             web = path.startswith(("http://", "https://"))
-            self._file = pq.ParquetFile(_fetched(path, self._allowed) if web else path)
+            self._file = pq.ParquetFile(_fetched(path, self._allowed, patience_s) if web else path)
         except FileNotFoundError:
             raise CatalogError(f"catalogue {path} does not exist. Check --catalog.") from None
         except (requests.RequestException, OSError, pa.ArrowInvalid) as error:
@@ -128,9 +131,9 @@ def _is_plain(footprints: NDArray[np.object_]) -> NDArray[np.bool_]:
     return plain
 
 
-def _fetched(href: str, allowed: frozenset[str]) -> io.BytesIO:
+def _fetched(href: str, allowed: frozenset[str], patience_s: float) -> io.BytesIO:
     """A whole file of the web. Raises RequestException."""
-    answer = WarySession(allowed, MAX_FILE_BYTES).get(href, timeout=TIMEOUT_S)
+    answer = WarySession(allowed, MAX_FILE_BYTES, patience_s).get(href, timeout=TIMEOUT_S)
     answer.raise_for_status()
     return io.BytesIO(answer.content)
 

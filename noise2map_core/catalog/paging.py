@@ -6,8 +6,6 @@ for in parts, halves of the time, then of the area, and the parts are joined by 
 """
 
 import json
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +17,6 @@ from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import InvalidHeader
-from urllib3.util.retry import Retry
 
 from noise2map_core.catalog.item import Document
 from noise2map_core.catalog.parts import Part, is_beside, simplified
@@ -39,8 +34,6 @@ MAX_PARTS = 1000
 """Into which a search is cut whose answers are not whole."""
 MAX_OUTLINE = 2000
 """Characters of an outline in a URL; a longer one is replaced by its box."""
-MAX_WAIT_S = 120.0
-"""A server that asks to wait for longer is not waited for."""
 
 TOO_LONG = (413, 414, 431)
 REFUSED = (400, 401, 403, 404, 405, 406, 411, 415, 422, 501)
@@ -51,35 +44,6 @@ OVERLOADED = (408, 413, 500, 502, 503, 504, 507)
 
 BOX = 2
 """The plainest outline."""
-
-
-class PatientRetry(Retry):
-    """Tries again, after as long as a server asks for, and says that it waits."""
-
-    def sleep_for_retry(self, response: BaseHTTPResponse) -> bool:
-        """Raises CatalogError if that is longer than MAX_WAIT_S."""
-        try:
-            seconds = self.get_retry_after(response) or 0.0
-        except InvalidHeader:
-            seconds = 0.0
-        if seconds > MAX_WAIT_S:
-            raise CatalogError(
-                f"the catalogue answers HTTP {response.status} and asks to wait for {seconds:,.0f} "
-                f"s, longer than {MAX_WAIT_S:g} s. Run the same command again then."
-            )
-        if seconds:
-            print(
-                f"waiting {seconds:.0f} s, as the catalogue asks (HTTP {response.status})",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-            time.sleep(seconds)
-        return seconds > 0
-
-
-SEARCH_RETRY = PatientRetry(
-    total=4, read=1, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504),
-    allowed_methods=None, raise_on_status=False,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

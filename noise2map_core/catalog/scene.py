@@ -4,7 +4,37 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from noise2map_core.catalog.config import PATIENCE_S
+
 MaskKind = Literal["scl", "qa_pixel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a server or a disk says of a file without its bytes being read; "" if nothing."""
+
+    size: int
+    """Bytes."""
+    etag: str = ""
+    modified: str = ""
+    """Last-Modified of a server; inode and time of change of a disk."""
+
+    def differs(self, other: "Stated") -> bool:
+        """True if these are two versions of a file, by what is stated of both."""
+        if self.size != other.size:
+            return True
+        if self.etag and other.etag:
+            return self.etag.removeprefix("W/") != other.etag.removeprefix("W/")
+        return bool(self.modified and other.modified) and self.modified != other.modified
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of a file that a run is to read, and no other."""
+
+    identity: str
+    """Which bytes it holds, as keys say it: "checksum:…", "etag:…" or "sha256:…"."""
+    stated: Stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +64,10 @@ class BandSource:
     (`geo.turns`)."""
     signed: str = field(default="", repr=False, compare=False)
     """`href` with the signature that the catalogue gave it, if any. Never written down."""
+    version: Version | None = field(default=None, repr=False, compare=False)
+    """What `pin_scenes` found; None: whatever lies there when it is opened."""
+    patience_s: float = field(default=PATIENCE_S, repr=False, compare=False)
+    """How long a request for it that fails in passing is sent again, seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import pystac
 import shapely
@@ -85,7 +86,7 @@ def _search(
 def _found(
     search: SearchConfig, aoi: AreaOfInterest, query: Query, bands: Sequence[str]
 ) -> list[Scene]:
-    source = open_catalog(search.catalog, search.allow_hosts)
+    source = open_catalog(search.catalog, search.allow_hosts, search.patience_s)
     collection = source.collection(search.collection)
     scenes: dict[str, Scene] = {}
     others: dict[str, None] = {}  # bands of items that have none of those asked for
@@ -93,7 +94,8 @@ def _found(
     for item in source.items(query):
         try:
             if found := find_bands(item, bands):
-                scenes.setdefault(item.id, _scene(item, found, collection))
+                scene = _scene(item, found, collection)
+                scenes.setdefault(item.id, _with_patience(scene, search.patience_s))
             else:
                 others |= dict.fromkeys(band_names(item))
         except LacksBandsError as error:
@@ -152,6 +154,15 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         cloud_cover=item.number(properties, "eo:cloud_cover"),
         proj_transform=_proj_transform(item, bands.assets[0]),
     )
+
+
+def _with_patience(scene: Scene, patience_s: float) -> Scene:
+    """The scene, whose files are waited for as long as the search is."""
+    bands = tuple(replace(band, patience_s=patience_s) for band in scene.bands)
+    mask = scene.mask and replace(
+        scene.mask, source=replace(scene.mask.source, patience_s=patience_s)
+    )
+    return replace(scene, bands=bands, mask=mask)
 
 
 def _proj_code(item: Item) -> str | None:

@@ -21,10 +21,11 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.access import TIMEOUT_S, WarySession
+from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.geoparquet import GeoParquetCatalog
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.links import is_remote, require_public, resolve
-from noise2map_core.catalog.paging import SEARCH_RETRY, SearchPages, next_link
+from noise2map_core.catalog.paging import SearchPages, next_link
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError, Noise2MapError
 from noise2map_core.storage import local_path
@@ -49,7 +50,9 @@ class StacSource(Protocol):
         """Items that meet the query, as they are read, in any order."""
 
 
-def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
+def open_catalog(
+    catalog: str, allow_hosts: Iterable[str] = (), patience_s: float = PATIENCE_S
+) -> StacSource:
     """The catalogue at a path or URL: a table if it ends in ".parquet", an API if it links to a
     search, else static files.
 
@@ -57,8 +60,8 @@ def open_catalog(catalog: str, allow_hosts: Iterable[str] = ()) -> StacSource:
     """
     href = catalog if is_remote(catalog) else _local(catalog)
     if href.endswith(".parquet"):
-        return GeoParquetCatalog(href, allow_hosts)
-    io = _WaryIO(href, frozenset(allow_hosts))
+        return GeoParquetCatalog(href, allow_hosts, patience_s)
+    io = _WaryIO(href, frozenset(allow_hosts), patience_s)
     root = read_document(io, href)
     if root.get("type") not in ("Catalog", "Collection") or not _has_links(root):
         raise CatalogError(
@@ -133,9 +136,9 @@ def unreachable(href: str, error: APIError) -> CatalogError:
 class _WaryIO(StacApiIO):
     """Requests of pystac-client, which also follows the links that an API gives it."""
 
-    def __init__(self, root: str, allowed: frozenset[str]) -> None:
+    def __init__(self, root: str, allowed: frozenset[str], patience_s: float) -> None:
         super().__init__(timeout=TIMEOUT_S, max_retries=None)
-        self.session = WarySession(allowed, retry=SEARCH_RETRY)
+        self.session = WarySession(allowed, patience_s=patience_s)
         self._root, self.allowed = root, allowed
 
     def request(self, href: str, *args: Any, **kwargs: Any) -> str:

@@ -27,10 +27,10 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from noise2map_core.distributed.board import Board, Point
-from noise2map_core.errors import Noise2MapError, OutputError
+from noise2map_core.errors import Noise2MapError, OutputError, explained
 from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.progress import progress
-from noise2map_core.storage import files_in, is_local, reason
+from noise2map_core.storage import files_in, is_local
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"
@@ -139,8 +139,8 @@ class TrainLink:
                 ray.train.report(metrics, checkpoint=checkpoint)
         except OSError as error:
             raise OutputError(
-                f"cannot keep a state in {self._states}: {reason(error)}. The one before it is "
-                "whole: free space, and run the same command again."
+                f"cannot keep a state in {self._states}: {explained(error)} The one before it is "
+                "whole: then run the same command again."
             ) from error
 
 

@@ -1,12 +1,15 @@
 """Metrics of region inference, for Prometheus: Ray gathers them at every node's metrics endpoint.
 
-Names there begin with `ray_`, and end in `_total`. The tag `region` is the output's last folder.
-A run that finds nothing to do starts no cluster, and so counts nothing.
+Names there begin with `ray_`, and end in `_total`. The tag `region` is the output's last folder, in
+ASCII: Ray refuses other tags, and a map matters more than its metrics. A run that finds nothing to
+do starts no cluster, and so counts nothing.
 """
 
+import os
 import time
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from ray.util.metrics import Counter
 
@@ -14,11 +17,19 @@ from noise2map_core.mapping.ledger import TileRecord
 
 Tags = dict[str, str]
 
+_PLAIN = "".join(one for one in map(chr, range(32, 127)) if one not in '%"\\')
+"""Characters that stay."""
+
 
 @cache
 def _counter(name: str, description: str, *tags: str) -> Counter:
     """One of a name in a process: Ray warns of a second."""
     return Counter(f"noise2map_{name}", description, ("region", *tags))
+
+
+def region_tag(output: Path) -> str:
+    """The last folder of an output as a tag: "Z%C3%BCrich" for "Zürich", as in an address."""
+    return quote(os.fsencode(output.name), safe=_PLAIN) or "output"
 
 
 def _tiles() -> Counter:
@@ -47,7 +58,7 @@ def _hits() -> Counter:
 
 def count_tile(output: Path, record: TileRecord, tile_px: int) -> None:
     """Count a tile that has ended, in the driver."""
-    region: Tags = {"region": output.name}
+    region: Tags = {"region": region_tag(output)}
     _tiles().inc(1, region | {"status": record.status})
     if record.status == "done":
         _count(_pixels(), tile_px**2, region)
@@ -58,7 +69,7 @@ def count_tile(output: Path, record: TileRecord, tile_px: int) -> None:
 
 def count_kept(output: Path, tiles: int) -> None:
     """Count the tiles that the ledger had."""
-    _count(_hits(), tiles, {"region": output.name})
+    _count(_hits(), tiles, {"region": region_tag(output)})
 
 
 def _seconds(record: TileRecord) -> dict[str, float]:
@@ -75,7 +86,7 @@ class Idleness:
     """Counts how long a worker waits between calls."""
 
     def __init__(self, output: Path, stage: str) -> None:
-        self._tags: Tags = {"region": output.name, "stage": stage}
+        self._tags: Tags = {"region": region_tag(output), "stage": stage}
         self._since = time.perf_counter()
 
     def end(self) -> None:

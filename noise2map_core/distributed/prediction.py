@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from ray.data import ActorPoolStrategy, DataContext
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.memory import shares_of_region
 from noise2map_core.distributed.metrics import Idleness, count_tile
+from noise2map_core.distributed.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError
+from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError, explained
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
@@ -33,24 +35,40 @@ def predict_tiles(
     Raises OutputError if the output cannot be written.
     """
     row_bytes = _tile_bytes(job, tiles)
-    DataContext.get_current().target_max_block_size = row_bytes
-    cpus, shares = resources.reader_cpus, shares_of_region(job, row_bytes, resources)
-    source = WorkSource("Tiles", tiles, partial(_read_row, job), row_bytes, cpus)
-    dataset = ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader")).map_batches(
-        TileWorker,
-        batch_size=resources.tiles_per_task,
-        fn_constructor_kwargs={"job": job},
-        compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
-        num_cpus=resources.predictor_cpus,
-        num_gpus=resources.predictor_gpus,
-        **shares.of("predictor"),
-    )
-    for row in dataset.iter_rows():
-        if row.pop("unwritten"):
-            raise OutputError(f"{job.output}: {row['reason']}. Free space, then run again.")
-        record = TileRecord(**row)
-        count_tile(job.output, record, job.grid.tile_px)
-        yield record
+    cpus, board = resources.reader_cpus, new_board()
+    shares = shares_of_region(job, row_bytes, resources)
+    source = WorkSource("Tiles", tiles, partial(_read_row, job, board), row_bytes, cpus)
+    with _block_size(row_bytes):  # a dataset keeps a copy of the settings that it was made under
+        dataset = ray.data.read_datasource(
+            source, num_cpus=cpus, **shares.of("reader")
+        ).map_batches(
+            TileWorker,
+            batch_size=resources.tiles_per_task,
+            fn_constructor_kwargs={"job": job},
+            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
+            num_cpus=resources.predictor_cpus,
+            num_gpus=resources.predictor_gpus,
+            **shares.of("predictor"),
+        )
+    with shown(board):
+        for row in dataset.iter_rows():
+            if row.pop("unwritten"):
+                raise OutputError(f"{job.output}: {row['reason']} Then run again.")
+            record = TileRecord(**row)
+            count_tile(job.output, record, job.grid.tile_px)
+            yield record
+
+
+@contextmanager
+def _block_size(size: int) -> Iterator[None]:
+    """Ray Data's size of blocks, bytes, for the time of the body."""
+    context = DataContext.get_current()
+    before = context.target_max_block_size
+    context.target_max_block_size = size
+    try:
+        yield
+    finally:
+        context.target_max_block_size = before
 
 
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
@@ -60,11 +78,12 @@ def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     return cover.height * cover.width * len(job.dates) * of_date
 
 
-def _read_row(job: RegionJob, row: int, col: int) -> dict[str, Any]:
+def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
     """Pixels of one tile; a tile that cannot be read goes on as a row with its reason."""
     tile, start = Tile(row, col), time.perf_counter()
     try:
-        pixels, error = read_tile(job, tile), ""
+        with noticed(board):
+            pixels, error = read_tile(job, tile), ""
     except (AssetReadError, MemoryError) as failure:
         pixels, error = unread_tile(job, tile), unread_because(failure)
     return {
@@ -103,7 +122,7 @@ class TileWorker:
             self._ledger.append(records, self._job.fence)
             unwritten = [False] * len(records)
         except OSError as error:
-            reason = redacted(str(error))
+            reason = redacted(explained(error))
             records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
         self._idleness.begin()

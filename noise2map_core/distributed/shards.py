@@ -10,8 +10,9 @@ import ray
 
 from noise2map_core.distributed.config import ClusterConfig
 from noise2map_core.distributed.memory import shares_of_shards
+from noise2map_core.distributed.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.errors import AssetReadError, OutputError
+from noise2map_core.errors import AssetReadError, OutputError, explained
 from noise2map_core.imagery.chip_source import ChipJob, make_shard
 from noise2map_core.redact import redacted
 
@@ -34,23 +35,25 @@ def write_shards(
     Pixels and records are written by the workers, pixels first. Raises OutputError if the store
     cannot be written.
     """
-    items, cpus = np.asarray(shards, np.int64)[:, None], resources.reader_cpus
+    items, cpus, board = np.asarray(shards, np.int64)[:, None], resources.reader_cpus, new_board()
     memory = shares_of_shards(job, resources).of("reader")
-    source = WorkSource("Shards", items, partial(_make, job), num_cpus=cpus)
+    source = WorkSource("Shards", items, partial(_make, job, board), num_cpus=cpus)
     dataset = ray.data.read_datasource(source, num_cpus=cpus, **memory)
-    for row in dataset.iter_rows():
-        if row.pop("unwritten"):
-            raise OutputError(f"{job.store}: {row['reason']}. Free space, then run again.")
-        yield ShardOutcome(**row)
+    with shown(board):
+        for row in dataset.iter_rows():
+            if row.pop("unwritten"):
+                raise OutputError(f"{job.store}: {row['reason']} Then run again.")
+            yield ShardOutcome(**row)
 
 
-def _make(job: ChipJob, shard: int) -> dict[str, list[Any]]:
+def _make(job: ChipJob, board: str, shard: int) -> dict[str, list[Any]]:
     """One shard; what cannot be read or written becomes a row with its reason."""
     chips, reason, unwritten = 0, "", False
     try:
-        chips = len(make_shard(job, shard).quality_valid)
+        with noticed(board):
+            chips = len(make_shard(job, shard).quality_valid)
     except (AssetReadError, MemoryError) as error:
         reason = unread_because(error)
     except OSError as error:
-        reason, unwritten = redacted(str(error)), True
+        reason, unwritten = redacted(explained(error)), True
     return {"shard": [shard], "chips": [chips], "reason": [reason], "unwritten": [unwritten]}

@@ -13,7 +13,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.documents import parse_json, read_text
-from noise2map_core.errors import ConfigError
+from noise2map_core.errors import ConfigError, explained
 from noise2map_core.storage import local_path
 
 MAX_CORNERS = 100_000
@@ -81,7 +81,9 @@ def _load_json(path: Path) -> dict[str, Any]:
         document = parse_json(read_text(path), allow_nan=True)
     except FileNotFoundError:
         raise ConfigError(f"area {path} does not exist. {WAY_OUT}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"area {path} cannot be read: {explained(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"area {path} is not GeoJSON: {error}. {WAY_OUT}") from error
     if not isinstance(document, dict) or "type" not in document:
         raise ConfigError(f"area {path} is not GeoJSON: it has no 'type'. {WAY_OUT}")

@@ -15,7 +15,7 @@ from rasterio.windows import Window as FileWindow
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.files import SourceInfo, opened, persistent
+from noise2map_core.imagery.files import SourceInfo, opened
 from noise2map_core.imagery.stated_masks import mask_beside
 
 Mask = NDArray[np.bool_]
@@ -78,14 +78,12 @@ def lattice_for(
 
 
 @lru_cache(maxsize=4096)
-@persistent
 def _overview_shape(source: BandSource, overview: int) -> tuple[int, int]:
     with opened(source, overview) as file:
         height, width = file.shape
         return height, width
 
 
-@persistent
 def read_window(
     source: BandSource, info: SourceInfo, window: Window, overview: int | None = None
 ) -> tuple[NDArray[Any], Mask]:

@@ -1,16 +1,17 @@
 """Opening raster files: GDAL's settings, handles kept open, errors that name the file."""
 
+import atexit
+import hashlib
 import math
+import os
 import re
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, wraps
+from functools import lru_cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 import rasterio
@@ -20,16 +21,13 @@ from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from noise2map_core.catalog.access import WEB, Grant, grant_for, require_safe
-from noise2map_core.catalog.buckets import bucket_settings
-from noise2map_core.catalog.scene import BandSource
-from noise2map_core.errors import AssetMissingError, AssetReadError
+from noise2map_core.catalog.scene import BandSource, Stated, Version
+from noise2map_core.errors import AssetMissingError, AssetReadError, Noise2MapError, explained
 from noise2map_core.geo.crs import require_no_file
 from noise2map_core.geo.turns import has_place, moved
+from noise2map_core.imagery.multihash import digest_in, require_checksum
+from noise2map_core.imagery.remote import Opener, RemoteFile, changed, is_remote
 from noise2map_core.imagery.stated_masks import alpha_band, has_mask, has_mask_beside
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 DRIVER = "GTiff"
 """Only GeoTIFF, COG or not: a JPEG or a VRT under the name of a .tif is refused, not guessed at."""
@@ -41,28 +39,12 @@ OTHER_OVERVIEWS = "it names another file for its overviews, which is not opened"
 
 GDAL_SETTINGS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_NUM_THREADS": "1",
     "GDAL_CACHEMAX": 64 << 20,  # of every reader: a window of 1024 pixels, eight bands, two bytes
-    "VSI_CACHE": "TRUE",
-    "VSI_CACHE_SIZE": 2 << 20,  # of every open file; GDAL's own 25 MB would come to gigabytes
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",  # else a failure is remembered, and a retry not sent
 }
 MAX_OPEN_FILES = 64
 MAX_BLOCK_BYTES = 1 << 30
 """Decoded. Compressed, a block of any size may be a few bytes."""
-ATTEMPTS = 4
-FIRST_PAUSE_S = 0.5
-
-_PASSING = re.compile(
-    r"\b(429|50[0234])\b|reset|timed out|timeout|empty reply|connection (was )?(closed|aborted)"
-    r"|could ?n.t connect|transfer closed|end of file|broken pipe",
-    re.IGNORECASE,
-)
-"""Failures of the web that may be gone a second later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +79,13 @@ class SourceInfo:
         return GeoBox(self.shape, self.transform, self.crs)
 
 
-def persistent(read: Callable[P, T]) -> Callable[P, T]:
-    """`read`, tried again after failures that pass, with a growing pause."""
-
-    @wraps(read)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return read(*args, **kwargs)
-            except AssetReadError as error:
-                if not _PASSING.search(_text(error.__cause__)):
-                    raise
-                time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
-        return read(*args, **kwargs)
-
-    return wrapped
+def inspect(source: BandSource) -> SourceInfo:
+    """Grid, dtype and nodata of a band, from its file. Raises AssetReadError naming the file."""
+    return _inspected(source, _version_of(source))
 
 
 @lru_cache(maxsize=4096)
-@persistent
-def inspect(source: BandSource) -> SourceInfo:
-    """Grid, dtype and nodata of a band, from its file. Raises AssetReadError naming the file."""
+def _inspected(source: BandSource, version: Version | Stated | None) -> SourceInfo:
     with opened(source) as file:
         info = _info(file, source)
     crs, transform = moved(info.crs, info.transform, source.half_turns)
@@ -208,63 +176,152 @@ def opened(source: BandSource, overview: int | None = None) -> Iterator[DatasetR
 
     `overview`: one of its overviews in place of the file, the finest has number 0.
 
-    Raises AssetReadError for whatever goes wrong inside.
+    What is read in the body is of one version of the file, that of `source.version` where there is
+    one. Raises AssetReadError for whatever goes wrong inside.
     """
-    grant = grant_for(source.href, source.signed)
-    own = {**bucket_settings(), "GDAL_HTTP_HEADERS": grant.gdal_headers}
-    with rasterio.Env(**GDAL_SETTINGS, **own):
+    with rasterio.Env(**GDAL_SETTINGS):
+        handle = _open(source, overview)
         try:
-            yield _open(source.href, grant, overview)
+            yield handle.file
         except RasterioError as error:
+            failure = handle.failure(source)
             _forget(source.href)
-            raise _explained(source.href, error) from error
+            raise failure or _explained(source.href, error) from error
+        if failure := handle.failure(source):
+            _forget(source.href)
+            raise failure
 
 
 FileKey = tuple[str, int | None]
+"""Address, and number of an overview."""
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """An open file, and the version of it that is open."""
+
+    file: DatasetReader
+    version: Version | Stated | None
+    opener: Opener | None = None
+    """Of a remote file."""
+
+    def failure(self, source: BandSource) -> Noise2MapError | None:
+        """Why nothing that was read since it was opened can be used; None: all can."""
+        if self.opener is not None:
+            return self.opener.failure
+        try:
+            _require_version(source)
+        except AssetReadError as error:
+            return error
+        return None if _version_of(source) == self.version else changed(source.href)
 
 
 class _Handles(threading.local):
-    """Open files and overviews, and how they were opened, the longest unused one closed first.
+    """Open files and overviews, the longest unused one closed first.
 
     GDAL's handles know one thread.
     """
 
     def __init__(self) -> None:
-        self.files: OrderedDict[FileKey, tuple[Grant, DatasetReader]] = OrderedDict()
+        self.files: OrderedDict[FileKey, _Handle] = OrderedDict()
 
 
 _handles = _Handles()
 
 
-def _open(href: str, grant: Grant, overview: int | None) -> DatasetReader:
-    files, key = _handles.files, (href, overview)
-    if key in files and files[key][0] != grant:
-        _forget(href)  # its signature has ended
+@atexit.register
+def close_files() -> None:
+    """Close the files of this thread; GDAL would close them when Python's part is gone already."""
+    for href in {href for href, _ in _handles.files}:
+        _forget(href)
+
+
+def _open(source: BandSource, overview: int | None) -> _Handle:
+    files, version = _handles.files, _version_of(source)
+    key = (source.href, overview)
+    if key in files and files[key].version != version:
+        _forget(source.href)
     if key not in files:
-        if grant.url.startswith(WEB):
-            require_safe(href, grant)
-        level = {} if overview is None else {"overview_level": overview}
-        files[key] = grant, rasterio.open(grant.url, driver=DRIVER, **level)
-        require_self_contained(files[key][1])
+        files[key] = _opened_anew(source, version, overview)
         while len(files) > MAX_OPEN_FILES:
-            files.popitem(last=False)[1][1].close()
+            files.popitem(last=False)[1].file.close()
     files.move_to_end(key)
-    return files[key][1]
+    return files[key]
+
+
+def _opened_anew(
+    source: BandSource, version: Version | Stated | None, overview: int | None
+) -> _Handle:
+    opener = Opener(RemoteFile(source), source) if is_remote(source.href) else None
+    _require_version(source)
+    level = {} if overview is None else {"overview_level": overview}
+    try:
+        file = rasterio.open(source.href, driver=DRIVER, opener=opener, **level)
+        require_self_contained(file)
+    except RasterioError as error:
+        failure = opener.failure if opener else None
+        raise failure or _explained(source.href, error) from error
+    return _Handle(file, version, opener)
 
 
 def _forget(href: str) -> None:
     """Close a file that failed, and its overviews, so that the next attempt opens it anew."""
     for key in [key for key in _handles.files if key[0] == href]:
-        _handles.files.pop(key)[1].close()
+        _handles.files.pop(key).file.close()
+
+
+def _version_of(source: BandSource) -> Version | Stated | None:
+    """Which version of a file is to be read: the run's, or what lies on the disk now."""
+    if source.version is not None or is_remote(source.href):
+        return source.version
+    return local_stated(source.href)
+
+
+def local_stated(href: str) -> Stated | None:
+    """What the disk says of a file; None if it is not there."""
+    try:
+        found = os.stat(href)
+    except OSError:
+        return None
+    return Stated(found.st_size, modified=f"{found.st_ino}:{found.st_mtime_ns}")
+
+
+def _require_version(source: BandSource) -> None:
+    """Raises AssetReadError if a local file is not the one that the run began with."""
+    if source.version is None or is_remote(source.href):
+        return
+    now = local_stated(source.href)
+    if now != source.version.stated and not _same_bytes(source.href, now, source.version.identity):
+        raise changed(source.href)
+
+
+@lru_cache(maxsize=4096)
+def _same_bytes(href: str, now: Stated | None, identity: str) -> bool:
+    """True if a file holds the bytes of an identity after all: touched, or a copy on another node;
+    `now` keys the cache."""
+    kind, _, value = identity.partition(":")
+    try:
+        if kind == "sha256":
+            with open(href, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == value
+        if kind != "checksum" or digest_in(value) is None:
+            return False
+        require_checksum(href, value, Path(href))
+    except (OSError, AssetReadError):
+        return False
+    return True
 
 
 def _explained(href: str, error: RasterioError) -> AssetReadError:
     text = _text(error)
-    local = "://" not in href
-    if local and not Path(href).is_file():
-        return AssetMissingError(f"asset {href} does not exist. Check the catalogue's files.")
-    if re.search(r"\b404\b|does not exist", text):
-        return AssetMissingError(f"asset {href} does not exist ({text}). Check the catalogue.")
+    if not is_remote(href):
+        try:
+            with open(href, "rb"):
+                pass
+        except FileNotFoundError:
+            return AssetMissingError(f"asset {href} does not exist. Check the catalogue's files.")
+        except OSError as found:
+            return AssetReadError(f"asset {href} cannot be read: {explained(found)}")
     if OTHER_OVERVIEWS in text:
         return AssetReadError(f"asset {href} is refused: {text}. Make it anew, as a COG.")
     if re.search(r"not recognized as being in a supported|not a TIFF", text):

@@ -1,71 +1,104 @@
 """The identity of an asset: which bytes it holds, never when they were written."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import requests
-
-from noise2map_core.catalog.access import Grant, grant_for, request
-from noise2map_core.catalog.buckets import object_tag
-from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.errors import AssetReadError
+from noise2map_core.catalog.scene import BandSource, Scene, Stated, Version
+from noise2map_core.errors import AssetMissingError, AssetReadError, explained
+from noise2map_core.imagery.files import local_stated
+from noise2map_core.imagery.multihash import require_checksum
+from noise2map_core.imagery.remote import CHECKED_BYTES, RemoteFile, changed, is_remote, stated
 from noise2map_core.imagery.stated_masks import identity_beside
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 8 << 20
+
+
+def pin_scenes(scenes: Sequence[Scene], *, masks: bool = True) -> list[Scene]:
+    """The scenes, each asset with the version that it has now; each is asked once.
+
+    Whoever reads them from then on reads these very versions, or fails: a run of several hours, on
+    many machines, is made from one state of the catalogue. With `masks` these too. Raises
+    AssetReadError for an asset that is not there.
+    """
+    versions = {source.href: _version(source) for source in _sources(scenes, masks)}
+
+    def pinned(source: BandSource) -> BandSource:
+        return replace(source, version=versions[source.href])
+
+    return [
+        replace(
+            scene,
+            bands=tuple(map(pinned, scene.bands)),
+            mask=scene.mask and replace(scene.mask, source=pinned(scene.mask.source))
+            if masks
+            else scene.mask,
+        )
+        for scene in scenes
+    ]
 
 
 def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, str]:
-    """Identity of every asset of `scenes` by href, with `masks` of these too; each is asked once.
+    """Identity of every asset of `scenes` by href, with `masks` of these too; each is asked once,
+    those of `pin_scenes` not again.
 
     The item's `file:checksum`, else the ETag of one HEAD request, else the SHA-256 of the bytes; of
     a file on disk with a mask beside it, that mask's too.
     Raises AssetReadError for an asset that is not there.
     """
+    return {
+        source.href: _version(source).identity + identity_beside(source.href)
+        for source in _sources(scenes, masks)
+    }
+
+
+def _sources(scenes: Sequence[Scene], masks: bool) -> Iterable[BandSource]:
     sources = {band.href: band for scene in scenes for band in scene.bands}
     if masks:
         found = [scene.mask.source for scene in scenes if scene.mask is not None]
         sources |= {source.href: source for source in found}
-    return {href: _identity(source) + identity_beside(href) for href, source in sources.items()}
+    return sources.values()
 
 
-def _identity(source: BandSource) -> str:
+def _version(source: BandSource) -> Version:
+    if source.version is not None:
+        return source.version
+    if not is_remote(source.href):
+        return _local_version(source)
+    found = stated(source)
     if source.checksum:
-        return f"checksum:{source.checksum}"
-    if source.href.startswith(("http://", "https://")):
-        return _remote_identity(source)
-    if source.href.startswith("s3://"):
-        return f"etag:{object_tag(source.href)}"
-    return f"sha256:{_local_sha256(Path(source.href))}"
+        return Version(f"checksum:{source.checksum}", found)
+    if found.etag:
+        return Version(f"etag:{found.etag}", found)
+    return Version(f"sha256:{_remote_sha256(source, found)}", found)
 
 
-def _local_sha256(path: Path) -> str:
+def _local_version(source: BandSource) -> Version:
+    path, found = Path(source.href), local_stated(source.href)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if source.checksum is None or found is None:
+            with path.open("rb") as file:
+                identity = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        else:
+            identity = f"checksum:{source.checksum}"
+            if found.size <= CHECKED_BYTES:
+                require_checksum(source.href, source.checksum, path)
+    except FileNotFoundError as error:
+        raise AssetMissingError(f"asset {path}: {explained(error)}") from error
     except OSError as error:
-        raise AssetReadError(
-            f"asset {path}: {error.strerror}. Check the catalogue's files."
-        ) from error
+        raise AssetReadError(f"asset {path}: {explained(error)}") from error
+    if found is None or local_stated(source.href) != found:
+        raise changed(source.href)
+    return Version(identity, found)
 
 
-def _remote_identity(source: BandSource) -> str:
-    grant = grant_for(source.href, source.signed)
-    try:
-        answer = request("HEAD", grant, allow_redirects=True)
-        answer.raise_for_status()
-        if etag := answer.headers.get("ETag"):
-            return f"etag:{etag}"
-        return f"sha256:{_streamed_sha256(grant)}"
-    except requests.RequestException as error:
-        raise AssetReadError(
-            f"asset {source.href}: {error}. Check the catalogue's files."
-        ) from error
-
-
-def _streamed_sha256(grant: Grant) -> str:
+def _remote_sha256(source: BandSource, found: Stated) -> str:
+    """Of a file whose server names no versions: it is read whole, once a run."""
+    file = RemoteFile(replace(source, version=Version("", found)))
     digest = hashlib.sha256()
-    with request("GET", grant, stream=True) as answer:
-        answer.raise_for_status()
-        for block in answer.iter_content(BLOCK_BYTES):
-            digest.update(block)
+    for start in range(0, found.size, BLOCK_BYTES):
+        digest.update(file.read(start, start + BLOCK_BYTES))
+        if file.failure is not None:
+            raise file.failure
     return digest.hexdigest()

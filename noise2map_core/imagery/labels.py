@@ -21,6 +21,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import outline_of
 from noise2map_core.imagery.chip_store import IGNORE
 from noise2map_core.imagery.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
+from noise2map_core.imagery.identity import pin_scenes
 from noise2map_core.imagery.label_layers import (
     LabelLayer,
     PolygonLayer,
@@ -203,8 +204,8 @@ class _Opener:
     def _rasters(self, place: str | None, interval: str) -> tuple[Scene, ...]:
         assert place is not None
         if self.config.asset is not None:
-            return self._items(place, interval)
-        return (_file_scene(place, self.aoi),)
+            return tuple(pin_scenes(self._items(place, interval)))
+        return tuple(pin_scenes([_file_scene(place, self.aoi, self.search.patience_s)]))
 
     def _files(self, place: str | None, interval: str) -> tuple[str, ...]:
         assert place is not None
@@ -227,11 +228,12 @@ def _located(path: str) -> str:
     return path if "://" in path else str(Path(path).expanduser().resolve())
 
 
-def _file_scene(path: str, aoi: AreaOfInterest) -> Scene:
+def _file_scene(path: str, aoi: AreaOfInterest, patience_s: float) -> Scene:
     """One raster as a scene. Raises AssetReadError, and ConfigError if it misses the area."""
     whole = _located(path)
     href = unsigned(whole)
-    source = BandSource("label", href, 1, None, None, signed=whole if whole != href else "")
+    signed = whole if whole != href else ""
+    source = BandSource("label", href, 1, None, None, patience_s=patience_s, signed=signed)
     footprint = outline_of(inspect(source).geobox)
     if not footprint.intersects(aoi.geometry):
         raise ConfigError(f"labels {path} do not cover area {aoi.name}. Set labels.path to others.")

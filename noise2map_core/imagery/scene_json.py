@@ -8,12 +8,13 @@ from pydantic import TypeAdapter
 from noise2map_core.catalog.scene import Scene
 
 _SCENE = TypeAdapter(Scene)
-_SIGNED: Any = {"bands": {"__all__": {"signed"}}, "mask": {"source": {"signed"}}}
+_OF_THE_RUN = {"signed", "version", "patience_s"}
+_PASSING: Any = {"bands": {"__all__": _OF_THE_RUN}, "mask": {"source": _OF_THE_RUN}}
 
 
 def scene_to_json(scene: Scene) -> dict[str, Any]:
     """A scene in plain values; hrefs are unsigned, as they are in the scene."""
-    found = _SCENE.dump_python(replace(scene, footprint_wkb=b""), mode="json", exclude=_SIGNED)
+    found = _SCENE.dump_python(replace(scene, footprint_wkb=b""), mode="json", exclude=_PASSING)
     return {**found, "footprint_wkb": scene.footprint_wkb.hex()}
 
 

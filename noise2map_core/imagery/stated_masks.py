@@ -5,23 +5,15 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import requests
-from obstore.exceptions import PermissionDeniedError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 
-from noise2map_core.catalog.access import WEB, grant_for, request
-from noise2map_core.catalog.buckets import object_tag
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.errors import AssetReadError
+from noise2map_core.imagery.remote import is_remote, stated
 
 SUFFIX = ".msk"
 """Of the file that GDAL writes a mask to, beside the image."""
-
-ABSENT = range(400, 500)
-"""Answers to the question for a mask that say there is none, or none for us …"""
-PASSING = (408, 429)
-"""… but for these, which say to ask again."""
 
 
 def has_mask(file: DatasetReader, band: int) -> bool:
@@ -42,13 +34,14 @@ def has_mask_beside(source: BandSource, file: DatasetReader, complete: bool) -> 
     """True if a mask lies beside a file.
 
     Over the web this costs one request a file. It is not made for a COG, which by its definition
-    holds its mask itself, nor where the file is known to be `complete`.
+    holds its mask itself, nor where the file is known to be `complete`. A server that refuses to
+    say has none for us. Raises AssetReadError if it cannot be asked.
     """
-    if "://" not in source.href:
+    if not is_remote(source.href):
         return Path(source.href + SUFFIX).is_file()
     if complete or file.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG":
         return False
-    return _is_there(mask_beside(source).href, mask_beside(source).signed)
+    return _is_there(mask_beside(source))
 
 
 def mask_beside(source: BandSource) -> BandSource:
@@ -57,39 +50,25 @@ def mask_beside(source: BandSource) -> BandSource:
     if signed:
         address = urlsplit(signed)
         signed = urlunsplit(address._replace(path=address.path + SUFFIX))
-    return BandSource(source.name, source.href + SUFFIX, 1, None, None, signed=signed)
+    href, patience_s = source.href + SUFFIX, source.patience_s
+    return BandSource(source.name, href, 1, None, None, patience_s=patience_s, signed=signed)
 
 
 def identity_beside(href: str) -> str:
     """What the identity of a file on disk ends with if a mask lies beside it; "" if none does."""
     path = Path(href + SUFFIX)
-    if "://" in href or not path.is_file():
+    if is_remote(href) or not path.is_file():
         return ""
     with path.open("rb") as file:
         return f"+{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 @lru_cache(maxsize=4096)
-def _is_there(href: str, signed: str) -> bool:
-    if not href.startswith(WEB):
-        return _is_in_bucket(href)
+def _is_there(mask: BandSource) -> bool:
     try:
-        answer = request("HEAD", grant_for(href, signed), allow_redirects=True)
-        if answer.status_code in ABSENT and answer.status_code not in PASSING:
-            return False
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise AssetReadError(
-            f"asset {href} cannot be looked for: {error}. Check the catalogue's files."
-        ) from error
-    return True
-
-
-def _is_in_bucket(href: str) -> bool:
-    try:
-        object_tag(href)
+        stated(mask)
     except AssetReadError as error:
-        if isinstance(error.__cause__, FileNotFoundError | PermissionDeniedError):
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
             return False
         raise
     return True

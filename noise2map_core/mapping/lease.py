@@ -19,7 +19,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from noise2map_core.atomic import write_atomically
-from noise2map_core.errors import OutputError, OutputHeldError
+from noise2map_core.errors import OutputError, OutputHeldError, explained
 from noise2map_core.storage import is_local, object_store, reason
 
 RENEW_S = 10.0
@@ -55,7 +55,7 @@ def _locked(output: Path) -> Iterator[int]:
         raise _held(output) from None
     except OSError as error:
         raise OutputError(
-            f"cannot write {output}: {error.strerror}. Set another --output."
+            f"cannot write {output}: {explained(error)} Or set another --output."
         ) from error
     try:
         yield _next_fence(folder / "fence.json")

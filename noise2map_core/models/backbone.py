@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from noise2map_core.documents import parse_json, read_text
 from noise2map_core.errors import CheckpointError
-from noise2map_core.models.unet_arguments import checked_unet, explained
+from noise2map_core.models.unet_arguments import checked_unet, misfit
 from noise2map_core.models.weight_files import read_weight_file
 
 CONFIG_NAME = "config.json"
@@ -92,7 +92,7 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
         checked_unet({key: value for key, value in unet.items() if key not in CHANNELS})
     except ValidationError as error:
         raise CheckpointError(
-            f"{file}: {explained(error, 'the UNet')}. Download the folder again, or use another "
+            f"{file}: {misfit(error, 'the UNet')}. Download the folder again, or use another "
             "UNet2DModel."
         ) from error
     return unet

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.documents import parse_json, read_text
-from noise2map_core.errors import CheckpointError
+from noise2map_core.errors import CheckpointError, explained
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
 from noise2map_core.models.checkpoint import (
     require_finite,
@@ -38,7 +38,7 @@ from noise2map_core.models.spec import (
     unet_stride,
 )
 from noise2map_core.models.unet import PatchStem
-from noise2map_core.models.unet_arguments import explained
+from noise2map_core.models.unet_arguments import misfit
 from noise2map_core.models.weight_files import read_weight_file
 
 SPEC_NAME = "denoiser.json"
@@ -200,8 +200,10 @@ def read_denoiser_spec(path: Path) -> DenoiserSpec:
         parse_json(text)  # what pydantic's parser lets pass: keys that stand twice
         return DenoiserSpec.model_validate_json(text, strict=True)
     except ValidationError as error:
-        reason = explained(error, SPEC_NAME)
-    except (OSError, ValueError) as error:
+        reason = misfit(error, SPEC_NAME)
+    except OSError as error:
+        reason = explained(error).rstrip(".")
+    except ValueError as error:
         reason = str(error)
     raise CheckpointError(
         f"checkpoint {path}: {SPEC_NAME} cannot be read: {reason}. Point to a directory that "

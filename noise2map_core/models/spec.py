@@ -23,9 +23,9 @@ from pydantic import (
 
 from noise2map_core.diffusion.config import Corruption, Schedule
 from noise2map_core.documents import decoded, parse_json, read_file
-from noise2map_core.errors import CheckpointError, ConfigError
+from noise2map_core.errors import CheckpointError, ConfigError, explained
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
-from noise2map_core.models.unet_arguments import checked_unet, explained
+from noise2map_core.models.unet_arguments import checked_unet, misfit
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -303,7 +303,7 @@ def read_spec(path: Path | str) -> CheckpointSpec:
         return CheckpointSpec.model_validate_json(decoded(content), strict=True)
     except ValidationError as error:
         raise CheckpointError(
-            f"checkpoint {path}: {explained(error, SPEC_NAME)}. Its {SPEC_NAME} was edited or "
+            f"checkpoint {path}: {misfit(error, SPEC_NAME)}. Its {SPEC_NAME} was edited or "
             "belongs to another noise2map; restore it, or train again."
         ) from error
 
@@ -314,7 +314,7 @@ def refused_as_settings(whose: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise ConfigError(f"{whose}: {explained(error, 'the model')}.") from error
+        raise ConfigError(f"{whose}: {misfit(error, 'the model')}.") from error
 
 
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
@@ -337,8 +337,8 @@ def _read(file: Path) -> bytes:
         ) from None
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {file.parent}: {file.name} cannot be read: {error.strerror or error}. "
-            "Copy it again, or train again."
+            f"checkpoint {file.parent}: {file.name} cannot be read: {explained(error)} "
+            "Or copy it again, or train again."
         ) from error
 
 

@@ -90,7 +90,7 @@ def _as_json(unet: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in unet.items()}
 
 
-def explained(error: ValidationError, document: str) -> str:
+def misfit(error: ValidationError, document: str) -> str:
     """What is wrong first with a document, in words: where, why, and the value if it is short."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or document

@@ -14,7 +14,7 @@ from typing import Any
 from noise2map_core.application import diagnosis
 from noise2map_core.atomic import write_atomically
 from noise2map_core.catalog.search import search_scenes
-from noise2map_core.errors import NoImageryError, Noise2MapError, OutputError
+from noise2map_core.errors import NoImageryError, Noise2MapError, OutputError, explained
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.collection import add_asset
@@ -155,7 +155,7 @@ def _make_folders(area: Area) -> None:
             (area.output / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot write {area.output}: {error.strerror}. Set another output."
+            f"cannot write {area.output}: {explained(error)} Or set another output."
         ) from error
 
 

@@ -7,6 +7,7 @@ therefore come to the same slices.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from noise2map_core.catalog.config import SearchConfig
@@ -74,7 +75,12 @@ def search_interval(area: AreaConfig, cursor: Cursor | None, until: date | None)
 
 def rule_of(area: AreaConfig, search: SearchConfig, day: date) -> str:
     """Changes with the settings that choose the items of a day's slice."""
-    return digest_of([_intervals(area, day), search.model_dump(mode="json")])[:16]
+    return digest_of([_intervals(area, day), _choice(search)])[:16]
+
+
+def _choice(search: SearchConfig) -> dict[str, Any]:
+    """The settings that say which items are found; not how long a server is waited for."""
+    return search.model_dump(mode="json", exclude={"patience_s"})
 
 
 def plan_area(

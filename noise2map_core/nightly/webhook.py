@@ -59,6 +59,7 @@ def _session(attempts: int) -> requests.Session:
     retry = Retry(
         attempts - 1, backoff_factor=PAUSE_S, status_forcelist=BUSY, allowed_methods=None,
         raise_on_status=False,
+        respect_retry_after_header=False,  # it may ask for days, and the night is over
     )  # fmt: skip
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))

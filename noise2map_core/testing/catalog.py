@@ -14,12 +14,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from noise2map_core.testing.guard import TOKENS, Guard
@@ -30,6 +31,10 @@ EVERY = 5
 """One in so many range requests of a flaky file goes wrong."""
 
 
+Versions = Literal["etag", "modified", "none"]
+"""What says which version a file is: ETag and Last-Modified, the latter alone, or neither."""
+
+
 class Fault(Enum):
     """How an answer goes wrong."""
 
@@ -38,6 +43,21 @@ class Fault(Enum):
     HTML = "a web page with status 200, as a captive portal or a login page gives"
     TRUNCATED = "only the first half of a file, as an interrupted upload leaves it"
     FLAKY = "one in five range requests ends with 503, a reset, or half of its body, in turn"
+    RANGELESS = "the whole file with status 200, whatever range was asked for"
+
+
+@dataclass
+class Burst:
+    """Requests that fail one after the other, as a busy server's do, until they are over."""
+
+    left: int
+    """How many are still to fail."""
+    status: int = 503
+    body: bytes = b""
+    retry_after: str = ""
+    """The header of that name; none if empty."""
+    from_byte: int = 1
+    """Only requests for a range from here on fail: a file can be opened, and not be read."""
 
 
 @dataclass
@@ -56,17 +76,19 @@ class CatalogServer:
 def serve_catalog(
     root: Path,
     *,
-    faults: Mapping[str, Fault] | None = None,
+    faults: Mapping[str, Fault | Burst] | None = None,
     max_limit: int = 10_000,
     guard: Guard | None = None,
+    versions: Versions = "etag",
 ) -> Iterator[CatalogServer]:
     """Serve `root`, which holds a catalog.json, on 127.0.0.1 at a free port until the block ends.
 
     `faults` maps ends of paths ("/search", "before/red.tif") to what goes wrong there; ""
     stands for every path. Pages of a search hold `max_limit` items at most, whatever was asked for.
-    A `guard` lets in only those with its key, and signs for files.
+    A `guard` lets in only those with its key, and signs for files. `versions` is the header by
+    which a file says that it is another one.
     """
-    server = _Server(root, faults or {}, max_limit, guard)
+    server = _Server(root, faults or {}, max_limit, guard, versions)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -81,12 +103,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, root: Path, faults: Mapping[str, Fault], max_limit: int, guard: Guard | None
+        self,
+        root: Path,
+        faults: Mapping[str, Fault | Burst],
+        max_limit: int,
+        guard: Guard | None,
+        versions: Versions,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard = guard
         self.root = root.resolve()
         self.faults = faults
+        self.versions = versions
+        self.lock = threading.Lock()
         self._ranges = itertools.count()
         url = f"http://127.0.0.1:{self.server_port}"
         self.public = CatalogServer(url, f"{url}/files/catalog.json")
@@ -140,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(Answer.error(HTTPStatus.INTERNAL_SERVER_ERROR, "the database is away"))
         elif fault is Fault.HTML:
             self._send(Answer(b"<!DOCTYPE html><html><body>Sign in</body></html>", "text/html"))
+        elif isinstance(fault, Burst) and self._meets(fault, asked):
+            self._send_busy(fault)
         elif path.startswith("/files/"):
             self._send_file(path.removeprefix("/files/"), asked, fault)
         else:
@@ -153,6 +184,24 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
+    def _meets(self, burst: Burst, asked: str) -> bool:
+        """True if a request falls into a burst, of which it is then one."""
+        first = re.match(r"bytes=(\d+)-", asked)
+        if int(first[1] if first else 0) < burst.from_byte:
+            return False
+        with self._context.lock:
+            burst.left -= 1
+            return burst.left >= 0
+
+    def _send_busy(self, burst: Burst) -> None:
+        self.send_response(burst.status)
+        if burst.retry_after:
+            self.send_header("Retry-After", burst.retry_after)
+        self.send_header("Content-Length", str(len(burst.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(burst.body)
+
     def _redirect(self, target: str) -> None:
         """To another host and path, on this server's port: /elsewhere/127.0.0.1/files/a.tif."""
         host, _, path = target.partition("/")
@@ -161,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send_file(self, relative: str, asked: str, fault: Fault | None) -> None:
+    def _send_file(self, relative: str, asked: str, fault: Fault | Burst | None) -> None:
         path = (self._context.root / relative).resolve()
         if not path.is_relative_to(self._context.root) or not path.is_file():
             self._send(Answer.error(HTTPStatus.NOT_FOUND, f"{relative} is not here"))
@@ -174,6 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         size = path.stat().st_size // (2 if fault is Fault.TRUNCATED else 1)
+        asked = "" if fault is Fault.RANGELESS else asked
         span = _byte_range(asked, size)
         if span is None:
             self.send_response(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
@@ -193,7 +243,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK)
         self.send_header("Content-Type", _media_type(path))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{_digest(path, path.stat().st_mtime_ns, size)}"')
+        if self._context.versions == "etag":
+            self.send_header("ETag", f'"{_digest(path, path.stat().st_mtime_ns, size)}"')
+        if self._context.versions != "none":
+            self.send_header("Last-Modified", formatdate(path.stat().st_mtime, usegmt=True))
         self.send_header("Content-Length", str(len(span)))
         if partial:
             self.send_header("Content-Range", f"bytes {span.start}-{span.stop - 1}/{size}")

@@ -219,7 +219,7 @@ def check_catalog(catalog: str) -> Check:
     from noise2map_core.catalog.stac import open_catalog
 
     try:
-        open_catalog(catalog)
+        open_catalog(catalog, patience_s=0.0)
     except CatalogError as error:
         return Check("catalogue", "fail", str(error))
     return Check("catalogue", "ok", catalog)

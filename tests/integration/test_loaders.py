@@ -103,7 +103,7 @@ def test_what_a_stream_cannot_do_is_refused(chips: Path, tmp_path: Path) -> None
         build_config(FinetuneMapsConfig, given | balanced, {})
     full = config(chips, tmp_path / "out", loader="ray_data", num_workers=2, worker_cpus=1.0)
     few = full.model_copy(update={"resources": ResourcesConfig(num_cpus=2)})
-    with pytest.raises(ConfigError, match=r"and a reading task of 0\.25, do not fit into 2 CPUs"):
+    with pytest.raises(ConfigError, match=r"1 reading task of 0\.25 CPUs do not fit into 2 CPUs"):
         finetune(few)
     with pytest.raises(ConfigError, match=r"a batch has 4096\. Lower training\.batch_size"):
         finetune(config(chips, tmp_path / "out", loader="ray_data", batch_size=4096))

@@ -21,9 +21,8 @@ import rasterio
 
 import pipelines.ingest_region
 from noise2map_core.application import application
-from noise2map_core.catalog import access, links
+from noise2map_core.catalog import access, links, patience
 from noise2map_core.distributed import session
-from noise2map_core.imagery import files
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests import hostile
 from tests.hostile import Hostile, answer, raw, redirect, serve
@@ -459,8 +458,7 @@ def attack(
     known = links.is_internal
     for module in (links, access):
         monkeypatch.setattr(module, "is_internal", lambda host: host != "127.0.0.1" and known(host))
-    monkeypatch.setattr(access, "RETRY", 0)
-    monkeypatch.setattr(files, "ATTEMPTS", 1)
+    monkeypatch.setattr(patience, "BRIEF_S", 0.0)
     monkeypatch.setattr(session, "ray_session", lambda _: pytest.fail("the run went on"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     server.documents = {
@@ -505,7 +503,7 @@ def test_what_is_hostile_ends_in_one_line(
     code = run(attack, monkeypatch)
     said = capsys.readouterr()
     assert code == 2, said.err[-2000:]
-    (line,) = said.err.splitlines()
+    (line,) = (one for one in said.err.splitlines() if not one.startswith("waiting "))
     error, _, text = line.partition(": ")
     assert error in ("CatalogError", "AssetReadError", "ConfigError") and text.endswith("."), line
     assert line.isprintable() and len(line) < 5000

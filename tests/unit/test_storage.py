@@ -22,6 +22,7 @@ from noise2map_core.storage import (
     publish,
     remove,
     scratch_beside,
+    sweep_output,
 )
 
 names = st.text("abcxyz019-_.", min_size=1, max_size=8).filter(lambda name: name.strip("."))
@@ -105,3 +106,31 @@ def test_a_file_url_of_another_machine_is_refused(url: str) -> None:
 @pytest.mark.parametrize("path", ["a%20b.tif", "/a%20b/file:x", "./file", "s3://b/a%20b", ""])
 def test_what_is_no_file_url_stays(path: str) -> None:
     assert local_path(path) == path
+
+
+@pytest.mark.parametrize("text", ["maps/a\nb", "maps/a\rb", "s3://bucket/a\x00b", "a\x1b[2J"])
+def test_a_path_that_no_line_can_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must not hold line breaks"):
+        location(text)
+
+
+@pytest.mark.parametrize("text", ["Zürich", "東京/карта", "a b", "s3://bucket/Ελλάδα"])
+def test_a_path_in_any_script_stays_as_it_is(text: str) -> None:
+    assert str(location(text)) == text
+
+
+def test_what_killed_writers_left_in_an_output_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    folders = [".cog.abc", ".mosaic.zarr.partial"]
+    left = [".change.123.partial.tif", *folders, "ledger/.f.1.partial.json"]
+    kept = ["change.tif", "notes.partial.txt", "ledger/fence.json", ".hidden"]
+    for name in (*left, *kept):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if name in folders:
+            path.mkdir()
+            (path / "part").touch()
+        else:
+            path.touch()
+    sweep_output(tmp_path)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in kept)
