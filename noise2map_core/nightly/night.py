@@ -33,6 +33,7 @@ from noise2map_core.nightly.slice import (
     plan_slice,
     slice_settings,
 )
+from noise2map_core.storage import listed
 
 Say = Callable[[str], None]
 
@@ -157,8 +158,10 @@ def _make_folders(area: Area) -> None:
 
 def _follow(area: Area, day: date) -> Tracked:
     """Write the objects of a slice and its changes, and list the tables in the collection."""
-    before = sorted(path for path in (area.output / "objects").glob("[0-9]*.parquet")
-                    if path.stem < str(day))  # fmt: skip
+    before = [
+        path for path in listed(area.output / "objects", ".parquet")
+        if path.name[0].isdecimal() and path.stem < str(day)
+    ]  # fmt: skip
     earlier = read_objects(before[-1]) if before else None
     tracked = track(earlier, read_objects(area.slice_path(day) / "polygons.parquet"), day)
     write_table(area.changes_path(day), tracked.changes)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def slice_days(area: Area) -> list[date]:
     cursor, folder = read_cursor(area.output), area.output / "slices"
     if cursor is None or cursor.slice is None or not folder.is_dir():
         return []
-    days = (date.fromisoformat(path.name) for path in folder.iterdir())
-    return sorted(day for day in days if day <= cursor.slice)
+    days = (_day(path) for path in folder.iterdir())
+    return sorted(day for day in days if day and day <= cursor.slice)
+
+
+def _day(path: Path) -> date | None:
+    """The day of a slice; None of whatever else lies there."""
+    with suppress(ValueError):
+        day = date.fromisoformat(path.name)
+        return day if path.is_dir() and path.name == str(day) else None
+    return None
 
 
 def prune_area(area: Area, dry_run: bool) -> tuple[list[Path], int]:
