@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import ConfigError, IncompleteRegionError, OutputMismatchError
+from noise2map_core.errors import (
+    ConfigError,
+    IncompleteRegionError,
+    OutputError,
+    OutputMismatchError,
+)
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.config import (
     CompositeConfig,
@@ -161,6 +166,8 @@ class RegionRun:
     work: TileWork = field(default_factory=TileWork)
     pair: PairPlan | None = None
     """None: nothing was to be predicted, so the dates were not compared."""
+    recheck: bool = False
+    """Whether what is kept is read and compared with its digests."""
 
     @property
     def products_key(self) -> str:
@@ -215,11 +222,12 @@ class InferRegionPlan:
         return self.estimate.lines(self.price_per_hour)
 
 
-def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
-    """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products.
+def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResult | InferRegionPlan:
+    """Search the scenes, predict the tiles that are not there, write mosaic and products.
 
-    With `plan`, only say what that would take. Raises IncompleteRegionError if tiles failed; with
-    `allow_incomplete`, behind the products.
+    With `plan`, only say what that would take. `recheck`: what is kept is read and compared with
+    the digests of its records, and what is damaged made again. Raises IncompleteRegionError if
+    tiles failed; with `allow_incomplete`, behind the products.
     """
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.comparison import Comparison
@@ -241,13 +249,16 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         job = plan_job(config, spec, aoi)
     if config.plan:
         return _estimate(config, job)
-    _require_output(config, job)
+    _require_output(config, job, recheck=recheck)
     with hold_lease(config.output) as fence:
         path = config.output / "mosaic.zarr"
-        mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
-        sweep(path)
-        comparison = Comparison(job, Ledger(config.output))
-        made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
+        for folder in (path, config.output / "ledger"):
+            sweep(folder)
+        sweep(config.output, below=False)
+        create = Mosaic.renew if recheck else Mosaic.create
+        mosaic = create(path, job.grid, class_table(job.task), job.layers, fence)
+        comparison = Comparison(job, Ledger(config.output), job.shards, digests=recheck)
+        made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch, recheck=recheck)
         _predict(made)
         failed = made.work.failed
         if failed and not config.allow_incomplete:
@@ -259,7 +270,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     return InferRegionResult(
         config.output, comparison.tiles, comparison.missing, figures, CLASS_FILES[job.task_name],
         (*made.work.strange.lines(spec.value_range), *(made.pair.warnings if made.pair else ()),
-         *_undecided(figures, mosaic)),
+         *_lost(comparison), *_undecided(figures, mosaic)),
     )  # fmt: skip
 
 
@@ -312,11 +323,12 @@ def _search(
     return search_pair(config.search, aoi, config.before, config.after, spec.bands)
 
 
-def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
-    """Refuse an output of something else; with --overwrite, clear it."""
+def _require_output(config: InferRegionConfig, job: RegionJob, *, recheck: bool) -> None:
+    """Refuse an output of something else; with --overwrite, clear it. `recheck`: one that does not
+    say what it is will be made to."""
     from noise2map_core.inference.provenance import class_table
     from noise2map_core.mapping.lease import hold_lease
-    from noise2map_core.mapping.mosaic import require_same_output
+    from noise2map_core.mapping.mosaic import is_legible, require_same_output
     from noise2map_core.mapping.products import clear_output
     from noise2map_core.storage import is_local
 
@@ -326,8 +338,10 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             f"products.collection {collection} cannot list {config.output} by a relative link. "
             "Keep both on a disk, or both on one object storage."
         )
+    path = config.output / "mosaic.zarr"
+    if recheck and not is_legible(path):
+        return
     try:
-        path = config.output / "mosaic.zarr"
         require_same_output(path, job.grid, class_table(job.task), job.layers)
     except OutputMismatchError:
         if not config.overwrite:
@@ -342,7 +356,8 @@ def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
     from noise2map_core.inference.estimate import estimate_region
     from noise2map_core.mapping.ledger import Ledger
 
-    comparison, resources = Comparison(job, Ledger(config.output)), config.resources
+    comparison = Comparison(job, Ledger(config.output), job.shards)
+    resources = config.resources
     left = (resources.num_cpus or os.cpu_count() or 1) - (
         resources.predictors * resources.predictor_cpus
     )
@@ -355,14 +370,38 @@ def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
 def _predict(run: RegionRun) -> None:
     """Predict the tiles that the ledger lacks; without any, neither imagery is read nor Ray
     started."""
+    from noise2map_core.mapping.manifest import forget_products
+
     with ExitStack() as stack:
         for tiles in run.watch.each("compare", run.comparison.waves()):
             if run.pair is None:
                 _begin(run, stack)
+            if run.comparison.lost:
+                forget_products(run.config.output)
             with run.watch.stage("predict"):
                 _predict_wave(run, tiles)
         if run.pair is not None:
             _count_kept(run)
+            _predict_lost(run)
+
+
+def _predict_lost(run: RegionRun) -> None:
+    """See that the pixels of every tile are still there, and make again those that are not: no
+    product is made of a mosaic that lost some while the run was at work."""
+    from noise2map_core.inference.comparison import Comparison
+    from noise2map_core.mapping.ledger import Ledger
+
+    for again in (True, False):
+        tiles = Comparison(run.job, Ledger(run.config.output), run.job.shards).lost_tiles()
+        if not len(tiles):
+            return
+        if again:
+            with run.watch.stage("predict"):
+                _predict_wave(run, tiles)
+    raise OutputError(
+        f"{len(tiles)} tiles of {run.config.output} are gone again as soon as they are written: "
+        "something else deletes or changes them. Stop it, and run the same command again."
+    )
 
 
 def _count_kept(run: RegionRun) -> None:
@@ -407,6 +446,14 @@ def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
     )
 
 
+def _lost(comparison: Comparison) -> list[str]:
+    """A warning where pixels were gone that the ledger has."""
+    if not comparison.lost:
+        return []
+    tiles = "1 tile" if comparison.lost == 1 else f"{comparison.lost:,} tiles"
+    return [f"warning: the pixels of {tiles} were missing or damaged, and were made again"]
+
+
 def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
     """A warning where the map says nothing at all, with the reasons."""
     from noise2map_core.mapping.products import NOT_DECIDED
@@ -428,7 +475,9 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     from noise2map_core.mapping.recut import RecutMosaic
 
     config, job, key = run.config, run.job, run.products_key
-    if products_are_current(config.output, key):
+    if products_are_current(config.output, key, digests=run.recheck) and not (
+        run.recheck and _is_renewed(config.output, mosaic)
+    ):
         return None
     _draw_disagreement(run, mosaic)
     threshold, holes = config.products.threshold, len(run.work.failed)
@@ -439,6 +488,13 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     names = product_files(mosaic, subject, config.products)
     write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures
+
+
+def _is_renewed(output: Path, mosaic: Mosaic) -> bool:
+    """True if the mosaic's documents are others than the manifest knows."""
+    from noise2map_core.mapping.manifest import read_manifest
+
+    return read_manifest(output).get("mosaic_metadata_sha256") != mosaic.metadata_digest()
 
 
 def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:
