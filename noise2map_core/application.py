@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from noise2map_core.config import ConfigT, build_config, read_settings
-from noise2map_core.errors import Noise2MapError, explained
+from noise2map_core.errors import LeaseLostError, Noise2MapError, explained
 from noise2map_core.flags import read_flags
 from noise2map_core.redact import redacted
 
@@ -98,7 +98,9 @@ def _run(
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and not sigterm.received:
             raise
-        return report_failure(error, debug="--debug" in args, terminated=sigterm.received)
+        # A run that loses its lease sends itself the signal, and says why it ends.
+        asked = sigterm.received and not isinstance(error, LeaseLostError)
+        return report_failure(error, debug="--debug" in args, terminated=asked)
 
 
 class _Sigterm:

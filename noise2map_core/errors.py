@@ -134,3 +134,7 @@ class OutputHeldError(Noise2MapError):
     """Another run holds the lease of this output."""
 
     exit_code = 4
+
+
+class LeaseLostError(OutputHeldError):
+    """This run held the lease and holds it no more; it has stopped, and changes nothing further."""

@@ -12,8 +12,9 @@ import posixpath
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "https")
-SCRATCH = ".cog."
-"""How folders begin in which a product is put together, beside it."""
+PARTIAL = ".partial"
+"""Ends the name of what is not finished yet; it begins with a dot where it is ours."""
 _URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
 """pathlib makes one slash of two: `Path("s3://bucket")` is understood as well."""
 
@@ -121,7 +122,7 @@ def joined(folder: Path, href: str) -> Path:
 def scratch_beside(path: Path) -> Path:
     """A local directory, not there yet, from which `publish` can move to `path`."""
     if is_local(path):
-        partial = path.with_name(f".{path.name}.partial")
+        partial = path.with_name(f".{path.name}{PARTIAL}")
         shutil.rmtree(partial, ignore_errors=True)
         return partial
     return Path(mkdtemp(prefix="noise2map-")) / path.name
@@ -136,11 +137,48 @@ def zarr_store(path: Path, read_only: bool = False) -> Any:
     return ObjectStore(object_store(path), read_only=read_only)
 
 
-def object_store(path: Path) -> "ObjectStore":
-    """obstore's store whose root is a location that is not local."""
+def object_store(path: Path, give_up_s: float | None = None) -> "ObjectStore":
+    """obstore's store whose root is a location that is not local.
+
+    A request is sent anew for minutes; with `give_up_s`, once, and for no longer than that.
+    """
     from obstore.store import from_url
 
-    return from_url(str(path))
+    if give_up_s is None:
+        return from_url(str(path))
+    limit = timedelta(seconds=give_up_s)
+    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "on", "yes", "y", "t")
+    return from_url(
+        str(path),  # options that are given take the place of those in the environment
+        client_options={"timeout": limit, "connect_timeout": limit, "allow_http": plain},
+        retry_config={"max_retries": 0, "retry_timeout": limit},
+    )
+
+
+_CHECKS: list[Callable[[], None]] = []
+
+
+@contextmanager
+def checked_by(require: Callable[[], None]) -> Iterator[None]:
+    """As long as this is open, `require` is asked before this process changes any object; it raises
+    if the process has lost the right to."""
+    _CHECKS.append(require)
+    try:
+        yield
+    finally:
+        _CHECKS.remove(require)
+
+
+def _require_right() -> None:
+    for require in tuple(_CHECKS):
+        require()
+
+
+def version_of(found: Any) -> dict[str, Any]:
+    """What names one version of an object, for a write on condition: S3 goes by its tag, Google's
+    storage by its version."""
+    named = {"e_tag": found.get("e_tag"), "version": found.get("version")}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def reason(error: Exception) -> str:
@@ -155,6 +193,7 @@ def upload(file: Path, target: Path) -> None:
     """Put a local file as an object, whole; a large one in parts."""
     import obstore
 
+    _require_right()
     obstore.put(object_store(target.parent), target.name, file)
 
 
@@ -193,12 +232,54 @@ def size_of(path: Path) -> int:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files under a directory, sorted by key; none if it is not there."""
+    """All finished files under a directory, sorted by key; none if it is not there."""
     if is_local(folder):
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        return sorted(
+            path
+            for path in folder.rglob("*")
+            if not any(PARTIAL in part for part in path.relative_to(folder).parts)
+            and path.is_file()
+        )
     found = cast(Any, folder).fs.find(folder.path)  # type: ignore[attr-defined]
     root = str(cast(Any, folder).path).rstrip("/")
     return sorted((folder / name[len(root) :].lstrip("/") for name in found), key=str)
+
+
+def listed(folder: Path, suffix: str) -> list[Path]:
+    """The finished files of a directory whose names end with `suffix`, sorted by name.
+
+    A name that begins with a dot is of something unfinished. None if the directory is not there.
+    """
+    if is_local(folder):
+        names = os.listdir(folder) if folder.is_dir() else []
+    else:
+        import obstore
+
+        found = obstore.list_with_delimiter(object_store(folder))["objects"]
+        names = [one["path"].rpartition("/")[2] for one in found]
+    wanted = (name for name in names if name.endswith(suffix) and not name.startswith("."))
+    return [folder / name for name in sorted(wanted)]
+
+
+def discard(file: Path) -> None:
+    """Delete a file, if it is there."""
+    if is_local(file):
+        file.unlink(missing_ok=True)
+        return
+    import obstore
+
+    _require_right()
+    with suppress(FileNotFoundError):
+        obstore.delete(object_store(file.parent), file.name)
+
+
+def sync(path: Path) -> None:
+    """Wait until a local file's bytes, or a directory's entries, are on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def move(file: Path, target: Path) -> None:
@@ -207,6 +288,7 @@ def move(file: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
         return
+    _require_right()
     target.write_bytes(read_bytes(file))
     file.unlink()
 
@@ -216,32 +298,23 @@ def remove(folder: Path) -> None:
     if is_local(folder):
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.exists():
+        _require_right()
         cast(Any, folder).rmdir(recursive=True)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what a killed writer left half-written. Only the holder of the lease may.
+def sweep(folder: Path, *, below: bool = True) -> None:
+    """Delete what a killed writer left half-written in a directory, and `below` it. Only the holder
+    of the lease may. Objects are put whole: there is nothing to delete.
 
-    Objects are put whole: there is nothing to delete.
+    Where other runs may write below, only what bears our own kind of name goes.
     """
-    if is_local(folder):
-        _discard(folder.rglob("*.partial*"))
-
-
-def sweep_output(output: Path) -> None:
-    """As `sweep`, of the files and folders of an output, and of its ledger."""
-    if is_local(output):
-        _discard(output.glob(".*.partial*"))
-        _discard(output.glob(f"{SCRATCH}*"))
-        _discard((output / "ledger").rglob(".*.partial*"))
-
-
-def _discard(paths: Iterable[Path]) -> None:
-    for path in list(paths):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+    if not is_local(folder) or not folder.is_dir():
+        return
+    for partial in list(folder.rglob(f"*{PARTIAL}*") if below else folder.glob(f".*{PARTIAL}*")):
+        if partial.is_dir() and not partial.is_symlink():
+            shutil.rmtree(partial, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 def publish(folder: Path, target: Path, last: str) -> None:
@@ -251,7 +324,10 @@ def publish(folder: Path, target: Path, last: str) -> None:
     objects come one by one, `last` at the end: who finds that finds all.
     """
     if is_local(target):
+        for place in (folder, *folder.rglob("*")):
+            sync(place)
         folder.rename(target)
+        sync(target.parent)
         return
     keys = {path.relative_to(folder).as_posix() for path in files_in(folder)}
     for key in (*sorted(keys - {last}), last):

@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from noise2map_core.application import application
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import ConfigError, IncompleteRegionError, OutputMismatchError
+from noise2map_core.errors import (
+    ConfigError,
+    IncompleteRegionError,
+    OutputError,
+    OutputMismatchError,
+)
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.config import (
     CompositeConfig,
@@ -169,6 +174,8 @@ class RegionRun:
     work: TileWork = field(default_factory=TileWork)
     pair: PairPlan | None = None
     """None: nothing was to be predicted, so the dates were not compared."""
+    recheck: bool = False
+    """Whether what is kept is read and compared with its digests."""
 
     @property
     def products_key(self) -> str:
@@ -223,11 +230,12 @@ class InferRegionPlan:
         return self.estimate.lines(self.price_per_hour)
 
 
-def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
-    """Search the scenes, predict the tiles that the ledger lacks, write mosaic and products.
+def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResult | InferRegionPlan:
+    """Search the scenes, predict the tiles that are not there, write mosaic and products.
 
-    With `plan`, only say what that would take. Raises IncompleteRegionError if tiles failed; with
-    `allow_incomplete`, behind the products.
+    With `plan`, only say what that would take. `recheck`: what is kept is read and compared with
+    the digests of its records, and what is damaged made again. Raises IncompleteRegionError if
+    tiles failed; with `allow_incomplete`, behind the products.
     """
     from noise2map_core.distributed.needs import predictor_needs, require_here
     from noise2map_core.geo.aoi import read_aoi
@@ -240,7 +248,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
     from noise2map_core.stopwatch import Stopwatch
-    from noise2map_core.storage import sweep, sweep_output
+    from noise2map_core.storage import sweep
 
     watch = Stopwatch()
     require_here(predictor_needs(config.resources), config.resources)
@@ -251,16 +259,18 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
         job = plan_job(config, spec, aoi)
     if config.plan:
         return _estimate(config, job)
-    _require_output(config, job)
+    _require_output(config, job, recheck=recheck)
     if not (config.output / "mosaic.zarr").exists():
         _require_model(job)
     with hold_lease(config.output) as fence:
         path = config.output / "mosaic.zarr"
-        mosaic = Mosaic.create(path, job.grid, class_table(job.task), job.layers)
-        sweep(path)
-        sweep_output(config.output)
-        comparison = Comparison(job, Ledger(config.output))
-        made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch)
+        for folder in (path, config.output / "ledger"):
+            sweep(folder)
+        sweep(config.output, below=False)
+        create = Mosaic.renew if recheck else Mosaic.create
+        mosaic = create(path, job.grid, class_table(job.task), job.layers, fence)
+        comparison = Comparison(job, Ledger(config.output), job.shards, digests=recheck)
+        made = RegionRun(config, replace(job, fence=fence), aoi, comparison, watch, recheck=recheck)
         _predict(made)
         failed = made.work.failed
         if failed and not config.allow_incomplete:
@@ -272,7 +282,7 @@ def run(config: InferRegionConfig) -> InferRegionResult | InferRegionPlan:
     return InferRegionResult(
         config.output, comparison.tiles, comparison.missing, figures, CLASS_FILES[job.task_name],
         (*made.work.strange.lines(spec.value_range), *(made.pair.warnings if made.pair else ()),
-         *_undecided(figures, mosaic)),
+         *_lost(comparison), *_undecided(figures, mosaic)),
     )  # fmt: skip
 
 
@@ -331,11 +341,12 @@ def _search(
     return search_pair(config.search, aoi, config.before, config.after, spec.bands)
 
 
-def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
-    """Refuse an output of something else; with --overwrite, clear it."""
+def _require_output(config: InferRegionConfig, job: RegionJob, *, recheck: bool) -> None:
+    """Refuse an output of something else; with --overwrite, clear it. `recheck`: one that does not
+    say what it is will be made to."""
     from noise2map_core.inference.provenance import class_table
     from noise2map_core.mapping.lease import hold_lease
-    from noise2map_core.mapping.mosaic import require_same_output
+    from noise2map_core.mapping.mosaic import is_legible, require_same_output
     from noise2map_core.mapping.products import clear_output
     from noise2map_core.storage import is_local
 
@@ -345,8 +356,10 @@ def _require_output(config: InferRegionConfig, job: RegionJob) -> None:
             f"products.collection {collection} cannot list {config.output} by a relative link. "
             "Keep both on a disk, or both on one object storage."
         )
+    path = config.output / "mosaic.zarr"
+    if recheck and not is_legible(path):
+        return
     try:
-        path = config.output / "mosaic.zarr"
         require_same_output(path, job.grid, class_table(job.task), job.layers)
     except OutputMismatchError:
         if not config.overwrite:
@@ -361,7 +374,8 @@ def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
     from noise2map_core.inference.estimate import estimate_region
     from noise2map_core.mapping.ledger import Ledger
 
-    comparison, resources = Comparison(job, Ledger(config.output)), config.resources
+    comparison = Comparison(job, Ledger(config.output), job.shards)
+    resources = config.resources
     left = (resources.num_cpus or os.cpu_count() or 1) - (
         resources.predictors * resources.predictor_cpus
     )
@@ -374,14 +388,38 @@ def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
 def _predict(run: RegionRun) -> None:
     """Predict the tiles that the ledger lacks; without any, neither imagery is read nor Ray
     started."""
+    from noise2map_core.mapping.manifest import forget_products
+
     with ExitStack() as stack:
         for tiles in run.watch.each("compare", run.comparison.waves()):
             if run.pair is None:
                 _begin(run, stack, len(tiles))
+            if run.comparison.lost:
+                forget_products(run.config.output)
             with run.watch.stage("predict"):
                 _predict_wave(run, tiles)
         if run.pair is not None:
             _count_kept(run)
+            _predict_lost(run)
+
+
+def _predict_lost(run: RegionRun) -> None:
+    """See that the pixels of every tile are still there, and make again those that are not: no
+    product is made of a mosaic that lost some while the run was at work."""
+    from noise2map_core.inference.comparison import Comparison
+    from noise2map_core.mapping.ledger import Ledger
+
+    for again in (True, False):
+        tiles = Comparison(run.job, Ledger(run.config.output), run.job.shards).lost_tiles()
+        if not len(tiles):
+            return
+        if again:
+            with run.watch.stage("predict"):
+                _predict_wave(run, tiles)
+    raise OutputError(
+        f"{len(tiles)} tiles of {run.config.output} are gone again as soon as they are written: "
+        "something else deletes or changes them. Stop it, and run the same command again."
+    )
 
 
 def _count_kept(run: RegionRun) -> None:
@@ -437,6 +475,14 @@ def _failure_text(output: Path, failed: list[TileRecord], outcome: str) -> str:
     )
 
 
+def _lost(comparison: Comparison) -> list[str]:
+    """A warning where pixels were gone that the ledger has."""
+    if not comparison.lost:
+        return []
+    tiles = "1 tile" if comparison.lost == 1 else f"{comparison.lost:,} tiles"
+    return [f"warning: the pixels of {tiles} were missing or damaged, and were made again"]
+
+
 def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
     """A warning where the map says nothing at all, with the reasons."""
     from noise2map_core.mapping.products import NOT_DECIDED
@@ -458,7 +504,9 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     from noise2map_core.mapping.recut import RecutMosaic
 
     config, job, key = run.config, run.job, run.products_key
-    if products_are_current(config.output, key):
+    if products_are_current(config.output, key, digests=run.recheck) and not (
+        run.recheck and _is_renewed(config.output, mosaic)
+    ):
         return None
     _draw_disagreement(run, mosaic)
     threshold, holes = config.products.threshold, len(run.work.failed)
@@ -469,6 +517,13 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     names = product_files(mosaic, subject, config.products)
     write_manifest(config.output, key, names, {**facts, "figures": asdict(figures)})
     return figures
+
+
+def _is_renewed(output: Path, mosaic: Mosaic) -> bool:
+    """True if the mosaic's documents are others than the manifest knows."""
+    from noise2map_core.mapping.manifest import read_manifest
+
+    return read_manifest(output).get("mosaic_metadata_sha256") != mosaic.metadata_digest()
 
 
 def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:

@@ -12,18 +12,23 @@ import ray
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
+from noise2map_core.atomic import unwritable
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.distributed.memory import shares_of_region
 from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError, explained
+from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
+from noise2map_core.mapping.lease import require_fence
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.shards import NONE
 from noise2map_core.redact import redacted
+
+CUT_SHORT = "its run ended while its pixels were replaced"
 
 
 def predict_tiles(
@@ -53,7 +58,7 @@ def predict_tiles(
     with shown(board):
         for row in dataset.iter_rows():
             if row.pop("unwritten"):
-                raise OutputError(f"{job.output}: {row['reason']} Then run again.")
+                raise OutputError(row["reason"])
             record = TileRecord(**row)
             count_tile(job.output, record, job.grid.tile_px)
             yield record
@@ -110,19 +115,24 @@ class TileWorker:
         )
         self._predict = partial(predict_tile, job, predictor)
         self._within_memory = partial(within_memory, batch=job.path.batch)
-        self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid)
-        self._ledger = Ledger(job.output)
+        self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid, job.fence)
+        self._shards, self._ledger = job.shards, Ledger(job.output)
         self._idleness = Idleness(job.output, "predict")
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        """Predict and write one super-tile, then record it."""
+        """Predict and write one super-tile, then record it.
+
+        Raises LeaseLostError if another run has taken the output over: nothing is changed then.
+        """
         self._idleness.end()
         try:
             records = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
+            require_fence(self._job.output, self._job.fence)
             self._ledger.append(records, self._job.fence)
             unwritten = [False] * len(records)
-        except OSError as error:
-            reason = redacted(explained(error))
+        except (OSError, OutputError) as error:
+            refused = unwritable(self._job.output, error) if isinstance(error, OSError) else error
+            reason = redacted(str(refused))
             records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
             unwritten = [True] * len(records)
         self._idleness.begin()
@@ -141,6 +151,7 @@ class TileWorker:
         except TileMemoryError as error:
             return _failed(batch, index, str(error), self._job)
         predicted = time.perf_counter()
+        self._revoke(tile)
         self._mosaic.write(tile, made.map)
         return TileRecord(
             tile.row, tile.col, self._job.key(tile), "done",
@@ -149,7 +160,16 @@ class TileWorker:
             read_s=round(float(batch["read_s"][index]), 4),
             predict_s=round(predicted - start, 4),
             write_s=round(time.perf_counter() - predicted, 4), digest=self._mosaic.digest(tile),
+            objects=self._shards.stated(tile),
         )  # fmt: skip
+
+    def _revoke(self, tile: Tile) -> None:
+        """Before a tile's pixels are replaced: no record may go on to vouch for them."""
+        if self._shards.stated(tile) == NONE:
+            return
+        require_fence(self._job.output, self._job.fence)
+        said = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=CUT_SHORT)
+        self._ledger.append([said], self._job.fence)
 
 
 def _failed(

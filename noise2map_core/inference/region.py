@@ -22,6 +22,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.mapping.shards import ARRAYS, Shards
 from noise2map_core.models.spec import CheckpointSpec, Task, TaskSpec
 
 ALGORITHM_VERSION = 4
@@ -83,6 +84,11 @@ class RegionJob:
     def layers(self) -> tuple[str, ...]:
         """Arrays of the mosaic besides those that every mosaic has."""
         return ("disagreement",) if self.evidence else ()
+
+    @property
+    def shards(self) -> Shards:
+        """Where the pixels of the map lie."""
+        return Shards(self.output / "mosaic.zarr", self.grid, (*ARRAYS, *self.layers))
 
     def cover(self, tile: Tile) -> Window:
         """The pixels that a tile reads: itself and its halo."""

@@ -41,17 +41,20 @@ KINDS = {
 
 def write_item(
     mosaic: Mosaic,
+    folder: Path,
     subject: MapSubject,
     titles: dict[str, str],
     rasters: Sequence[RasterSpec],
     collection: Path | None,
 ) -> None:
-    """`item.json` beside the mosaic, for the products that lie there; `titles` are by file name."""
+    """`item.json` in `folder`, for the products that lie there, or beside the mosaic already;
+    `titles` are by file name."""
     output, item = mosaic.path.parent, _item(mosaic.grid, subject)
     specs = {spec.file: spec for spec in rasters}
     for name, title in titles.items():
         if name != "item.json":
-            item.add_asset(_key(name), _asset(output / name, title, specs.get(name)))
+            file = folder / name if (folder / name).exists() else output / name
+            item.add_asset(_key(name), _asset(file, title, specs.get(name)))
     if subject.mlm:
         item.add_asset("model", _model_asset(subject))
     for scene in subject.scenes:
@@ -60,7 +63,7 @@ def write_item(
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     if collection:
         _name_collection(document, collection, output)
-    write_atomically(output / "item.json", json.dumps(redacted_document(document), indent=2))
+    write_atomically(folder / "item.json", json.dumps(redacted_document(document), indent=2))
 
 
 def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:

@@ -7,10 +7,11 @@ any size band by band and holds one band at a time.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from noise2map_core.atomic import whole_file, write_atomically
 from noise2map_core.digest import digest_of
 from noise2map_core.errors import OutputError
 from noise2map_core.geo.grid import Tile
+from noise2map_core.storage import discard, listed, read_bytes
 
 FORMAT_VERSION = 1
 MIN_FOLDED = 1_000
@@ -28,6 +30,8 @@ SEGMENT_ROWS = 200_000
 """A segment of so many records is left alone from then on; smaller ones are joined by new ones."""
 GROUP_ROWS = 10_000
 """Records of a row group of a segment: the least that is read at a time."""
+MOST_FOLDS = 100
+"""Folds that may get in a reader's way."""
 
 _TYPES: dict[Any, pa.DataType] = {int: pa.int64(), float: pa.float64()}
 _KEY_COLUMNS = ["fence", "row", "col", "key", "status"]
@@ -61,6 +65,8 @@ class TileRecord:
     """Seconds that writing its pixels took."""
     digest: str = ""
     """Of what was written, `Mosaic.digest`; empty in records of earlier versions."""
+    objects: str = ""
+    """What holds the pixels, as `Shards.stated` says it; empty in records of earlier versions."""
 
     @property
     def tile(self) -> Tile:
@@ -68,11 +74,21 @@ class TileRecord:
         return Tile(self.row, self.col)
 
 
+class Done(NamedTuple):
+    """What a record says of a finished tile that is to be kept."""
+
+    key: str
+    digest: str
+    objects: str
+
+
 SCHEMA = pa.schema(
     [("fence", pa.int64())]
     + [(field.name, _TYPES.get(field.type, pa.string())) for field in fields(TileRecord)]
 )
 
+_DEFAULTS = {field.name: field.default for field in fields(TileRecord)}
+"""What a record says that was written before there was such a field."""
 _REQUIRED = pa.schema([field.with_nullable(False) for field in SCHEMA])
 
 
@@ -80,6 +96,7 @@ class Ledger:
     """The records of one output, in `<output>/ledger/records/` and `<output>/ledger/segments/`."""
 
     def __init__(self, output: Path) -> None:
+        self.output = output
         self._folder = output / "ledger" / "records"
         self._segments = output / "ledger" / "segments"
 
@@ -102,24 +119,33 @@ class Ledger:
     def fold(self) -> None:
         """Join the files of many records, and what segments are not full, to one segment.
 
-        Only who holds the lease may do so; workers may go on to append. The segment is whole before
-        what it replaces is deleted: a record may be there twice, never not at all.
+        Only who holds the lease may do so; workers may go on to append, and others to read. The
+        segment is whole and on the disk before what it replaces is deleted: a record may be there
+        twice, never not at all. If another folds at the same time, this one leaves it to that.
         """
         files = self._files()
         if len(files) < MIN_FOLDED:
             return
-        small = [s for s in self._segments.glob("*.parquet") if _num_rows(s) < SEGMENT_ROWS]
-        parts = [_loose(files), *(_read_segment(path) for path in small)]
-        table = _newest(pa.concat_tables(parts))
+        try:
+            small = [s for s in self._segment_files() if _num_rows(s) < SEGMENT_ROWS]
+            parts = [*map(_read_records, files), *map(_read_segment, small)]
+        except FileNotFoundError:
+            return
         self._segments.mkdir(parents=True, exist_ok=True)
         name = f"{digest_of([path.name for path in (*files, *small)])[:16]}.parquet"
         with whole_file(self._segments / name) as partial:
-            pq.write_table(table, partial, compression="zstd", row_group_size=GROUP_ROWS)
+            pq.write_table(
+                _newest(pa.concat_tables(parts)), partial, compression="zstd",
+                row_group_size=GROUP_ROWS, write_page_checksum=True,
+            )  # fmt: skip
         for path in (*files, *small):
-            path.unlink()
+            discard(path)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.json"))
+        return listed(self._folder, ".json")
+
+    def _segment_files(self) -> list[Path]:
+        return listed(self._segments, ".parquet")
 
 
 class LedgerView:
@@ -138,6 +164,15 @@ class LedgerView:
         places = zip(done["row"].to_pylist(), done["col"].to_pylist(), strict=True)
         return dict(zip(places, done["key"].to_pylist(), strict=True))
 
+    def done(self, rows: range) -> dict[tuple[int, int], "Done"]:
+        """What is said of each finished tile (row, col) in these rows of tiles."""
+        table = self._read(rows, [*_KEY_COLUMNS, "digest", "objects"])
+        done = table.filter(pc.equal(table["status"], "done"))
+        row, col, *said = (
+            done[name].to_pylist() for name in ("row", "col", "key", "digest", "objects")
+        )
+        return {(r, c): Done(*one) for r, c, *one in zip(row, col, *said, strict=True)}
+
     def newest(self, rows: range | None = None) -> Iterator[TileRecord]:
         """The newest record of each tile in these rows of tiles, by tile."""
         table = self._read(rows).drop_columns("fence")
@@ -150,9 +185,19 @@ class LedgerView:
         parts = [self._loose if inside is None else self._loose.filter(inside)]
         if columns is not None:
             parts = [parts[0].select(columns)]
-        segments = sorted(self._segments.glob("*.parquet"))
-        parts += [_read_segment(path, columns, inside) for path in segments]
+        parts += _steady(lambda: [
+            _read_segment(path, columns, inside) for path in listed(self._segments, ".parquet")
+        ])  # fmt: skip
         return _newest(pa.concat_tables(parts))
+
+
+def _steady(read: Callable[[], list[pa.Table]]) -> list[pa.Table]:
+    """What is read of files that a fold may join meanwhile: what is gone by then is in a new one,
+    so that all are listed anew."""
+    for _ in range(MOST_FOLDS):
+        with suppress(FileNotFoundError):
+            return read()
+    return read()
 
 
 def _between(rows: range) -> pc.Expression:
@@ -160,19 +205,24 @@ def _between(rows: range) -> pc.Expression:
 
 
 def _loose(files: Iterable[Path]) -> pa.Table:
-    return pa.concat_tables([SCHEMA.empty_table(), *map(_read_records, files)])
+    """The records of loose files; one that is gone by now was folded, and is in a segment."""
+    tables = [SCHEMA.empty_table()]
+    for path in files:
+        with suppress(FileNotFoundError):
+            tables.append(_read_records(path))
+    return pa.concat_tables(tables)
 
 
 def _read_records(path: Path) -> pa.Table:
-    defaults = {field.name: field.default for field in fields(TileRecord)}
+    content = read_bytes(path)
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        rows = [{"fence": body["fence"], **defaults, **row} for row in body["tiles"]]
+        body = json.loads(content)
+        rows = [{"fence": body["fence"], **_DEFAULTS, **row} for row in body["tiles"]]
         return pa.Table.from_pylist(rows, _REQUIRED).cast(SCHEMA)
     except (ValueError, LookupError, TypeError, RecursionError, pa.ArrowException) as error:
         raise OutputError(
-            f"ledger record {path} is damaged: {' '.join(str(error).split())}. Delete it; its "
-            "tiles are made again."
+            f"ledger record {path} is damaged: {' '.join(str(error).split())}. Delete it and run "
+            "the same command again; its tiles are made again."
         ) from error
 
 
@@ -193,10 +243,35 @@ def _read_segment(
     path: Path, columns: list[str] | None = None, inside: pc.Expression | None = None
 ) -> pa.Table:
     """Only the row groups that can hold what is wanted are read."""
-    with path.open("rb") as file:
-        return pq.read_table(file, columns=columns, filters=inside)
+    wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+    with _opened(path) as file:
+        known = {name for name, default in _DEFAULTS.items() if default is not MISSING}
+        absent = known - set(pq.read_schema(file).names)
+        there = [name for name in wanted.names if name not in absent]
+        file.seek(0)
+        table = pq.read_table(file, columns=there, filters=inside, page_checksum_verification=True)
+        for name in wanted.names:
+            if name not in there:
+                filled = pa.repeat(pa.scalar(_DEFAULTS[name], SCHEMA.field(name).type), len(table))
+                table = table.append_column(name, filled)
+        return table.select(wanted.names).cast(wanted)
 
 
 def _num_rows(path: Path) -> int:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return int(pq.read_metadata(file).num_rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A segment to be read. Raises OutputError if its bytes are damaged, FileNotFoundError."""
+    with path.open("rb") as file:
+        try:
+            yield file
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # what the disk says; Arrow's own errors of this class bear no number
+            raise OutputError(
+                f"ledger segment {path} is damaged: {' '.join(str(error).split())}. Delete it and "
+                "run the same command again; its tiles are made again."
+            ) from error

@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,12 @@ from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.mapping.lease import require_fence
+from noise2map_core.mapping.shards import Shards
+from noise2map_core.mapping.tile_store import tile_store
 from noise2map_core.storage import (
     files_in,
+    is_local,
     location,
     publish,
     read_bytes,
@@ -94,9 +100,11 @@ _LAYERS: dict[str, tuple[str, Any]] = {"disagreement": ("uint16", NO_PROBABILITY
 class Mosaic:
     """An existing `mosaic.zarr` on a region grid."""
 
-    def __init__(self, path: Path, grid: RegionGrid) -> None:
+    def __init__(self, path: Path, grid: RegionGrid, fence: int | None = None) -> None:
+        """`fence`: number of the run that writes to it, which ends if it loses its lease."""
         self.path = path
         self.grid = grid
+        self._require = partial(require_fence, path.parent, fence) if fence else _nothing
         self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
 
     @classmethod
@@ -106,6 +114,7 @@ class Mosaic:
         grid: RegionGrid,
         classes: list[dict[str, Any]],
         layers: Sequence[str] = (),
+        fence: int | None = None,
     ) -> "Mosaic":
         """Open the mosaic for `grid`, making its template first if there is none.
 
@@ -113,25 +122,52 @@ class Mosaic:
         """
         if not (path / ROOT).exists():
             _write_template(path, grid, identity(grid, classes, layers))
-        return cls(path, grid)
+        return cls(path, grid, fence)
+
+    @classmethod
+    def renew(
+        cls,
+        path: Path,
+        grid: RegionGrid,
+        classes: list[dict[str, Any]],
+        layers: Sequence[str] = (),
+        fence: int | None = None,
+    ) -> "Mosaic":
+        """As `create`, and whatever of its documents and coordinates is not as it was made is made
+        anew; the pixels stay."""
+        with TemporaryDirectory(prefix="noise2map-") as folder:
+            made = Path(folder) / path.name
+            _write_template(made, grid, identity(grid, classes, layers))
+            for file in files_in(made):
+                target = path / file.relative_to(made).as_posix()
+                if not target.exists() or read_bytes(target) != file.read_bytes():
+                    if is_local(target):
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                    with whole_file(target) as unfinished:
+                        shutil.copyfile(file, unfinished)
+        return cls(path, grid, fence)
+
+    @cached_property
+    def _targets(self) -> zarr.Group:
+        """The arrays to be written to."""
+        return zarr.open_group(tile_store(self.path, self._require), mode="r+", zarr_format=3)
 
     @property
     def arrays(self) -> frozenset[str]:
         """Names of the pixel arrays; which there are depends on what was asked for."""
         return frozenset(self._group.array_keys()) - {"x", "y", "spatial_ref"}
 
+    @property
+    def shards(self) -> Shards:
+        """The objects that hold its tiles."""
+        return Shards(self.path, self.grid, self.arrays)
+
     def digest(self, tile: Tile) -> str:
         """SHA-256 over the objects that hold one tile; an object that is not there counts as empty.
 
         Zarr writes none for pixels that all have the fill value.
         """
-        found = sha256()
-        for name in sorted(self.arrays):
-            row, col = self._shard(tile)
-            body = _read_if_there(self.path / name / "c" / str(row) / str(col))
-            found.update(f"{name} {len(body)}\n".encode())
-            found.update(body)
-        return found.hexdigest()
+        return self.shards.digest(tile)
 
     def metadata_digest(self) -> str:
         """SHA-256 over everything but pixels: the documents and the coordinates."""
@@ -144,27 +180,25 @@ class Mosaic:
             found.update(f"{key} {file_sha256(file)}\n".encode())
         return found.hexdigest()
 
-    def _shard(self, tile: Tile) -> tuple[int, int]:
-        """Row and column of a tile's shard."""
-        frame, px = self.grid.tile_frame, self.grid.tile_px
-        return tile.row - frame.row // px, tile.col - frame.col // px
-
     def write(self, tile: Tile, pixels: TileMap) -> None:
         """Write one tile; safe to repeat."""
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
         for name, values in pixels.arrays().items():
-            self._array(name)[rows_cols] = values
+            array = self._targets[name]
+            assert isinstance(array, zarr.Array)
+            array[rows_cols] = values
 
     def copy(self, tile: Tile, source: "Mosaic") -> None:
         """Take a tile's objects from another mosaic of the same grid; both lie on a disk."""
-        row, col = self._shard(tile)
-        for name in sorted(self.arrays):
-            key = Path(name) / "c" / str(row) / str(col)
-            (self.path / key).unlink(missing_ok=True)
+        for _, key in self.shards.keys(tile):
+            target = self.path / key
+            self._require()
             if (source.path / key).exists():
-                (self.path / key).parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(self.path / key) as partial:
-                    shutil.copyfile(source.path / key, partial)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(target) as unfinished:
+                    shutil.copyfile(source.path / key, unfinished)
+            else:
+                target.unlink(missing_ok=True)
 
     def read(self, name: str, window: Window) -> NDArray[Any]:
         """The pixels of one array in a window of the grid, which must lie in the tile frame."""
@@ -177,11 +211,8 @@ class Mosaic:
         return array
 
 
-def _read_if_there(file: Path) -> bytes:
-    try:
-        return read_bytes(file)
-    except FileNotFoundError:
-        return b""
+def _nothing() -> None:
+    """What is asked of who writes without a lease."""
 
 
 def open_mosaic(path: Path | str) -> xr.Dataset:
@@ -199,6 +230,17 @@ def read_identity(path: Path) -> dict[str, Any]:
     attributes = json.loads((path / ROOT).read_text(encoding="utf-8"))["attributes"]
     about: dict[str, Any] = attributes["noise2map"]
     return about
+
+
+def is_legible(path: Path) -> bool:
+    """True if a mosaic says what it is, or if there is none."""
+    try:
+        read_identity(path)
+    except FileNotFoundError:
+        return not path.exists()
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def identity(
@@ -238,9 +280,9 @@ def require_same_output(
 
 def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
     """Make the store on a disk and move it to its place, so that it is whole or absent."""
-    partial = scratch_beside(path)
+    scratch = scratch_beside(path)
     frame = grid.tile_frame
-    group = zarr.open_group(partial, mode="w", zarr_format=3)
+    group = zarr.open_group(scratch, mode="w", zarr_format=3)
     group.attrs.update({"noise2map": about, **_geozarr_attributes(grid)})
     arrays = _ARRAYS | {name: _LAYERS[name] for name in about.get("layers", ())}
     for name, (dtype, fill) in arrays.items():
@@ -259,7 +301,7 @@ def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None
         )
         array.attrs.update(_array_attributes(name, about["classes"]))
     _write_coordinates(group, grid)
-    publish(partial, path, last=ROOT)
+    publish(scratch, path, last=ROOT)
 
 
 def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:

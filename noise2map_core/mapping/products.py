@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.atomic import whole_file
+from noise2map_core.atomic import whole_files
 from noise2map_core.mapping.collection import add_to_collection
 from noise2map_core.mapping.config import ProductsConfig
 from noise2map_core.mapping.item import write_item
+from noise2map_core.mapping.manifest import forget_products
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
 from noise2map_core.mapping.palette import class_colors, reason_colors, reason_names
 from noise2map_core.mapping.pictures import read_picture
@@ -82,7 +83,7 @@ def write_products(
     facts: dict[str, Any] | None = None,
     watch: Stopwatch | None = None,
 ) -> MapFigures:
-    """Write every product beside the mosaic, each whole or not at all, in place of older ones.
+    """Write every product beside the mosaic, in place of older ones: all of them, or none.
 
     `facts` are what the manifest says of the run; the report repeats some of them. The seconds of
     each kind of product go to `watch`.
@@ -90,18 +91,21 @@ def write_products(
     output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
     watch = watch or Stopwatch()
     with progress(len(rasters) + 3, "products", "step") as bar:
-        with watch.stage("rasters"):
-            for spec in rasters:
-                write_cog(mosaic, spec, output)
+        with whole_files(output) as folder:
+            with watch.stage("rasters"):
+                for spec in rasters:
+                    write_cog(mosaic, spec, folder)
+                    bar.update()
+            with watch.stage("polygons"):
+                tally = _write_polygons(mosaic, folder, subject, config)
                 bar.update()
-        with watch.stage("polygons"):
-            tally = _write_polygons(mosaic, subject, config)
-            bar.update()
-        with watch.stage("report"):
-            survey = _survey(mosaic)
-            _write_pages(mosaic, subject, config, tally, survey, facts or {})
-            bar.update()
-        write_item(mosaic, subject, _titles(rasters, mosaic), rasters, config.collection)
+            with watch.stage("report"):
+                survey = _survey(mosaic)
+                _write_pages(mosaic, folder, subject, config, tally, survey, facts or {})
+                bar.update()
+            titles = _titles(rasters, mosaic)
+            write_item(mosaic, folder, subject, titles, rasters, config.collection)
+            forget_products(output)  # from here on, and until there is a new manifest
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
@@ -146,16 +150,16 @@ def _disputed_chip(mosaic: Mosaic) -> Path:
     return mosaic.path.parent / DISPUTED_CHIP
 
 
-def _write_polygons(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> PolygonTally:
+def _write_polygons(
+    mosaic: Mosaic, folder: Path, subject: MapSubject, config: ProductsConfig
+) -> PolygonTally:
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
-    output, tally = mosaic.path.parent, PolygonTally()
+    tally = PolygonTally()
     rules = PolygonRules(subject.sought, subject.dates, config.min_area_m2, config.simplify_m)
     style = polygon_style(subject.colors, subject.sought)
     with (
-        whole_file(output / "polygons.parquet") as parquet_path,
-        whole_file(output / "polygons.gpkg") as package_path,
-        GeoParquetFile(parquet_path) as parquet,
-        GeoPackageFile(package_path, style, subject.dates.after) as package,
+        GeoParquetFile(folder / "polygons.parquet") as parquet,
+        GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
     ):
         for batch in iter_polygons(mosaic, rules):
             parquet.write(batch)
@@ -171,6 +175,7 @@ def _survey(mosaic: Mosaic) -> Survey:
 
 def _write_pages(
     mosaic: Mosaic,
+    folder: Path,
     subject: MapSubject,
     config: ProductsConfig,
     tally: PolygonTally,
@@ -178,7 +183,6 @@ def _write_pages(
     facts: dict[str, Any],
 ) -> None:
     """The quicklook and the report, of the same pictures."""
-    output = mosaic.path.parent
     photos = {
         name: read_picture(
             scenes, subject.bands, mosaic.grid, survey.step, skip_unreadable=subject.holes > 0
@@ -188,7 +192,7 @@ def _write_pages(
     classes = survey.pictures["class"]
     thin = max(1, -(-max(classes.shape) // config.quicklook_px))
     write_quicklook(
-        output / "quicklook.png",
+        folder / "quicklook.png",
         [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
@@ -200,7 +204,7 @@ def _write_pages(
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
     page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
-    write_page(output / "report.html", page)
+    write_page(folder / "report.html", page)
 
 
 def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:

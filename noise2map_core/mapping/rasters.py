@@ -18,7 +18,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
 from noise2map_core.mapping.palette import Rgba
-from noise2map_core.storage import SCRATCH, is_local, local_copy
+from noise2map_core.storage import PARTIAL, is_local, local_copy
 
 BLOCK_PX = 512
 GDAL_CACHE_MIB = 64
@@ -47,7 +47,9 @@ def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
     path = folder / spec.file
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB),
-        TemporaryDirectory(dir=folder if is_local(folder) else None, prefix=SCRATCH) as scratch,
+        TemporaryDirectory(
+            dir=folder if is_local(folder) else None, prefix=f".cog{PARTIAL}."
+        ) as scratch,
         whole_file(path) as partial,
     ):
         plain = Path(scratch) / "plain.tif"

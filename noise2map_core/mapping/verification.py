@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import shapely
 
-from noise2map_core.digest import file_sha256
 from noise2map_core.errors import OutputError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.manifest import NAME as MANIFEST
+from noise2map_core.mapping.manifest import product_fault
 from noise2map_core.mapping.mosaic import Mosaic, Reason, read_identity
 from noise2map_core.progress import progress
 
@@ -57,11 +57,8 @@ def iter_faults(output: Path, mosaic: Mosaic, manifest: dict[str, Any]) -> Itera
 
 def _product_faults(output: Path, manifest: dict[str, Any]) -> Iterator[str]:
     for name, stated in manifest["products"].items():
-        file = output / name
-        if not file.exists():
-            yield f"{name} is missing"
-        elif file.stat().st_size != stated["bytes"] or file_sha256(file) != stated["sha256"]:
-            yield f"{name} is not the file that {MANIFEST} lists"
+        if fault := product_fault(output / name, stated, digests=True):
+            yield fault
 
 
 def _tile_fault(mosaic: Mosaic, record: TileRecord) -> str | None:

@@ -34,6 +34,7 @@ from noise2map_core.nightly.slice import (
     slice_settings,
 )
 from noise2map_core.redact import redacted_document
+from noise2map_core.storage import listed
 
 Say = Callable[[str], None]
 
@@ -161,7 +162,7 @@ def _make_folders(area: Area) -> None:
 
 def _follow(area: Area, day: date) -> Tracked:
     """Write the objects of a slice and its changes, and list the tables in the collection."""
-    tables = (area.output / "objects").glob("*.parquet")
+    tables = listed(area.output / "objects", ".parquet")
     before = sorted(path for path in tables if (at := day_of(path.stem)) and at < day)
     earlier = read_objects(before[-1]) if before else None
     tracked = track(earlier, read_objects(area.slice_path(day) / "polygons.parquet"), day)

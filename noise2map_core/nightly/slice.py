@@ -1,17 +1,19 @@
 """A time slice: a map of its own, begun with the tiles that did not change since the one before."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from noise2map_core.inference.comparison import whole_tiles
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.launch import load_application
 from noise2map_core.mapping.lease import hold_lease
-from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.mapping.ledger import Done, Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, require_same_output
 from noise2map_core.models.spec import read_spec
 from noise2map_core.nightly.areas import Area
@@ -75,23 +77,32 @@ def begin_slice(job: RegionJob, earlier: Path | None) -> tuple[int, int]:
     table = class_table(job.task)
     require_same_output(job.output / "mosaic.zarr", job.grid, table, job.layers)
     with hold_lease(job.output) as fence:
-        mosaic = Mosaic.create(job.output / "mosaic.zarr", job.grid, table, job.layers)
+        mosaic = Mosaic.create(job.output / "mosaic.zarr", job.grid, table, job.layers, fence)
         if earlier is not None:
             _copy(job, earlier, mosaic, fence)
     return count_tiles(job, job.output)
 
 
 def count_tiles(job: RegionJob, output: Path | None) -> tuple[int, int]:
-    """How many tiles of a job an output has, made from the same, and how many it lacks."""
+    """How many tiles of a job an output has, made from the same, and how many it lacks: records
+    whose pixels are gone are none."""
     view = Ledger(output).view() if output else None
     kept = missing = 0
     for rows in job.grid.bands():
         tiles = job.grid.tiles_in(rows)
-        done = view.done_keys(rows) if view else {}
+        done = _whole(job, output, view.done(rows), rows) if view and output else {}
         pairs = zip(map(tuple, tiles.tolist()), job.keys(tiles), strict=True)
-        same = sum(done.get(at) == key for at, key in pairs)
+        same = sum(at in done and done[at].key == key for at, key in pairs)
         kept, missing = kept + same, missing + len(tiles) - same
     return kept, missing
+
+
+def _whole(
+    job: RegionJob, output: Path, done: dict[tuple[int, int], Done], rows: range
+) -> dict[tuple[int, int], Done]:
+    """Of the tiles that a ledger has, those whose pixels are there."""
+    whole = whole_tiles(done, rows, replace(job, output=output).shards)
+    return {at: said for at, said in done.items() if at in whole}
 
 
 def compare_tiles(job: RegionJob, other: RegionJob) -> tuple[int, int]:
@@ -121,16 +132,18 @@ def _same_tiles(job: RegionJob, earlier: Path) -> Iterator[TileRecord]:
     """Records of tiles that `earlier` has under the key that is wanted, and the slice has not."""
     before, now = Ledger(earlier).view(), Ledger(job.output).view()
     for rows in job.grid.bands():
-        found = [one for one in before.newest(rows) if one.status == "done"]
-        yield from _wanted(job, found, now.done_keys(rows))
+        whole = _whole(job, earlier, before.done(rows), rows)
+        found = [one for one in before.newest(rows) if (one.row, one.col) in whole]
+        yield from _wanted(job, found, _whole(job, job.output, now.done(rows), rows))
 
 
 def _wanted(
-    job: RegionJob, found: list[TileRecord], done: dict[tuple[int, int], str]
+    job: RegionJob, found: list[TileRecord], done: dict[tuple[int, int], Done]
 ) -> Iterable[TileRecord]:
     if not found:
         return
     keys = job.keys(np.array([(one.row, one.col) for one in found], np.int32))
     for record, key in zip(found, keys, strict=True):
-        if record.key == key and done.get((record.row, record.col)) != key:
+        at = (record.row, record.col)
+        if record.key == key and not (at in done and done[at].key == key):
             yield record

@@ -1,4 +1,8 @@
-"""Check an output: every tile there, every byte as written, rasters and item valid, no seams."""
+"""Check an output: every tile there, every byte as written, rasters and item valid, no seams.
+
+With --repair, what is missing or damaged is first made again, by the settings in the manifest; what
+is as it was written stays.
+"""
 
 import argparse
 import json
@@ -7,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.config import build_config
 from noise2map_core.errors import OutputError
-from noise2map_core.storage import local_copy, location
+from noise2map_core.storage import listed, local_copy, location
 
 CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
 LATTICE_BLOCK_PX = 256
@@ -18,8 +23,33 @@ LATTICE_BLOCK_PX = 256
 def main() -> None:
     """The command `noise2map verify`."""
     args = _parser().parse_args(sys.argv[1:])
+    if args.repair:
+        for line in repair(args.output):
+            print(line, flush=True)
     for line in run(args.output):
         print(line)
+
+
+def repair(output: Path) -> list[str]:
+    """Make again what is missing or damaged, mosaic and products; lines for people.
+
+    Reads the imagery of the tiles concerned. Raises OutputError if the output does not say how it
+    was made, and whatever infer-region raises.
+    """
+    from noise2map_core.launch import load_application
+    from noise2map_core.mapping.manifest import read_manifest
+
+    settings = read_manifest(output).get("config")
+    if settings is None:
+        raise OutputError(
+            f"{output} has no manifest that says how it was made. Run the same infer-region "
+            "command again; it makes what is missing."
+        )
+    infer_region = load_application("infer-region")
+    own = {"output": str(output), "plan": False, "overwrite": False}
+    config = build_config(infer_region.InferRegionConfig, settings, own)
+    found: list[str] = infer_region.run(config, recheck=True).summary()
+    return found
 
 
 def run(output: Path) -> list[str]:
@@ -34,8 +64,8 @@ def run(output: Path) -> list[str]:
     ]
     if faults:
         raise OutputError(
-            f"{output} has {len(faults)} faults: {'; '.join(faults)}. Run the same infer-region "
-            "command again for what is missing; delete what is damaged first."
+            f"{output} has {len(faults)} faults: {'; '.join(faults)}. `noise2map verify --repair "
+            f"{output}` makes again what is missing or damaged."
         )
     total = sum(count_reasons(mosaic).values())
     pixels = ", ".join(f"{n / total:.1%} {name}" for name, n in count_reasons(mosaic).items())
@@ -49,7 +79,7 @@ def run(output: Path) -> list[str]:
 def _invalid_rasters(output: Path) -> Iterator[str]:
     from rio_cogeo.cogeo import cog_validate
 
-    for file in sorted(output.glob("*.tif")):
+    for file in listed(output, ".tif"):
         try:
             with local_copy(file) as local:
                 valid, errors, _ = cog_validate(local, quiet=True)
@@ -90,5 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "output", type=location, metavar="OUTPUT", help="Directory that infer-region wrote."
     )
+    parser.add_argument(
+        "--repair", action="store_true",
+        help="First make again what is missing or damaged, by the settings in the manifest.",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     return parser

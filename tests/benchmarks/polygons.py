@@ -110,7 +110,7 @@ def _measure(folder: Path, polygons_only: bool) -> dict[str, float]:
     subject, config = subject_of(folder / "scenes", 64, 64), ProductsConfig()
     figures = {"start_mib": _peak_mib()}
     clock = time.perf_counter()
-    _write_polygons(mosaic, subject, config)
+    _write_polygons(mosaic, folder, subject, config)
     figures |= {"polygons": time.perf_counter() - clock, "peak_mib": _peak_mib()}
     if polygons_only:
         return figures

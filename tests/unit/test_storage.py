@@ -22,7 +22,7 @@ from noise2map_core.storage import (
     publish,
     remove,
     scratch_beside,
-    sweep_output,
+    sweep,
 )
 
 names = st.text("abcxyz019-_.", min_size=1, max_size=8).filter(lambda name: name.strip("."))
@@ -120,7 +120,7 @@ def test_a_path_in_any_script_stays_as_it_is(text: str) -> None:
 
 
 def test_what_killed_writers_left_in_an_output_is_deleted_and_nothing_else(tmp_path: Path) -> None:
-    folders = [".cog.abc", ".mosaic.zarr.partial"]
+    folders = [".cog.partial.abc", ".mosaic.zarr.partial"]
     left = [".change.123.partial.tif", *folders, "ledger/.f.1.partial.json"]
     kept = ["change.tif", "notes.partial.txt", "ledger/fence.json", ".hidden"]
     for name in (*left, *kept):
@@ -131,6 +131,7 @@ def test_what_killed_writers_left_in_an_output_is_deleted_and_nothing_else(tmp_p
             (path / "part").touch()
         else:
             path.touch()
-    sweep_output(tmp_path)
+    sweep(tmp_path, below=False)
+    sweep(tmp_path / "ledger")
     assert not any((tmp_path / name).exists() for name in left)
     assert all((tmp_path / name).exists() for name in kept)

@@ -1,0 +1,73 @@
+"""Regions mapped in the tests' own process, by the workers' own code, tile after tile: no Ray."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from noise2map_core.errors import OutputError
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.testing.scenes import EmbeddedCatalog
+from pipelines import infer_region
+
+DISTRIBUTED = "noise2map_core.distributed"
+Watch = Callable[[RegionJob, int], None]
+"""Is told of a job and how many of its tiles are made."""
+
+
+class _Busy:
+    """In place of the metric, which wants a cluster."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def map_here(
+    embedded: EmbeddedCatalog, checkpoint: Path, output: Path, watch: Watch | None = None,
+    recheck: bool = False, **more: Any,
+) -> infer_region.InferRegionResult:  # fmt: skip
+    """Run infer-region on the embedded scene."""
+    settings = {
+        "aoi": str(embedded.map_aoi),
+        "search": {"catalog": str(embedded.catalog), "collection": embedded.collection},
+        "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
+        "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
+    }  # fmt: skip
+    config = infer_region.InferRegionConfig.model_validate(settings)
+    with in_process(watch):
+        result = infer_region.run(config, recheck=recheck)
+    assert isinstance(result, infer_region.InferRegionResult)
+    return result
+
+
+@contextmanager
+def in_process(watch: Watch | None = None) -> Iterator[None]:
+    """While this is open, nothing of a region goes to a cluster."""
+    with (
+        patch(f"{DISTRIBUTED}.session.ray_session", lambda resources: nullcontext()),
+        patch(f"{DISTRIBUTED}.prediction.predict_tiles", partial(_predict, watch)),
+        patch(f"{DISTRIBUTED}.prediction.Idleness", lambda *_: _Busy()),
+        patch(f"{DISTRIBUTED}.metrics.count_kept"),
+    ):
+        yield
+
+
+def _predict(watch: Watch | None, job: RegionJob, tiles: Any, _: object) -> Iterator[TileRecord]:
+    from noise2map_core.distributed.prediction import TileWorker, _read_row
+
+    worker = TileWorker(job)
+    for number, (row, col) in enumerate(tiles.tolist(), start=1):
+        read = _read_row(job, row, col)
+        told = worker({name: np.array(values) for name, values in read.items()})
+        one = {name: values[0] for name, values in told.items()}
+        if one.pop("unwritten"):
+            raise OutputError(one["reason"])
+        if watch:
+            watch(job, number)
+        yield TileRecord(**one)
