@@ -44,7 +44,7 @@ def plan_header(
     """
     scenes = [scene for of_date in dates for scene in of_date]
     identities = asset_identities(scenes, masks=recipe.masked)
-    of_labels = [_meaning(labels), labels.identity()] if labels else [None, []]
+    of_labels: list[Any] = [_meaning(labels), labels.identity()] if labels else [None, []]
     key = {
         "algorithm": ALGORITHM_VERSION,
         "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],

@@ -217,7 +217,8 @@ def open_polygons(files: Sequence[str], grid: RegionGrid, names: PolygonNames) -
         for one, of_file in zip(read, called, strict=True)
         for shape, name in _meeting(one.frame, of_file, grid.bounds_polygon(grid.region))
     ]
-    numbers = {**names.numbers, None: IGNORE}
+    numbers: dict[str | None, int] = {None: IGNORE}
+    numbers.update(names.numbers)
     shown = [(shape, numbers[name]) for shape, name in near if name in numbers]
     if all(value == IGNORE for _, value in shown):
         raise ConfigError(
@@ -244,7 +245,7 @@ def _meeting(
 def _called(path: str, frame: "gpd.GeoDataFrame", names: PolygonNames) -> list[str | None]:
     """The class of each polygon by name; None where there is none."""
     if names.column is None:
-        return list(names.classes[:1]) * len(frame)
+        return [names.classes[0]] * len(frame)
     _require_column(path, frame, names.column)
     column = frame[names.column]
     return [

@@ -175,7 +175,7 @@ PROBES: dict[str, list[Value]] = {
     "PairQualityConfig.warn_shift_px": [9.0],
     "PairQualityConfig.reject_shift_px": [1e-9],
     "PairQualityConfig.warn_radiometry": [99.0],
-    "PairQualityConfig.warn_overlap": [0.99],
+    "PairQualityConfig.warn_overlap": [0.9999],
     "PairQualityConfig.reject_overlap": [1.0],
     "PairQualityConfig.warn_sun_deg": [1e-9],
     "PairQualityConfig.warn_season_days": [1e-9],
@@ -259,9 +259,7 @@ BY_DATA = {
 """What has no effect in this collection, or in place of this value, and would on other scenes."""
 
 
-def leaves(
-    settings: BaseModel, path: tuple[str, ...] = ()
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def leaves(settings: BaseModel, path: Way = ()) -> Iterator[tuple[str, Way]]:
     """Class and name of every field that holds no further section, and the way to it."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
@@ -277,7 +275,7 @@ def _at(settings: Any, path: Way) -> Any:
     return settings
 
 
-def with_value(settings: BaseModel, path: tuple[str, ...], value: Any) -> BaseModel:
+def with_value(settings: BaseModel, path: Way, value: Any) -> BaseModel:
     document = settings.model_dump()
     section = document
     for name in path[:-1]:
@@ -330,8 +328,8 @@ def without_effect(
             continue
         assert field in PROBES, f"{field} is new: give it another value in PROBES"
         section = path[0] if path[0] in before else ""
-        here = base.search.collection
-        if any(name == field and where in ("", here) for name, where in BY_DATA):
+        here = (str(_at(base, path)), _at(base, ("search", "collection")))
+        if any(name == field and where in here for name, where in BY_DATA):
             continue
         for given in PROBES[field]:
             value = given(world) if callable(given) else given
