@@ -129,11 +129,11 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     for path, value in _numbers(config):
         if not math.isfinite(value):
             raise ConfigError(f"{path}: must be a finite number (got {value}).")
-    for path, value in _paths_in(config):
+    for path, found in _paths_in(config):
         try:
-            require_plain(str(value))
+            require_plain(str(found))
         except ValueError as error:
-            raise ConfigError(f"{path}: {error} (got {reprlib.repr(str(value))}).") from None
+            raise ConfigError(f"{path}: {error} (got {reprlib.repr(str(found))}).") from None
     return config
 
 
