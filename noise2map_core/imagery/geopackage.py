@@ -69,7 +69,7 @@ def _layer(database: sqlite3.Connection, wanted: str | None) -> tuple[str, str, 
         asked = "layer with geometries" if wanted is None else f"layer {wanted!r} with geometries"
         raise ValueError(f"it has no {asked}; its layers are: {names}")
     if len(chosen) > 1:
-        raise ValueError(f"it has several layers: {names}. Name one, or save it as a file")
+        raise ValueError(f"it has several layers: {names}. Labels name one by labels.layer")
     _require_table(database, chosen[0][0])
     return chosen[0]
 
