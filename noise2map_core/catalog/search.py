@@ -110,7 +110,7 @@ def _found(
 def _leave_out(lacking: Sequence[LacksBandsError], scenes: Mapping[str, Scene]) -> None:
     """Say that some items lack bands. Raises the first error where no other item has them all."""
     if not scenes:
-        raise lacking[0]
+        raise CatalogError(str(lacking[0]))
     more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
     _LOGGER.warning("left out: %s%s", lacking[0], more)
 

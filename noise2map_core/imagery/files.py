@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader
 from noise2map_core.catalog.access import WEB, Grant, grant_for, require_safe
 from noise2map_core.catalog.buckets import bucket_settings
 from noise2map_core.catalog.scene import BandSource
-from noise2map_core.errors import AssetMissingError, AssetReadError
+from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.turns import has_place, moved
 
 P = ParamSpec("P")
@@ -203,9 +203,11 @@ def _explained(href: str, error: RasterioError) -> AssetReadError:
     text = _text(error)
     local = "://" not in href
     if local and not Path(href).is_file():
-        return AssetMissingError(f"asset {href} does not exist. Check the catalogue's files.")
+        text = f"asset {href} does not exist. Check the catalogue's files."
+        return AssetReadError(text, missing=True)
     if re.search(r"\b404\b|does not exist", text):
-        return AssetMissingError(f"asset {href} does not exist ({text}). Check the catalogue.")
+        text = f"asset {href} does not exist ({text}). Check the catalogue."
+        return AssetReadError(text, missing=True)
     if re.search(r"not recognized as being in a supported|not a TIFF", text):
         return AssetReadError(f"asset {href} is not a GeoTIFF. Only GeoTIFF and COG are read.")
     return AssetReadError(
