@@ -77,9 +77,10 @@ class AssetReadError(Noise2MapError):
 
     exit_code = 2
 
-
-class AssetMissingError(AssetReadError):
-    """A file that is not there."""
+    def __init__(self, message: str, *, missing: bool = False) -> None:
+        super().__init__(message)
+        self.missing = missing
+        """True if the file is not there."""
 
 
 class PairRejectedError(Noise2MapError):

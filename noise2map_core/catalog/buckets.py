@@ -75,7 +75,8 @@ def _asked(href: str, ask: Callable[[], T], patience_s: float) -> T:
     try:
         return patiently(once, href, patience_s)
     except FileNotFoundError as error:
-        raise AssetReadError(f"asset {href} does not exist. Check the catalogue.") from error
+        text = f"asset {href} does not exist. Check the catalogue."
+        raise AssetReadError(text, missing=True) from error
     except PassingError as error:
         raise AssetReadError(
             f"asset {href} could not be had within search.patience_s {patience_s:g}: {error}. Try "

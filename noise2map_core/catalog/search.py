@@ -129,7 +129,7 @@ def require_told_apart(scenes: Iterable[Scene]) -> None:
 def _leave_out(lacking: Sequence[LacksBandsError], scenes: Mapping[str, Scene]) -> None:
     """Say that some items lack bands. Raises the first error where no other item has them all."""
     if not scenes:
-        raise lacking[0]
+        raise CatalogError(str(lacking[0]))
     more = f" (and {len(lacking) - 1} more like it)" if len(lacking) > 1 else ""
     _LOGGER.warning("left out: %s%s", lacking[0], more)
 

@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from noise2map_core.catalog.scene import BandSource, Stated, Version
-from noise2map_core.errors import AssetMissingError, AssetReadError, Noise2MapError, explained
+from noise2map_core.errors import AssetReadError, Noise2MapError, explained
 from noise2map_core.geo.crs import require_no_file
 from noise2map_core.geo.turns import has_place, moved
 from noise2map_core.imagery.multihash import digest_in, require_checksum
@@ -319,7 +319,8 @@ def _explained(href: str, error: RasterioError) -> AssetReadError:
             with open(href, "rb"):
                 pass
         except FileNotFoundError:
-            return AssetMissingError(f"asset {href} does not exist. Check the catalogue's files.")
+            text = f"asset {href} does not exist. Check the catalogue's files."
+            return AssetReadError(text, missing=True)
         except OSError as found:
             return AssetReadError(f"asset {href} cannot be read: {explained(found)}")
     if OTHER_OVERVIEWS in text:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from noise2map_core.catalog.scene import BandSource, Scene, Stated, Version
-from noise2map_core.errors import AssetMissingError, AssetReadError, explained
+from noise2map_core.errors import AssetReadError, explained
 from noise2map_core.imagery.files import local_stated
 from noise2map_core.imagery.multihash import require_checksum
 from noise2map_core.imagery.remote import CHECKED_BYTES, RemoteFile, changed, is_remote, stated
@@ -85,7 +85,7 @@ def _local_version(source: BandSource) -> Version:
             if found.size <= CHECKED_BYTES:
                 require_checksum(source.href, source.checksum, path)
     except FileNotFoundError as error:
-        raise AssetMissingError(f"asset {path}: {explained(error)}") from error
+        raise AssetReadError(f"asset {path}: {explained(error)}", missing=True) from error
     except OSError as error:
         raise AssetReadError(f"asset {path}: {explained(error)}") from error
     if found is None or local_stated(source.href) != found:

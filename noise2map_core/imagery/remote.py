@@ -24,7 +24,7 @@ from noise2map_core.catalog.access import MAX_FILE_BYTES, WEB, WarySession, gran
 from noise2map_core.catalog.buckets import object_stated, read_object
 from noise2map_core.catalog.patience import PassingError, passing_answer, status_text
 from noise2map_core.catalog.scene import BandSource, Stated
-from noise2map_core.errors import AssetMissingError, AssetReadError, Noise2MapError
+from noise2map_core.errors import AssetReadError, Noise2MapError
 from noise2map_core.imagery.multihash import require_checksum
 
 HEAD_BYTES = 32 << 10
@@ -207,8 +207,8 @@ def _require_ok(source: BandSource, answer: requests.Response) -> None:
         return
     href, told = source.href, status_text(answer.status_code)
     if answer.status_code in (requests.codes.not_found, requests.codes.gone):
-        raise AssetMissingError(
-            f"asset {href} does not exist ({told}). Check the catalogue."
+        raise AssetReadError(
+            f"asset {href} does not exist ({told}). Check the catalogue.", missing=True
         ) from FileNotFoundError(href)
     if passing := passing_answer(answer):
         raise _gave_up(source, str(passing))

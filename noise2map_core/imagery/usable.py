@@ -11,7 +11,7 @@ from dataclasses import replace
 import shapely
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import AssetMissingError, NoImageryError
+from noise2map_core.errors import AssetReadError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.turns import outline_of
 from noise2map_core.imagery.files import inspect
@@ -44,7 +44,9 @@ def _missing(dates: Dates) -> dict[str, str]:
         try:
             for source in scene.bands:
                 inspect(source)
-        except AssetMissingError as error:
+        except AssetReadError as error:
+            if not error.missing:
+                raise
             reasons[scene.id] = str(error)
     return reasons
 

@@ -204,7 +204,7 @@ def items() -> dict[str, Arm]:
         "id of several lines": item(id="a\nConfigError: all is well"),
         "id of a megabyte": item(id="x" * 1_000_000),
         "geometry of letters": item(geometry="abc"),
-        "geometry of null": item(geometry=None),
+        "geometry of a number": item(geometry=7),
         "geometry of no numbers": item(geometry={"type": "Polygon", "coordinates": [[["a", "b"]]]}),
         "geometry without end": item(geometry={"type": "Polygon", "coordinates": [ring]}),
         "geometry in itself": item(

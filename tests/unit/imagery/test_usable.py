@@ -1,6 +1,7 @@
 """From the search to the mask: what an item says of its place does not decide what is read."""
 
 import logging
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -218,3 +219,8 @@ def test_a_crs_without_a_place_on_the_globe_is_named(tmp_path: Path, crs: str) -
         file.crs = rasterio.CRS.from_wkt(crs)
     with pytest.raises(AssetReadError, match=r"a\.tif has a CRS of its own .* no place on the"):
         found(tmp_path, document)
+
+
+def test_a_missing_file_is_known_as_such_behind_a_process_boundary() -> None:
+    error = pickle.loads(pickle.dumps(AssetReadError("asset a.tif does not exist", missing=True)))
+    assert error.missing and str(error) == "asset a.tif does not exist"
