@@ -51,9 +51,9 @@ class Trial:
     """Why its model is no better than chance; empty: it is better."""
 
     @property
-    def score(self) -> float:
-        """What trials are compared by: F1, and less than any for what is no better than chance."""
-        return -1.0 if self.doubts or self.f1 is None else self.f1
+    def rank(self) -> tuple[bool, float]:
+        """What trials are compared by: F1, below all others what is no better than chance."""
+        return not self.doubts, self.f1 or 0.0
 
 
 @dataclass(frozen=True)
@@ -152,18 +152,17 @@ def winner_of(trials: Sequence[Trial]) -> Trial | None:
 
     One that is no better than chance wins over none that is, whatever its F1.
     """
-    return max(full_trials(trials), key=lambda trial: trial.score, default=None)
+    return max(full_trials(trials), key=lambda trial: trial.rank, default=None)
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     """The full trials that none beats in F1 and time at once, fastest first.
 
-    One beats another if it is no worse in both and better in one. What is no better than chance is
-    beaten by all.
+    One beats another if it is no worse in both and better in one. What is no better than chance
+    stands there only if all are.
     """
-    timed = [
-        trial for trial in full_trials(trials) if trial.ms_per_chip is not None and not trial.doubts
-    ]
+    timed = [trial for trial in full_trials(trials) if trial.ms_per_chip is not None]
+    timed = [trial for trial in timed if not trial.doubts] or timed
     ordered = sorted(timed, key=lambda trial: (trial.ms_per_chip, -(trial.f1 or 0.0)))
     front: list[Trial] = []
     for trial in ordered:

@@ -132,8 +132,9 @@ def _write_tables(
     write_atomically(folder / "trials.csv", text.getvalue())
 
 
-def _rank(trial: Trial) -> tuple[bool, float, int]:
-    return trial.status != "full", -trial.score, trial.number
+def _rank(trial: Trial) -> tuple[bool, bool, float, int]:
+    better, f1 = trial.rank
+    return trial.status != "full", not better, -f1, trial.number
 
 
 def _shown(value: Any) -> str:
