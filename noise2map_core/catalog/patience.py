@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import TypeVar
 
 import requests
@@ -17,10 +18,11 @@ from tenacity import (
     stop_before_delay,
     wait_random_exponential,
 )
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import InvalidChunkLength, NewConnectionError
 
 BRIEF_S = 3.0
-"""For what is seldom mended by waiting: a server that cannot be found, a document of status 500."""
+"""For what is seldom mended by waiting: a server that cannot be found or speaks no HTTP, a document
+of status 500."""
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 10.0
 MAX_RETRY_AFTER_S = 60.0
@@ -148,14 +150,23 @@ def passing_failure(error: requests.RequestException) -> PassingError | None:
     if not isinstance(error, requests.ConnectionError | requests.Timeout):
         return None
     absent = any(isinstance(one, NewConnectionError) for one in _behind(error))
-    brief = absent or isinstance(error, requests.exceptions.ConnectTimeout)
+    strange = any(_is_no_http(one) for one in _behind(error))
+    brief = absent or strange or isinstance(error, requests.exceptions.ConnectTimeout)
     return PassingError(_plain(error), brief=brief)
+
+
+def _is_no_http(error: BaseException) -> bool:
+    """True of an answer that breaks the protocol, rather than off."""
+    if isinstance(error, RemoteDisconnected):
+        return False
+    broken = isinstance(error, HTTPException) and not isinstance(error, IncompleteRead)
+    return broken or isinstance(error, InvalidChunkLength)
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
     """An error and those that it was made of, which requests and urllib3 keep in three ways."""
     yield error
-    inner = (getattr(error, "reason", None), *error.args[:1], error.__cause__)
+    inner = (getattr(error, "reason", None), *error.args, error.__cause__)
     for one in inner:
         if isinstance(one, BaseException) and one is not error:
             yield from _behind(one)

@@ -459,7 +459,7 @@ def attack(
     for module in (links, access):
         monkeypatch.setattr(module, "is_internal", lambda host: host != "127.0.0.1" and known(host))
     monkeypatch.setattr(patience, "BRIEF_S", 0.0)
-    monkeypatch.setattr(session, "ray_session", lambda _: pytest.fail("the run went on"))
+    monkeypatch.setattr(session, "ray_session", lambda *_: pytest.fail("the run went on"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     server.documents = {
         f"/{path.relative_to(embedded.root)}": json.loads(path.read_text())

@@ -24,7 +24,7 @@ from tests.unit.geo.test_grid import area_of
 LIMITS = ("gt", "ge", "lt", "le", "allow_inf_nan")
 WRONG = {float: (math.nan, math.inf, -math.inf), int: (10**30, -(10**30), 10**400)}
 FREE = {
-    "changed", "unchanged", "classes", "timesteps", "disagreement_timesteps", "integers",
+    "changed", "unchanged", "ignored", "classes", "timesteps", "disagreement_timesteps", "integers",
     "expected_accuracy",
 }  # fmt: skip
 """Values of rasters and timesteps, which are looked up in a file and in a schedule."""

@@ -360,7 +360,7 @@ def test_every_item_of_the_real_catalogue_is_read_and_its_bands_found(real_data:
     paths = [p for p in (real_data / "stac").rglob("*.json")]
     documents = [(json.loads(path.read_text()), path) for path in paths]
     items = [Item(one, str(path)) for one, path in documents if one.get("type") == "Feature"]
-    assert len(items) == 181
+    assert len(items) == 223
     for item in items:
         names = band_names(item)
         bands = find_bands(item, names)

@@ -20,7 +20,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
 def asked(reader: float, predictor: float | None, **settings: Any) -> tuple[float, float | None]:
     """Gigabytes that a reader and a predictor ask for, whose estimates are given in gigabytes."""
     estimate = None if predictor is None else int(predictor * GB)
-    shares = _fitted(ResourcesConfig(**settings), int(reader * GB), estimate)
+    resources = ResourcesConfig(**settings)
+    shares = _fitted(resources, int(reader * GB), estimate, resources.predictors)
     found = [shares.of(kind).get("memory") for kind in ("reader", "predictor")]
     first, second = (None if one is None else one / GB for one in found)
     assert first is not None
@@ -59,7 +60,7 @@ def test_an_estimate_takes_what_a_setting_leaves(nodes: None) -> None:
 @pytest.mark.parametrize("nodes", [[4.0]], indirect=True)
 def test_what_is_set_is_asked_for_and_off_asks_for_nothing(nodes: None) -> None:
     assert asked(0.5, 1.0, reader_memory_gb=1.5, predictor_memory_gb=2) == (1.5, 2.0)
-    shares = _fitted(ResourcesConfig(reader_memory_gb="off", predictor_memory_gb="off"), 1, 1)
+    shares = _fitted(ResourcesConfig(reader_memory_gb="off", predictor_memory_gb="off"), 1, 1, 1)
     assert shares.of("reader") == shares.of("predictor") == {}
     with pytest.raises(ConfigError, match=r"resources\.predictor_memory_gb 5 is more than any .*4"):
         asked(0.5, 1.0, predictor_memory_gb=5)

@@ -143,7 +143,7 @@ def test_a_file_that_is_not_json_is_refused(content: bytes, tmp_path: Path) -> N
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_aoi(tmp_path / "none.geojson")
-    with pytest.raises(ConfigError, match="is not GeoJSON"):
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory.*it is a folder\.$"):
         read_aoi(tmp_path)
 
 
