@@ -472,6 +472,7 @@ def attack(
         "aoi": str(embedded.map_aoi), "catalog": server.url + ROOT,
         "collection": embedded.collection, "before": embedded.before, "after": embedded.after,
         "search.bands": "red", "output": str(tmp_path / "out" / "chips.zarr"),
+        "search.patience_s": "2",
     }  # fmt: skip
     handler = signal.getsignal(signal.SIGTERM)
     yield Attack(server, inside, tmp_path, flags)
