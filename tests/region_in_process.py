@@ -50,7 +50,7 @@ def map_here(
 def in_process(watch: Watch | None = None) -> Iterator[None]:
     """While this is open, nothing of a region goes to a cluster."""
     with (
-        patch(f"{DISTRIBUTED}.session.ray_session", lambda resources: nullcontext()),
+        patch(f"{DISTRIBUTED}.session.ray_session", lambda *_: nullcontext()),
         patch(f"{DISTRIBUTED}.prediction.predict_tiles", partial(_predict, watch)),
         patch(f"{DISTRIBUTED}.prediction.Idleness", lambda *_: _Busy()),
         patch(f"{DISTRIBUTED}.metrics.count_kept"),

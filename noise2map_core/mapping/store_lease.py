@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from noise2map_core.errors import OutputError, OutputHeldError
+from noise2map_core.errors import OutputError, OutputHeldError, explained
 from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.storage import absolute, files_in, is_local
 
@@ -45,8 +45,12 @@ def _enter(held: ExitStack, path: Path, folder: Path) -> None:
                 "--output."
             ) from None
         except OutputError as error:
-            if attempt == ATTEMPTS or not isinstance(error.__cause__, FileNotFoundError):
-                raise
+            cause = error.__cause__
+            if attempt == ATTEMPTS or not isinstance(cause, FileNotFoundError | FileExistsError):
+                told = explained(cause) if isinstance(cause, OSError) else str(error)
+                raise OutputError(
+                    f"cannot write {path}: {told} Or set another --output."
+                ) from error
 
 
 def _take_away(folder: Path) -> None:

@@ -275,7 +275,7 @@ def test_all_that_take_a_checkpoint_refuse_alike(
     folder, output = broken[0], tmp_path / "out" / "x"
     lines = {
         command(pipelines.evaluate_maps, pipelines.evaluate_maps.EvaluateMapsConfig,
-                checkpoint=folder, chips=store, output=output),
+                checkpoint=folder, chips=store, split="val", output=output),
         command(export_reference, export_reference.ExportReferenceConfig,
                 checkpoint=folder, output=output),
         command(study_timesteps, study_timesteps.StudyTimestepsConfig,

@@ -1,6 +1,7 @@
 """Making a chip store: it holds the scenes' pixels, and no accident changes a byte of it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from noise2map_core.imagery.chip_writer import progress_folder
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from pipelines.ingest_region import IngestRegionConfig, run
+from tests.raster_factories import state_no_checksums
 
 
 def settings(embedded: EmbeddedCatalog, output: Path, **more: Any) -> dict[str, Any]:
@@ -197,7 +199,10 @@ def test_an_asset_cut_short_makes_no_store_and_is_named(
     ray_cluster: None, embedded: EmbeddedCatalog, tmp_path: Path
 ) -> None:
     asset, output = f"after/{embedded.bands[-1]}.tif", tmp_path / "chips.zarr"
-    with serve_catalog(embedded.root, faults={asset: Fault.TRUNCATED}) as server:
+    root = tmp_path / "catalog"
+    shutil.copytree(embedded.root, root)
+    state_no_checksums(root)  # else it is known to be cut before anything is read
+    with serve_catalog(root, faults={asset: Fault.TRUNCATED}) as server:
         search = settings(embedded, tmp_path)["search"] | {"catalog": server.static}
         with pytest.raises(IncompleteRegionError, match=rf"shards of .*{asset}.*truncated"):
             ingest(embedded, output, search=search)
