@@ -46,6 +46,7 @@ from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.tools import verify
 from pipelines.infer_region import InferRegionConfig, run
 from tests.factories import checkpoint_spec
+from tests.raster_factories import state_no_checksums
 
 TILE_PX = 64
 
@@ -443,6 +444,7 @@ def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
 
     output = tmp_path / "map"
     broken = _copy_catalog(embedded, tmp_path / "catalog")
+    state_no_checksums(broken.root)  # else it is known to be cut before anything is read
     victim = sorted(broken.root.rglob("*.tif"))[0]
     whole = victim.read_bytes()
     victim.write_bytes(whole[: len(whole) * 2 // 3])
