@@ -294,6 +294,8 @@ def class_name(value: object) -> str | None:
     """A polygon's class by what its column holds: 1, 1.0 and "1" are one; None for nothing."""
     if value is None or (isinstance(value, float) and value != value):
         return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # of -0.0 and 1e16, too
     text = str(value).strip()
     return _WHOLE.sub(r"\1", text) or None
 

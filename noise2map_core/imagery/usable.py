@@ -52,17 +52,23 @@ def _missing(dates: Dates) -> dict[str, str]:
 
 
 def _of_another_type(dates: Dates) -> dict[str, str]:
-    """Of scenes whose first band has another type than most scenes', which; the preferred scene
+    """Of scenes with a band of another type than most scenes' first, which; the preferred scene
     decides between equals."""
-    types = {
-        scene.id: inspect(scene.bands[0]).dtype for scenes in reversed(dates) for scene in scenes
+    types = {scene.id: _types(scene) for scenes in reversed(dates) for scene in scenes}
+    usual = Counter(of_bands[0] for of_bands in types.values()).most_common(1)[0][0]
+    others = {
+        name: [dtype for dtype in of_bands if dtype != usual] for name, of_bands in types.items()
     }
-    usual = Counter(types.values()).most_common(1)[0][0]
     return {
-        name: f"its numbers are {dtype}, those of most scenes {usual}."
-        for name, dtype in types.items()
-        if dtype != usual
+        name: f"its numbers are {', '.join(found)}, those of most scenes {usual}."
+        for name, found in others.items()
+        if found
     }
+
+
+def _types(scene: Scene) -> list[str]:
+    """The types of a scene's bands, each once, in their order."""
+    return list(dict.fromkeys(inspect(source).dtype for source in scene.bands))
 
 
 def _without(dates: Dates, reasons: dict[str, str]) -> list[list[Scene]]:

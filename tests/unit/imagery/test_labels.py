@@ -18,7 +18,7 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.errors import AssetReadError, CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.imagery.config import NoLabels, PolygonLabels, RasterLabels
+from noise2map_core.imagery.config import NoLabels, PolygonLabels, RasterLabels, class_name
 from noise2map_core.imagery.label_layers import layer_from_json
 from noise2map_core.imagery.label_survey import LabelSurvey
 from noise2map_core.imagery.labels import LabelSource, open_labels
@@ -377,6 +377,15 @@ def test_a_number_is_one_class_however_it_is_written(
     source = opened(config, TWO[:1])
     assert [entry["name"] for entry in source.classes["segment"]] == ["background", "1", "2"]
     assert at(source.read(BOX)["label_segment"][0], shapes) == [1, 255, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("spellings", "name"),
+    [([0.0, -0.0, 0, "0"], "0"), ([1e16, 10**16, "10000000000000000.0"], "10000000000000000")],
+)
+def test_zero_has_no_sign_and_a_large_number_no_exponent(spellings: list[Any], name: str) -> None:
+    assert {class_name(value) for value in spellings} == {name}
+    assert class_name(1.5) == "1.5" and class_name(float("inf")) == "inf"
 
 
 def test_a_column_tells_what_is_changed_and_what_is_not(tmp_path: Path) -> None:

@@ -179,6 +179,20 @@ def test_a_scene_of_another_type_is_left_out_with_a_line(
     assert "item f is left out: its numbers are float32, those of most scenes uint8" in caplog.text
 
 
+def test_a_scene_of_which_a_later_band_is_gone_or_of_another_type_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = [square(tmp_path, name) for name in ("a", "b", "gone", "mixed")]
+    for one in items:
+        one["assets"]["nir"] = one["assets"]["red"]
+    items[2]["assets"]["nir"] = {"href": str(tmp_path / "none.tif")}
+    items[3]["assets"]["nir"] = square(tmp_path, "f", "float32")["assets"]["red"]
+    with caplog.at_level(logging.WARNING):
+        assert found(tmp_path, *items, bands=("red", "nir")) == ["a", "b"]
+    assert "item gone is left out" in caplog.text
+    assert "item mixed is left out: its numbers are float32, those of most" in caplog.text
+
+
 def test_an_item_that_lacks_a_band_is_left_out_with_a_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
