@@ -45,15 +45,11 @@ class Taps:
     """Source pixels along one axis, and what each weighs."""
 
     index: NDArray[np.int64]
-    """[tap, …] within the source."""
+    """[tap, …] within the part of the source that was read."""
     weight: Float64
     """[tap, …]; 0 for those outside the source."""
     inside: NDArray[np.bool_]
     """[tap, …] whether they are in the source."""
-
-    def after(self, first: int) -> "Taps":
-        """The same in a part of the source that begins with pixel `first`."""
-        return Taps(self.index - first, self.weight, self.inside)
 
     @property
     def alike(self) -> "Taps":
@@ -131,16 +127,18 @@ def _cubic(away: Float64) -> Float64:
     return np.where(away <= 1, near, np.where(away < 2, far, 0.0))
 
 
-def taps_of(kernel: Kernel, centres: Float64, size: int) -> Taps:
-    """The source pixels around places in a source of `size` pixels along an axis."""
+def taps_of(kernel: Kernel, centres: Float64, size: int, begin: int) -> Taps:
+    """The source pixels around places in a source of `size` pixels along an axis, of which a part
+    was read that begins with pixel `begin`."""
     first = np.floor(centres - 0.5 - kernel.radius).astype(np.int64) + 1
     steps = np.arange(math.ceil(2 * kernel.radius)).reshape(-1, *(1,) * centres.ndim)
     index = first + steps
     inside = (index >= 0) & (index < size)
     weight = kernel.weigh(index + 0.5 - centres)
-    if inside.all():
-        return Taps(index, weight, inside)
-    return Taps(index.clip(0, size - 1), np.where(inside, weight, 0.0), inside)
+    if not inside.all():
+        index, weight = index.clip(0, size - 1), np.where(inside, weight, 0.0)
+    index -= begin
+    return Taps(index, weight, inside)
 
 
 @dataclass(frozen=True)
@@ -174,8 +172,8 @@ class Centres:
 
     def stencil(self, kernels: tuple[Kernel, Kernel]) -> Stencil:
         """The source pixels around each place."""
-        rows = taps_of(kernels[0], self.rows, self.shape[0]).after(self.part.row)
-        cols = taps_of(kernels[1], self.cols, self.shape[1]).after(self.part.col)
+        rows = taps_of(kernels[0], self.rows, self.shape[0], self.part.row)
+        cols = taps_of(kernels[1], self.cols, self.shape[1], self.part.col)
         if self.straight:
             return Stencil(rows, cols, ())
         lines = [row * self.part.width for row in rows.index]

@@ -69,10 +69,19 @@ class Place:
     def within(self, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Where a centre lies in a file of this shape, for its rows and its columns."""
         rows, cols = (
-            (at + NEAR_PX >= 0) & (at + NEAR_PX < size)
-            for at, size in zip((self.rows, self.cols), shape, strict=True)
+            _within(at, size) for at, size in zip((self.rows, self.cols), shape, strict=True)
         )
-        return (rows, cols) if self.straight else (rows & cols, rows & cols)
+        if self.straight:
+            return rows, cols
+        inside = rows & cols
+        return inside, inside
+
+
+def _within(at: Float64, size: int) -> NDArray[np.bool_]:
+    if at.size and at.min() + NEAR_PX >= 0 and at.max() + NEAR_PX < size:  # of no NaN
+        return np.ones(at.shape, np.bool_)
+    inside: NDArray[np.bool_] = (at + NEAR_PX >= 0) & (at + NEAR_PX < size)
+    return inside
 
 
 def grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:

@@ -245,7 +245,7 @@ def _seen(centres: Centres, band: _Band) -> Mask:
 
 
 def _whole(stencil: Stencil, band: _Band) -> Mask | bool:
-    """Where all blocks under a kernel are in the file, and observed as a whole; True: everywhere."""
+    """Where all blocks under a kernel are in the file, and wholly observed; True: everywhere."""
     if band.whole and stencil.rows.inside.all() and stencil.cols.inside.all():
         return True
     return _weight(stencil.alike, band) > stencil.count - 0.5
