@@ -142,7 +142,7 @@ def read_blocks(
     """
     pixels, observed = read_window(source, info, lattice.pixels(blocks), lattice.overview)
     exact = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-    values = np.where(observed, pixels, 0).astype(exact)
+    values = (pixels if observed.all() else np.where(observed, pixels, 0)).astype(exact)
     if lattice.step == (1, 1):
         return values, observed.astype(np.float32)
     return _means(values, lattice.step), _means(observed, lattice.step)

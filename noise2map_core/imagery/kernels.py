@@ -4,8 +4,9 @@ Weights and the order of sums follow from a pixel's place alone, so that no wind
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,20 +45,59 @@ class Taps:
     """Source pixels along one axis, and what each weighs."""
 
     index: NDArray[np.int64]
-    """[tap, …] within the source."""
+    """[tap, …] within the part of the source that was read."""
     weight: Float64
     """[tap, …]; 0 for those outside the source."""
     inside: NDArray[np.bool_]
     """[tap, …] whether they are in the source."""
 
-    def after(self, first: int) -> "Taps":
-        """The same in a part of the source that begins with pixel `first`."""
-        return Taps(self.index - first, self.weight, self.inside)
-
     @property
     def alike(self) -> "Taps":
         """The same, each weighing 1 within the source and 0 outside."""
         return Taps(self.index, self.inside.astype(np.float64), self.inside)
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """The source pixels that places are means of, looked up once for all bands."""
+
+    rows: Taps
+    cols: Taps
+    found: tuple[tuple[NDArray[np.int64], ...], ...]
+    """By tap of rows, then of columns: number [H, W] of a source pixel in the part that was read.
+    Empty where rows and columns of the pixels run along the source's."""
+
+    @property
+    def alike(self) -> "Stencil":
+        """The same, each pixel weighing 1 within the source and 0 outside."""
+        return Stencil(self.rows.alike, self.cols.alike, self.found)
+
+    @property
+    def count(self) -> int:
+        """Source pixels of a place."""
+        return len(self.rows.index) * len(self.cols.index)
+
+    @property
+    def weight(self) -> Float64:
+        """`sum` of a part that is 1 everywhere: to the last bit, though nothing is looked up."""
+        rows, cols = self.rows.weight, self.cols.weight
+        if not self.found:
+            lines = _summed(rows, lambda _: 1.0)
+            return _summed(cols, lambda _: lines)
+        across = _summed(cols, lambda _: 1.0)
+        return _summed(rows, lambda _: across)
+
+    def sum(self, values: NDArray[Any]) -> Float64:
+        """Sum [H, W] of the part's values times their weights, in one fixed order."""
+        rows, cols = self.rows, self.cols
+        if not self.found:
+            lines = _summed(rows.weight, lambda tap: values[rows.index[tap, :, 0]])
+            return _summed(cols.weight, lambda tap: lines[:, cols.index[tap, 0]])
+        flat = values.ravel()
+        return _summed(
+            rows.weight,
+            lambda row: _summed(cols.weight, lambda col: flat.take(self.found[row][col])),
+        )
 
 
 def kernel_of(resampling: str, ratio: float) -> Kernel:
@@ -87,14 +127,18 @@ def _cubic(away: Float64) -> Float64:
     return np.where(away <= 1, near, np.where(away < 2, far, 0.0))
 
 
-def taps_of(kernel: Kernel, centres: Float64, size: int) -> Taps:
-    """The source pixels around places in a source of `size` pixels along an axis."""
+def taps_of(kernel: Kernel, centres: Float64, size: int, begin: int) -> Taps:
+    """The source pixels around places in a source of `size` pixels along an axis, of which a part
+    was read that begins with pixel `begin`."""
     first = np.floor(centres - 0.5 - kernel.radius).astype(np.int64) + 1
     steps = np.arange(math.ceil(2 * kernel.radius)).reshape(-1, *(1,) * centres.ndim)
     index = first + steps
     inside = (index >= 0) & (index < size)
-    weight = np.where(inside, kernel.weigh(index + 0.5 - centres), 0.0)
-    return Taps(index.clip(0, size - 1), weight, inside)
+    weight = kernel.weigh(index + 0.5 - centres)
+    if not inside.all():
+        index, weight = index.clip(0, size - 1), np.where(inside, weight, 0.0)
+    index -= begin
+    return Taps(index, weight, inside)
 
 
 @dataclass(frozen=True)
@@ -111,37 +155,32 @@ class Centres:
     shape: tuple[int, int]
     """Of the source."""
 
-    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The source pixel [H, W] that each place lies in."""
+    @cached_property
+    def lookup(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column in the part of the source pixel that each place lies in."""
         row, col = (
             np.floor(at + NEAR_PX).astype(np.int64).clip(0, size - 1) - first
             for at, size, first in zip(
                 (self.rows, self.cols), self.shape, (self.part.row, self.part.col), strict=True
             )
         )
-        return values[row, col]
+        return row, col
 
-    def taps(self, kernels: tuple[Kernel, Kernel]) -> tuple[Taps, Taps]:
-        """The source pixels around each place, by rows and by columns."""
-        rows = taps_of(kernels[0], self.rows, self.shape[0]).after(self.part.row)
-        return rows, taps_of(kernels[1], self.cols, self.shape[1]).after(self.part.col)
+    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The source pixel [H, W] that each place lies in."""
+        return values[self.lookup]
 
-    def sum(self, values: NDArray[Any], taps: Sequence[Taps]) -> Float64:
-        """Sum [H, W] of the part's values times their weights, in one fixed order."""
-        rows, cols = taps
+    def stencil(self, kernels: tuple[Kernel, Kernel]) -> Stencil:
+        """The source pixels around each place."""
+        rows = taps_of(kernels[0], self.rows, self.shape[0], self.part.row)
+        cols = taps_of(kernels[1], self.cols, self.shape[1], self.part.col)
         if self.straight:
-            lines = _summed(rows.weight, lambda tap: values[rows.index[tap, :, 0]])
-            return _summed(cols.weight, lambda tap: lines[:, cols.index[tap, 0]])
-        flat, width = values.ravel(), values.shape[1]
-        return _summed(
-            rows.weight,
-            lambda row: _summed(
-                cols.weight, lambda col: flat.take(rows.index[row] * width + cols.index[col])
-            ),
-        )
+            return Stencil(rows, cols, ())
+        lines = [row * self.part.width for row in rows.index]
+        return Stencil(rows, cols, tuple(tuple(line + col for col in cols.index) for line in lines))
 
 
-def _summed(weights: Float64, part: Callable[[int], NDArray[Any]]) -> Float64:
+def _summed(weights: Float64, part: Callable[[int], NDArray[Any] | float]) -> Float64:
     total: Float64 = weights[0] * part(0)
     for tap in range(1, len(weights)):
         total += weights[tap] * part(tap)
@@ -153,5 +192,6 @@ def to_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind not in "iu" or values.dtype == dtype:
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    whole = np.floor(values + (0.5 + TIE))
-    return whole.clip(limits.min, limits.max).astype(dtype)
+    whole = values + (0.5 + TIE)
+    np.floor(whole, out=whole)
+    return whole.clip(limits.min, limits.max, out=whole).astype(dtype)

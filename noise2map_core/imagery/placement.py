@@ -38,6 +38,9 @@ MAX_NODE_PX, MAX_BEND_M = 16, 8000.0
 """Centres are projected at every 16th pixel and interpolated between; less far apart where pixels
 are large: lines bend by spacing² · pixel / 8 · 1.6e-7 per metre, so by less than 2e-4 pixels."""
 
+LINES_PX = 1 << 15
+"""Pixels that are placed at a time."""
+
 DEGREE_M = 111_320.0
 TURN = 360.0
 SPREAD = (np.arange(5) + 0.5) / 5
@@ -66,10 +69,19 @@ class Place:
     def within(self, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Where a centre lies in a file of this shape, for its rows and its columns."""
         rows, cols = (
-            (at + NEAR_PX >= 0) & (at + NEAR_PX < size)
-            for at, size in zip((self.rows, self.cols), shape, strict=True)
+            _within(at, size) for at, size in zip((self.rows, self.cols), shape, strict=True)
         )
-        return (rows, cols) if self.straight else (rows & cols, rows & cols)
+        if self.straight:
+            return rows, cols
+        inside = rows & cols
+        return inside, inside
+
+
+def _within(at: Float64, size: int) -> NDArray[np.bool_]:
+    if at.size and at.min() + NEAR_PX >= 0 and at.max() + NEAR_PX < size:  # of no NaN
+        return np.ones(at.shape, np.bool_)
+    inside: NDArray[np.bool_] = (at + NEAR_PX >= 0) & (at + NEAR_PX < size)
+    return inside
 
 
 def grid_shift(info: SourceInfo, geobox: GeoBox) -> tuple[int, int] | None:
@@ -134,8 +146,22 @@ def locate(info: SourceInfo, geobox: GeoBox) -> Place:
     x, y = _transformed(*_applied(affine, *corners), str(geobox.crs), info.crs)
     rows, cols = rows / px - down[0], cols / px - across[0]
     period = TURN if _is_geographic(info.crs) else math.inf
-    x, y = _between(x, rows, cols, period), _between(y, rows, cols, math.inf)
-    return Place(*_file_pixels(info, x, y), False)
+    return Place(*_laid_out(info, (x, y), (rows, cols), period), False)
+
+
+def _laid_out(
+    info: SourceInfo, nodes: tuple[Float64, Float64], at: tuple[Float64, Float64], period: float
+) -> tuple[Float64, Float64]:
+    """Rows and columns [H, W] in a file of places between nodes; some lines after the other, which
+    a processor keeps close by."""
+    (x, y), (rows, cols) = nodes, at
+    found = np.empty((2, len(rows), len(cols)))
+    step = max(1, LINES_PX // max(1, len(cols)))
+    for start in range(0, len(rows), step):
+        lines = slice(start, start + step)
+        here = _between(x, rows[lines], cols, period), _between(y, rows[lines], cols, math.inf)
+        found[0, lines], found[1, lines] = _file_pixels(info, *here)
+    return found[0], found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +207,22 @@ def _nodes(centres: Float64, spacing: int) -> NDArray[np.int64]:
 
 def _between(nodes: Float64, rows: Float64, cols: Float64, period: float) -> Float64:
     """Values [H, W] at places given in nodes, linear between them; `period`: of the values."""
-    by_row = _mixed(nodes, rows, period)
-    return np.ascontiguousarray(_mixed(by_row.T, cols, period).T)
+    first = np.floor(rows).astype(np.int64)
+    apart = _apart(nodes, 0, period)
+    by_row = nodes[first] + (rows - first)[:, None] * apart[first]
+    first = np.floor(cols).astype(np.int64)
+    between = _apart(by_row, 1, period).take(first, axis=1)
+    between *= cols - first
+    between += by_row.take(first, axis=1)
+    return between
 
 
-def _mixed(nodes: Float64, at: Float64, period: float) -> Float64:
-    """Values [len(at), …] between the rows of `nodes`."""
-    first = np.floor(at).astype(np.int64)
-    apart = np.diff(nodes, axis=0)
+def _apart(nodes: Float64, axis: int, period: float) -> Float64:
+    """From each node to the next, the shorter way round."""
+    apart: Float64 = np.diff(nodes, axis=axis)
     if math.isfinite(period):
         apart -= period * np.rint(apart / period)
-    return nodes[first] + (at - first)[:, None] * apart[first]
+    return apart
 
 
 def _applied(affine: Affine, rows: Float64, cols: Float64) -> tuple[Float64, Float64]:

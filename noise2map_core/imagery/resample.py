@@ -24,7 +24,7 @@ from noise2map_core.imagery.kernels import (
     Centres,
     Float64,
     Kernel,
-    Taps,
+    Stencil,
     kernel_of,
     to_type,
 )
@@ -74,7 +74,7 @@ def resampled(
     method, place = _method(sources[0], info, geobox, resampling), locate(info, geobox)
     made = [(np.zeros(geobox.shape, info.dtype), np.zeros(geobox.shape, np.bool_)) for _ in sources]
     for part, blocks in _parts(method, info, place, Window(0, 0, *geobox.shape)):
-        read = [_read(source, info, method, blocks) for source in sources]
+        read = _read(sources, info, method, blocks)
         for strip in _strips(part):
             _fill(made, read, strip, blocks, method, info, place)
     return made
@@ -131,11 +131,11 @@ def _needed(method: Method, info: SourceInfo, place: Place) -> Window:
         (place.rows, place.cols), inside, method.block_px, method.radii, method.lattice.blocks,
         strict=True,
     ):  # fmt: skip
-        centres = at[here] / px
+        centres = at if here.all() else at[here]
         if not centres.size:
             return Window(0, 0, 0, 0)
-        first = math.floor(centres.min() - 0.5 - radius)
-        stop = math.ceil(centres.max() + 0.5 + radius) + 1
+        first = math.floor(centres.min() / px - 0.5 - radius)
+        stop = math.ceil(centres.max() / px + 0.5 + radius) + 1
         spans.append((max(0, first), min(size, stop)))
     (top, bottom), (left, right) = spans
     return Window(top, left, bottom - top, right - left)
@@ -149,17 +149,37 @@ def _strips(window: Window) -> Iterator[Window]:
         yield Window(window.row + start, window.col, height, window.width)
 
 
+@dataclass(frozen=True)
+class _Band:
+    """What was read of one band."""
+
+    values: Pixels
+    share: NDArray[Any]
+    """What is observed; of bands in which it is alike, one array."""
+    whole: bool
+    """True if everything is."""
+
+
 def _read(
-    source: BandSource, info: SourceInfo, method: Method, blocks: Window
-) -> tuple[Pixels, NDArray[Any]]:
-    if method.kernels is None:
-        return read_window(source, info, blocks)
-    return read_blocks(source, info, method.lattice, blocks)
+    sources: Sequence[BandSource], info: SourceInfo, method: Method, blocks: Window
+) -> list[_Band]:
+    """Some blocks of every band."""
+    found: list[_Band] = []
+    for source in sources:
+        if method.kernels is None:
+            values, share = read_window(source, info, blocks)
+        else:
+            values, share = read_blocks(source, info, method.lattice, blocks)
+        if found and np.array_equal(share, found[-1].share):  # alike in most bands
+            found.append(_Band(values, found[-1].share, found[-1].whole))
+        else:
+            found.append(_Band(values, share, bool((share == 1).all())))
+    return found
 
 
 def _fill(
     made: Sequence[tuple[Pixels, Mask]],
-    read: Sequence[tuple[Pixels, NDArray[Any]]],
+    read: Sequence[_Band],
     strip: Window,
     blocks: Window,
     method: Method,
@@ -172,43 +192,66 @@ def _fill(
     if not all(here.any() for here in inside):
         return
     rows, cols = (
-        np.where(here, at, at[here][0]) / px
+        _known(at, here) / px
         for at, here, px in zip((part.rows, part.cols), inside, method.block_px, strict=True)
     )
     centres = Centres(rows, cols, part.straight, blocks, method.lattice.blocks)
     where, shown = strip.slices_in(Window(0, 0, 0, 0)), inside[0] & inside[1]
+    everywhere = bool(shown.all())
     for (pixels, observed), (values, seen) in zip(made, _bands(read, method, centres), strict=True):
-        pixels[where] = np.where(shown, to_type(values, pixels.dtype), 0)
+        typed = to_type(values, pixels.dtype)
+        pixels[where] = typed if everywhere else np.where(shown, typed, 0)
         observed[where] = shown & seen
 
 
+def _known(at: Float64, here: Mask) -> Float64:
+    """Places, with one that is `here` in place of those that are not."""
+    return at if here.all() else np.where(here, at, at[here][0])
+
+
 def _bands(
-    read: Sequence[tuple[Pixels, NDArray[Any]]], method: Method, centres: Centres
-) -> Iterator[tuple[Pixels, Mask]]:
+    read: Sequence[_Band], method: Method, centres: Centres
+) -> Iterator[tuple[Pixels, Mask | bool]]:
     """Pixels of each band, not yet of its type, and where they are observed."""
     if method.kernels is None:
-        for values, observed in read:
-            yield centres.nearest(values), centres.nearest(observed)
+        for band in read:
+            yield centres.nearest(band.values), band.whole or centres.nearest(band.share)
         return
-    taps = centres.taps(method.kernels)
-    linear = None if method.fallback is None else centres.taps(method.fallback)
-    last: NDArray[Any] | None = None
-    for values, share in read:
-        if last is None or not np.array_equal(share, last):  # alike in most bands
-            last, weight = share, centres.sum(share, taps)
-            seen = weight > MIN_WEIGHT if method.mean else centres.nearest(share) > 0
-        made = _quotient(centres.sum(values, taps), weight, seen)
-        if linear is not None:
-            rough = _quotient(centres.sum(values, linear), centres.sum(share, linear), seen)
-            made = np.where(_whole(share, taps, centres), made, rough)
+    stencil = centres.stencil(method.kernels)
+    linear = None if method.fallback is None else centres.stencil(method.fallback)
+    last: _Band | None = None
+    for band in read:
+        if last is None or band.share is not last.share:
+            last, weight = band, _weight(stencil, band)
+            seen = weight > MIN_WEIGHT if method.mean else _seen(centres, band)
+            good = linear is None or _whole(stencil, band)
+            rough = None if linear is None or good is True else _weight(linear, band)
+        made = _quotient(stencil.sum(band.values), weight, seen)
+        if linear is not None and rough is not None:
+            made = np.where(good, made, _quotient(linear.sum(band.values), rough, seen))
         yield made, seen
 
 
-def _whole(share: NDArray[Any], taps: tuple[Taps, Taps], centres: Centres) -> Mask:
-    """Where all blocks under a kernel are in the file, and observed as a whole."""
-    count = math.prod(len(tap.index) for tap in taps)
-    return centres.sum(share, [tap.alike for tap in taps]) > count - 0.5
+def _weight(stencil: Stencil, band: _Band) -> Float64:
+    """What is observed under a kernel, by its weights."""
+    return stencil.weight if band.whole else stencil.sum(band.share)
+
+
+def _seen(centres: Centres, band: _Band) -> Mask:
+    """Where the nearest block is observed."""
+    if band.whole:
+        return np.ones(np.broadcast_shapes(centres.rows.shape, centres.cols.shape), np.bool_)
+    return centres.nearest(band.share) > 0
+
+
+def _whole(stencil: Stencil, band: _Band) -> Mask | bool:
+    """Where all blocks under a kernel are in the file, and wholly observed; True: everywhere."""
+    if band.whole and stencil.rows.inside.all() and stencil.cols.inside.all():
+        return True
+    return _weight(stencil.alike, band) > stencil.count - 0.5
 
 
 def _quotient(total: Float64, weight: Float64, seen: Mask) -> Float64:
+    if seen.all():
+        return total / weight
     return np.divide(total, weight, out=np.zeros(total.shape), where=seen)
