@@ -63,7 +63,7 @@ def _predict(watch: Watch | None, job: RegionJob, tiles: Any, _: object) -> Iter
 
     worker = TileWorker(job)
     for number, (row, col) in enumerate(tiles.tolist(), start=1):
-        read = _read_row(job, row, col)
+        read = _read_row(job, "nobody", row, col)  # no server is waited for
         told = worker({name: np.array(values) for name, values in read.items()})
         one = {name: values[0] for name, values in told.items()}
         if one.pop("unwritten"):

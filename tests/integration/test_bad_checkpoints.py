@@ -279,7 +279,7 @@ def test_all_that_take_a_checkpoint_refuse_alike(
         command(export_reference, export_reference.ExportReferenceConfig,
                 checkpoint=folder, output=output),
         command(study_timesteps, study_timesteps.StudyTimestepsConfig,
-                checkpoint=folder, chips=store, output=output),
+                checkpoint=folder, chips=store, split="val", output=output),
     }  # fmt: skip
     assert len(lines) == 1, lines
     pixels = np.zeros((3, 64, 64), np.uint16)
