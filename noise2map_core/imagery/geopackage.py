@@ -133,7 +133,8 @@ def _table(
 
 def _bounded(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> list[tuple[Any, ...]]:
     """All rows. Raises ValueError as soon as what they hold is longer."""
-    found, length = [], 0
+    found: list[tuple[Any, ...]] = []
+    length = 0
     for row in rows:
         length += sum(len(value) for value in row if isinstance(value, str | bytes))
         if length > max_bytes:
