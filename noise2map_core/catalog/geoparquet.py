@@ -17,6 +17,7 @@ from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.errors import CatalogError
+from noise2map_core.geo.wkb import require_shallow
 
 METADATA_KEY = b"stac-geoparquet"
 PLAIN_EXTENSIONS = ("geoarrow.", "arrow.")
@@ -83,6 +84,10 @@ class GeoParquetCatalog:
         if "collection" in columns:
             chosen = table["collection"].to_numpy() == query.collection
         written = table["geometry"]
+        try:
+            require_shallow(written.to_numpy())
+        except ValueError as error:
+            raise CatalogError(f"catalogue {self._path} cannot be read: {error}.") from error
         footprints = shapely.from_wkb(written.to_numpy(), on_invalid="ignore")
         broken = chosen & shapely.is_missing(footprints) & written.is_valid().to_numpy()
         if broken.any():

@@ -6,7 +6,7 @@ read. Format: OGC 12-128r19, GeoPackage Encoding Standard 1.4.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,18 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.geo.crs import crs_of
+from noise2map_core.geo.wkb import require_shallow
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 MAGIC = b"SQLite format 3\0"
 MAX_VALUE_BYTES = 1 << 30
+MAX_SWELLING = 10
+"""A layer's texts and geometries are at most so many times as long as the file: a default is stored
+once and read in every row."""
+COMPUTED = (2, 3)
+"""Columns that are expressions, which may take any time and memory: SQLite's numbers for them."""
 UNDEFINED = (-1, 0)
 """Numbers of a CRS that is not known."""
 _ENVELOPE_BYTES = (0, 32, 48, 48, 64)
@@ -41,7 +47,7 @@ def read_geopackage(path: Path, layer: str | None, *, private: bool) -> "gpd.Geo
     with _opened(path, private) as database:
         name, column, srs = _layer(database, layer)
         crs = _crs(database, srs)
-        return _table(database, name, column, crs)
+        return _table(database, name, column, crs, MAX_SWELLING * path.stat().st_size)
 
 
 @contextmanager
@@ -49,7 +55,8 @@ def _opened(path: Path, private: bool) -> Iterator[sqlite3.Connection]:
     mode = "mode=ro&immutable=1" if private else "mode=ro"
     address = f"file:{quote(str(path.resolve()))}?{mode}"
     with closing(sqlite3.connect(address, uri=True)) as database:
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        longest = min(MAX_SWELLING * path.stat().st_size, MAX_VALUE_BYTES)
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
         database.execute("PRAGMA trusted_schema = OFF")
         yield database
 
@@ -101,14 +108,16 @@ def _crs(database: sqlite3.Connection, number: int) -> CRS | None:
 
 
 def _table(
-    database: sqlite3.Connection, name: str, geometry: str, crs: CRS | None
+    database: sqlite3.Connection, name: str, geometry: str, crs: CRS | None, max_bytes: int
 ) -> "gpd.GeoDataFrame":
     import geopandas as gpd
 
     quoted = name.replace('"', '""')
-    about = database.execute(f'PRAGMA table_info("{quoted}")').fetchall()
+    about = database.execute(f'PRAGMA table_xinfo("{quoted}")').fetchall()
+    if computed := [column[1] for column in about if column[6] in COMPUTED]:
+        raise ValueError(f"its column {computed[0]} is computed, and is not read. Store its values")
     cursor = database.execute(f'SELECT * FROM "{quoted}"')
-    names, rows = [column[0] for column in cursor.description], cursor.fetchall()
+    names, rows = [column[0] for column in cursor.description], _bounded(cursor, max_bytes)
     keys = {column[1] for column in about if column[5]}
     logical = {column[1] for column in about if str(column[2]).upper() == "BOOLEAN"}
     columns: dict[str, list[Any]] = {
@@ -120,6 +129,18 @@ def _table(
         raise ValueError(f"layer {name} has no column {geometry}")
     shapes = [_shape(row[names.index(geometry)]) for row in rows]
     return gpd.GeoDataFrame(columns, geometry=shapes, crs=crs)
+
+
+def _bounded(rows: Iterable[tuple[Any, ...]], max_bytes: int) -> list[tuple[Any, ...]]:
+    """All rows. Raises ValueError as soon as what they hold is longer."""
+    found: list[tuple[Any, ...]] = []
+    length = 0
+    for row in rows:
+        length += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if length > max_bytes:
+            raise ValueError(f"its rows hold more than {MAX_SWELLING} times what is in the file")
+        found.append(row)
+    return found
 
 
 def _value(value: Any, logical: bool) -> Any:
@@ -136,5 +157,7 @@ def _shape(blob: bytes | None) -> BaseGeometry | None:
     envelope = (flags >> 1) & 0b111
     if flags & _EXTENDED or envelope >= len(_ENVELOPE_BYTES):
         raise ValueError("a geometry is of no standard kind")
-    found: BaseGeometry = shapely.from_wkb(blob[8 + _ENVELOPE_BYTES[envelope] :])
+    body = blob[8 + _ENVELOPE_BYTES[envelope] :]
+    require_shallow([body])
+    found: BaseGeometry = shapely.from_wkb(body)
     return found

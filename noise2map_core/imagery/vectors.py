@@ -30,6 +30,7 @@ from noise2map_core.digest import digest_of, file_sha256
 from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import finite_shape
 from noise2map_core.geo.crs import crs_by_name, crs_of
+from noise2map_core.geo.wkb import require_shallow
 from noise2map_core.imagery import geopackage
 from noise2map_core.imagery.geopackage import read_geopackage
 from noise2map_core.storage import local_path
@@ -152,9 +153,11 @@ def _read_geoparquet(path: Path) -> "gpd.GeoDataFrame":
     if pickled := pickled_columns(schema):
         raise ValueError(f"column {pickled[0]} holds Python objects, which would run code")
     columns = json.loads((schema.metadata or {}).get(b"geo", b"{}")).get("columns", {})
-    for column in columns.values():
+    for name, column in columns.items():
         if column.get("crs") is not None:
             crs_of(column["crs"])
+        if column.get("encoding") == "WKB":
+            require_shallow(pq.read_table(path, columns=[name])[name].to_numpy())
     return gpd.read_parquet(path)
 
 
@@ -177,7 +180,9 @@ def _read_by(driver: str, path: Path) -> "gpd.GeoDataFrame":
         raise ValueError(said[-1])
     table = pa.ipc.open_stream(done.stdout).read_all()
     about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    shapes = shapely.from_wkb(table[about["geometry"]].to_numpy(zero_copy_only=False))
+    written = table[about["geometry"]].to_numpy(zero_copy_only=False)
+    require_shallow(written)
+    shapes = shapely.from_wkb(written)
     columns = table.drop_columns([about["geometry"]]).to_pandas()
     crs = crs_of(about["crs"]) if about["crs"] else None
     return gpd.GeoDataFrame(columns, geometry=list(shapes), crs=crs)

@@ -25,7 +25,7 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from noise2map_core.atomic import whole_file
 from noise2map_core.digest import digest_of, file_sha256
-from noise2map_core.errors import OutputMismatchError
+from noise2map_core.errors import OutputError, OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.lease import require_fence
@@ -201,8 +201,18 @@ class Mosaic:
                 target.unlink(missing_ok=True)
 
     def read(self, name: str, window: Window) -> NDArray[Any]:
-        """The pixels of one array in a window of the grid, which must lie in the tile frame."""
-        values = self._array(name)[window.slices_in(self.grid.tile_frame)]
+        """The pixels of one array in a window of the grid, which must lie in the tile frame.
+
+        Raises OutputError if their bytes are damaged.
+        """
+        try:
+            values = self._array(name)[window.slices_in(self.grid.tile_frame)]
+        except (ValueError, RuntimeError) as error:  # of a checksum, of a decoder
+            raise OutputError(
+                f"{self.path / name} is damaged ({' '.join(str(error).split())}). `noise2map "
+                f"verify --repair {self.path.parent}` makes it again; or delete {self.path} and "
+                "run the same command again."
+            ) from error
         return np.asarray(values)
 
     def _array(self, name: str) -> zarr.Array[Any]:

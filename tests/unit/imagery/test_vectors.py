@@ -2,12 +2,16 @@
 
 import json
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
@@ -303,3 +307,54 @@ def test_tables_without_geometry_are_named(tmp_path: Path) -> None:
     sqlite(tmp_path / "a.gpkg", "UPDATE gpkg_contents SET data_type = 'attributes'")
     with pytest.raises(ConfigError, match="no layer with geometries"):
         read_vectors(str(tmp_path / "a.gpkg"), CRS, "labels.path")
+
+
+def swollen(path: Path, change: str) -> Path:
+    """A GeoPackage of three rows, changed."""
+    table().to_file(path, layer="fields")
+    with closing(sqlite3.connect(path)) as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute(change)
+        database.commit()
+    return path
+
+
+def test_a_column_that_is_computed_is_refused_before_it_is(tmp_path: Path) -> None:
+    long = "ALTER TABLE fields ADD COLUMN big AS (printf('%.*c', 900000000, 'x'))"
+    with pytest.raises(ValueError, match="column big is computed, and is not read"):
+        read_table(swollen(tmp_path / "a.gpkg", long))
+
+
+def test_a_default_may_fill_rows_but_not_swell_a_file_without_end(tmp_path: Path) -> None:
+    short = "ALTER TABLE fields ADD COLUMN state TEXT DEFAULT 'unknown'"
+    assert list(read_table(swollen(tmp_path / "a.gpkg", short))["state"]) == ["unknown"] * 3
+    more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99) "
+    path = swollen(
+        tmp_path / "b.gpkg", f"{more} INSERT INTO fields (geom) SELECT f.geom FROM fields f, n"
+    )
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"ALTER TABLE fields ADD COLUMN x TEXT DEFAULT '{'y' * 50_000}'")
+        database.commit()
+    with pytest.raises(ValueError, match="more than 10 times what is in the file"):
+        read_table(path)
+
+
+NESTED = struct.pack("<BII", 1, 7, 1) * 100_000 + struct.pack("<BII", 1, 7, 0)
+"""A collection in a collection in …: GEOS would end the process."""
+
+
+def test_geometries_within_geometries_without_end_are_refused(tmp_path: Path) -> None:
+    path = swollen(tmp_path / "a.gpkg", "DELETE FROM fields WHERE fid > 1")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE fields SET geom = ?", (b"GP\0\1" + bytes(4) + NESTED,))
+        database.commit()
+    table().to_parquet(tmp_path / "a.parquet")
+    written = pq.read_table(tmp_path / "a.parquet")
+    number = written.schema.get_field_index("geometry")
+    column = pa.array([NESTED] * len(written), pa.binary())
+    changed = written.set_column(number, written.schema.field("geometry"), column)
+    pq.write_table(changed, tmp_path / "a.parquet")
+    for name in ("a.gpkg", "a.parquet"):
+        with pytest.raises(ValueError, match="holds others, more than 100 levels deep"):
+            read_table(tmp_path / name)

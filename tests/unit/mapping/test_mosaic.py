@@ -8,7 +8,7 @@ import rioxarray  # noqa: F401  (the accessor)
 import shapely
 
 from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputMismatchError
+from noise2map_core.errors import OutputError, OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import (
@@ -110,3 +110,20 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     (mosaic.path / "class" / "c" / "0.abc.partial").write_bytes(b"half")
     sweep(mosaic.path)
     assert digests(mosaic.path) == before
+
+
+@pytest.mark.parametrize("name", ["class", "probability"])
+def test_a_flipped_bit_is_found_at_reading_and_the_way_out_is_said(
+    tmp_path: Path, name: str
+) -> None:
+    mosaic = Mosaic.create(tmp_path / "mosaic.zarr", grid(), CLASSES)
+    tile = next(iter(mosaic.grid.tiles()))
+    mosaic.write(tile, tile_map(3))
+    shard = next(
+        path for path in (tmp_path / "mosaic.zarr" / name / "c").rglob("*") if path.is_file()
+    )
+    body = bytearray(shard.read_bytes())
+    body[len(body) // 3] ^= 4
+    shard.write_bytes(body)
+    with pytest.raises(OutputError, match=rf"{name} is damaged .*verify --repair {tmp_path}"):
+        mosaic.read(name, mosaic.grid.window(tile))
