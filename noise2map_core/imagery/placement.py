@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
+from noise2map_core.geo.turns import HALF_TURN
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.files import SourceInfo
 
@@ -39,7 +40,7 @@ MAX_NODE_PX, MAX_BEND_M = 16, 8000.0
 are large: lines bend by spacing² · pixel / 8 · 1.6e-7 per metre, so by less than 2e-4 pixels."""
 
 DEGREE_M = 111_320.0
-TURN = 360.0
+TURN = 2 * HALF_TURN
 SPREAD = (np.arange(5) + 0.5) / 5
 """Parts of a file, along its sides, at which its pixels are measured."""
 
