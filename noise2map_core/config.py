@@ -21,7 +21,6 @@ from pydantic_core import ErrorDetails
 
 from noise2map_core.documents import read_text
 from noise2map_core.errors import ConfigError, explained
-from noise2map_core.storage import require_plain
 
 Settings = dict[str, Any]
 """Nested settings by name, as in a YAML file."""
@@ -122,24 +121,9 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     Raises ConfigError naming every setting that is missing, or the first that is unknown or wrong.
     """
     try:
-        config = config_type.model_validate(_merged(settings, flags))
+        return config_type.model_validate(_merged(settings, flags))
     except ValidationError as error:
         raise ConfigError(_explained(config_type, error.errors(include_url=False))) from None
-    for path, found in _paths_in(config):
-        try:
-            require_plain(str(found))
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error} (got {reprlib.repr(str(found))}).") from None
-    return config
-
-
-def _paths_in(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """The settings that are paths, by name."""
-    for name, value in config:
-        if isinstance(value, BaseModel):
-            yield from _paths_in(value, f"{prefix}{name}.")
-        elif isinstance(value, Path):
-            yield f"{prefix}{name}", value
 
 
 def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
