@@ -5,7 +5,6 @@ then the flags; pydantic judges the sum of both once, so that either may hold wh
 """
 
 import difflib
-import math
 import re
 import reprlib
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,6 @@ from pydantic_core import ErrorDetails
 
 from noise2map_core.documents import read_text
 from noise2map_core.errors import ConfigError, explained
-from noise2map_core.storage import require_plain
 
 Settings = dict[str, Any]
 """Nested settings by name, as in a YAML file."""
@@ -123,42 +121,9 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     Raises ConfigError naming every setting that is missing, or the first that is unknown or wrong.
     """
     try:
-        config = config_type.model_validate(_merged(settings, flags))
+        return config_type.model_validate(_merged(settings, flags))
     except ValidationError as error:
         raise ConfigError(_explained(config_type, error.errors(include_url=False))) from None
-    for path, value in _numbers(config):
-        if not math.isfinite(value):
-            raise ConfigError(f"{path}: must be a finite number (got {value}).")
-    for path, found in _paths_in(config):
-        try:
-            require_plain(str(found))
-        except ValueError as error:
-            raise ConfigError(f"{path}: {error} (got {reprlib.repr(str(found))}).") from None
-    return config
-
-
-def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """All floats of a config, by their paths."""
-    if isinstance(value, float):
-        yield path.removeprefix("."), value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _numbers(getattr(value, name), f"{path}.{name}")
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _numbers(inner, f"{path}.{name}")
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _numbers(inner, path)
-
-
-def _paths_in(config: BaseModel, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """The settings that are paths, by name."""
-    for name, value in config:
-        if isinstance(value, BaseModel):
-            yield from _paths_in(value, f"{prefix}{name}.")
-        elif isinstance(value, Path):
-            yield f"{prefix}{name}", value
 
 
 def iter_settings(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:

@@ -89,6 +89,9 @@ Location = Annotated[
 
 
 def _decoded(given: Any) -> Any:
+    if not isinstance(given, str | Path):
+        return given
+    require_plain(str(given))
     return local_path(given) if isinstance(given, str) else given
 
 

@@ -17,7 +17,7 @@ from noise2map_core.errors import ChipStoreError, ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.models.spec import Task
-from noise2map_core.storage import Location
+from noise2map_core.storage import LocalPath, Location
 
 if TYPE_CHECKING:
     from noise2map_core.imagery.chip_store import ChipStore
@@ -55,7 +55,7 @@ class EvaluateMapsConfig(BaseModel):
     """The protocol that the scores must be of; a store that was made under another one is refused.
     None: whichever the store was made under."""
 
-    output: Path | None = None
+    output: LocalPath | None = None
     """JSON file for the scores. None: only the table is printed."""
 
     add_to_card: bool = False

@@ -15,6 +15,7 @@ from noise2map_core.application import application
 from noise2map_core.atomic import write_atomically
 from noise2map_core.errors import ConfigError
 from noise2map_core.search_space import SearchSpace
+from noise2map_core.storage import LocalPath
 from noise2map_core.sweep import (
     Trial,
     full_trials,
@@ -32,7 +33,7 @@ class CompareTrialsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    sweep: Path
+    sweep: LocalPath
     """Output of search-schedules."""
 
 

@@ -14,7 +14,7 @@ from noise2map_core.errors import Noise2MapError
 from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.numeric import PositiveInt, Seed
 from noise2map_core.search_space import SearchSpace, TrialSettings, read_space, require_valid
-from noise2map_core.storage import Location, absolute
+from noise2map_core.storage import LocalPath, Location, absolute
 from noise2map_core.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class SearchSchedulesConfig(BaseModel):
     chips: Location
     """Chip store that ingest-region wrote, with labels and with train and val parts."""
 
-    output: Path
+    output: LocalPath
     """Directory of the sweep: `sweep.json`, `winner.yaml` for finetune-maps, `trials/` to go on
     from. The same command goes on where an earlier one ended."""
 

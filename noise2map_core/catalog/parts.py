@@ -10,6 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.interval import Interval, parse_time
 from noise2map_core.catalog.item import Document
+from noise2map_core.geo.turns import WHOLE_MAP
 
 MAX_CORNERS = 100
 """Of an outline in place of one that is too long for a server."""
@@ -72,7 +73,7 @@ def simplified(area: BaseGeometry) -> BaseGeometry:
         tolerance = share * max(east - west, north - south)
         cover = area.simplify(tolerance).buffer(1.1 * tolerance, join_style="mitre")
         if shapely.get_num_coordinates(cover) <= MAX_CORNERS and cover.covers(area):
-            return cover & shapely.box(-180, -90, 180, 90)
+            return cover & WHOLE_MAP
     return shapely.box(*area.bounds)
 
 

@@ -1,11 +1,11 @@
 """Settings of data sets."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field
 
 from noise2map_core.numeric import PositiveFloat
+from noise2map_core.storage import LocalPath
 
 Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and
@@ -28,7 +28,7 @@ class SpaceNet7Config(BaseModel):
 
     kind: Literal["spacenet7"] = "spacenet7"
 
-    root: Path
+    root: LocalPath
     """Folder of the data set."""
 
     task: Literal["change", "segment", "both"] = "change"
@@ -46,7 +46,7 @@ class WhuConfig(BaseModel):
 
     kind: Literal["whu"] = "whu"
 
-    root: Path
+    root: LocalPath
     """Folder of the data set."""
 
     task: Literal["change", "segment"] = "change"
@@ -67,7 +67,7 @@ class XView2Config(BaseModel):
 
     kind: Literal["xview2"] = "xview2"
 
-    root: Path
+    root: LocalPath
     """Folder of the data set."""
 
     task: Literal["change", "segment"] = "change"
@@ -88,7 +88,7 @@ class FoldersConfig(BaseModel):
 
     kind: Literal["folders"] = "folders"
 
-    root: Path
+    root: LocalPath
     """Folder of the data set."""
 
     gsd: PositiveFloat

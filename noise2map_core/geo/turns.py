@@ -149,7 +149,12 @@ def centre_of_grid(geobox: GeoBox) -> tuple[float, float]:
     height, width = geobox.shape
     x, y = geobox.affine @ (width / 2, height / 2)
     longitude, latitude = geobox.crs.transformer_to_crs(CRS("EPSG:4326"))(x, y)
-    return (float(longitude) + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN, float(latitude)
+    return within_turn(float(longitude)), float(latitude)
+
+
+def within_turn(longitude: float) -> float:
+    """The same longitude in [-180, 180)."""
+    return (longitude + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN
 
 
 def outline_of(geobox: GeoBox) -> BaseGeometry:
@@ -197,9 +202,10 @@ def _within(part: BaseGeometry) -> list[BaseGeometry]:
     west, _, east, _ = whole.bounds
     first = math.floor((west + HALF_TURN) / (2 * HALF_TURN))
     last = min(math.ceil((east + HALF_TURN) / (2 * HALF_TURN)), first + MAX_TURNS)
-    shifted = [_shifted(whole, -2 * HALF_TURN * n) for n in range(first, max(last, first + 1))]
-    return [piece for one in shifted if not (piece := one & WHOLE_MAP).is_empty]
+    turned = [shifted(whole, -2 * HALF_TURN * n) for n in range(first, max(last, first + 1))]
+    return [piece for one in turned if not (piece := one & WHOLE_MAP).is_empty]
 
 
-def _shifted(geometry: BaseGeometry, degrees: float) -> BaseGeometry:
+def shifted(geometry: BaseGeometry, degrees: float) -> BaseGeometry:
+    """A geometry so many degrees further east."""
     return shapely.transform(geometry, lambda xy: xy + np.array([degrees, 0.0]))

@@ -1,24 +1,21 @@
 """Where on the globe an area lies, the antimeridian and the poles included."""
 
-import numpy as np
 import shapely
 from odc.geo.crs import CRS
 from shapely.geometry.base import BaseGeometry
+
+from noise2map_core.geo.turns import HALF_TURN, shifted, within_turn
 
 NORTHERNMOST, SOUTHERNMOST = 84.0, -80.0
 """Degrees of latitude between which UTM is defined; beyond them lies UPS."""
 
 UPS_NORTH, UPS_SOUTH = "EPSG:32661", "EPSG:32761"
 
-HALF_TURN = 180.0
-TURN = np.array([2 * HALF_TURN, 0.0])
-"""In longitude."""
-
 
 def centre_of(geometry: BaseGeometry) -> tuple[float, float]:
     """Longitude and latitude of the middle of an area, also if it is cut at the antimeridian."""
     middle = _unwrapped(geometry).centroid
-    return (middle.x + HALF_TURN) % (2 * HALF_TURN) - HALF_TURN, middle.y
+    return within_turn(middle.x), middle.y
 
 
 def bbox_of(geometry: BaseGeometry) -> tuple[float, float, float, float]:
@@ -47,7 +44,7 @@ def _unwrapped(geometry: BaseGeometry) -> BaseGeometry:
     if east - west <= HALF_TURN:
         return geometry
     parts = [
-        shapely.transform(part, lambda xy: xy + TURN) if part.bounds[2] <= 0 else part
+        shifted(part, 2 * HALF_TURN) if part.bounds[2] <= 0 else part
         for part in shapely.get_parts(geometry)
     ]
     moved = shapely.union_all(parts)

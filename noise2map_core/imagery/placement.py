@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
+from noise2map_core.geo.turns import HALF_TURN
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.files import SourceInfo
 
@@ -42,7 +43,7 @@ LINES_PX = 1 << 15
 """Pixels that are placed at a time."""
 
 DEGREE_M = 111_320.0
-TURN = 360.0
+TURN = 2 * HALF_TURN
 SPREAD = (np.arange(5) + 0.5) / 5
 """Parts of a file, along its sides, at which its pixels are measured."""
 

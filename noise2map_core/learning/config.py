@@ -1,6 +1,5 @@
 """Settings of training and evaluation."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_valida
 from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
 from noise2map_core.numeric import Batch, NonNegativeFloat, PositiveFloat, PositiveInt, SidePx
 from noise2map_core.redact import redacted
+from noise2map_core.storage import LocalPath
 
 
 class OptimisationConfig(BaseModel):
@@ -171,7 +171,7 @@ class ImagesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    root: Path | None = None
+    root: LocalPath | None = None
     """Folder, searched with all that is in it, or plain tar: PNG, JPEG or TIFF, of any number of
     bands, all of one kind."""
 

@@ -26,7 +26,7 @@ from noise2map_core.models.spec import (
     read_spec,
     read_weights,
 )
-from noise2map_core.storage import is_local, location, publish
+from noise2map_core.storage import PARTIAL, is_local, location, publish
 
 
 def save_checkpoint(
@@ -75,7 +75,7 @@ def whole_directory(path: Path, last: str) -> Iterator[Path]:
             publish(partial, path, last)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}{PARTIAL}")
     partial.mkdir()
     try:
         yield partial

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Level = Annotated[int, Field(ge=1, le=8192)]
-Count = Annotated[int, Field(ge=1, le=64)]
 MAX_LEVELS = 10
 """Each but the first halves the resolution."""
 

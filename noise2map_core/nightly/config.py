@@ -1,7 +1,6 @@
 """Settings of nights: the areas, and how often their past is kept."""
 
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -87,7 +86,7 @@ class AreaConfig(_Section):
     """What to do if the catalogue lacks items that the newest slice was made from: name them and
     leave the area alone, or make that slice again without them."""
 
-    output: Path | None = None
+    output: LocalPath | None = None
     """Folder of the area. None: one with its id, in the output of the nights."""
 
     keep_last: PositiveInt | None = None
@@ -142,7 +141,7 @@ class WebhookConfig(_Section):
 class NightlyConfig(_Section):
     """Map every area that has new imagery; to be called every night by a scheduler."""
 
-    output: Path
+    output: LocalPath
     """Folder of the nights: the summary, and a folder for each area."""
 
     sensors: dict[str, SearchConfig]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.application import application
 from noise2map_core.errors import ConfigError
+from noise2map_core.storage import LocalPath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +32,13 @@ class AssessConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    sample: Path
+    sample: LocalPath
     """GeoPackage or GeoJSON with its column `reference` filled in; the first argument, too."""
 
-    strata: Path | None = None
+    strata: LocalPath | None = None
     """The strata.json that was written with the sample; by default the one beside it."""
 
-    output: Path | None = None
+    output: LocalPath | None = None
     """JSON file for the result."""
 
 

@@ -14,6 +14,7 @@ from noise2map_core.application import application
 from noise2map_core.config import Settings, build_config, read_settings
 from noise2map_core.distributed.config import ResourcesConfig
 from noise2map_core.launch import applications_root, find_application, load_application
+from noise2map_core.storage import LocalPath
 
 if TYPE_CHECKING:
     from noise2map_core.learning.metrics import ClassScores
@@ -36,7 +37,7 @@ class DemoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    output: Path = Path(WRITTEN_AT)
+    output: LocalPath = Path(WRITTEN_AT)
     """Directory of the map; catalogue, chips and training lie in folders of it."""
 
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.application import application
 from noise2map_core.numeric import Seed
+from noise2map_core.storage import LocalPath
 
 if TYPE_CHECKING:
     from noise2map_core.testing.town_catalog import TownCatalog
@@ -20,7 +20,7 @@ class DrawTownConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    output: Path
+    output: LocalPath
     """Directory for the catalogue, catalog.json, and the area, aoi.geojson."""
 
     size_px: int = Field(default=1024, ge=64, le=8192)

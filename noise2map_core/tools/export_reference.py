@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.application import application
 from noise2map_core.errors import OutputMismatchError
-from noise2map_core.storage import Location
+from noise2map_core.storage import PARTIAL, LocalPath, Location
 
 
 class ExportReferenceConfig(BaseModel):
@@ -22,7 +22,7 @@ class ExportReferenceConfig(BaseModel):
     checkpoint: Location
     """Checkpoint directory with a network of preset reference; the first argument, too."""
 
-    output: Path
+    output: LocalPath
     """Directory to be made: unet/ for diffusers, weights.pth for the authors' code."""
 
 
@@ -54,7 +54,7 @@ def run(config: ExportReferenceConfig) -> ExportedReference:
 
     model = load_checkpoint(config.checkpoint)
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    partial = config.output.with_name(f".{config.output.name}.{uuid4().hex}.partial")
+    partial = config.output.with_name(f".{config.output.name}.{uuid4().hex}{PARTIAL}")
     try:
         export_published(model, partial)
         partial.rename(config.output)

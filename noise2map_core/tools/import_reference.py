@@ -11,7 +11,7 @@ from noise2map_core.application import application
 from noise2map_core.errors import OutputMismatchError
 from noise2map_core.models.spec import Task
 from noise2map_core.numeric import PositiveFloat, PositiveInt, Seed, SidePx
-from noise2map_core.storage import Location
+from noise2map_core.storage import LocalPath, Location
 
 CARD = """# Imported Noise2Map model: {task}
 
@@ -38,7 +38,7 @@ class ImportReferenceConfig(BaseModel):
     """Folder of the published UNet (config.json, diffusion_pytorch_model.safetensors), or its name
     on the Hugging Face hub: ali97/noise2map/aid-10k."""
 
-    weights: Path | None = None
+    weights: LocalPath | None = None
     """Fine-tuned state dict (.pth). None: the UNet alone, with random layers around it, as a start
     for training."""
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from noise2map_core.application import application
 from noise2map_core.datasets.config import DatasetConfig, Protocol
 from noise2map_core.numeric import SidePx
+from noise2map_core.storage import LocalPath
 
 if TYPE_CHECKING:
     from noise2map_core.datasets.chips import DatasetJob
@@ -24,7 +25,7 @@ class IngestDatasetConfig(BaseModel):
     dataset: DatasetConfig
     """Which data set, which task, and where its folder is."""
 
-    output: Path
+    output: LocalPath
     """The chip store, a Zarr directory; a rerun continues it."""
 
     protocol: Protocol = "strict"

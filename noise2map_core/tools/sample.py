@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.application import application
 from noise2map_core.errors import ConfigError
 from noise2map_core.numeric import MAX_COUNT, PositiveFloat, Seed
+from noise2map_core.storage import LocalPath
 
 if TYPE_CHECKING:
     from noise2map_core.mapping.sample_files import SampledClass, SampleDesign
@@ -32,10 +33,10 @@ class SampleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    map: Path
+    map: LocalPath
     """GeoTIFF of classes, or the output directory of a map; the first argument, too."""
 
-    output: Path
+    output: LocalPath
     """Directory of the sample. A sample that is filled in is never overwritten."""
 
     target_error: PositiveFloat = 0.01

@@ -14,7 +14,7 @@ from noise2map_core.errors import ConfigError
 from noise2map_core.imagery.config import SplitName
 from noise2map_core.models.spec import Task
 from noise2map_core.numeric import NonNegativeInt, PositiveInt
-from noise2map_core.storage import Location
+from noise2map_core.storage import LocalPath, Location
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ class StudyTimestepsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    chips: Path
+    chips: LocalPath
     """Chip store; the first argument, too."""
 
     checkpoint: Location
@@ -48,7 +48,7 @@ class StudyTimestepsConfig(BaseModel):
     timesteps: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Timesteps. None: eight from 0 to T - 1, without those that cannot tell the dates apart."""
 
-    output: Path
+    output: LocalPath
     """Directory for a picture a chip, and study.json."""
 
 

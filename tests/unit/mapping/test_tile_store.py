@@ -3,40 +3,11 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import shapely
 
 from noise2map_core.errors import LeaseLostError
-from noise2map_core.geo.grid import RegionGrid, Tile
-from noise2map_core.geo.window import Window
-from noise2map_core.mapping.lease import hold_lease
-from noise2map_core.mapping.mosaic import Mosaic, TileMap
-
-GRID = RegionGrid(
-    "EPSG:32633", 10.0, 0.0, 0.0, 64, Window(0, 0, 128, 64), shapely.box(-1e9, -1e9, 1e9, 1e9)
-)
-CLASSES = [{"value": 0, "name": "same"}, {"value": 1, "name": "changed"}]
-TILE = Tile(1, 0)
-
-
-def tile_of(value: int) -> TileMap:
-    rng = np.random.default_rng(value)
-    return TileMap(
-        rng.integers(0, 2, (64, 64)).astype(np.uint8),
-        rng.integers(0, 10_000, (64, 64)).astype(np.uint16),
-        np.ones((64, 64), np.bool_), np.zeros((64, 64), np.uint8),
-    )  # fmt: skip
-
-
-def mosaic_of(fence: int, output: Path) -> Mosaic:
-    return Mosaic.create(output / "mosaic.zarr", GRID, CLASSES, (), fence)
-
-
-def abandoned(output: Path) -> int:
-    """The number of a run that took the lease and is no more at work."""
-    with hold_lease(output) as fence:
-        return fence
+from noise2map_core.geo.grid import Tile
+from tests.mosaic_factories import TILE, abandoned, mosaic_of, tile_of
 
 
 def test_a_run_that_was_taken_over_writes_no_tile(tmp_path: Path) -> None:
