@@ -20,6 +20,24 @@ from noise2map_core.errors import ConfigError
 
 SCALARS = (str, int, float, bool, Path, NoneType)
 
+_words = tyro.constructors.ConstructorRegistry()
+
+
+@_words.primitive_rule
+def _path_as_text(
+    found: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """Paths stay text until their setting reads them: pathlib would make file:/a of file:///a."""
+    if found.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str | Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
 
 def read_flags(
     args: Sequence[str],
@@ -46,6 +64,7 @@ def read_flags(
                 description=description,
                 default={"debug": False},
                 use_underscores=True,
+                registry=_words,
             )
     except SystemExit as stop:
         if not stop.code:

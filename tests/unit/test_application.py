@@ -26,6 +26,7 @@ from noise2map_core.errors import (
 )
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.launch import find_applications
+from noise2map_core.storage import LocalPath, Location
 
 APPLICATIONS = {found.command: found.path for found in find_applications()}
 HEAVY = ("torch", "ray", "rasterio", "numpy", "odc", "pystac", "xarray", "geopandas")
@@ -128,6 +129,22 @@ def test_a_short_flag_is_the_long_one() -> None:
         "--output", "o", "--search.catalog", "c", "--search.collection", "k",
         "--search.bands", "red", "nir",
     )  # fmt: skip
+
+
+def test_a_path_is_the_same_by_flag_as_in_the_yaml_file_urls_too(tmp_path: Path) -> None:
+    class Places(BaseModel):
+        here: LocalPath
+        there: Location | None = None
+        several: tuple[Location, ...] = ()
+
+    urls = {"here": "file:///a%20b", "there": "FILE://localhost/c", "several": ["file:/d", "e"]}
+    flags = ["--here", urls["here"], "--there", urls["there"], "--several", *urls["several"]]
+    by_flags = parse_config(Places, flags)
+    assert by_flags == parse_config(Places, [written(tmp_path, **urls)])
+    assert (by_flags.here, by_flags.there) == (Path("/a b"), Path("/c"))
+    assert by_flags.several == (Path("/d"), Path("e"))
+    with pytest.raises(ConfigError, match="here: file://server/a names no file of this machine"):
+        parse_config(Places, ["--here", "file://server/a"])
 
 
 def test_dashes_and_underscores_are_the_same_in_flags() -> None:
