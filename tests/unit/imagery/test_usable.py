@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
@@ -16,6 +17,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from rasterio.features import geometry_mask
+from stac_geoparquet.arrow import parse_stac_items_to_arrow
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
@@ -90,15 +92,12 @@ def test_every_spelling_of_a_footprint_gives_one_mask(tmp_path: Path, spelling: 
 
 
 def test_a_table_gives_what_static_files_give(tmp_path: Path) -> None:
-    stac_geoparquet = pytest.importorskip("stac_geoparquet.arrow")
-    import pyarrow.parquet as pq
-
     path = write_tif(tmp_path / "a.tif", noise(*BOX.shape), BOX, nodata=0)
     items = [item(name.replace(" ", "_"), path, place) for name, place in SPELLINGS.items()]
     items = [one for one in items if one["id"] != "rough"]
     search = catalog_of(tmp_path, *items)
     located = [one for one in items if one["geometry"] is not None]
-    table = stac_geoparquet.parse_stac_items_to_arrow(located).read_all()
+    table = parse_stac_items_to_arrow(located).read_all()
     pq.write_table(table, tmp_path / "items.parquet")
     there = search.model_copy(update={"catalog": str(tmp_path / "items.parquet")})
     static, tabled = (search_scenes(one, AREA, "2020", ["red"]) for one in (search, there))
