@@ -120,7 +120,7 @@ def read() -> None:
     import numpy as np
     import rasterio
 
-    from noise2map_core.imagery.files import GDAL_SETTINGS
+    from noise2map_core.rasters.files import GDAL_SETTINGS
 
     rng = np.random.default_rng(0)
     coarse = rng.normal(3000, 600, (TILE_PX // 8,) * 2).repeat(8, 0).repeat(8, 1)
@@ -147,9 +147,9 @@ def simulate(tiles: int, cpus: int) -> None:
     import numpy as np
     import ray
 
-    from noise2map_core.distributed.config import ResourcesConfig
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.distributed.work import WorkSource
+    from noise2map_core.workflows.resources import ResourcesConfig
 
     side = int(np.ceil(np.sqrt(tiles)))
     places = np.stack(np.divmod(np.arange(tiles, dtype=np.int32), side), axis=1)

@@ -9,61 +9,16 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from noise2map_core.application import application
-from noise2map_core.datasets.config import Protocol
-from noise2map_core.errors import ChipStoreError, ConfigError
-from noise2map_core.imagery.config import SplitName
-from noise2map_core.learning.config import EvaluationConfig
-from noise2map_core.models.spec import Task
-from noise2map_core.storage import LocalPath, Location
+from noise2map_core.cli.application import application
+from noise2map_core.models.config import Task
+from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
 if TYPE_CHECKING:
-    from noise2map_core.imagery.chip_store import ChipStore
-    from noise2map_core.inference.scores import MapScores, ScoredClass
+    from noise2map_core.chips.store import ChipStore
+    from noise2map_core.evaluation.scores import MapScores, ScoredClass
     from noise2map_core.models.noise2map import Noise2Map
     from noise2map_core.models.spec import CheckpointSpec
-
-
-class EvaluateMapsConfig(BaseModel):
-    """Score a checkpoint on one part of a chip store."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
-
-    more_checkpoints: tuple[Location, ...] = ()
-    """The same training from other seeds: scored too, with mean and standard deviation over all."""
-
-    name: str | None = None
-    """Name of the model in tables. None: its preset."""
-
-    chips: Location
-    """Chip store with labels."""
-
-    split: SplitName | None = None
-    """Part of the store that is scored. None: the one that its protocol scores, else test. The
-    baseline's statistics and threshold come from train; of a store without one, from the scored
-    pixels without their labels."""
-
-    task: Task | None = None
-    """What is scored: change or segment. None: the checkpoint's only task."""
-
-    protocol: Protocol | None = None
-    """The protocol that the scores must be of; a store that was made under another one is refused.
-    None: whichever the store was made under."""
-
-    output: LocalPath | None = None
-    """JSON file for the scores. None: only the table is printed."""
-
-    add_to_card: bool = False
-    """Write the scores into the checkpoint's model card, README.md, too, by the name of the chip
-    store and its part."""
-
-    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
-    """How scores are computed."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +122,7 @@ class EvaluateMapsResult:
 
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     store = open_store(config.chips)
     origin = store.attributes.get("dataset", {})
@@ -175,7 +130,7 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     split = config.split or origin.get("evaluated_on", "test")
     # Before libraries that take their time.
     store.require((split,), (config.task,) if config.task else ())
-    from noise2map_core.inference.scores import (
+    from noise2map_core.evaluation.scores import (
         evaluate_baseline,
         evaluate_model,
         require_evaluable,
@@ -212,10 +167,10 @@ def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
 
 
 def _add_to_card(config: EvaluateMapsConfig, result: EvaluateMapsResult) -> None:
-    from noise2map_core.atomic import write_atomically
-    from noise2map_core.inference.card_scores import score_rows, with_scores
+    from noise2map_core.evaluation.card_scores import score_rows, with_scores
     from noise2map_core.models.shipped import checkpoint_folder
     from noise2map_core.models.spec import CARD_NAME
+    from noise2map_core.runtime.atomic import write_atomically
 
     data = f"{config.chips.stem}, {result.split}: {result.task}"
     if result.outside:
@@ -259,8 +214,8 @@ def _write(
     store: ChipStore,
 ) -> None:
     from noise2map_core import __version__
-    from noise2map_core.atomic import write_atomically
-    from noise2map_core.digest import digest_of
+    from noise2map_core.runtime.atomic import write_atomically
+    from noise2map_core.runtime.digest import digest_of
 
     document: dict[str, Any] = {
         "name": result.name,

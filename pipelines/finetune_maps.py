@@ -6,71 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from noise2map_core.application import application
-from noise2map_core.distributed.config import ClusterConfig
-from noise2map_core.inference.config import CardConfig
-from noise2map_core.learning.config import (
-    MlflowConfig,
-    TaskTrainingConfig,
-    TrainingConfig,
-    segment_training,
-)
-from noise2map_core.models.config import ModelConfig
-from noise2map_core.models.spec import CARD_NAME, Task
-from noise2map_core.numeric import PositiveFloat, Seed
-from noise2map_core.storage import Location, absolute
+from noise2map_core.cli.application import application
+from noise2map_core.learning.config import TaskTrainingConfig
+from noise2map_core.models.config import Task
+from noise2map_core.models.spec import CARD_NAME
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 
 if TYPE_CHECKING:
-    from noise2map_core.distributed.training import TrainedWeights, TrainingJob
-    from noise2map_core.imagery.chip_store import ChipStore
+    from noise2map_core.chips.store import ChipStore
+    from noise2map_core.distributed.fitting.finetuning import TrainedWeights, TrainingJob
     from noise2map_core.models.spec import CheckpointSpec
-    from noise2map_core.tracking import Tracker
-    from noise2map_core.training_run import TrainingRun
-
-
-class FinetuneMapsConfig(BaseModel):
-    """Fine-tune a model on a chip store: change detection, segmentation, or both at once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    chips: Location
-    """Chip store that ingest-region wrote, with labels and with train and val parts."""
-
-    output: Location
-    """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
-    from."""
-
-    seed: Seed = 0
-    """Seed of weights, order, timesteps and augmentation."""
-
-    gsd_range: tuple[PositiveFloat, PositiveFloat] | None = None
-    """Ground sample distances that the model accepts, metres. None: half to twice the chips'."""
-
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    """The network."""
-
-    tasks: tuple[Task, ...] = Field(default=("change",), min_length=1)
-    """What it learns: change, segment, or both at once with one shared backbone."""
-
-    change: TaskTrainingConfig = Field(default_factory=TaskTrainingConfig)
-    """How change is learnt."""
-
-    segment: TaskTrainingConfig = Field(default_factory=segment_training)
-    """How segmentation is learnt."""
-
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    """How it is trained."""
-
-    resources: ClusterConfig = Field(default_factory=ClusterConfig)
-    """The cluster."""
-
-    card: CardConfig = Field(default_factory=CardConfig)
-    """What the model card says besides."""
-
-    mlflow: MlflowConfig | None = None
-    """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
+    from noise2map_core.training.run import TrainingRun
+    from noise2map_core.training.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -98,7 +46,7 @@ class FinetuneMapsResult:
     def summary(self) -> list[str]:
         """Lines for people."""
         from noise2map_core.learning.skill import warning
-        from noise2map_core.training_run import rerun_line, skipped_line
+        from noise2map_core.training.run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
         doubted = warning("the model", self.doubts) if self.doubts else ""
@@ -122,18 +70,18 @@ class FinetuneMapsResult:
 
 def run(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     store = open_store(config.chips)
     store.require(("train", "val"), config.tasks)  # before libraries that take their time
-    from noise2map_core.inference.training_data import (
+    from noise2map_core.distributed.cluster.needs import require_feasible
+    from noise2map_core.models.start import require_start
+    from noise2map_core.training.tracking import tracked
+    from noise2map_core.training.training_data import (
         plan_spec,
         require_streamable,
         require_trainable,
     )
-    from noise2map_core.models.start import require_start
-    from noise2map_core.tracking import tracked
-    from noise2map_core.training_run import require_feasible
 
     require_feasible(config.training, config.resources)
     spec = plan_spec(store, config.model, _tasks(config), config.gsd_range)
@@ -178,11 +126,11 @@ def _train_and_report(
     training_run: TrainingRun,
     tracker: Tracker | None,
 ) -> None:
-    from noise2map_core.distributed.reporting import report_training
-    from noise2map_core.distributed.session import ray_session
-    from noise2map_core.distributed.training import train_model
-    from noise2map_core.mapping.lease import hold_lease
-    from noise2map_core.training_run import training_needs
+    from noise2map_core.distributed.cluster.needs import training_needs
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.distributed.fitting.finetuning import train_model
+    from noise2map_core.distributed.fitting.report import report_training
+    from noise2map_core.runtime.lease import hold_lease
 
     needs = training_needs(config.training, config.resources)
     with hold_lease(config.output / "state"), ray_session(config.resources, needs):
@@ -201,17 +149,17 @@ def _tasks(config: FinetuneMapsConfig) -> dict[Task, TaskTrainingConfig]:
 
 def plan_training(config: FinetuneMapsConfig) -> TrainingJob:
     """What a run trains, for those who train it by other means."""
-    from noise2map_core.imagery.chip_store import open_store
-    from noise2map_core.inference.training_data import plan_spec
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.training.training_data import plan_spec
 
     store = open_store(config.chips)
     return _job(config, store, plan_spec(store, config.model, _tasks(config), config.gsd_range))
 
 
 def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> TrainingJob:
-    from noise2map_core.distributed.training import TrainingJob
-    from noise2map_core.inference.training_data import class_weights
+    from noise2map_core.distributed.fitting.finetuning import TrainingJob
     from noise2map_core.models.shipped import checkpoint_folder
+    from noise2map_core.training.training_data import class_weights
 
     tasks, backbone = _tasks(config), config.model.backbone
     return TrainingJob(
@@ -229,8 +177,8 @@ def _job(config: FinetuneMapsConfig, store: ChipStore, spec: CheckpointSpec) -> 
 
 def _training_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
     """The weights depend on the settings and on every byte of the chips."""
-    from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import TrainingRun, learnt_settings
+    from noise2map_core.runtime.digest import digest_of
+    from noise2map_core.training.run import TrainingRun, learnt_settings
 
     unused = {"change", "segment"} - set(config.tasks)
     settings = learnt_settings(config, {"chips", "output", "resources", "card", "mlflow"} | unused)
@@ -257,7 +205,7 @@ def _result(training_run: TrainingRun, trained: bool, made: tuple[str, ...]) -> 
 
 def _doubts(found: dict[str, Any]) -> str:
     """What validation says of the epoch that was chosen."""
-    from noise2map_core.inference.validation import doubts_of
+    from noise2map_core.training.validation import doubts_of
 
     chosen = (entry for entry in found["history"] if int(entry["epoch"]) == int(found["epoch"]))
     return next(map(doubts_of, chosen), "")
@@ -271,10 +219,10 @@ def _save(
     config: FinetuneMapsConfig,
 ) -> None:
     """Write the checkpoint, then the note that the run is finished."""
-    from noise2map_core.inference.model_card import write_card
-    from noise2map_core.inference.validation import with_validation
     from noise2map_core.models.checkpoint import save_checkpoint
     from noise2map_core.models.noise2map import Noise2Map
+    from noise2map_core.training.model_card import write_card
+    from noise2map_core.training.validation import with_validation
 
     spec = with_validation(spec, trained.tasks)
     model = Noise2Map(spec)

@@ -9,31 +9,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from noise2map_core.application import application
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import (
+from noise2map_core.cli.application import application
+from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
+from noise2map_core.models.config import Task
+from noise2map_core.runtime.errors import (
     ConfigError,
     IncompleteRegionError,
     OutputError,
     OutputMismatchError,
 )
-from noise2map_core.geo.config import GridConfig
-from noise2map_core.imagery.config import (
-    CompositeConfig,
-    MaskConfig,
-    PairQualityConfig,
-    RadiometryConfig,
-)
-from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
-from noise2map_core.mapping.config import ProductsConfig
-from noise2map_core.models.spec import Task
-from noise2map_core.numeric import NonNegativeFloat
-from noise2map_core.storage import LocalPath, Location
-from noise2map_core.unused import require_unset
+from noise2map_core.workflows.infer_region import InferRegionConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,80 +35,9 @@ if TYPE_CHECKING:
     from noise2map_core.inference.region import RegionJob
     from noise2map_core.mapping.ledger import TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
-    from noise2map_core.mapping.products import MapFigures
     from noise2map_core.models.spec import CheckpointSpec
-    from noise2map_core.stopwatch import Stopwatch
-
-
-class InferRegionConfig(BaseModel):
-    """Map one area of interest, change between two dates or the classes of one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    aoi: LocalPath
-    """Area of interest: GeoJSON in EPSG:4326."""
-
-    search: SearchConfig
-    """Where the imagery is."""
-
-    task: Task | None = None
-    """change or segment. None: what the checkpoint does; change, if it does both."""
-
-    before: str | None = None
-    """First date or date range, "2000-03-01/2000-03-31". Segmentation has none."""
-
-    after: str
-    """Second date or date range; of segmentation, the only one."""
-
-    checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
-
-    output: Location
-    """Directory of the bundle, or s3://bucket/prefix; a rerun continues it."""
-
-    overwrite: bool = False
-    """Replace an output of another grid, class table or format."""
-
-    plan: bool = False
-    """Only say what a run would do and take: tiles, bytes, time, memory. Makes three tiles to
-    measure, and writes nothing. `noise2map plan` is the same."""
-
-    price_per_hour: NonNegativeFloat | None = None
-    """What an hour of the machine or cluster costs; with `plan`, the costs of the run."""
-
-    allow_incomplete: bool = False
-    """Make products even if tiles failed: holes get no decision and the reason "read failed". The
-    run still ends with exit code 3, and a rerun tries these tiles again."""
-
-    grid: GridConfig = Field(default_factory=GridConfig)
-    """The grid of the map."""
-
-    composite: CompositeConfig = Field(default_factory=CompositeConfig)
-    """How the scenes of one date range become one picture."""
-
-    mask: MaskConfig = Field(default_factory=MaskConfig)
-    """Cloud, shadow and defects."""
-
-    pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)
-    """Whether the dates can be compared."""
-
-    radiometry: RadiometryConfig = Field(default_factory=RadiometryConfig)
-    """Bringing the second date to the first."""
-
-    inference: InferenceConfig = Field(default_factory=InferenceConfig)
-    """How the network is run."""
-
-    products: ProductsConfig = Field(default_factory=ProductsConfig)
-    """What is made from the mosaic."""
-
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
-    """Workers and what each takes."""
-
-    @model_validator(mode="after")
-    def _all_used(self) -> InferRegionConfig:
-        if not self.plan:
-            require_unset(self, ("price_per_hour",), "without plan")
-        return self
+    from noise2map_core.products.bundle import MapFigures
+    from noise2map_core.runtime.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -180,7 +94,7 @@ class RegionRun:
     @property
     def products_key(self) -> str:
         """Digest of everything that the products depend on."""
-        from noise2map_core.digest import digest_of
+        from noise2map_core.runtime.digest import digest_of
 
         holes = sorted((record.row, record.col) for record in self.work.failed)
         products = self.config.products.model_dump(mode="json")
@@ -188,8 +102,8 @@ class RegionRun:
 
     def facts(self, mosaic: Mosaic) -> dict[str, Any]:
         """What the manifest says of the run."""
-        from noise2map_core.digest import digest_of
         from noise2map_core.inference.provenance import job_facts
+        from noise2map_core.runtime.digest import digest_of
 
         settings = self.config.model_dump(mode="json")
         return {
@@ -204,7 +118,7 @@ class RegionRun:
 
     def _speed(self) -> dict[str, Any]:
         """How the pair compares and how fast tiles were made; of the last run that made any."""
-        from noise2map_core.mapping.manifest import read_manifest
+        from noise2map_core.products.manifest import read_manifest
 
         if not self.comparison.missing:
             earlier = read_manifest(self.config.output)
@@ -237,18 +151,18 @@ def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResul
     the digests of its records, and what is damaged made again. Raises IncompleteRegionError if
     tiles failed; with `allow_incomplete`, behind the products.
     """
-    from noise2map_core.distributed.needs import predictor_needs, require_here
+    from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.comparison import Comparison
     from noise2map_core.inference.holes import mark_holes
     from noise2map_core.inference.provenance import class_table
-    from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.ledger import Ledger
     from noise2map_core.mapping.mosaic import Mosaic
-    from noise2map_core.mapping.products import CLASS_FILES
     from noise2map_core.models.spec import read_spec, read_weights
-    from noise2map_core.stopwatch import Stopwatch
-    from noise2map_core.storage import sweep
+    from noise2map_core.products.bundle import CLASS_FILES
+    from noise2map_core.runtime.lease import hold_lease
+    from noise2map_core.runtime.stopwatch import Stopwatch
+    from noise2map_core.runtime.storage import sweep
 
     watch = Stopwatch()
     require_here(predictor_needs(config.resources), config.resources)
@@ -288,11 +202,11 @@ def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResul
 
 def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid; raises on any misfit, before anything is written."""
-    from noise2map_core.imagery.identity import pin_scenes
     from noise2map_core.imagery.pair_plan import require_used
     from noise2map_core.imagery.region import plan_grid
     from noise2map_core.imagery.usable import usable_scenes
     from noise2map_core.inference.planning import plan_region, require_bands, require_threshold
+    from noise2map_core.rasters.identity import pin_scenes
 
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
     require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
@@ -345,10 +259,10 @@ def _require_output(config: InferRegionConfig, job: RegionJob, *, recheck: bool)
     """Refuse an output of something else; with --overwrite, clear it. `recheck`: one that does not
     say what it is will be made to."""
     from noise2map_core.inference.provenance import class_table
-    from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.mapping.mosaic import is_legible, require_same_output
-    from noise2map_core.mapping.products import clear_output
-    from noise2map_core.storage import is_local
+    from noise2map_core.products.bundle import clear_output
+    from noise2map_core.runtime.lease import hold_lease
+    from noise2map_core.runtime.storage import is_local
 
     collection = config.products.collection
     if collection and is_local(collection) != is_local(config.output):
@@ -388,7 +302,7 @@ def _estimate(config: InferRegionConfig, job: RegionJob) -> InferRegionPlan:
 def _predict(run: RegionRun) -> None:
     """Predict the tiles that the ledger lacks; without any, neither imagery is read nor Ray
     started."""
-    from noise2map_core.mapping.manifest import forget_products
+    from noise2map_core.products.manifest import forget_products
 
     with ExitStack() as stack:
         for tiles in run.watch.each("compare", run.comparison.waves()):
@@ -437,8 +351,8 @@ def _require_model(job: RegionJob) -> None:
 
 def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:
     """Compare the dates, and start Ray for as long as `stack` is open."""
-    from noise2map_core.distributed.needs import predictor_needs, require_here
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
+    from noise2map_core.distributed.cluster.session import ray_session
 
     job, resources = run.job, run.config.resources
     needs = predictor_needs(resources, tiles)
@@ -454,7 +368,7 @@ def _predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:
     """Predict some tiles, and add up what became of them."""
     from noise2map_core.distributed.prediction import predict_tiles
     from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger
-    from noise2map_core.progress import progress
+    from noise2map_core.runtime.progress import progress
 
     ledger, begun = Ledger(run.config.output), time.perf_counter()
     with progress(len(tiles), "predict", "tile") as bar:
@@ -485,8 +399,8 @@ def _lost(comparison: Comparison) -> list[str]:
 
 def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
     """A warning where the map says nothing at all, with the reasons."""
-    from noise2map_core.mapping.products import NOT_DECIDED
-    from noise2map_core.mapping.verification import count_reasons
+    from noise2map_core.products.bundle import NOT_DECIDED
+    from noise2map_core.products.verification import count_reasons
 
     if figures is None or any(n for name, n in figures.pixels.items() if name != NOT_DECIDED):
         return []
@@ -499,9 +413,9 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
     """Write the products and the manifest, unless they are current already."""
     from noise2map_core.inference.decision import is_change
     from noise2map_core.inference.provenance import map_subject
-    from noise2map_core.mapping.manifest import products_are_current, write_manifest
-    from noise2map_core.mapping.products import product_files, write_products
     from noise2map_core.mapping.recut import RecutMosaic
+    from noise2map_core.products.bundle import product_files, write_products
+    from noise2map_core.products.manifest import products_are_current, write_manifest
 
     config, job, key = run.config, run.job, run.products_key
     if products_are_current(config.output, key, digests=run.recheck) and not (
@@ -521,18 +435,18 @@ def _update_products(run: RegionRun, mosaic: Mosaic) -> MapFigures | None:
 
 def _is_renewed(output: Path, mosaic: Mosaic) -> bool:
     """True if the mosaic's documents are others than the manifest knows."""
-    from noise2map_core.mapping.manifest import read_manifest
+    from noise2map_core.products.manifest import read_manifest
 
     return read_manifest(output).get("mosaic_metadata_sha256") != mosaic.metadata_digest()
 
 
 def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:
     """The chip on which the model changes its mind most; drawn again when tiles are new."""
-    from noise2map_core.mapping.products import DISPUTED_CHIP
+    from noise2map_core.products.bundle import DISPUTED_CHIP
 
     path = run.config.output / DISPUTED_CHIP
     if run.job.evidence and (run.comparison.missing or not path.exists()):
-        from noise2map_core.inference.disputed_chip import draw_disputed_chip
+        from noise2map_core.evaluation.disputed_chip import draw_disputed_chip
 
         with run.watch.stage("figure over timesteps"):
             draw_disputed_chip(run.job, mosaic, path)

@@ -6,86 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from noise2map_core.application import application
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.distributed.config import ClusterConfig
-from noise2map_core.errors import ConfigError, IncompleteRegionError
-from noise2map_core.geo.config import GridConfig
-from noise2map_core.imagery.config import (
-    ChipsConfig,
-    CompositeConfig,
-    LabelsConfig,
-    MaskConfig,
-    NoLabels,
-    PairQualityConfig,
-    RadiometryConfig,
-    SplitConfig,
-)
-from noise2map_core.storage import LocalPath, Location, absolute
+from noise2map_core.cli.application import application
+from noise2map_core.runtime.errors import ConfigError, IncompleteRegionError
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from noise2map_core.workflows.resources import ClusterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from noise2map_core.catalog.scene import Scene
+    from noise2map_core.chips.pixels import ChipJob
+    from noise2map_core.chips.plan import ChipTable
+    from noise2map_core.chips.sources import Ingest
+    from noise2map_core.chips.store import ChipStore
+    from noise2map_core.chips.writer import StoreHeader
     from noise2map_core.geo.aoi import AreaOfInterest
-    from noise2map_core.imagery.chip_plan import ChipTable
-    from noise2map_core.imagery.chip_source import ChipJob
-    from noise2map_core.imagery.chip_sources import Ingest
-    from noise2map_core.imagery.chip_store import ChipStore
-    from noise2map_core.imagery.chip_writer import StoreHeader
-    from noise2map_core.imagery.splits import SplitWindow
-    from noise2map_core.stopwatch import Stopwatch
-
-
-class IngestRegionConfig(BaseModel):
-    """Make a chip store: scenes, grid, chips, labels, splits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    aoi: LocalPath
-    """Area of interest: GeoJSON in EPSG:4326."""
-
-    search: SearchConfig
-    """Where the imagery is."""
-
-    before: str | None = None
-    """First date or date range, "2000-03-01/2000-03-31"; None: chips of one date, `after`."""
-
-    after: str
-    """Second date or date range."""
-
-    output: Location
-    """The chip store, a Zarr directory or s3://bucket/chips.zarr. A rerun continues it; another
-    area or other dates are appended to it."""
-
-    grid: GridConfig = Field(default_factory=GridConfig)
-    """The grid of the chips."""
-
-    chips: ChipsConfig = Field(default_factory=ChipsConfig)
-    """Size and distance of the chips."""
-
-    composite: CompositeConfig = Field(default_factory=CompositeConfig)
-    """How the scenes of one date range become one picture."""
-
-    mask: MaskConfig = Field(default_factory=MaskConfig)
-    """Cloud, shadow and defects."""
-
-    pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)
-    """Whether the dates can be compared."""
-
-    radiometry: RadiometryConfig = Field(default_factory=RadiometryConfig)
-    """Bringing the second date to the first."""
-
-    labels: LabelsConfig = Field(default_factory=NoLabels)
-    """Labels of change, or of every date: kind raster, polygons or none."""
-
-    split: SplitConfig = Field(default_factory=SplitConfig)
-    """Places for training, validation and testing."""
-
-    resources: ClusterConfig = Field(default_factory=lambda: ClusterConfig(reader_cpus=1.0))
-    """Workers and what each takes."""
+    from noise2map_core.labels.splits import SplitWindow
+    from noise2map_core.runtime.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -108,7 +46,7 @@ class IngestRegionResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.imagery.chip_summary import split_line
+        from noise2map_core.chips.summary import split_line
 
         lines = [split_line(split, part) for split, part in self.counts.items()]
         lines += self.warnings
@@ -129,9 +67,9 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
     What is refused is refused before anything is written; what is decided by the store is decided
     while no other run may write it.
     """
-    from noise2map_core.distributed.needs import reader_needs, require_here
-    from noise2map_core.mapping.store_lease import hold_store
-    from noise2map_core.stopwatch import Stopwatch
+    from noise2map_core.distributed.cluster.needs import reader_needs, require_here
+    from noise2map_core.runtime.stopwatch import Stopwatch
+    from noise2map_core.runtime.store_lease import hold_store
 
     watch, output = Stopwatch(), absolute(config.output)
     require_here(reader_needs(config.resources), config.resources)
@@ -150,9 +88,9 @@ def _bring_in(
 ) -> tuple[int, list[str]]:
     """Write what the store lacks; returns how many shards, and what does not look right of the
     labels. The caller holds its lease."""
-    from noise2map_core.imagery.chip_append import complete_append, look_at, staged_folder
-    from noise2map_core.imagery.chip_manifest import is_pending
-    from noise2map_core.imagery.chip_writer import clear_progress
+    from noise2map_core.chips.append import complete_append, look_at, staged_folder
+    from noise2map_core.chips.manifest import is_pending
+    from noise2map_core.chips.writer import clear_progress
 
     if is_pending(output):
         complete_append(output)
@@ -180,7 +118,7 @@ class _Plan:
 
     def tiles_of(self, config: IngestRegionConfig) -> int:
         """Side of the tiles by now: those of the store, if a run has made one meanwhile."""
-        from noise2map_core.imagery.chip_append import adopt_tiles
+        from noise2map_core.chips.append import adopt_tiles
 
         if config.grid.tile_px != "auto":
             return self.ingest.grid.tile_px
@@ -191,9 +129,9 @@ class _Plan:
 
         Raises ConfigError for settings that do not fit the labels.
         """
+        from noise2map_core.chips.plan import plan_chips
         from noise2map_core.geo.grid import ChipLattice
-        from noise2map_core.imagery.chip_plan import plan_chips
-        from noise2map_core.imagery.label_survey import LabelSurvey
+        from noise2map_core.labels.survey import LabelSurvey
 
         ingest, lattice = self.ingest, ChipLattice(self.header.chip_px, self.header.stride_px)
         labels, survey = ingest.labels, LabelSurvey()
@@ -202,16 +140,16 @@ class _Plan:
 
 
 def _plan(config: IngestRegionConfig) -> _Plan:
+    from noise2map_core.chips.append import adopt_tiles
+    from noise2map_core.chips.header import plan_header
+    from noise2map_core.chips.sources import Ingest
     from noise2map_core.geo.aoi import read_aoi
-    from noise2map_core.imagery.chip_append import adopt_tiles
-    from noise2map_core.imagery.chip_header import plan_header
-    from noise2map_core.imagery.chip_sources import Ingest
-    from noise2map_core.imagery.identity import pin_scenes
-    from noise2map_core.imagery.labels import open_labels
     from noise2map_core.imagery.pair_plan import plan_pair, require_used
     from noise2map_core.imagery.region import plan_grid
-    from noise2map_core.imagery.splits import plan_splits
     from noise2map_core.imagery.usable import usable_scenes
+    from noise2map_core.labels.sources import open_labels
+    from noise2map_core.labels.splits import plan_splits
+    from noise2map_core.rasters.identity import pin_scenes
 
     if not config.search.bands:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
@@ -270,8 +208,8 @@ def _write(
     watch: Stopwatch,
 ) -> int:
     """Write the shards that are missing; returns how many."""
-    from noise2map_core.imagery.chip_append import begin, finish
-    from noise2map_core.imagery.chip_writer import missing_shards
+    from noise2map_core.chips.append import begin, finish
+    from noise2map_core.chips.writer import missing_shards
 
     job = begin(output, store, plan.header, plan.ingest, table)
     if job is None:
@@ -285,10 +223,10 @@ def _write(
 
 
 def _write_shards(job: ChipJob, todo: list[int], resources: ClusterConfig) -> None:
-    from noise2map_core.distributed.needs import reader_needs
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.needs import reader_needs
+    from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.distributed.shards import write_shards
-    from noise2map_core.progress import progress
+    from noise2map_core.runtime.progress import progress
 
     failed = []
     needs = reader_needs(resources)
@@ -307,7 +245,7 @@ def _write_shards(job: ChipJob, todo: list[int], resources: ClusterConfig) -> No
 def _result(
     output: Path, written: int, watch: Stopwatch, warnings: tuple[str, ...]
 ) -> IngestRegionResult:
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     store = open_store(output)
     size = sum(length for length, _ in store.objects.values())

@@ -6,64 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from noise2map_core.application import application
-from noise2map_core.diffusion.config import DenoisingConfig
-from noise2map_core.distributed.config import ClusterConfig
-from noise2map_core.errors import ConfigError
-from noise2map_core.learning.config import ImagesConfig, MlflowConfig, PretrainingConfig
-from noise2map_core.models.config import ModelConfig
+from noise2map_core.cli.application import application
 from noise2map_core.models.spec import CARD_NAME
-from noise2map_core.numeric import Seed
-from noise2map_core.storage import Location, absolute
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
 
 if TYPE_CHECKING:
-    from noise2map_core.distributed.pretraining import PretrainedWeights
-    from noise2map_core.inference.pretraining_data import ImageSource, UnlabelledImages
+    from noise2map_core.distributed.fitting.pretraining import PretrainedWeights
     from noise2map_core.models.denoiser import DenoiserSpec
-    from noise2map_core.tracking import Tracker
-    from noise2map_core.training_run import TrainingRun
+    from noise2map_core.training.pretraining_data import ImageSource, UnlabelledImages
+    from noise2map_core.training.run import TrainingRun
+    from noise2map_core.training.tracking import Tracker
 
 EXAMPLES = "examples.png"
 NUM_EXAMPLES = 4
 EXAMPLE_SHARES = (0.05, 0.15, 0.3, 0.5)
 """Timesteps of the examples, as parts of T."""
-
-
-class PretrainDenoiserConfig(BaseModel):
-    """Pretrain a backbone: a denoiser of images without labels, which finetune-maps starts from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    chips: Location | None = None
-    """Chip store of any bands; labels are not read. Of several dates each image shows one. Trains
-    on the part `train`; what is held out for tests is not looked at."""
-
-    images: ImagesConfig = Field(default_factory=ImagesConfig)
-    """Image files, in place of a chip store."""
-
-    output: Location
-    """Directory of the run: `checkpoint/`, to be handed to finetune-maps as --model.backbone,
-    `examples.png`, and `state/` to continue from."""
-
-    seed: Seed = 0
-    """Seed of weights, order, timesteps and noise."""
-
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    """The network: the preset that is to be fine-tuned."""
-
-    denoising: DenoisingConfig = Field(default_factory=DenoisingConfig)
-    """What is asked of it."""
-
-    training: PretrainingConfig = Field(default_factory=PretrainingConfig)
-    """How it is trained."""
-
-    resources: ClusterConfig = Field(default_factory=ClusterConfig)
-    """The cluster."""
-
-    mlflow: MlflowConfig | None = None
-    """MLflow, to be told of metrics, settings, model card and examples. None: it is not."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +44,7 @@ class PretrainDenoiserResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.training_run import rerun_line, skipped_line
+        from noise2map_core.training.run import rerun_line, skipped_line
 
         done = "" if self.trained else rerun_line(self.made)
         lines = [
@@ -103,13 +62,13 @@ class PretrainDenoiserResult:
 
 def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
     """Look at the images, train from where an earlier run ended, save weights and examples."""
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     if config.chips is not None:
         open_store(config.chips).require(("train",), ())  # before libraries that take their time
-    from noise2map_core.inference.pretraining_data import find_source
-    from noise2map_core.tracking import tracked
-    from noise2map_core.training_run import require_feasible
+    from noise2map_core.distributed.cluster.needs import require_feasible
+    from noise2map_core.training.pretraining_data import find_source
+    from noise2map_core.training.tracking import tracked
 
     require_feasible(config.training, config.resources)
     chips = None if config.chips is None else absolute(config.chips)
@@ -135,8 +94,8 @@ def _tell(training_run: TrainingRun, tracker: Tracker | None) -> bool:
 
 def _plan_training(config: PretrainDenoiserConfig, source: ImageSource) -> DenoiserSpec:
     """What is to be trained. Raises ConfigError or ChipStoreError if it cannot be."""
-    from noise2map_core.inference.pretraining_data import require_enough
     from noise2map_core.models.start import require_start
+    from noise2map_core.training.pretraining_data import require_enough
 
     images = source.open()
     require_enough(images, source.where, config.training.batch_size)
@@ -186,8 +145,8 @@ def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> Deno
 
 def _training_run(config: PretrainDenoiserConfig, source: ImageSource) -> TrainingRun:
     """The weights depend on the settings and on the images."""
-    from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import TrainingRun, learnt_settings
+    from noise2map_core.runtime.digest import digest_of
+    from noise2map_core.training.run import TrainingRun, learnt_settings
 
     settings = learnt_settings(config, {"chips", "output", "resources", "images", "mlflow"})
     return TrainingRun(
@@ -202,11 +161,11 @@ def _train(
     training_run: TrainingRun,
     tracker: Tracker | None,
 ) -> None:
-    from noise2map_core.distributed.pretraining import PretrainingJob, pretrain_model
-    from noise2map_core.distributed.session import ray_session
-    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.distributed.cluster.needs import training_needs
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.distributed.fitting.pretraining import PretrainingJob, pretrain_model
     from noise2map_core.models.shipped import checkpoint_folder
-    from noise2map_core.training_run import training_needs
+    from noise2map_core.runtime.lease import hold_lease
 
     backbone = config.model.backbone
     job = PretrainingJob(
@@ -233,10 +192,10 @@ def _save(
     training_run: TrainingRun,
 ) -> None:
     """Write checkpoint and examples, then the note that the run is finished."""
-    from noise2map_core.inference.denoising import denoise_examples
-    from noise2map_core.inference.denoising_figure import write_denoising_figure
-    from noise2map_core.inference.model_card import write_denoiser_card
     from noise2map_core.models.denoiser import Denoiser, save_denoiser
+    from noise2map_core.training.denoising import denoise_examples
+    from noise2map_core.training.denoising_figure import write_denoising_figure
+    from noise2map_core.training.model_card import write_denoiser_card
 
     images, model = source.open(), Denoiser(spec)
     model.load_state_dict(pretrained.weights)

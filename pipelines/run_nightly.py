@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from noise2map_core.application import application
-from noise2map_core.nightly.config import NightlyConfig
+from noise2map_core.cli.application import application
+from noise2map_core.workflows.run_nightly import NightlyConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,11 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
     `runner`: who maps a region, in place of a process or of the cluster. Raises OutputHeldError if
     another night is at work, and, when all else is done, FailedAreasError.
     """
-    from noise2map_core.errors import FailedAreasError
-    from noise2map_core.mapping.lease import hold_lease
     from noise2map_core.nightly.outcome import NightOutcome
     from noise2map_core.nightly.summary import write_summary
     from noise2map_core.nightly.webhook import post_summary, webhook_address
+    from noise2map_core.runtime.errors import FailedAreasError
+    from noise2map_core.runtime.lease import hold_lease
 
     started, clock = datetime.now(UTC), time.perf_counter()
     address = webhook_address(config.webhook)

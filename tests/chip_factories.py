@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.config import ChipsConfig
+from noise2map_core.chips.header import plan_header
+from noise2map_core.chips.manifest import object_digest, read_manifest
+from noise2map_core.chips.pixels import ChipJob, make_shard
+from noise2map_core.chips.plan import plan_chips
+from noise2map_core.chips.sources import Ingest, dump_sources
+from noise2map_core.chips.writer import create_store, finish_store
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
-from noise2map_core.imagery.chip_header import plan_header
-from noise2map_core.imagery.chip_manifest import object_digest, read_manifest
-from noise2map_core.imagery.chip_plan import plan_chips
-from noise2map_core.imagery.chip_source import ChipJob, make_shard
-from noise2map_core.imagery.chip_sources import Ingest, dump_sources
-from noise2map_core.imagery.chip_writer import create_store, finish_store
-from noise2map_core.imagery.config import ChipsConfig, SplitConfig
-from noise2map_core.imagery.label_layers import RasterLayer
-from noise2map_core.imagery.labels import CLASSES, LabelSource
-from noise2map_core.imagery.splits import plan_splits
+from noise2map_core.labels.config import SplitConfig
+from noise2map_core.labels.layers import RasterLayer
+from noise2map_core.labels.sources import CLASSES, LabelSource
+from noise2map_core.labels.splits import plan_splits
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 
 HEIGHT, WIDTH = 90, 110

@@ -92,8 +92,8 @@ def ray_cluster() -> Iterator[None]:
     """One Ray cluster of two CPUs in this process, shared by all tests that ask for it."""
     import ray
 
-    from noise2map_core.distributed.config import ResourcesConfig
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.workflows.resources import ResourcesConfig
 
     with ray_session(ResourcesConfig(num_cpus=2)):
         yield

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noise2map_core.imagery.chip_manifest import COPIES, read_manifest
+from noise2map_core.chips.manifest import COPIES, read_manifest
 
 KINDS = ("flipped", "cut", "deleted", "swapped", "stale")
 """Of damage: a bit flipped; bytes cut off; the object gone; two objects exchanged; an object as it

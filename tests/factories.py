@@ -3,13 +3,13 @@
 from typing import Any
 
 from noise2map_core.diffusion.config import LinearSchedule, SelfCorruption, SwappedPairCorruption
+from noise2map_core.models.config import Task
 from noise2map_core.models.presets import plain_unet
 from noise2map_core.models.spec import (
     CheckpointSpec,
     ClassSpec,
     Normalisation,
     PatchUNetSpec,
-    Task,
     TaskSpec,
 )
 

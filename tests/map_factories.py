@@ -13,7 +13,7 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
-from noise2map_core.mapping.subject import MapSubject
+from noise2map_core.products.subject import MapSubject
 from tests.raster_factories import CRS, ORIGIN, frame, noise, scene_of, write_tif
 
 CLASSES: list[dict[str, Any]] = [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from obstore.store import MemoryStore
 
-PLACES = ("storage", "mapping.lease", "mapping.shards", "mapping.tile_store")
+PLACES = ("runtime.storage", "runtime.lease", "mapping.shards", "mapping.tile_store")
 
 
 class Bucket:

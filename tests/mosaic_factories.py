@@ -7,8 +7,8 @@ import shapely
 
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
+from noise2map_core.runtime.lease import hold_lease
 
 GRID = RegionGrid(
     "EPSG:32633", 10.0, 0.0, 0.0, 64, Window(0, 0, 128, 64), shapely.box(-1e9, -1e9, 1e9, 1e9)

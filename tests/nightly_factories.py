@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import yaml
 
-from noise2map_core.digest import file_sha256
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile import predict_tile
@@ -18,8 +17,10 @@ from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.testing.nights import FIRST, Night
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.infer_region import InferRegionConfig
 from tests.factories import checkpoint_spec
 
 TILE_PX = 64
@@ -34,7 +35,7 @@ class Here:
     def __call__(self, settings: Path, log: Path) -> None:
         from pipelines import infer_region
 
-        config = infer_region.InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
+        config = InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
         distributed = "noise2map_core.distributed"
         with (
             patch(f"{distributed}.session.ray_session", lambda resources: nullcontext()),

@@ -19,9 +19,9 @@ from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.metrics import NUM_BINS, ScoreHistogram
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.config import Preset
+from noise2map_core.models.config import Preset, Task
 from noise2map_core.models.presets import REFERENCE_PX, network_of
-from noise2map_core.models.spec import Normalisation, Task
+from noise2map_core.models.spec import Normalisation
 from tests.factories import checkpoint_spec, task_spec
 
 NUM_CHIPS = 8

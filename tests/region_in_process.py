@@ -9,10 +9,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from noise2map_core.errors import OutputError
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.runtime.errors import OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
 
 DISTRIBUTED = "noise2map_core.distributed"
@@ -39,7 +40,7 @@ def map_here(
         "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
         "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
     }  # fmt: skip
-    config = infer_region.InferRegionConfig.model_validate(settings)
+    config = InferRegionConfig.model_validate(settings)
     with in_process(watch):
         result = infer_region.run(config, recheck=recheck)
     assert isinstance(result, infer_region.InferRegionResult)

@@ -9,18 +9,19 @@ from typing import Any
 
 import torch
 
-from noise2map_core.imagery.chip_store import ChipStore, open_store
-from noise2map_core.inference.training_data import COLORS
-from noise2map_core.inference.training_report.evidence import TaskEvidence, gather_evidence
-from noise2map_core.inference.training_report.facts import training_page
-from noise2map_core.inference.training_report.page import TrainingPage
+from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.learning.config import MlflowConfig
+from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import CheckpointSpec, ClassSpec, Task, TaskSpec
-from pipelines.finetune_maps import FinetuneMapsConfig
+from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
+from noise2map_core.training.report.evidence import TaskEvidence, gather_evidence
+from noise2map_core.training.report.facts import training_page
+from noise2map_core.training.report.page import TrainingPage
+from noise2map_core.training.training_data import COLORS
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
-from tests.unit.inference.test_evaluation import SPLIT
+from tests.unit.evaluation.test_evaluation import SPLIT
 
 HOSTILE = (
     "</script></style><script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'&$_$"

@@ -9,14 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from noise2map_core.application import application
-from noise2map_core.atomic import write_atomically
-from noise2map_core.errors import ConfigError
-from noise2map_core.search_space import SearchSpace
-from noise2map_core.storage import LocalPath
-from noise2map_core.sweep import (
+from noise2map_core.cli.application import application
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.search.space import SearchSpace
+from noise2map_core.search.sweep import (
     Trial,
     full_trials,
     importance_of,
@@ -26,15 +23,7 @@ from noise2map_core.sweep import (
     winner_of,
     write_winner,
 )
-
-
-class CompareTrialsConfig(BaseModel):
-    """Compare the trials of a finished sweep; writes `comparison/` and `winner.yaml` into it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    sweep: LocalPath
-    """Output of search-schedules."""
+from noise2map_core.workflows.compare_trials import CompareTrialsConfig
 
 
 @dataclass(frozen=True)
@@ -90,11 +79,7 @@ class CompareTrialsResult:
 
 def run(config: CompareTrialsConfig) -> CompareTrialsResult:
     """Read the sweep, judge its trials, write tables, pictures and the winner."""
-    from noise2map_core.inference.sweep_figures import (
-        schedule_cells,
-        write_heat_map,
-        write_pareto_plot,
-    )
+    from noise2map_core.search.figures import schedule_cells, write_heat_map, write_pareto_plot
 
     sweep, trials = open_sweep(config.sweep)
     require_optuna()

@@ -6,56 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from noise2map_core.application import application
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.errors import Noise2MapError
-from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.numeric import PositiveInt, Seed
-from noise2map_core.search_space import SearchSpace, TrialSettings, read_space, require_valid
-from noise2map_core.storage import LocalPath, Location, absolute
-from noise2map_core.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
+from noise2map_core.cli.application import application
+from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.search.space import SearchSpace, read_space, require_valid
+from noise2map_core.search.sweep import Sweep, Trial, require_optuna, winner_of, write_winner
+from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
 
 if TYPE_CHECKING:
     from noise2map_core.distributed.tuning import SweepPlan
-
-
-class SearchSchedulesConfig(BaseModel):
-    """Train many models on one chip store, each with other settings, and keep the best settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    chips: Location
-    """Chip store that ingest-region wrote, with labels and with train and val parts."""
-
-    output: LocalPath
-    """Directory of the sweep: `sweep.json`, `winner.yaml` for finetune-maps, `trials/` to go on
-    from. The same command goes on where an earlier one ended."""
-
-    space: str = "quick"
-    """What is tried: quick, full, ablation_schedules, or the path of a YAML file like theirs."""
-
-    trials: PositiveInt | None = None
-    """Trials, in place of the space's."""
-
-    epochs: PositiveInt | None = None
-    """Full budget of a trial, in place of the space's."""
-
-    concurrency: PositiveInt = 2
-    """Trials that train at once, where there are the CPUs for it."""
-
-    seed: Seed = 0
-    """Seed of the search, and of every trial's weights, order and noise."""
-
-    finetune: TrialSettings = Field(default_factory=TrialSettings)
-    """Settings of finetune-maps that all trials share, where the space does not name them."""
-
-    inference: InferenceConfig = Field(default_factory=InferenceConfig)
-    """How chips are timed after the sweep, one trial at a time."""
-
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
-    """The cluster."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +57,12 @@ class SearchSchedulesResult:
 
 def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     """Check space and chips, run the trials that are left, time the full ones, keep the best."""
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     store = open_store(config.chips)
     store.require(("train", "val"), config.finetune.tasks)
-    from noise2map_core.inference.training_data import require_trainable
-    from noise2map_core.mapping.lease import hold_lease
+    from noise2map_core.runtime.lease import hold_lease
+    from noise2map_core.training.training_data import require_trainable
 
     require_optuna()
     space = _space(config)
@@ -122,7 +81,7 @@ def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
 
 
 def _search(config: SearchSchedulesConfig, sweep: Sweep) -> SearchSchedulesResult:
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.distributed.tuning import SweepPlan, run_sweep
 
     plan = SweepPlan(
@@ -153,7 +112,7 @@ def _result(sweep: Sweep, trials: list[Trial], *, searched: bool) -> SearchSched
 def _timed(config: SearchSchedulesConfig, plan: SweepPlan, trial: Trial) -> Trial:
     """A full trial with the time of a chip. Nothing else runs by now."""
     from noise2map_core.distributed.tuning import plan_job
-    from noise2map_core.inference.chip_timing import time_chip
+    from noise2map_core.evaluation.chip_timing import time_chip
 
     if trial.status != "full":
         return trial
@@ -172,8 +131,7 @@ def _space(config: SearchSchedulesConfig) -> SearchSpace:
 
 def _require_feasible(config: SearchSchedulesConfig) -> None:
     """One trial must fit into the cluster; more wait for one another. Chips are timed here."""
-    from noise2map_core.distributed.needs import Need, require_here
-    from noise2map_core.training_run import require_feasible
+    from noise2map_core.distributed.cluster.needs import Need, require_feasible, require_here
 
     alone = {"num_workers": 1, "min_workers": None}
     require_feasible(config.finetune.training.model_copy(update=alone), config.resources)
@@ -195,8 +153,8 @@ def _require_starts(config: SearchSchedulesConfig, space: SearchSpace, chip_px: 
 
 def _sweep(config: SearchSchedulesConfig, space: SearchSpace, objects: object) -> Sweep:
     """Trials depend on the space, on what they share and on every byte of the chips."""
-    from noise2map_core.digest import digest_of
-    from noise2map_core.training_run import learnt_settings
+    from noise2map_core.runtime.digest import digest_of
+    from noise2map_core.training.run import learnt_settings
 
     base = learnt_settings(config.finetune)
     parts = {

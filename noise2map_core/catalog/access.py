@@ -28,21 +28,16 @@ from urllib3.exceptions import HTTPError
 from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.interval import parse_time
 from noise2map_core.catalog.links import is_internal, is_trusted, require_public
-from noise2map_core.catalog.patience import (
-    PassingError,
-    passing_answer,
-    passing_failure,
-    patiently,
-)
-from noise2map_core.errors import AssetReadError, CatalogError, Noise2MapError
-from noise2map_core.keys import (
+from noise2map_core.runtime.errors import AssetReadError, CatalogError, Noise2MapError
+from noise2map_core.runtime.keys import (
     HEADER_PREFIX,
     HeaderVariable,
     Origin,
     header_variables,
     origin_of,
 )
-from noise2map_core.redact import silence_secrets, unsigned
+from noise2map_core.runtime.patience import PassingError, passing_answer, passing_failure, patiently
+from noise2map_core.runtime.redact import silence_secrets, unsigned
 
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""

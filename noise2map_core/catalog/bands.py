@@ -7,8 +7,8 @@ from typing import Any
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.catalog.sensors import numbers_of
-from noise2map_core.errors import CatalogError
-from noise2map_core.redact import unsigned
+from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.runtime.redact import unsigned
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
 """Assets of these roles are looked at, not measured; their bands are found by asset key only. One

@@ -10,10 +10,10 @@ import obstore
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
-from noise2map_core.catalog.patience import PassingError, patiently
 from noise2map_core.catalog.scene import Stated
-from noise2map_core.errors import AssetReadError
-from noise2map_core.storage import reason
+from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.runtime.patience import PassingError, patiently
+from noise2map_core.runtime.storage import reason
 
 _PASSING = re.compile(
     r"\b(408|429|50[0234])\b|slow ?down|timed? ?out|reset|broken pipe|closed"

@@ -4,7 +4,7 @@ from typing import Any
 
 import cql2
 
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 
 class PropertyFilter:

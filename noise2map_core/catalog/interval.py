@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 _LEAP_SECOND = re.compile(r"(?<=\d:\d\d:)60(\.\d+)?")

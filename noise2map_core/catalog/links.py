@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from noise2map_core.errors import CatalogError
-from noise2map_core.storage import local_path
+from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.runtime.storage import local_path
 
 REMOTE_SCHEMES = ("http", "https", "s3", "gs")
 

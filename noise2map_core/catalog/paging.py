@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from noise2map_core.catalog.item import Document
 from noise2map_core.catalog.parts import Part, is_beside, simplified
 from noise2map_core.catalog.query import Query
-from noise2map_core.errors import CatalogError
+from noise2map_core.runtime.errors import CatalogError
 
 PAGE_ITEMS = 100
 MIN_PAGE_ITEMS = 10

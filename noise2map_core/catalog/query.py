@@ -8,7 +8,7 @@ from shapely.geometry.base import BaseGeometry
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_time
 from noise2map_core.catalog.item import Item
-from noise2map_core.errors import CatalogError
+from noise2map_core.runtime.errors import CatalogError
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from noise2map_core.catalog.query import Query
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.sensors import find_mask
 from noise2map_core.catalog.stac import StacSource, open_catalog
-from noise2map_core.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.redact import distinguished, unsigned
+from noise2map_core.runtime.errors import CatalogError, ConfigError, NoImageryError
+from noise2map_core.runtime.redact import distinguished, unsigned
 
 _LOGGER = logging.getLogger(__name__)
 

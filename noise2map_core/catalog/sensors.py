@@ -7,7 +7,7 @@ from typing import Any
 
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource
-from noise2map_core.redact import unsigned
+from noise2map_core.runtime.redact import unsigned
 
 MASK_KEYS: dict[str, MaskKind] = {"scl": "scl", "SCL": "scl", "qa_pixel": "qa_pixel"}
 """Asset keys of masks, as Earth Search, Planetary Computer and USGS name them."""

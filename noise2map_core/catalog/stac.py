@@ -27,8 +27,8 @@ from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.links import is_remote, require_public, resolve
 from noise2map_core.catalog.paging import SearchPages, next_link
 from noise2map_core.catalog.query import Query, unknown_collection
-from noise2map_core.errors import CatalogError, Noise2MapError
-from noise2map_core.storage import local_path
+from noise2map_core.runtime.errors import CatalogError, Noise2MapError
+from noise2map_core.runtime.storage import local_path
 
 MAX_DEPTH = 20
 """Catalogues within catalogues; more is a chain without end."""

@@ -16,6 +16,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from noise2map_core.chips.pixels import cut
+from noise2map_core.chips.plan import ChipTable
+from noise2map_core.chips.store import CHIPS_PER_SHARD, UNKNOWN_TIME, Columns
+from noise2map_core.chips.writer import ShardContent, ShardRecord, StoreHeader, write_shard
 from noise2map_core.datasets.images import (
     RGB,
     ImageInfo,
@@ -25,19 +29,11 @@ from noise2map_core.datasets.images import (
     read_rgb,
 )
 from noise2map_core.datasets.sample import Benchmark, Sample
-from noise2map_core.digest import digest_of, file_sha256
-from noise2map_core.errors import ConfigError
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.chip_plan import ChipTable
-from noise2map_core.imagery.chip_source import cut
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, UNKNOWN_TIME, Columns
-from noise2map_core.imagery.chip_writer import (
-    ShardContent,
-    ShardRecord,
-    StoreHeader,
-    write_shard,
-)
+from noise2map_core.labels import IGNORE
+from noise2map_core.runtime.digest import digest_of, file_sha256
+from noise2map_core.runtime.errors import ConfigError
 
 ALGORITHM_VERSION = 1
 """Raised when the same files give other chips; a store made before is then another store."""

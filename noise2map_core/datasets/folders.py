@@ -14,7 +14,7 @@ from noise2map_core.datasets.sample import (
     split_names,
     with_validation,
 )
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 
 def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:

@@ -16,8 +16,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from noise2map_core.datasets.sample import IMAGE_DRIVERS, MaskRule
-from noise2map_core.errors import AssetReadError, ConfigError
-from noise2map_core.imagery.files import require_self_contained
+from noise2map_core.rasters.files import require_self_contained
+from noise2map_core.runtime.errors import AssetReadError, ConfigError
 
 RGB = (1, 2, 3)
 RGBA_COUNT = 4

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.digest import digest_of
-from noise2map_core.errors import ChipStoreError
-from noise2map_core.imagery.chip_parts import PART_COLUMNS, join_parts, require_free, write_parts
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, IGNORE, ChipStore, Columns
-from noise2map_core.imagery.chip_writer import StoreHeader
+from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
+from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns
+from noise2map_core.chips.writer import StoreHeader
+from noise2map_core.labels import IGNORE
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import ChipStoreError
 
 Int64 = NDArray[np.int64]
 

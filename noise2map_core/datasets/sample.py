@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.datasets.config import VAL_SHARE, DatasetConfig
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 IMAGE_DRIVERS = {
     ".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff", ".jpg": "JPEG", ".jpeg": "JPEG",

@@ -20,8 +20,8 @@ from noise2map_core.datasets.sample import (
     require_file,
     require_folder,
 )
-from noise2map_core.documents import parse_json, read_text
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.documents import parse_json, read_text
+from noise2map_core.runtime.errors import ConfigError
 
 GSD = 4.0
 """Metres: Van Etten et al. (2021), The Multi-Temporal Urban Development SpaceNet Dataset."""

@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 
 from noise2map_core.datasets.images import GDAL_SETTINGS, ImageInfo, open_image
 from noise2map_core.datasets.sample import IMAGE_DRIVERS
-from noise2map_core.errors import AssetReadError, ConfigError
+from noise2map_core.runtime.errors import AssetReadError, ConfigError
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,7 @@ from ray.data import DataContext, Dataset
 from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink, Datasource, ReadTask, WriteResult
 
-from noise2map_core.digest import digest_of
-from noise2map_core.distributed.work import MAX_READ_TASKS, metadata
-from noise2map_core.errors import ConfigError
-from noise2map_core.imagery.chip_parts import (
+from noise2map_core.chips.parts import (
     PART_COLUMNS,
     Part,
     discard_parts,
@@ -24,10 +21,13 @@ from noise2map_core.imagery.chip_parts import (
     require_free,
     write_parts,
 )
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
-from noise2map_core.imagery.chip_writer import StoreHeader
-from noise2map_core.mapping.store_lease import hold_store
-from noise2map_core.storage import absolute, location
+from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
+from noise2map_core.chips.writer import StoreHeader
+from noise2map_core.distributed.work import MAX_READ_TASKS, metadata
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.storage import absolute, location
+from noise2map_core.runtime.store_lease import hold_store
 
 
 class ChipSource(Datasource):

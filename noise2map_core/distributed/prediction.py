@@ -12,21 +12,21 @@ import ray
 from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, DataContext
 
-from noise2map_core.atomic import unwritable
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.memory import shares_of_region
+from noise2map_core.distributed.cluster.memory import shares_of_region
+from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
-from noise2map_core.distributed.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.errors import AssetReadError, OutputError, TileMemoryError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
-from noise2map_core.mapping.lease import require_fence
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.shards import NONE
-from noise2map_core.redact import redacted
+from noise2map_core.runtime.atomic import unwritable
+from noise2map_core.runtime.errors import AssetReadError, OutputError, TileMemoryError
+from noise2map_core.runtime.lease import require_fence
+from noise2map_core.runtime.redact import redacted
+from noise2map_core.workflows.resources import ResourcesConfig
 
 CUT_SHORT = "its run ended while its pixels were replaced"
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import ray
 
-from noise2map_core.distributed.config import ClusterConfig
-from noise2map_core.distributed.memory import shares_of_shards
-from noise2map_core.distributed.notices import new_board, noticed, shown
+from noise2map_core.chips.pixels import ChipJob, make_shard
+from noise2map_core.distributed.cluster.memory import shares_of_shards
+from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.errors import AssetReadError, OutputError, explained
-from noise2map_core.imagery.chip_source import ChipJob, make_shard
-from noise2map_core.redact import redacted
+from noise2map_core.runtime.errors import AssetReadError, OutputError, explained
+from noise2map_core.runtime.redact import redacted
+from noise2map_core.workflows.resources import ClusterConfig
 
 
 @dataclass(frozen=True, slots=True)

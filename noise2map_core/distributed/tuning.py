@@ -17,22 +17,23 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 
-from noise2map_core.distributed.fitting import TrainLink, save_state
-from noise2map_core.distributed.training import (
+from noise2map_core.chips.store import open_store
+from noise2map_core.distributed.fitting.finetuning import (
     TrainingJob,
     excels,
     score_of,
     train_in_process,
 )
-from noise2map_core.environment import environment
-from noise2map_core.errors import Noise2MapError
-from noise2map_core.imagery.chip_store import open_store
-from noise2map_core.inference.training_data import class_weights, plan_spec
-from noise2map_core.inference.validation import doubts_of
+from noise2map_core.distributed.fitting.fit import TrainLink, save_state
 from noise2map_core.models.shipped import checkpoint_folder
-from noise2map_core.progress import Progress, progress
-from noise2map_core.search_space import Point, SearchSpace, TrialSettings
-from noise2map_core.sweep import Status, Trial
+from noise2map_core.runtime.environment import environment
+from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.runtime.progress import Progress, progress
+from noise2map_core.search.space import Point, SearchSpace
+from noise2map_core.search.sweep import Status, Trial
+from noise2map_core.training.training_data import class_weights, plan_spec
+from noise2map_core.training.validation import doubts_of
+from noise2map_core.workflows.finetune_maps import TrialSettings
 
 OBJECTIVE = "f1"
 DOUBTS = "doubts"

@@ -12,9 +12,9 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from noise2map_core.documents import parse_json, read_text
-from noise2map_core.errors import ConfigError, explained
-from noise2map_core.storage import local_path
+from noise2map_core.runtime.documents import parse_json, read_text
+from noise2map_core.runtime.errors import ConfigError, explained
+from noise2map_core.runtime.storage import local_path
 
 MAX_CORNERS = 100_000
 """Of an area: more would take minutes to project, for outlines finer than any pixel."""

@@ -18,11 +18,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from shapely.geometry.base import BaseGeometry
 
-from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.turns import turn_of
 from noise2map_core.geo.window import Window
+from noise2map_core.runtime.errors import ConfigError
 
 SNAP_PX = 0.1
 """Area edges this close to a pixel edge are taken to lie on it: reprojection bends lines."""

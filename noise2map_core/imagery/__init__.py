@@ -1,1 +1,1 @@
-""""""
+"""Pixels of scenes: masked, composed, compared between dates."""

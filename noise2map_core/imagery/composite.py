@@ -10,20 +10,13 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import ConfigError
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.masks import hidden_by
 from noise2map_core.imagery.radiometry import corrected
-from noise2map_core.imagery.reader import (
-    Hide,
-    inspect,
-    pixel_type,
-    reach,
-    read_bands,
-    read_mosaic,
-)
+from noise2map_core.imagery.reader import Hide, inspect, pixel_type, reach, read_bands, read_mosaic
 from noise2map_core.imagery.recipe import PixelRecipe
+from noise2map_core.runtime.errors import ConfigError
 
 DEGREES_PER_HOUR = 15
 """By which the sun moves, seen from the ground."""

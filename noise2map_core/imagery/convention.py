@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.errors import AssetReadError
-from noise2map_core.imagery.files import SourceInfo
+from noise2map_core.rasters.files import SourceInfo
+from noise2map_core.runtime.errors import AssetReadError
 
 
 def without_offset(

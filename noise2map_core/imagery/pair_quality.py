@@ -10,7 +10,6 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
@@ -22,6 +21,7 @@ from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.shift import Shift, median_shift
 from noise2map_core.imagery.sun import angle_deg, sun_direction
+from noise2map_core.runtime.errors import AssetReadError
 
 MAX_SAMPLES = 60_000
 """Pixels that the radiometry is estimated from."""

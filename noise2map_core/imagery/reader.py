@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.errors import AssetReadError
 from noise2map_core.geo.turns import edge_in, half_turns_to
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.blocks import read_window
 from noise2map_core.imagery.convention import without_offset
-from noise2map_core.imagery.files import SourceInfo, inspect
-from noise2map_core.imagery.placement import grid_shift
-from noise2map_core.imagery.resample import resampled
+from noise2map_core.rasters.blocks import read_window
+from noise2map_core.rasters.files import SourceInfo, inspect
+from noise2map_core.rasters.placement import grid_shift
+from noise2map_core.rasters.resample import resampled
+from noise2map_core.runtime.errors import AssetReadError
 
 __all__ = ["SourceInfo", "inspect", "pixel_type", "read_bands", "read_mosaic", "read_pixels"]
 

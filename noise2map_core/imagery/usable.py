@@ -11,10 +11,10 @@ from dataclasses import replace
 import shapely
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import AssetReadError, NoImageryError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.turns import outline_of
-from noise2map_core.imagery.files import inspect
+from noise2map_core.rasters.files import inspect
+from noise2map_core.runtime.errors import AssetReadError, NoImageryError
 
 MAX_NAMED = 3
 """Reasons for leaving scenes out that are written in full."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from noise2map_core.errors import TileMemoryError
+from noise2map_core.runtime.errors import TileMemoryError
 
 T = TypeVar("T")
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import assign_crs  # brings the accessor .odc, too
 
-from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
@@ -28,6 +27,7 @@ from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
+from noise2map_core.runtime.errors import CheckpointError, ConfigError
 
 NAMES = ("class", "probability", "valid", "reason")
 _ONE_AT_A_TIME = threading.Lock()

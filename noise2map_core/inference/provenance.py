@@ -8,8 +8,8 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.mapping.subject import MapSubject
 from noise2map_core.models.spec import WEIGHTS_NAME, TaskSpec
+from noise2map_core.products.subject import MapSubject
 
 
 def class_table(task: TaskSpec) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""From tiles of logits to maps: blending, mosaic, ledger, products."""
+"""From tiles of logits to a mosaic: blending, the ledger, the tiles of the store."""

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from noise2map_core.atomic import whole_file, write_atomically
-from noise2map_core.digest import digest_of
-from noise2map_core.errors import OutputError
 from noise2map_core.geo.grid import Tile
-from noise2map_core.storage import discard, listed, read_bytes
+from noise2map_core.runtime.atomic import whole_file, write_atomically
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import OutputError
+from noise2map_core.runtime.storage import discard, listed, read_bytes
 
 FORMAT_VERSION = 1
 MIN_FOLDED = 1_000

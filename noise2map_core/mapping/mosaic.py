@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from shapely import to_wkt
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-from noise2map_core.atomic import whole_file
-from noise2map_core.digest import digest_of, file_sha256
-from noise2map_core.errors import OutputError, OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.lease import require_fence
 from noise2map_core.mapping.shards import Shards
 from noise2map_core.mapping.tile_store import tile_store
-from noise2map_core.storage import (
+from noise2map_core.runtime.atomic import whole_file
+from noise2map_core.runtime.digest import digest_of, file_sha256
+from noise2map_core.runtime.errors import OutputError, OutputMismatchError
+from noise2map_core.runtime.lease import require_fence
+from noise2map_core.runtime.storage import (
     files_in,
     is_local,
     location,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from noise2map_core.geo.grid import RegionGrid, Tile
-from noise2map_core.storage import is_local, object_store, read_bytes
+from noise2map_core.runtime.storage import is_local, object_store, read_bytes
 
 ARRAYS = ("class", "probability", "reason", "valid")
 """The arrays of every mosaic."""

@@ -17,9 +17,9 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 from zarr.storage import ObjectStore as ZarrObjectStore
 
-from noise2map_core.atomic import whole_file
-from noise2map_core.errors import LeaseLostError, OutputError
-from noise2map_core.storage import is_local, object_store, reason, sync, version_of
+from noise2map_core.runtime.atomic import whole_file
+from noise2map_core.runtime.errors import LeaseLostError, OutputError
+from noise2map_core.runtime.storage import is_local, object_store, reason, sync, version_of
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from noise2map_core.documents import parse_json, read_text
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models.unet_arguments import checked_unet, misfit
 from noise2map_core.models.weight_files import read_weight_file
+from noise2map_core.runtime.documents import parse_json, read_text
+from noise2map_core.runtime.errors import CheckpointError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from noise2map_core.diffusion.config import Schedule
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models.noise2map import Noise2Map, build_network
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import (
@@ -26,7 +25,8 @@ from noise2map_core.models.spec import (
     read_spec,
     read_weights,
 )
-from noise2map_core.storage import PARTIAL, is_local, location, publish
+from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.runtime.storage import PARTIAL, is_local, location, publish
 
 
 def save_checkpoint(

@@ -4,13 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from noise2map_core.storage import Location
+from noise2map_core.runtime.storage import Location
 
 Preset = Literal[
     "reference", "base", "small", "tiny",
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
 ]  # fmt: skip
+
+Task = Literal["segment", "change"]
 
 
 class ModelConfig(BaseModel):

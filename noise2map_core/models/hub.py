@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME
 from noise2map_core.models.shipped import shipped_names
+from noise2map_core.runtime.errors import CheckpointError
 
 
 def resolve_unet(name: str) -> Path:

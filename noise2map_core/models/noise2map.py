@@ -12,12 +12,12 @@ from noise2map_core.diffusion.config import NoCorruption
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.baselines import SegmentationModels
+from noise2map_core.models.config import Task
 from noise2map_core.models.spec import (
     CheckpointSpec,
     PatchUNetSpec,
     ReferenceSpec,
     SegmentationModelSpec,
-    Task,
     TaskSpec,
 )
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape

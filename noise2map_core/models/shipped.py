@@ -3,7 +3,7 @@
 from pathlib import Path, PosixPath
 from typing import Any
 
-from noise2map_core.storage import absolute, is_local, location
+from noise2map_core.runtime.storage import absolute, is_local, location
 
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 

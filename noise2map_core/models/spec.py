@@ -22,17 +22,17 @@ from pydantic import (
 )
 
 from noise2map_core.diffusion.config import Corruption, Schedule
-from noise2map_core.documents import decoded, parse_json, read_file
-from noise2map_core.errors import CheckpointError, ConfigError, explained
+from noise2map_core.models.config import Task
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.unet_arguments import checked_unet, misfit
+from noise2map_core.runtime.documents import decoded, parse_json, read_file
+from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 
-Task = Literal["segment", "change"]
 
 MAX_SPEC = 4 << 20
 """Bytes of a model.json; those of many bands and classes have some thousand."""

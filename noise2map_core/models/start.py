@@ -6,8 +6,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from noise2map_core.digest import digest_of
-from noise2map_core.errors import CheckpointError, ConfigError
 from noise2map_core.models.backbone import (
     load_backbone,
     read_unet_config,
@@ -34,6 +32,8 @@ from noise2map_core.models.spec import (
     SegmentationModelSpec,
     read_spec,
 )
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import CheckpointError, ConfigError
 
 Kind = Literal["denoiser", "checkpoint", "published"]
 

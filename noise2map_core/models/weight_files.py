@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
-from noise2map_core.documents import read_file
-from noise2map_core.errors import CheckpointError
-from noise2map_core.storage import is_local
+from noise2map_core.runtime.documents import read_file
+from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.runtime.storage import is_local
 
 MAX_WEIGHTS = 16 << 30
 """Bytes; the largest preset has half a gigabyte."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.config import build_config
-from noise2map_core.errors import ConfigError, Noise2MapError
-from noise2map_core.nightly.config import AreaConfig, NightlyConfig
+from noise2map_core.runtime.errors import ConfigError, Noise2MapError
+from noise2map_core.runtime.settings import build_config
+from noise2map_core.workflows.run_nightly import AreaConfig, NightlyConfig
 
 
 @dataclass(frozen=True, slots=True)

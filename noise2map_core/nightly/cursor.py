@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.atomic import write_atomically
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.digest import digest_of
-from noise2map_core.errors import OutputError
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import OutputError
 
 FORMAT_VERSION = 1
 NAME = "cursor.json"

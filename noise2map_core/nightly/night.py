@@ -11,13 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.application import diagnosis
-from noise2map_core.atomic import write_atomically
 from noise2map_core.catalog.search import search_scenes
-from noise2map_core.errors import NoImageryError, Noise2MapError, OutputError, explained
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.mapping.collection import add_asset
 from noise2map_core.models.spec import read_spec, read_weights
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
@@ -33,8 +29,12 @@ from noise2map_core.nightly.slice import (
     plan_slice,
     slice_settings,
 )
-from noise2map_core.redact import redacted_document
-from noise2map_core.storage import listed
+from noise2map_core.products.collection import add_asset
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.diagnosis import diagnosis
+from noise2map_core.runtime.errors import NoImageryError, Noise2MapError, OutputError, explained
+from noise2map_core.runtime.redact import redacted_document
+from noise2map_core.runtime.storage import listed
 
 Say = Callable[[str], None]
 

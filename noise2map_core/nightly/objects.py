@@ -17,8 +17,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from noise2map_core.atomic import whole_file
-from noise2map_core.mapping.polygon_files import GeoParquetFile
+from noise2map_core.products.polygon_files import GeoParquetFile
+from noise2map_core.runtime.atomic import whole_file
 
 EVENTS = ("new", "grown", "shrunk", "moved", "split", "merged", "gone")
 """What may become of an object; moved: as many pixels as before, other ones."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from noise2map_core.mapping.collection import refresh_collection
 from noise2map_core.nightly.areas import Area, day_of
-from noise2map_core.nightly.config import AreaConfig
 from noise2map_core.nightly.cursor import read_cursor
+from noise2map_core.products.collection import refresh_collection
+from noise2map_core.workflows.run_nightly import AreaConfig
 
 PERIODS = {"year": "%Y", "month": "%Y-%m"}
 

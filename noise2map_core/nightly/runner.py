@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from noise2map_core.errors import Noise2MapError
-from noise2map_core.launch import applications_root, find_application
+from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.workflows.launch import applications_root, find_application
 
 STOP_WITHIN_S = 60.0
 """What a process has to end in when it is asked to."""
@@ -47,7 +47,7 @@ def run_on(dashboard: str) -> Runner:
     """A runner whose regions are jobs of the cluster with that dashboard, which sees the files."""
 
     def run(settings: Path, log: Path) -> None:
-        from noise2map_core.distributed.jobs import run_logged
+        from noise2map_core.distributed.cluster.jobs import run_logged
 
         root = applications_root()
         script = find_application("infer-region").path.relative_to(root).as_posix()

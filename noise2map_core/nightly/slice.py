@@ -11,13 +11,13 @@ import numpy as np
 from noise2map_core.inference.comparison import whole_tiles
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.launch import load_application
-from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Done, Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, require_same_output
 from noise2map_core.models.spec import read_spec
 from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.plan import SlicePlan
+from noise2map_core.runtime.lease import hold_lease
+from noise2map_core.workflows.launch import load_application
 
 RECORDS = 1_000
 """Copied tiles that are recorded together."""

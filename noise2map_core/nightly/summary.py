@@ -9,10 +9,10 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from noise2map_core.atomic import write_atomically
-from noise2map_core.mapping.report.html import framed, part
 from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome
-from noise2map_core.redact import redacted, redacted_document
+from noise2map_core.products.report.html import framed, part
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.redact import redacted, redacted_document
 
 MAX_SLICES = 10
 """Rows of a table; a long catch-up shows the newest."""

@@ -9,9 +9,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from noise2map_core.errors import ConfigError
-from noise2map_core.nightly.config import WebhookConfig
-from noise2map_core.redact import redacted_document
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.redact import redacted_document
+from noise2map_core.workflows.run_nightly import WebhookConfig
 
 PAUSE_S = 0.5
 """Before the second attempt; doubled for each further one."""

@@ -7,13 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from noise2map_core.testing.landscape import (
-    NUM_PARCEL_DRAWS,
-    Field,
-    Landscape,
-    Mask,
-    fractal_noise,
-)
+from noise2map_core.testing.landscape import NUM_PARCEL_DRAWS, Field, Landscape, Mask, fractal_noise
 
 BANDS = ("blue", "green", "red", "nir", "swir16")
 SCALE = 10_000

@@ -15,7 +15,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.filter import PropertyFilter
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 Document = dict[str, Any]
 

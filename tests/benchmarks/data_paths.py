@@ -54,10 +54,11 @@ def _tell(what: str, rates: list[dict[str, float]]) -> None:
 
 def _ingest(root: Path, stride_px: int) -> Path:
     """A store of chips of 128 pixels of the invented scenes."""
-    from noise2map_core.config import build_config
+    from noise2map_core.cli.commands.demo import step_settings, write_whole_area
+    from noise2map_core.runtime.settings import build_config
     from noise2map_core.testing.scenes import write_catalog
-    from noise2map_core.tools.demo import step_settings, write_whole_area
-    from pipelines.ingest_region import IngestRegionConfig, run
+    from noise2map_core.workflows.ingest_region import IngestRegionConfig
+    from pipelines.ingest_region import run
 
     write_whole_area(write_catalog(root / "catalog"))
     settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": stride_px}}
@@ -69,9 +70,9 @@ def _ingest(root: Path, stride_px: int) -> Path:
 
 def _compare_reading(chips: Path, args: argparse.Namespace) -> list[dict[str, float]]:
     """Samples a second of each way, a dictionary a round."""
-    from noise2map_core.distributed.config import ResourcesConfig
-    from noise2map_core.distributed.session import ray_session
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.workflows.resources import ResourcesConfig
 
     store = open_store(chips)
     numbers = store.chips_of("train")
@@ -85,8 +86,8 @@ def _compare_reading(chips: Path, args: argparse.Namespace) -> list[dict[str, fl
 
 def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     """The loaders, each made anew for every round."""
-    from noise2map_core.distributed.loaders import ShardedLoader, StreamLoader, stream_chips
-    from noise2map_core.inference.chip_batches import CACHE_BYTES, ChipReader
+    from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
+    from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
     from noise2map_core.learning.config import TrainingConfig
     from noise2map_core.learning.steps import Ranks
 
@@ -142,7 +143,7 @@ def _train(chips: Path, output: Path, loader: str, args: argparse.Namespace) -> 
 
 
 def _steps(output: Path) -> int:
-    from noise2map_core.distributed.train_log import read_losses
+    from noise2map_core.distributed.fitting.log import read_losses
 
     return len(read_losses(output / "tensorboard"))
 

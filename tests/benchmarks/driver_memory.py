@@ -58,7 +58,8 @@ def _compare(root: Path, sizes: list[int]) -> None:
 
 def _measure(settings: dict[str, object]) -> None:
     """Run once; the last line printed is the figures."""
-    from pipelines.infer_region import InferRegionConfig, run
+    from noise2map_core.workflows.infer_region import InferRegionConfig
+    from pipelines.infer_region import run
 
     result = run(InferRegionConfig.model_validate(settings))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
-from noise2map_core.inference.chip_batches import ChipReader, iter_batches
+from noise2map_core.chips.store import CHIPS_PER_SHARD, open_store
+from noise2map_core.evaluation.batches import ChipReader, iter_batches
+from noise2map_core.evaluation.counting import probability_of
 from noise2map_core.inference.decision import decide_classes
-from noise2map_core.inference.evaluation import probability_of
 from noise2map_core.learning.metrics import ConfusionCounts
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.fixed_time import inference_dtype

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from noise2map_core.launch import find_applications
+from noise2map_core.workflows.launch import find_applications
 
 COMMAND = str(Path(sys.executable).parent / "noise2map")
 BARE = [sys.executable, "-c", "pass"]

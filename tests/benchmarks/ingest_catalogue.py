@@ -18,11 +18,12 @@ import shapely
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
 
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.session import ray_session
-from noise2map_core.imagery.chip_repair import iter_checks
-from noise2map_core.imagery.chip_store import open_store
-from pipelines.ingest_region import IngestRegionConfig, run
+from noise2map_core.chips.repair import iter_checks
+from noise2map_core.chips.store import open_store
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from noise2map_core.workflows.resources import ResourcesConfig
+from pipelines.ingest_region import run
 
 RGB = ("red", "green", "blue")
 RASTER = {"kind": "raster", "asset": "change"}

@@ -18,14 +18,16 @@ from typing import Any
 import psutil
 import yaml
 
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.session import ray_session
-from noise2map_core.imagery.chip_repair import iter_checks
-from noise2map_core.imagery.chip_writer import progress_folder
+from noise2map_core.chips.repair import iter_checks
+from noise2map_core.chips.writer import progress_folder
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
+from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines import ingest_region
 
 TIMEOUT_S = 600
@@ -55,7 +57,7 @@ def main() -> None:
         with ray_session(ResourcesConfig(num_cpus=2)):
             for number, what in enumerate(killed):
                 settings = _settings(catalog, folder / f"{number}.zarr")
-                result = ingest_region.run(ingest_region.IngestRegionConfig(**settings))
+                result = ingest_region.run(IngestRegionConfig(**settings))
                 damages = sum(damage is not None for damage in iter_checks(result.output))
                 same = _digests(result.output) == expected
                 good += same and not damages

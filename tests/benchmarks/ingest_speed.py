@@ -282,10 +282,11 @@ def _own_command(run: str, settings: dict[str, Any], output: Path) -> list[str]:
 
 def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -> dict[str, float]:
     """Ingest two blocks, so that all workers are started, and then the area."""
-    from noise2map_core.distributed.config import ResourcesConfig
-    from noise2map_core.distributed.session import ray_session
-    from noise2map_core.imagery.chip_store import open_store
-    from pipelines.ingest_region import IngestRegionConfig, run
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.workflows.ingest_region import IngestRegionConfig
+    from noise2map_core.workflows.resources import ResourcesConfig
+    from pipelines.ingest_region import run
 
     area = _window(place, rows, columns)
     started = time.perf_counter()

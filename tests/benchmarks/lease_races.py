@@ -20,9 +20,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.errors import OutputHeldError
-from noise2map_core.mapping.lease import hold_lease
-from noise2map_core.storage import location
+from noise2map_core.runtime.errors import OutputHeldError
+from noise2map_core.runtime.lease import hold_lease
+from noise2map_core.runtime.storage import location
 
 WAIT_S = 120.0
 

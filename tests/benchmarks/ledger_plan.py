@@ -181,7 +181,8 @@ def _mark_done(settings: dict[str, object]) -> None:
     from noise2map_core.mapping.ledger import Ledger, TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
-    from pipelines.infer_region import InferRegionConfig, plan_job
+    from noise2map_core.workflows.infer_region import InferRegionConfig
+    from pipelines.infer_region import plan_job
 
     config = InferRegionConfig.model_validate(settings)
     job = plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))

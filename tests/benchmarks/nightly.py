@@ -111,7 +111,7 @@ def naip(root: Path, count: int) -> None:
 
 def step(settings: dict[str, Any], here: Any, title: str) -> None:
     """One run of the command, timed."""
-    from noise2map_core.nightly.config import NightlyConfig
+    from noise2map_core.workflows.run_nightly import NightlyConfig
     from pipelines.run_nightly import run
 
     begun = time.perf_counter()

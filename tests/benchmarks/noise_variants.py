@@ -131,8 +131,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     args.only = args.only or [name for name, one in variants.items() if not one.beside]
-    from noise2map_core.distributed.config import ResourcesConfig
-    from noise2map_core.distributed.session import ray_session
+    from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.workflows.resources import ResourcesConfig
 
     with ray_session(ResourcesConfig(num_cpus=LANES)):
         chips = _chips(args.output)
@@ -162,10 +162,10 @@ def _all_figures(
 
 def _chips(output: Path) -> Path:
     """Pairs of both places, with the masks of both dates."""
-    from noise2map_core.config import read_settings
-    from noise2map_core.tools.pair_chips import PairChipsConfig
-    from noise2map_core.tools.pair_chips import run as pair_chips
-    from pipelines.ingest_region import IngestRegionConfig
+    from noise2map_core.cli.commands.pair_chips import PairChipsConfig
+    from noise2map_core.cli.commands.pair_chips import run as pair_chips
+    from noise2map_core.runtime.settings import read_settings
+    from noise2map_core.workflows.ingest_region import IngestRegionConfig
     from pipelines.ingest_region import run as ingest
 
     stores = []
@@ -189,7 +189,8 @@ def _chips(output: Path) -> Path:
 
 def _pretrained(args: argparse.Namespace) -> Path:
     """A backbone that denoises aerial images of thirty kinds of places."""
-    from pipelines.pretrain_denoiser import PretrainDenoiserConfig, run
+    from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
+    from pipelines.pretrain_denoiser import run
 
     training = {"epochs": 3, "checkpoint_epochs": 3, "worker_cpus": LANES}
     settings = {
@@ -226,10 +227,10 @@ def _train(
 
     As finetune-maps trains, in this process, which spares the start of workers and the report.
     """
-    from noise2map_core.distributed.training import train_in_process
+    from noise2map_core.distributed.fitting.finetuning import train_in_process
     from noise2map_core.distributed.tuning import TuneLink
-    from noise2map_core.inference.validation import TaskValidation, with_validation
     from noise2map_core.models.noise2map import Noise2Map
+    from noise2map_core.training.validation import TaskValidation, with_validation
 
     class Link(TuneLink):
         def last_checkpoint(self) -> None:
@@ -250,9 +251,10 @@ def _train(
 
 def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int) -> Any:
     """What finetune-maps would train."""
-    from noise2map_core.config import read_settings
-    from noise2map_core.imagery.chip_store import open_store
-    from pipelines.finetune_maps import FinetuneMapsConfig, plan_training
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.runtime.settings import read_settings
+    from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+    from pipelines.finetune_maps import plan_training
 
     settings: dict[str, Any] = {"training": {}}
     if variant.recipe:
@@ -279,9 +281,9 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
 
 def _score(model: Any, dtype: torch.dtype, chips: Path, task: Any) -> dict[str, float]:
     """As maps are computed: by the form of the network at one timestep."""
-    from noise2map_core.imagery.chip_store import open_store
-    from noise2map_core.inference.evaluation import SplitPixels
-    from noise2map_core.inference.scores import evaluate_model
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.evaluation.counting import SplitPixels
+    from noise2map_core.evaluation.scores import evaluate_model
     from noise2map_core.learning.config import EvaluationConfig
     from noise2map_core.models.noise2map import at_timestep
 
@@ -331,8 +333,8 @@ def _f1(
     pixels: list[Any], task: Any, model: Any, timestep: int, change: Callable[[Any], Any]
 ) -> float:
     """F1 of the class that is sought on test pixels whose images were changed."""
+    from noise2map_core.evaluation.counting import model_logits, probability_of
     from noise2map_core.inference.decision import decide_classes
-    from noise2map_core.inference.evaluation import model_logits, probability_of
     from noise2map_core.learning.metrics import ConfusionCounts
 
     spec, logits = model.spec.tasks[task], model_logits(model, (timestep,), task)

@@ -59,9 +59,10 @@ class _Bench:
     def compare_workers(self) -> None:
         """Every number of predictors with every super-tile, in one cluster."""
         import noise2map_core.distributed.prediction as prediction
-        from noise2map_core.distributed.config import ResourcesConfig
-        from noise2map_core.distributed.session import ray_session
-        from pipelines.infer_region import InferRegionConfig, run
+        from noise2map_core.distributed.cluster.session import ray_session
+        from noise2map_core.workflows.infer_region import InferRegionConfig
+        from noise2map_core.workflows.resources import ResourcesConfig
+        from pipelines.infer_region import run
 
         predict, same = prediction.predict_tiles, []
         rng = np.random.default_rng(0)
@@ -136,7 +137,7 @@ def _kill_after(command: list[str], seconds: float, output: Path) -> str | None:
 
 def _digests(output: Path) -> dict[str, str]:
     """Of every object of the mosaic, of the rasters and of the polygons."""
-    from noise2map_core.digest import file_sha256
+    from noise2map_core.runtime.digest import file_sha256
 
     files = [path for path in (output / "mosaic.zarr").rglob("*") if path.is_file()]
     files += [output / name for name in ("change.tif", "probability.tif", "polygons.parquet")]

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-c", "from noise2map_core.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from noise2map_core.cli.main import main; main()"]
 SEEDS = (1, 2, 3)
 
 

@@ -16,14 +16,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.imagery.chip_append import begin, finish, look_at
-from noise2map_core.imagery.chip_repair import iter_checks, repair_store
-from noise2map_core.imagery.chip_source import make_shard
-from noise2map_core.imagery.chip_writer import progress_folder
+from noise2map_core.chips.append import begin, finish, look_at
+from noise2map_core.chips.pixels import make_shard
+from noise2map_core.chips.repair import iter_checks, repair_store
+from noise2map_core.chips.writer import progress_folder
+from noise2map_core.runtime.digest import file_sha256
 from tests.chip_factories import make_store, plan_store
 from tests.damage import damage_store
-from tests.unit.imagery.test_chip_append import SMALL
+from tests.unit.chips.test_append import SMALL
 
 AT_ONCE = 5
 

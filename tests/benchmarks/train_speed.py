@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _compare(root: Path, args: argparse.Namespace) -> None:
-    from noise2map_core.imagery.chip_store import open_store
+    from noise2map_core.chips.store import open_store
 
     chips = _ingest(root)
     per_epoch = math.ceil(open_store(chips).attributes["counts"]["train"]["chips"] / args.batch)
@@ -66,10 +66,11 @@ def _compare(root: Path, args: argparse.Namespace) -> None:
 
 def _ingest(root: Path) -> Path:
     """A store of chips of 128 pixels."""
-    from noise2map_core.config import build_config
+    from noise2map_core.cli.commands.demo import step_settings, write_whole_area
+    from noise2map_core.runtime.settings import build_config
     from noise2map_core.testing.scenes import write_catalog
-    from noise2map_core.tools.demo import step_settings, write_whole_area
-    from pipelines.ingest_region import IngestRegionConfig, run
+    from noise2map_core.workflows.ingest_region import IngestRegionConfig
+    from pipelines.ingest_region import run
 
     write_whole_area(write_catalog(root / "catalog"))
     settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": 64}}

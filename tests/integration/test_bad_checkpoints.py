@@ -22,25 +22,27 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from safetensors.torch import load_file, save_file
 
-import noise2map_core.tools.export_reference as export_reference
-import noise2map_core.tools.import_reference as import_reference
-import noise2map_core.tools.study_timesteps as study_timesteps
+import noise2map_core.cli.commands.export_reference as export_reference
+import noise2map_core.cli.commands.import_reference as import_reference
+import noise2map_core.cli.commands.study_timesteps as study_timesteps
 import pipelines.evaluate_maps
 import pipelines.finetune_maps
 import pipelines.infer_region
 import pipelines.pretrain_denoiser
 from noise2map_core import predict_pair
-from noise2map_core.application import application
-from noise2map_core.errors import CheckpointError
+from noise2map_core.cli.application import application
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import require_denoiser, save_denoiser
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import SHIPPED
 from noise2map_core.models.start import require_start, start_digest, start_from
+from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.infer_region import InferRegionConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import UNET, checkpoint_spec
-from tests.unit.inference.test_evaluation import SPLIT
+from tests.unit.evaluation.test_evaluation import SPLIT
 from tests.unit.models.test_denoiser import denoiser
 
 SPEC, WEIGHTS = "model.json", "model.safetensors"
@@ -257,7 +259,7 @@ def test_a_map_of_nonsense_is_refused_before_it_is_begun(
 ) -> None:
     folder, said = broken
     flags = flags_of(embedded, folder, tmp_path / "out" / "map")
-    line = command(pipelines.infer_region, pipelines.infer_region.InferRegionConfig, **flags)
+    line = command(pipelines.infer_region, InferRegionConfig, **flags)
     assert line.startswith("CheckpointError: ") and re.search(said, line), line
     assert not (tmp_path / "out").exists()
 
@@ -274,7 +276,7 @@ def test_all_that_take_a_checkpoint_refuse_alike(
 ) -> None:
     folder, output = broken[0], tmp_path / "out" / "x"
     lines = {
-        command(pipelines.evaluate_maps, pipelines.evaluate_maps.EvaluateMapsConfig,
+        command(pipelines.evaluate_maps, EvaluateMapsConfig,
                 checkpoint=folder, chips=store, split="val", output=output),
         command(export_reference, export_reference.ExportReferenceConfig,
                 checkpoint=folder, output=output),

@@ -20,23 +20,25 @@ from shapely.geometry import mapping
 
 import pipelines.infer_region
 import pipelines.ingest_region
-from noise2map_core.application import application
+from noise2map_core.cli.application import application
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.inference.provenance import class_table
-from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, read_spec
+from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import COLLECTION, EmbeddedCatalog
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from tests.factories import checkpoint_spec
 from tests.raster_factories import state_no_checksums
 
 APPLICATIONS = {
-    "infer": (pipelines.infer_region.InferRegionConfig, pipelines.infer_region.run),
-    "ingest": (pipelines.ingest_region.IngestRegionConfig, pipelines.ingest_region.run),
+    "infer": (InferRegionConfig, pipelines.infer_region.run),
+    "ingest": (IngestRegionConfig, pipelines.ingest_region.run),
 }
 BOTH = pytest.mark.parametrize("name", sorted(APPLICATIONS))
 Flags = dict[str, str]

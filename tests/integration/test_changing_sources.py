@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from noise2map_core.errors import IncompleteRegionError
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.runtime.errors import IncompleteRegionError
 from noise2map_core.testing.catalog import Burst, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
-from pipelines.infer_region import InferRegionConfig, run
+from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.slow

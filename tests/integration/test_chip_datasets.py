@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from noise2map_core import open_chips, read_chips, write_chips
-from noise2map_core.errors import ConfigError, OutputMismatchError
-from noise2map_core.imagery.chip_repair import iter_checks
-from noise2map_core.imagery.chip_store import CHIPS_PER_SHARD, open_store
+from noise2map_core.chips.repair import iter_checks
+from noise2map_core.chips.store import CHIPS_PER_SHARD, open_store
+from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from tests.chip_factories import make_store, plan_store
-from tests.unit.imagery.test_chip_store import SPLIT
+from tests.unit.chips.test_store import SPLIT
 
 
 @pytest.fixture(scope="module")

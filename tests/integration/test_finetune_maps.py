@@ -13,24 +13,24 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.train_log import read_losses
-from noise2map_core.errors import (
+from noise2map_core.distributed.fitting.log import read_losses
+from noise2map_core.labels.config import SplitConfig
+from noise2map_core.learning.config import MlflowConfig, TrainingConfig
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
+from noise2map_core.runtime.errors import (
     ConfigError,
     Noise2MapError,
     OutputError,
     OutputMismatchError,
 )
-from noise2map_core.imagery.config import SplitConfig
-from noise2map_core.learning.config import MlflowConfig, TrainingConfig
-from noise2map_core.models.checkpoint import load_checkpoint
-from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
-from pipelines.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines.evaluate_maps import run as evaluate
-from pipelines.finetune_maps import FinetuneMapsConfig
 from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
-from tests.unit.inference.test_evaluation import bounds
+from tests.unit.evaluation.test_evaluation import bounds
 
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
 SHORT = TrainingConfig(epochs=4, batch_size=8, checkpoint_epochs=2, worker_cpus=0.5)

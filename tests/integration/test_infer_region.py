@@ -34,17 +34,18 @@ from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputError, OutputHeldError
+from noise2map_core.cli.commands import verify
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.errors import OutputError, OutputHeldError
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import verify
-from pipelines.infer_region import InferRegionConfig, run
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 from tests.raster_factories import state_no_checksums
 
@@ -232,7 +233,7 @@ def test_a_rerun_predicts_nothing_and_starts_no_ray(
     def no_ray(*_: Any) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr("noise2map_core.distributed.session.ray_session", no_ray)
+    monkeypatch.setattr("noise2map_core.distributed.cluster.session.ray_session", no_ray)
     before = pixels(undisturbed)
     result = infer(embedded, checkpoint, undisturbed)
     assert result.predicted == 0 and result.figures is None
@@ -440,7 +441,7 @@ def test_damage_is_found(undisturbed: Path, tmp_path: Path, damage: Any) -> None
 def test_an_unreadable_asset_fails_its_tiles_and_the_rest_is_kept(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
 ) -> None:
-    from noise2map_core.errors import IncompleteRegionError
+    from noise2map_core.runtime.errors import IncompleteRegionError
 
     output = tmp_path / "map"
     broken = _copy_catalog(embedded, tmp_path / "catalog")

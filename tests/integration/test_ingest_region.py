@@ -15,23 +15,24 @@ import rasterio
 import ray
 import yaml
 
-from noise2map_core.config import parse_yaml
-from noise2map_core.digest import file_sha256
+from noise2map_core.chips.repair import iter_checks
+from noise2map_core.chips.store import iter_shards, open_chips
+from noise2map_core.chips.writer import progress_folder
 from noise2map_core.distributed import shards as shards_module
 from noise2map_core.distributed.chips import read_chips
-from noise2map_core.errors import (
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.errors import (
     AssetReadError,
     ChipStoreError,
     ConfigError,
     IncompleteRegionError,
     OutputMismatchError,
 )
-from noise2map_core.imagery.chip_repair import iter_checks
-from noise2map_core.imagery.chip_store import iter_shards, open_chips
-from noise2map_core.imagery.chip_writer import progress_folder
+from noise2map_core.runtime.settings import parse_yaml
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from pipelines.ingest_region import IngestRegionConfig, run
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from pipelines.ingest_region import run
 from tests.raster_factories import state_no_checksums
 
 

@@ -9,17 +9,17 @@ import pytest
 import ray
 from ray.data import Dataset
 
-from noise2map_core.config import build_config
-from noise2map_core.distributed import loaders
+from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.chips import ChipSource
-from noise2map_core.distributed.config import ResourcesConfig
-from noise2map_core.distributed.loaders import TURN, StreamLoader, stream_chips
-from noise2map_core.errors import ConfigError
-from noise2map_core.imagery.chip_store import open_store
-from noise2map_core.inference.chip_batches import ChipReader, labelled_chips
+from noise2map_core.distributed.fitting import loaders
+from noise2map_core.distributed.fitting.loaders import TURN, StreamLoader, stream_chips
+from noise2map_core.evaluation.batches import ChipReader, labelled_chips
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.models.checkpoint import load_checkpoint
-from pipelines.finetune_maps import FinetuneMapsConfig
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.settings import build_config
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
 from tests.integration.test_finetune_maps import SHORT, SPLIT, config

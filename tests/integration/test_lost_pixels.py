@@ -8,12 +8,12 @@ from unittest.mock import patch
 
 import pytest
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputError
+from noise2map_core.cli.commands import verify
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.errors import OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import verify
 from tests.nightly_factories import random_checkpoint
 from tests.region_in_process import in_process, map_here
 

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from pipelines.infer_region import InferRegionConfig, run
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.slow

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from noise2map_core.chips.store import open_chips
+from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
+from noise2map_core.cli.commands.ingest_dataset import run as ingest_dataset
+from noise2map_core.cli.commands.rank import run as rank
 from noise2map_core.datasets.config import SpaceNet7Config
-from noise2map_core.errors import ChipStoreError
-from noise2map_core.imagery.chip_store import open_chips
 from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
-from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
-from noise2map_core.tools.ingest_dataset import run as ingest_dataset
-from noise2map_core.tools.rank import run as rank
-from pipelines.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.runtime.errors import ChipStoreError
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from pipelines.evaluate_maps import run as evaluate
-from pipelines.finetune_maps import FinetuneMapsConfig
 from pipelines.finetune_maps import run as finetune
 from tests.dataset_factories import write_spacenet7
 

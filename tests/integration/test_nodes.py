@@ -13,24 +13,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.imagery.chip_writer import progress_folder
-from noise2map_core.imagery.config import SplitConfig
+from noise2map_core.chips.writer import progress_folder
+from noise2map_core.labels.config import SplitConfig
 from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import WEIGHTS_NAME
+from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines import finetune_maps, infer_region, ingest_region
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
-from tests.unit.inference.test_evaluation import bounds
+from tests.unit.evaluation.test_evaluation import bounds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 APPLICATIONS: dict[str, Any] = {
-    "ingest": (ingest_region, ingest_region.IngestRegionConfig),
-    "infer": (infer_region, infer_region.InferRegionConfig),
-    "finetune": (finetune_maps, finetune_maps.FinetuneMapsConfig),
+    "ingest": (ingest_region, IngestRegionConfig),
+    "infer": (infer_region, InferRegionConfig),
+    "finetune": (finetune_maps, FinetuneMapsConfig),
 }
 LIMIT_S = 300.0
 NODE = {"num_cpus": 1, "object_store_memory": 200 << 20}

@@ -15,6 +15,7 @@ import yaml
 from noise2map_core.nightly.objects import EVENTS
 from noise2map_core.testing.nights import Night, publish, write_nights
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.run_nightly import NightlyConfig
 from pipelines import run_nightly
 from tests.nightly_factories import (
     Here,
@@ -37,7 +38,7 @@ class World:
     def run(self, known: list[Night], output: str, here: Here, **more: Any) -> Any:
         table = self.root / f"{output}.parquet"
         publish(self.embedded, known, table)
-        return run_nightly.run(run_nightly.NightlyConfig.model_validate(
+        return run_nightly.run(NightlyConfig.model_validate(
             nightly_settings(self.embedded, table, self.checkpoint, self.root / output, **more)
         ), here)  # fmt: skip
 

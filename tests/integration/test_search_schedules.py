@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noise2map_core.application import parse_config
-from noise2map_core.errors import ChipStoreError, ConfigError, OutputMismatchError
-from noise2map_core.imagery.config import SplitConfig
-from pipelines.finetune_maps import FinetuneMapsConfig
+from noise2map_core.cli.application import parse_config
+from noise2map_core.labels.config import SplitConfig
+from noise2map_core.runtime.errors import ChipStoreError, ConfigError, OutputMismatchError
+from noise2map_core.workflows.compare_trials import CompareTrialsConfig
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
 from tests.chip_factories import make_store, plan_store
-from tests.unit.inference.test_evaluation import bounds
-from tune.compare_trials import CompareTrialsConfig
+from tests.unit.evaluation.test_evaluation import bounds
 from tune.compare_trials import run as compare
-from tune.search_schedules import SearchSchedulesConfig
 from tune.search_schedules import run as search
 
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from noise2map_core.application import parse_config
+from noise2map_core.cli.application import parse_config
 from noise2map_core.models.shipped import shipped_path
 from noise2map_core.models.spec import CARD_NAME, read_spec
-from noise2map_core.storage import files_in
+from noise2map_core.runtime.storage import files_in
 from pipelines import evaluate_maps, ingest_region
 
 LARGEST_MB = 10

@@ -12,17 +12,18 @@ import pytest
 import shapely
 import yaml
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputHeldError
-from noise2map_core.imagery.chip_append import staged_folder
-from noise2map_core.imagery.chip_repair import iter_checks
-from noise2map_core.imagery.chip_source import ChipJob, make_shard
-from noise2map_core.imagery.chip_store import open_store
-from noise2map_core.imagery.chip_writer import progress_folder
-from noise2map_core.mapping.store_lease import hold_store
+from noise2map_core.chips.append import staged_folder
+from noise2map_core.chips.pixels import ChipJob, make_shard
+from noise2map_core.chips.repair import iter_checks
+from noise2map_core.chips.store import open_store
+from noise2map_core.chips.writer import progress_folder
+from noise2map_core.cli.commands import ingest_dataset, pair_chips
+from noise2map_core.cli.commands import store as store_tool
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.errors import OutputHeldError
+from noise2map_core.runtime.store_lease import hold_store
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import ingest_dataset, pair_chips
-from noise2map_core.tools import store as store_tool
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines import ingest_region
 from tests import dataset_factories
 from tests.chip_factories import make_store, plan_store
@@ -30,7 +31,7 @@ from tests.chip_factories import make_store, plan_store
 HOLDER = """
 import sys
 from pathlib import Path
-from noise2map_core.mapping.store_lease import hold_store
+from noise2map_core.runtime.store_lease import hold_store
 with hold_store(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -77,7 +78,7 @@ def settings(embedded: EmbeddedCatalog, part: str, output: Path) -> dict[str, An
 
 
 def ingest(embedded: EmbeddedCatalog, part: str, output: Path) -> Any:
-    config = ingest_region.IngestRegionConfig.model_validate(settings(embedded, part, output))
+    config = IngestRegionConfig.model_validate(settings(embedded, part, output))
     return ingest_region.run(config)
 
 
@@ -147,7 +148,7 @@ def test_a_finished_ingest_run_again_leaves_an_append_under_way_alone(
     ingest(embedded, "north", store)
 
     def disturbed(job: ChipJob, todo: list[int], resources: Any) -> None:
-        config = ingest_region.IngestRegionConfig.model_validate(settings(embedded, "north", store))
+        config = IngestRegionConfig.model_validate(settings(embedded, "north", store))
         for command in (lambda: ingest_region.run(config), lambda: store_tool.repair(store)):
             with pytest.raises(OutputHeldError, match=r"another run is writing chip store") as told:
                 command()
@@ -289,8 +290,8 @@ def test_two_processes_at_once_end_in_the_store_of_one_after_the_other(
 CROWD = """
 import sys
 from pathlib import Path
-from noise2map_core.errors import OutputHeldError
-from noise2map_core.mapping.store_lease import hold_store
+from noise2map_core.runtime.errors import OutputHeldError
+from noise2map_core.runtime.store_lease import hold_store
 store, inside, taken = Path(sys.argv[1]), Path(sys.argv[2]), 0
 while taken < 40:
     try:

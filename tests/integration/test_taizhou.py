@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from noise2map_core.application import parse_config
+from noise2map_core.cli.application import parse_config
 from pipelines import evaluate_maps, finetune_maps, infer_region, ingest_region
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]

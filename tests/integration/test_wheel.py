@@ -91,7 +91,7 @@ def test_the_installed_command_finds_the_applications_without_the_checkout(
 def test_the_installed_demo_has_what_it_needs(installed: Path, tmp_path: Path) -> None:
     assert "--output" in run(installed / "noise2map", "demo", "--help", cwd=tmp_path)
     find = (
-        "from noise2map_core.tools.demo import STEPS, step_config\n"
+        "from noise2map_core.cli.commands.demo import STEPS, step_config\n"
         "print(*[step_config(step).is_file() for step in STEPS])"
     )
     assert set(run(installed / "python", "-c", find, cwd=tmp_path).split()) == {"True"}

@@ -7,13 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.servers import pgstac
-from tests.unit.catalog.test_sources import (
-    Sources,
-    comparable,
-    expected,
-    found,
-    sources,
-)
+from tests.unit.catalog.test_sources import Sources, comparable, expected, found, sources
 
 pytestmark = pytest.mark.services
 __all__ = ["sources"]

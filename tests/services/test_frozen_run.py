@@ -12,12 +12,12 @@ import pytest
 import torch
 import yaml
 
+from noise2map_core.cli.commands import verify
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.storage import location
+from noise2map_core.runtime.storage import location
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import verify
 from tests.factories import checkpoint_spec
 from tests.services.test_object_storage import contents, settings_of
 
@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 LEASE_S = 12.0
 COARSE = {"grid": {"tile_px": 128}}
 RUN = f"""
-from noise2map_core.mapping import lease
+from noise2map_core.runtime import lease
 lease.EXPIRE_S, lease.RENEW_S = {LEASE_S}, 1.0
-from noise2map_core.application import application
+from noise2map_core.cli.application import application
 from pipelines.infer_region import InferRegionConfig, run
 from tests.region_in_process import in_process
 with in_process():

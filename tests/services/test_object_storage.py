@@ -16,22 +16,24 @@ import pytest
 import yaml
 
 from noise2map_core import open_mosaic
-from noise2map_core.errors import OutputError, OutputHeldError, OutputMismatchError
+from noise2map_core.chips.store import open_chips, open_store
+from noise2map_core.cli.commands import store, verify
 from noise2map_core.geo.grid import Tile
-from noise2map_core.imagery.chip_store import open_chips, open_store
-from noise2map_core.mapping.collection import add_to_collection
-from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.mapping.store_lease import hold_store
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SPEC_NAME
-from noise2map_core.storage import files_in, location, publish, remove
+from noise2map_core.products.collection import add_to_collection
+from noise2map_core.runtime.errors import OutputError, OutputHeldError, OutputMismatchError
+from noise2map_core.runtime.lease import hold_lease
+from noise2map_core.runtime.storage import files_in, location, publish, remove
+from noise2map_core.runtime.store_lease import hold_store
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.tools import store, verify
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines import ingest_region
-from pipelines.infer_region import InferRegionConfig, InferRegionResult, run
-from pipelines.ingest_region import IngestRegionConfig, IngestRegionResult
+from pipelines.infer_region import InferRegionResult, run
+from pipelines.ingest_region import IngestRegionResult
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 
@@ -40,8 +42,8 @@ RACERS, RACES = 4, 25
 Settings = dict[str, Any]
 HOLDER = """
 import sys, time
-from noise2map_core.mapping import lease
-from noise2map_core.storage import location
+from noise2map_core.runtime import lease
+from noise2map_core.runtime.storage import location
 lease.EXPIRE_S, lease.RENEW_S = 4.0, 0.5
 with lease.hold_lease(location(sys.argv[1])) as fence:
     print(fence, flush=True)

@@ -9,9 +9,9 @@ import obstore
 import pytest
 from obstore.exceptions import GenericError
 
-from noise2map_core.errors import LeaseLostError, OutputError
 from noise2map_core.geo.grid import Tile
-from noise2map_core.storage import location
+from noise2map_core.runtime.errors import LeaseLostError, OutputError
+from noise2map_core.runtime.storage import location
 from tests.mosaic_factories import GRID, TILE, abandoned, mosaic_of, tile_of
 
 pytestmark = pytest.mark.services

@@ -14,9 +14,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from noise2map_core import storage
-from noise2map_core.distributed.train_log import read_losses
-from noise2map_core.errors import CheckpointError, OutputError
+from noise2map_core.distributed.fitting.log import read_losses
 from noise2map_core.learning.config import PretrainingConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import load_denoiser
@@ -24,10 +22,12 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import SPEC_NAME, WEIGHTS_NAME
 from noise2map_core.models.start import start_from
-from noise2map_core.storage import files_in, location
-from pipelines.finetune_maps import FinetuneMapsConfig
+from noise2map_core.runtime import storage
+from noise2map_core.runtime.errors import CheckpointError, OutputError
+from noise2map_core.runtime.storage import files_in, location
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
 from pipelines.finetune_maps import run as finetune
-from pipelines.pretrain_denoiser import PretrainDenoiserConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 from tests.integration.test_finetune_maps import SPLIT
@@ -40,7 +40,7 @@ EXPIRE_S = 4.0
 RUN = f"""
 import sys
 from importlib import import_module
-from noise2map_core.mapping import lease
+from noise2map_core.runtime import lease
 lease.EXPIRE_S, lease.RENEW_S = {EXPIRE_S}, 0.5
 application, config, settings = sys.argv[1:]
 module = import_module("pipelines." + application)
@@ -152,7 +152,7 @@ def _save_in_part(model: Noise2Map, path: Path, uploads: int) -> None:
         whole(file, target)
 
     whole = storage.upload
-    with patch("noise2map_core.storage.upload", upload), pytest.raises(KeyboardInterrupt):
+    with patch("noise2map_core.runtime.storage.upload", upload), pytest.raises(KeyboardInterrupt):
         save_checkpoint(model, model.spec, path, "# cut off\n")
 
 

@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 
-from noise2map_core.inference.training_report.page import write_page
+from noise2map_core.training.report.page import write_page
 from tests.services.pages import DESKTOP, PHONE, opened, require_self_contained
 from tests.training_factories import HOSTILE, finished_training
 

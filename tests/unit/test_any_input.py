@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.search import search_scenes
-from noise2map_core.config import build_config, parse_yaml, read_settings
-from noise2map_core.errors import CatalogError, ConfigError, Noise2MapError, OutputError
 from noise2map_core.geo.aoi import read_aoi
-from noise2map_core.imagery.vectors import read_vectors
+from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.runtime.errors import CatalogError, ConfigError, Noise2MapError, OutputError
+from noise2map_core.runtime.settings import build_config, parse_yaml, read_settings
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from pipelines.infer_region import InferRegionConfig
+from noise2map_core.workflows.infer_region import InferRegionConfig
 from tests import hostile
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 0, 1e308])

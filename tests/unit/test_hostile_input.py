@@ -20,10 +20,12 @@ import pytest
 import rasterio
 
 import pipelines.ingest_region
-from noise2map_core.application import application
-from noise2map_core.catalog import access, links, patience
-from noise2map_core.distributed import session
+from noise2map_core.catalog import access, links
+from noise2map_core.cli.application import application
+from noise2map_core.distributed.cluster import session
+from noise2map_core.runtime import patience
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from tests import hostile
 from tests.hostile import Hostile, answer, raw, redirect, serve
 
@@ -485,7 +487,7 @@ def run(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> int:
     given = [word for name, value in flags.items() for word in (f"--{name}", value)]
     monkeypatch.setattr(sys, "argv", ["ingest_region.py", *([config] if config else given)])
     with pytest.raises(SystemExit) as ended:
-        application(pipelines.ingest_region.IngestRegionConfig, pipelines.ingest_region.run)
+        application(IngestRegionConfig, pipelines.ingest_region.run)
     return int(ended.value.code or 0)
 
 

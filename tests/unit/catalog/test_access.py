@@ -19,13 +19,13 @@ from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.catalog.search import require_told_apart, search_scenes
 from noise2map_core.catalog.stac import open_catalog
-from noise2map_core.errors import AssetReadError, CatalogError
 from noise2map_core.geo.aoi import read_aoi
-from noise2map_core.imagery import files
-from noise2map_core.imagery.files import inspect, opened
-from noise2map_core.imagery.identity import asset_identities
 from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
-from noise2map_core.redact import unsigned
+from noise2map_core.rasters import files
+from noise2map_core.rasters.files import inspect, opened
+from noise2map_core.rasters.identity import asset_identities
+from noise2map_core.runtime.errors import AssetReadError, CatalogError
+from noise2map_core.runtime.redact import unsigned
 from noise2map_core.testing.catalog import CatalogServer, serve_catalog
 from noise2map_core.testing.guard import TOKENS, Guard
 from noise2map_core.testing.scenes import EmbeddedCatalog

@@ -6,7 +6,7 @@ import pytest
 
 from noise2map_core.catalog.bands import band_names, find_bands
 from noise2map_core.catalog.item import Item
-from noise2map_core.errors import CatalogError
+from noise2map_core.runtime.errors import CatalogError
 
 
 def item(assets: dict[str, Any]) -> Item:

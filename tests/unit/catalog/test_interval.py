@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from noise2map_core.catalog.interval import parse_interval, parse_time
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 

@@ -19,8 +19,8 @@ from noise2map_core.catalog.links import resolve
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_labels, search_scenes
 from noise2map_core.catalog.stac import open_catalog
-from noise2map_core.errors import CatalogError, ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
+from noise2map_core.runtime.errors import CatalogError, ConfigError
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 

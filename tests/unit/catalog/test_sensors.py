@@ -7,7 +7,7 @@ import pytest
 from noise2map_core.catalog.bands import find_bands
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.sensors import BandNumbers, find_mask, numbers_of
-from noise2map_core.errors import CatalogError
+from noise2map_core.runtime.errors import CatalogError
 
 
 def item(real_data: Path, name: str) -> Item:

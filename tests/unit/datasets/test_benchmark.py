@@ -18,7 +18,7 @@ from noise2map_core.datasets.config import (
 )
 from noise2map_core.datasets.sample import Benchmark, natural
 from noise2map_core.datasets.spacenet7 import SPLITS
-from noise2map_core.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError
 from tests.dataset_factories import (
     mask,
     save,

@@ -10,6 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from PIL import Image
 
+from noise2map_core.chips.store import iter_shards, open_chips, open_store, shard_key
+from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
 from noise2map_core.datasets.config import (
     DatasetConfig,
     FoldersConfig,
@@ -19,9 +21,7 @@ from noise2map_core.datasets.config import (
     XView2Config,
 )
 from noise2map_core.datasets.spacenet7 import SPLITS
-from noise2map_core.errors import AssetReadError, ConfigError, OutputMismatchError
-from noise2map_core.imagery.chip_store import iter_shards, open_chips, open_store, shard_key
-from noise2map_core.tools.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
+from noise2map_core.runtime.errors import AssetReadError, ConfigError, OutputMismatchError
 from tests.dataset_factories import (
     picture,
     save,

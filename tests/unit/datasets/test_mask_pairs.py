@@ -6,20 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
+from noise2map_core.chips.store import open_chips, open_store
+from noise2map_core.chips.writer import StoreHeader
+from noise2map_core.cli.commands import ingest_dataset, pair_chips
+from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
+from noise2map_core.cli.commands.pair_chips import PairChipsConfig
 from noise2map_core.datasets.config import WhuConfig
 from noise2map_core.datasets.mask_pairs import PIXELS
-from noise2map_core.errors import ChipStoreError, OutputMismatchError
-from noise2map_core.imagery.chip_parts import (
-    PART_COLUMNS,
-    join_parts,
-    require_free,
-    write_parts,
-)
-from noise2map_core.imagery.chip_store import open_chips, open_store
-from noise2map_core.imagery.chip_writer import StoreHeader
-from noise2map_core.tools import ingest_dataset, pair_chips
-from noise2map_core.tools.ingest_dataset import IngestDatasetConfig
-from noise2map_core.tools.pair_chips import PairChipsConfig
+from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from tests.dataset_factories import write_whu_segment
 
 

@@ -16,11 +16,7 @@ from noise2map_core.diffusion.config import (
     TimestepSampler,
 )
 from noise2map_core.diffusion.schedule import linear_alpha_bars
-from noise2map_core.diffusion.timesteps import (
-    draw_timesteps,
-    inference_timesteps,
-    timestep_weights,
-)
+from noise2map_core.diffusion.timesteps import draw_timesteps, inference_timesteps, timestep_weights
 
 ALPHA_BARS = linear_alpha_bars(1000)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import mapping
 
-from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.runtime.errors import ConfigError
 
 SQUARE = [[15.0, 48.0], [15.1, 48.0], [15.1, 48.1], [15.0, 48.1], [15.0, 48.0]]
 BOWTIE = [[15.0, 48.0], [15.1, 48.1], [15.1, 48.0], [15.0, 48.1], [15.0, 48.0]]

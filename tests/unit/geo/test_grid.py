@@ -10,10 +10,10 @@ from pyproj import Transformer
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
-from noise2map_core.errors import ConfigError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.runtime.errors import ConfigError
 
 CRS = "EPSG:32633"
 INTO_LON_LAT = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)

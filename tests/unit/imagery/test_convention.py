@@ -10,9 +10,9 @@ from rasterio.warp import reproject
 from noise2map_core.catalog.bands import find_bands
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.errors import AssetReadError
 from noise2map_core.imagery.convention import band_convention, require_one_convention
 from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.runtime.errors import AssetReadError
 from tests.raster_factories import frame, noise, scene_of, write_tif
 
 SENTINEL_2 = {"scale": 0.0001, "offset": -0.1, "added_dn": -1000}

@@ -12,7 +12,6 @@ from scipy import ndimage
 from shapely.geometry import shape
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.errors import AssetReadError, PairRejectedError
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.imagery.composite import read_date
@@ -28,6 +27,7 @@ from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.shift import median_shift
 from noise2map_core.imagery.sun import sun_direction
+from noise2map_core.runtime.errors import AssetReadError, PairRejectedError
 from tests.raster_factories import CRS, frame, scene_of, write_tif
 
 

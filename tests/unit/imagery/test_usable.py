@@ -21,20 +21,20 @@ from stac_geoparquet.arrow import parse_stac_items_to_arrow
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
-from noise2map_core.errors import AssetReadError, CatalogError, NoImageryError
+from noise2map_core.chips.plan import plan_chips
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.turns import centre_of_grid
-from noise2map_core.imagery.chip_plan import plan_chips
 from noise2map_core.imagery.composite import order_scenes
-from noise2map_core.imagery.config import SplitConfig
 from noise2map_core.imagery.pair_quality import _sun_deg
 from noise2map_core.imagery.reader import read_mosaic
 from noise2map_core.imagery.recipe import UNCHANGED
 from noise2map_core.imagery.region import plan_grid
-from noise2map_core.imagery.splits import plan_splits
 from noise2map_core.imagery.usable import usable_scenes
+from noise2map_core.labels.config import SplitConfig
+from noise2map_core.labels.splits import plan_splits
+from noise2map_core.runtime.errors import AssetReadError, CatalogError, NoImageryError
 from tests.catalog_factories import catalog_of, item
 from tests.raster_factories import frame, noise, write_tif
 

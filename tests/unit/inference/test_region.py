@@ -11,7 +11,6 @@ import shapely
 from odc.geo.geom import Geometry
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.digest import digest_of
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.recipe import scene_key
@@ -19,6 +18,7 @@ from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import ALGORITHM_VERSION, RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.runtime.digest import digest_of
 from tests.factories import checkpoint_spec
 
 WORLD = shapely.box(-1e8, -1e8, 1e8, 1e8)

@@ -3,12 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from noise2map_core.learning.augment import (
-    AugmentDraws,
-    TrainingBatch,
-    augment,
-    draw_augmentations,
-)
+from noise2map_core.learning.augment import AugmentDraws, TrainingBatch, augment, draw_augmentations
 from noise2map_core.learning.config import TrainingConfig
 
 COUNT, BANDS, PX = 24, 3, 8

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from noise2map_core.errors import ConfigError
-from noise2map_core.learning.ranking import Score, rank_models, read_scores
-from noise2map_core.tools.rank import run
+from noise2map_core.cli.commands.rank import run
+from noise2map_core.evaluation.ranking import Score, rank_models, read_scores
+from noise2map_core.runtime.errors import ConfigError
 
 TABLE = """\
 model,dataset,task,f1,iou,protocol

@@ -18,8 +18,8 @@ from noise2map_core.learning.steps import (
     learning_rate,
     train_step,
 )
+from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import TaskInput
-from noise2map_core.models.spec import Task
 
 OBJECTIVE = Objective({"change": (1.0, CrossEntropy(torch.tensor([1.0, 3.0])))})
 

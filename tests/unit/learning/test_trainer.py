@@ -24,7 +24,7 @@ from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.config import LossConfig, TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.spec import Task
+from noise2map_core.models.config import Task
 from tests.factories import checkpoint_spec, task_spec
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-2)

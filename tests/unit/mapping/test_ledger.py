@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import noise2map_core.mapping.ledger
-from noise2map_core.errors import OutputError
 from noise2map_core.geo.grid import Tile
 from noise2map_core.mapping.ledger import Done, Ledger, TileRecord
-from noise2map_core.storage import sweep
+from noise2map_core.runtime.errors import OutputError
+from noise2map_core.runtime.storage import sweep
 
 
 def test_an_empty_ledger_knows_no_tile(tmp_path: Path) -> None:

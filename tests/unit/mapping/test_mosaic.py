@@ -7,8 +7,6 @@ import pytest
 import rioxarray  # noqa: F401  (the accessor)
 import shapely
 
-from noise2map_core.digest import file_sha256
-from noise2map_core.errors import OutputError, OutputMismatchError
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import (
@@ -19,7 +17,9 @@ from noise2map_core.mapping.mosaic import (
     open_mosaic,
     require_same_output,
 )
-from noise2map_core.storage import sweep
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.errors import OutputError, OutputMismatchError
+from noise2map_core.runtime.storage import sweep
 
 CLASSES = [
     {"value": 0, "name": "unchanged", "color": "#cccccc"},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from noise2map_core.errors import LeaseLostError
 from noise2map_core.geo.grid import Tile
+from noise2map_core.runtime.errors import LeaseLostError
 from tests.mosaic_factories import TILE, abandoned, mosaic_of, tile_of
 
 

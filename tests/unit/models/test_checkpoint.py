@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CARD_NAME, SPEC_NAME, WEIGHTS_NAME, read_spec
+from noise2map_core.runtime.errors import CheckpointError
 from tests.factories import checkpoint_spec
 
 

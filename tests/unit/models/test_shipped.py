@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models import shipped
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec, read_weights
+from noise2map_core.runtime.errors import CheckpointError
 from tests.factories import checkpoint_spec
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from noise2map_core.errors import CheckpointError
 from noise2map_core.models.spec import SPEC_NAME, read_spec
+from noise2map_core.runtime.errors import CheckpointError
 from tests.factories import checkpoint_spec
 
 

@@ -3,10 +3,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from noise2map_core.models.config import Preset
+from noise2map_core.models.config import Preset, Task
 from noise2map_core.models.noise2map import count_parameters
 from noise2map_core.models.presets import network_of
-from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec, Task
+from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
 
 T = torch.tensor([999])

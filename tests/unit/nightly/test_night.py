@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from noise2map_core.errors import FailedAreasError, OutputHeldError
-from noise2map_core.mapping.lease import hold_lease
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.nightly.areas import Area, iter_areas
-from noise2map_core.nightly.config import AreaConfig, NightlyConfig
 from noise2map_core.nightly.cursor import Cursor, write_cursor
 from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome
 from noise2map_core.nightly.retention import kept_days, prune_area
 from noise2map_core.nightly.summary import write_summary
 from noise2map_core.nightly.webhook import post_summary
+from noise2map_core.runtime.errors import FailedAreasError, OutputHeldError
+from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.testing.nights import FIRST, Night, publish, write_nights
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.run_nightly import AreaConfig, NightlyConfig
 from pipelines.run_nightly import run
 from tests.factories import checkpoint_spec
 from tests.nightly_factories import area_settings, nightly_settings

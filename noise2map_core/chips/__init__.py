@@ -1,0 +1,1 @@
+"""The chip store: planned, written, appended to, repaired, read."""

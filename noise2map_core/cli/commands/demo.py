@@ -1,0 +1,195 @@
+"""Invent a scene pair with a known change, and take it through all the steps to a map."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.cli.application import application
+from noise2map_core.runtime.settings import Settings, build_config, read_settings
+from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.workflows.launch import applications_root, find_application, load_application
+from noise2map_core.workflows.resources import ResourcesConfig
+
+if TYPE_CHECKING:
+    from noise2map_core.learning.metrics import ClassScores
+    from noise2map_core.testing.scenes import EmbeddedCatalog
+
+STEPS = {
+    "ingest": ("ingest-region", "IngestRegionConfig"),
+    "finetune": ("finetune-maps", "FinetuneMapsConfig"),
+    "evaluate": ("evaluate-maps", "EvaluateMapsConfig"),
+    "infer": ("infer-region", "InferRegionConfig"),
+}
+"""Steps in order: the application of each and its config class."""
+
+WRITTEN_AT = "out/demo"
+"""The output that the steps' configs name; another takes its place."""
+
+
+class DemoConfig(BaseModel):
+    """Where the demonstration goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    output: LocalPath = Path(WRITTEN_AT)
+    """Directory of the map; catalogue, chips and training lie in folders of it."""
+
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    """The cluster."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """A map, and what it is worth."""
+
+    output: Path
+    model: ClassScores
+    """The map's changed class against the known truth."""
+    baseline: ClassScores
+    """Change vector analysis on the same pixels."""
+    num_pixels: int
+    """Pixels that the map decides."""
+
+    def summary(self) -> list[str]:
+        """The last lines of the demonstration."""
+        return [
+            "",
+            f"map       {self.output / 'change.tif'}",
+            f"polygons  {self.output / 'polygons.parquet'}",
+            f"picture   {self.output / 'quicklook.png'}",
+            f"report    {self.output / 'report.html'}",
+            f"Change in the map against the known truth, {self.num_pixels:,} pixels:",
+            f"  noise2map               {_scores_line(self.model)}",
+            f"  change vector analysis  {_scores_line(self.baseline)}",
+        ]
+
+
+def main() -> None:
+    """The command `noise2map demo`."""
+    application(DemoConfig, run)
+
+
+def run(config: DemoConfig) -> DemoResult:
+    """Write the catalogue, run the steps in one Ray session, compare the map with the truth."""
+    from noise2map_core.testing.scenes import write_catalog
+
+    output = config.output.resolve()
+    print("scenes: two dates, drawn", flush=True)
+    scenes = write_catalog(output / "catalog")
+    write_whole_area(scenes)
+    with _session(config):
+        for step in STEPS:
+            _run_step(step, output)
+    return score_map(config.output, scenes)
+
+
+def _session(config: DemoConfig) -> AbstractContextManager[None]:
+    """One cluster for all steps; where a map is already, each step starts its own if need be."""
+    if (config.output / "manifest.json").is_file():
+        return nullcontext()
+    from noise2map_core.distributed.cluster.session import ray_session
+
+    return ray_session(config.resources)
+
+
+def step_config(step: str) -> Path:
+    """The YAML file of a step's settings, as it ships with the applications."""
+    return applications_root() / "pipelines" / "configs" / f"demo-{step}.yaml"
+
+
+def step_settings(step: str, output: Path) -> Settings:
+    """A step's settings, with `output` in place of the output that its file names."""
+    return _moved(read_settings(step_config(step)), output)
+
+
+def write_whole_area(scenes: EmbeddedCatalog) -> Path:
+    """The areas for training and for mapping as one: a GeoJSON file beside the catalogue."""
+    areas = [json.loads(path.read_text("utf-8")) for path in (scenes.train_aoi, scenes.map_aoi)]
+    path = scenes.root / "whole_aoi.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": areas}), "utf-8")
+    return path
+
+
+def score_map(output: Path, scenes: EmbeddedCatalog) -> DemoResult:
+    """Scores of the map, and of change vector analysis, where the map decides.
+
+    The baseline has the statistics and the threshold of the training part, as in evaluate-maps.
+    """
+    import numpy as np
+    import rasterio
+    from rasterio.windows import from_bounds
+
+    from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
+
+    with rasterio.open(output / "change.tif") as file, rasterio.open(scenes.truth) as known:
+        predicted = file.read(1)
+        window = from_bounds(*file.bounds, transform=known.transform)
+        truth = known.read(1, window=window, boundless=True, fill_value=IGNORE)
+        truth = np.where(predicted == IGNORE, IGNORE, truth)
+        baseline = _baseline_map(output, scenes, file.transform, file.shape)
+    map_counts = ConfusionCounts.of(truth, predicted, 2)
+    baseline_counts = ConfusionCounts.of(truth, baseline, 2)
+    return DemoResult(
+        output, map_counts.scores(1), baseline_counts.scores(1), map_counts.num_pixels
+    )
+
+
+def _baseline_map(
+    output: Path, scenes: EmbeddedCatalog, transform: Any, shape: tuple[int, int]
+) -> Any:
+    """uint8 [H, W]: 1 where the change vector is longer than the training part's threshold."""
+    import numpy as np
+    from odc.geo.geobox import GeoBox
+
+    from noise2map_core.catalog.config import SearchConfig
+    from noise2map_core.catalog.pairing import search_pair
+    from noise2map_core.chips.spread import band_spread
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.imagery.reader import read_pixels
+    from noise2map_core.learning.baseline import ChangeVectorAnalysis
+
+    search = SearchConfig(catalog=scenes.catalog, collection=scenes.collection)
+    pair = search_pair(search, read_aoi(scenes.map_aoi), scenes.before, scenes.after, scenes.bands)
+    box = GeoBox(shape, transform, scenes.crs)
+    image = np.stack([read_pixels(dated, box)[0] for dated in pair])
+    store = open_store(output / "chips.zarr")
+    moments = store.statistics("train")
+    analysis = ChangeVectorAnalysis(moments.mean, band_spread(store, moments))
+    scores = json.loads((output / "scores.json").read_text("utf-8"))
+    threshold = scores["baseline"]["threshold"]["changed"]
+    return (analysis.magnitude(image[None])[0] >= threshold).astype(np.uint8)
+
+
+def _run_step(step: str, output: Path) -> None:
+    """Run an application in this process, and print its summary."""
+    command, config_name = STEPS[step]
+    module = load_application(command)
+    print(f"{command}: {find_application(command).summary}", flush=True)
+    settings = build_config(getattr(module, config_name), step_settings(step, output), {})
+    for line in module.run(settings).summary():
+        print(f"  {line}", flush=True)
+
+
+def _moved(value: Any, output: Path) -> Any:
+    """Settings in which every path under WRITTEN_AT lies under `output`."""
+    if isinstance(value, dict):
+        return {name: _moved(part, output) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_moved(part, output) for part in value]
+    if isinstance(value, str) and Path(value).is_relative_to(WRITTEN_AT):
+        return str(output / Path(value).relative_to(WRITTEN_AT))
+    return value
+
+
+def _scores_line(scores: ClassScores) -> str:
+    return (
+        f"F1 {scores.f1:.3f}, IoU {scores.iou:.3f}, "
+        f"precision {scores.precision:.3f}, recall {scores.recall:.3f}"
+    )

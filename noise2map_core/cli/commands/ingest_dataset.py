@@ -1,0 +1,121 @@
+"""Make a chip store of a published data set: SpaceNet 7, WHU, xView2, or plain folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.cli.application import application
+from noise2map_core.datasets.config import DatasetConfig, Protocol
+from noise2map_core.runtime.numeric import SidePx
+from noise2map_core.runtime.storage import LocalPath
+
+if TYPE_CHECKING:
+    from noise2map_core.datasets.chips import DatasetJob
+
+
+class IngestDatasetConfig(BaseModel):
+    """Make a chip store of a published data set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    dataset: DatasetConfig
+    """Which data set, which task, and where its folder is."""
+
+    output: LocalPath
+    """The chip store, a Zarr directory; a rerun continues it."""
+
+    protocol: Protocol = "strict"
+    """paper: the filters and splits behind the published table, whose scores are not those of the
+    whole test part. strict: every test image counts, and validation is never test."""
+
+    chip_px: SidePx = 256
+    """Side of a chip, pixels; chips do not overlap."""
+
+
+@dataclass(frozen=True)
+class IngestDatasetResult:
+    """What a run did, and what the store holds."""
+
+    output: Path
+    shards: int
+    """Shards of the store."""
+    written: int
+    """Shards that this run wrote."""
+    attributes: dict[str, Any]
+    """Of the store."""
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        from noise2map_core.chips.summary import split_line
+
+        dataset = self.attributes["dataset"]
+        left_out = "".join(
+            f"; {count:,} samples left out ({why})"
+            for why, count in dataset["dropped"].items()
+            if count
+        )
+        lines = [
+            f"{dataset['kind']}, {dataset['task']}, protocol {dataset['protocol']}: checkpoint "
+            f"chosen on {dataset['selected_on']}, scores on {dataset['evaluated_on']}{left_out}",
+            *(split_line(split, part) for split, part in self.attributes["counts"].items()),
+        ]
+        if not self.written:
+            return [*lines, f"nothing new: {self.output} is complete and current"]
+        kept = self.shards - self.written
+        done = f"{self.written} of {self.shards} shards written, {kept} kept from earlier runs"
+        return [*lines, done, f"chips     {self.output}"]
+
+
+def main() -> None:
+    """The command `noise2map ingest-dataset`."""
+    application(IngestDatasetConfig, run)
+
+
+def run(config: IngestDatasetConfig) -> IngestDatasetResult:
+    """List the samples, cut them into chips, and write the shards that the store lacks."""
+    from noise2map_core.chips.store import open_store
+    from noise2map_core.chips.writer import clear_progress, is_finished
+    from noise2map_core.datasets.benchmark import open_benchmark
+    from noise2map_core.datasets.chips import plan_job
+    from noise2map_core.runtime.store_lease import hold_store
+
+    benchmark = open_benchmark(config.dataset, config.protocol)
+    job = plan_job(benchmark, config.chip_px, config.output)
+    is_finished(config.output, job.header.key)  # another store is refused before all else
+    with hold_store(config.output):
+        finished = is_finished(config.output, job.header.key)
+        written = 0 if finished else _write(job)
+        clear_progress(config.output)
+    store = open_store(config.output)
+    return IngestDatasetResult(config.output, store.num_shards, written, store.attributes)
+
+
+def _write(job: DatasetJob) -> int:
+    """Write the shards that are missing; returns how many."""
+    from noise2map_core.chips.writer import create_store, finish_store, missing_shards
+    from noise2map_core.runtime.storage import sweep
+
+    if not job.store.exists():
+        create_store(job.store, job.header, job.table)
+    sweep(job.store)
+    todo = missing_shards(job.store, job.num_shards)
+    _write_shards(job, todo)
+    finish_store(job.store)
+    return len(todo)
+
+
+def _write_shards(job: DatasetJob, todo: list[int]) -> None:
+    """Threads, for decoding and compressing leave Python's lock to others."""
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import partial
+
+    from noise2map_core.datasets.chips import make_shard
+    from noise2map_core.runtime.progress import progress
+
+    with ThreadPoolExecutor() as pool, progress(len(todo), "write chips", "shards") as bar:
+        for _ in pool.map(partial(make_shard, job), todo):
+            bar.update()

@@ -1,0 +1,207 @@
+"""Flags named by the paths of a config class: `--search.catalog`, or `--catalog` for short."""
+
+import contextlib
+import difflib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
+
+import tyro
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.settings import Settings, iter_settings, parse_yaml, section_of
+
+SCALARS = (str, int, float, bool, Path, NoneType)
+
+_words = tyro.constructors.ConstructorRegistry()
+
+
+@_words.primitive_rule
+def _path_as_text(
+    found: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """Paths stay text until their setting reads them: pathlib would make file:/a of file:///a."""
+    if found.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str | Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def read_flags(
+    args: Sequence[str],
+    config_type: type[BaseModel],
+    defaults: Settings,
+    aliases: Mapping[str, str],
+    prog: str,
+    description: str,
+) -> Settings:
+    """The settings that the flags give, and only those, with `debug`; `--help` prints and exits.
+
+    `defaults` (the YAML's) are shown in the help; `aliases` are short flags and their settings.
+    Raises ConfigError for flags that do not parse.
+    """
+    short = _short_flags(config_type, aliases)
+    given = _section_type(config_type, "", defaults, short) | {"debug": _DEBUG}
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            parsed = tyro.cli(
+                TypedDict("Flags", given, total=False),  # type: ignore[operator]
+                args=args,
+                prog=prog,
+                description=description,
+                default={"debug": False},
+                use_underscores=True,
+                registry=_words,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        known = [name for names in short.values() for name in names]
+        known += [f"--{setting.path}" for setting in iter_settings(config_type)]
+        raise ConfigError(_one_line(complaint.getvalue(), known)) from None
+    return _settings(config_type, parsed)
+
+
+_DEBUG = Annotated[
+    bool,
+    tyro.conf.arg(help="Show the traceback of an error.", help_behavior_hint=""),
+    tyro.conf.FlagCreatePairsOff,
+]
+
+
+def _section_type(
+    model: type[BaseModel], prefix: str, defaults: Settings, short: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Keys of a TypedDict, all of them optional: tyro leaves out what is not given."""
+    keys: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        default = defaults.get(
+            name, field.get_default(call_default_factory=True, validated_data={})
+        )
+        section = section_of(field.annotation)
+        if section is None:
+            keys[name] = _flag(field, default, short.get(prefix + name, []))
+        else:
+            inner = _section_type(section, f"{prefix}{name}.", _as_settings(default), short)
+            keys[name] = Annotated[
+                TypedDict(name, inner, total=False),  # type: ignore[operator]
+                tyro.conf.arg(help=_flowing(field.description or section.__doc__)),
+            ]
+    return keys
+
+
+def _flag(field: FieldInfo, default: Any, short: list[str]) -> Any:
+    hint = "(required)" if default is PydanticUndefined else f"(default: {_shown(default)})"
+    words = _has_words(field.annotation)
+    return Annotated[
+        field.annotation if words else str,
+        tyro.conf.arg(
+            help=_flowing(field.description),
+            help_behavior_hint=hint,
+            aliases=short,
+            metavar=None if words else "YAML",
+        ),
+    ]
+
+
+def _settings(model: type[BaseModel], flags: Mapping[str, Any]) -> Settings:
+    """What tyro parsed, without empty sections, and with YAML text of nested settings read."""
+    return dict(_iter_given(model, flags))
+
+
+def _iter_given(model: type[BaseModel], flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in flags.items():
+        annotation = model.model_fields[name].annotation if name in model.model_fields else bool
+        section = section_of(annotation)
+        if section is not None:
+            inner = _settings(section, value)
+            if inner:
+                yield name, inner
+        else:
+            yield name, value if _has_words(annotation) else _yaml_value(name, value)
+
+
+def _yaml_value(name: str, text: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"flag --{name} is not YAML: {reason}") from error
+
+
+def _has_words(annotation: Any) -> bool:
+    """True for what can be spelt as words on a command line: scalars, choices, flat sequences.
+
+    The rest (boxes, mappings) is one word of YAML: `--split.boxes '{train: [[0, 0, 9, 9]]}'`.
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _has_words(parts[0])
+    if origin in (Union, UnionType):
+        several = len([part for part in parts if part is not NoneType]) > 1
+        return all(_is_scalar(part) or (not several and _has_words(part)) for part in parts)
+    if origin in (tuple, list):
+        return all(part is ... or _is_scalar(part) for part in parts)
+    return _is_scalar(annotation)
+
+
+def _is_scalar(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        return _is_scalar(get_args(annotation)[0])
+    return get_origin(annotation) is Literal or annotation in SCALARS
+
+
+def _as_settings(default: Any) -> Settings:
+    if isinstance(default, BaseModel):
+        return default.model_dump()
+    return default if isinstance(default, dict) else {}
+
+
+def _shown(default: Any) -> str:
+    flat = isinstance(default, list | tuple) and all(
+        isinstance(part, str | int | float) for part in default
+    )
+    return (" ".join(map(str, default)) or "none") if flat else str(default)
+
+
+def _flowing(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> dict[str, list[str]]:
+    """Short flags by the setting they stand for; a setting of the root keeps its own name."""
+    paths = {setting.path for setting in iter_settings(config_type)}
+    found: dict[str, list[str]] = {}
+    for alias, path in aliases.items():
+        if path in paths and alias not in paths:
+            found.setdefault(path, []).append(f"--{alias}")
+    return found
+
+
+def _one_line(complaint: str, known: Sequence[str]) -> str:
+    """tyro's framed message cut to its first sentence, or an unknown flag and one near it.
+
+    The frame is drawn with hyphens where the locale has no lines; a title stands before the first.
+    """
+    parts = re.split(r"^.*(?:──|-----).*$", complaint, flags=re.MULTILINE)
+    text = " ".join(parts[min(1, len(parts) - 1)].replace("│", " ").split("Got errors:")[0].split())
+    if not text.startswith("Unrecognized"):
+        return f"{text.rstrip('.')}. See --help."
+    flag = text.split(": ", 1)[1].split(",")[0]
+    if not flag.startswith("-"):
+        return f"{flag} belongs to no flag: a YAML file comes first, values behind their flags."
+    near = difflib.get_close_matches(flag, known, n=1)
+    return f"unknown flag {flag}. " + (f"Did you mean {near[0]}?" if near else "See --help.")

@@ -1,0 +1,119 @@
+"""The console command: `noise2map infer-region …`, `noise2map doctor`, `noise2map demo`."""
+
+import importlib
+import shlex
+import sys
+from pathlib import Path
+
+import noise2map_core
+from noise2map_core.cli.application import finish_output, report_failure
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.workflows.launch import (
+    Application,
+    applications_root,
+    find_application,
+    find_applications,
+    run_application,
+    summary_of,
+)
+
+TOOLS = (
+    "demo", "draw-town", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips",
+    "rank", "sample", "assess", "study-timesteps", "import-reference", "export-reference", "prune",
+)  # fmt: skip
+"""Commands that are modules of `commands`, each with a `main()`."""
+
+USAGE = """\
+usage: noise2map COMMAND [CONFIG.yaml] [--flags]
+       noise2map APPLICATION --submit ADDRESS [CONFIG.yaml] [--flags]
+
+Semantic maps and change maps of whole regions, from satellite imagery, on Ray.
+"""
+
+SUBMIT_HELP = """\
+--submit ADDRESS runs an application as a job of the Ray cluster whose dashboard is there
+(http://127.0.0.1:8265), with this checkout as its working directory.
+`noise2map COMMAND --help` lists a command's settings. Exit codes: 0 done, 1 failed, 2 bad input,
+3 incomplete (some tiles failed), 4 another run holds the output."""
+
+
+def main() -> None:
+    """Entry point of `noise2map`; ends the process with the command's exit code."""
+    try:
+        _main(sys.argv[1:])
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(report_failure(error, debug="--debug" in sys.argv))
+    finally:
+        finish_output()
+
+
+def _main(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+    elif args[0] in ("-V", "--version"):
+        print(f"noise2map {noise2map_core.__version__}")
+    elif args[0] in TOOLS:
+        sys.argv = [f"noise2map {args[0]}", *args[1:]]
+        importlib.import_module(f"noise2map_core.cli.commands.{module_of(args[0])}").main()
+    else:
+        _launch(find_application(args[0]), args[1:])
+
+
+def module_of(tool: str) -> str:
+    """The name of a tool's module."""
+    return tool.replace("-", "_")
+
+
+def usage() -> str:
+    """What `noise2map --help` prints: the applications that exist here, and the tools."""
+    package = Path(__file__).parent / "commands"
+    tools = {name: summary_of(package / f"{module_of(name)}.py") for name in TOOLS}
+    applications = {found.command: found.summary for found in find_applications()}
+    return "\n".join(
+        [USAGE, "applications:", *_rows(applications), "", "tools:", *_rows(tools), "", SUBMIT_HELP]
+    )
+
+
+def _rows(entries: dict[str, str]) -> list[str]:
+    return [f"  {name:18}{summary}" for name, summary in entries.items()]
+
+
+def _launch(application: Application, args: list[str]) -> None:
+    address, rest = split_submit(args)
+    if address is None or {"-h", "--help"} & set(rest):
+        run_application(application, rest)
+        return
+    root = applications_root()
+    from noise2map_core.distributed.cluster.jobs import run_job
+
+    sys.exit(run_job(address, job_entrypoint(application.path, root, rest), root))
+
+
+def split_submit(args: list[str]) -> tuple[str | None, list[str]]:
+    """The address after `--submit`, and the other arguments. Raises ConfigError without one."""
+    for index, arg in enumerate(args):
+        if arg.startswith("--submit="):
+            return arg.partition("=")[2], args[:index] + args[index + 1 :]
+        if arg == "--submit":
+            if index + 1 == len(args) or args[index + 1].startswith("-"):
+                raise ConfigError("--submit needs an address, such as http://127.0.0.1:8265.")
+            return args[index + 1], args[:index] + args[index + 2 :]
+    return None, args
+
+
+def job_entrypoint(script: Path, root: Path, args: list[str]) -> str:
+    """The command that a job runs in a copy of `root`.
+
+    A config file is named as it lies under `root`, whatever the current directory. Raises
+    ConfigError if it lies elsewhere: the cluster would not have it.
+    """
+    args = list(args)
+    if args and not args[0].startswith("-"):
+        config = Path(args[0]).resolve()
+        if not config.is_relative_to(root):
+            raise ConfigError(
+                f"config {args[0]} lies outside {root}, which is what a job is sent. "
+                "Copy it there, or give its settings as flags."
+            )
+        args[0] = config.relative_to(root).as_posix()
+    return shlex.join(["python", script.relative_to(root).as_posix(), *args])

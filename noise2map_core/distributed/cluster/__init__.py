@@ -1,0 +1,1 @@
+"""A Ray cluster: found or started, what it must have, what it says."""

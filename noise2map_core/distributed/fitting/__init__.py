@@ -1,0 +1,1 @@
+"""Trainings on Ray Train."""

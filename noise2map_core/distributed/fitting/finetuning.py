@@ -1,0 +1,252 @@
+"""Fine-tuning on Ray Train: every worker trains on its part of every batch.
+
+All randomness is drawn for the global batch from (seed, epoch, step), the learning rate follows
+from the step, and weights, optimiser and moving average are in the checkpoints: a run that was
+killed and started again ends with the weights of one that was not, to the bit (on CPUs, and with
+chips that workers read themselves; see `loaders`).
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.data import Dataset
+from torch import Tensor
+
+from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.distributed.fitting.fit import (
+    LOG_FOLDER,
+    Log,
+    Score,
+    TrainLink,
+    fit,
+    load_state,
+)
+from noise2map_core.distributed.fitting.loaders import (
+    ChipLoader,
+    ShardedLoader,
+    StreamLoader,
+    stream_chips,
+)
+from noise2map_core.distributed.fitting.worker import TrainWorker
+from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, chips_with
+from noise2map_core.evaluation.counting import SplitPixels
+from noise2map_core.geo.grid import Tile
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
+from noise2map_core.models.config import Task
+from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.training.training_data import class_counts, training_chips
+from noise2map_core.training.validation import TaskValidation, validate, validation_of
+
+SCORE = Score("val_score", highest=True)
+"""Validation F1, in which a task counts 0 whose model is no better than chance: with one class
+everywhere F1 may well be the highest."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a worker needs; picklable."""
+
+    chips: Path
+    """Chip store, absolute."""
+    state: Path
+    """Where Ray Train keeps checkpoints, absolute."""
+    spec: CheckpointSpec
+    """Of the model to come; its thresholds are not chosen yet."""
+    tasks: dict[Task, TaskTrainingConfig]
+    """How each of its tasks is learnt."""
+    class_weights: dict[Task, tuple[float, ...]]
+    """Weight of each class in the losses of a task."""
+    backbone: Path | None
+    """Published UNet that the backbone starts from, absolute."""
+    training: TrainingConfig
+    seed: int
+    reader_cpus: float = 1.0
+    """Of each reading task, where Ray Data streams the chips."""
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """The chosen epoch of a run."""
+
+    weights: dict[str, Tensor]
+    """State dict of the moving average."""
+    epoch: int
+    """Epochs that it had been trained for."""
+    tasks: dict[Task, TaskValidation]
+    """What validation says of each task: thresholds, temperature."""
+    val_f1: float
+    """Validation F1 of the classes that are sought, mean over the tasks."""
+    history: list[dict[str, Any]]
+    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_score, val_error,
+    tasks."""
+
+
+def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
+    """Train to the end, from the last checkpoint in `job.state` if there is one.
+
+    `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
+    Raises Noise2MapError if training diverges.
+    """
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
+    if result.return_value:
+        raise Noise2MapError(
+            f"training diverged: {result.return_value}. Lower training.learning_rate, check the "
+            "chips for absurd values, and use another output."
+        )
+    return _chosen(result, job.training.epochs)
+
+
+def _streams(job: TrainingJob) -> dict[str, Dataset]:
+    """The chips of every task, where Ray Data is to read them."""
+    if job.training.loader == "sharded":
+        return {}
+    store, streams = open_store(job.chips), dict[str, Dataset]()
+    for name in job.tasks:
+        chips = training_chips(ChipReader(store, (name,)), store, name, job.training, job.seed)
+        streams[name] = stream_chips(store, name, chips, job.seed, job.reader_cpus)
+    return streams
+
+
+def _chosen(result: Any, epochs: int) -> TrainedWeights:
+    """The last epoch, unless validation says with more than one standard error that one was better.
+
+    The last has the lowest learning rate and the longest average; an easy validation part cannot
+    tell epochs apart, and its highest score is then chance. A run that was stopped before has no
+    such epoch: the best is taken.
+    """
+    last = load_state(result.checkpoint)
+    checkpoint, metrics = result.checkpoint, last["history"][-1]
+    best = max(result.best_checkpoints, key=lambda one: score_of(one[1]))
+    if excels(best[1], metrics, epochs):
+        checkpoint, metrics = best
+    return TrainedWeights(
+        weights=load_state(checkpoint)["average"],
+        epoch=int(metrics["epoch"]),
+        tasks={name: TaskValidation(**task) for name, task in metrics["tasks"].items()},
+        val_f1=float(metrics["val_f1"]),
+        history=last["history"],
+    )
+
+
+def train_in_process(job: TrainingJob, link: TrainLink) -> str | None:
+    """Train in this very process, which `link` ties to whoever keeps its states.
+
+    Returns where and how, if training diverged.
+    """
+    return _Worker(job, link).run()
+
+
+def excels(best: dict[str, Any], last: dict[str, Any], epochs: int) -> bool:
+    """True if the best epoch's entry is to be taken, not the last's, in a run of `epochs`."""
+    margin = best["val_error"] if last["epoch"] == epochs else 0.0
+    return bool(score_of(last) < score_of(best) - margin)
+
+
+def score_of(entry: dict[str, Any]) -> float:
+    """What an epoch is chosen by; its F1, if its state is of a version that had no other."""
+    # A state in the middle of an epoch has nothing but its score.
+    return float(entry[SCORE.name] if SCORE.name in entry else entry["val_f1"])
+
+
+def _train_worker(config: dict[str, Any]) -> str | None:
+    """What each worker runs. Returns where and how, if training diverged."""
+    job = config["job"]
+    return _Worker(job, TrainLink(job.state)).run(config["board"])
+
+
+class _Worker(TrainWorker):
+    """One rank: its learner, its part of the chips."""
+
+    score = SCORE
+
+    def __init__(self, job: TrainingJob, link: TrainLink) -> None:
+        super().__init__(job.training, link)
+        self.job, self.log_folder = job, job.state.parent / LOG_FOLDER
+        model = new_model(job.spec, job.seed, link.device(), job.backbone)
+        self.learner = Learner(
+            model, job.training, job.tasks, job.class_weights, job.seed, wrap=link.wrap
+        )
+        self.data = {name: _TaskData(job, name, link, self.ranks) for name in job.tasks}
+        self.num_steps = max(data.loader.num_steps for data in self.data.values())
+
+    def begin_epoch(self, epoch: int) -> None:
+        for data in self.data.values():
+            data.loader.begin_epoch(epoch)
+
+    def load(self, epoch: int, step: int) -> dict[Task, TrainingBatch]:
+        """A task with fewer chips starts again while the longest goes on."""
+        return {
+            name: self._prepare(name, data.loader.read(step)) for name, data in self.data.items()
+        }
+
+    def learn(self, batch: dict[Task, TrainingBatch], epoch: int, step: int) -> float:
+        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+
+    def chips_of(self, step: int) -> str:
+        each = [data.loader.chips_of(step) for data in self.data.values()]
+        store, chips = open_store(self.job.chips), np.unique(np.concatenate(each))
+        rows, cols = (store.read(name)[chips].tolist() for name in ("tile_row", "tile_col"))
+        tiles = [str(Tile(*place)) for place in sorted(set(zip(rows, cols, strict=True)))]
+        numbers = ", ".join(map(str, chips))
+        return f"chips {numbers} (of tiles {', '.join(tiles)}) of {self.job.chips}"
+
+    def validate(self) -> dict[str, Any]:
+        tasks = self._validate()
+        return {
+            "val_f1": sum(task.f1 for task in tasks.values()) / len(tasks),
+            SCORE.name: sum(task.score for task in tasks.values()) / len(tasks),
+            "val_error": math.hypot(*(task.error for task in tasks.values())) / len(tasks),
+            "tasks": {name: asdict(task) for name, task in tasks.items()},
+        }
+
+    def _prepare(self, task: Task, batch: ChipBatch) -> TrainingBatch:
+        model = self.learner.model
+        image, valid = batch.inputs(task, model.device)
+        return TrainingBatch(
+            image=model.normalise(image, valid, task),
+            label=torch.from_numpy(batch.labels_of(task)).to(model.device).long(),
+            valid=valid.all(dim=1),
+        )
+
+    def _validate(self) -> dict[Task, TaskValidation]:
+        """Scores of the moving average on the validation part, at inference's timesteps."""
+        found = {}
+        for name, data in self.data.items():
+            counts = validate(self.learner.averaged, data.validation)
+            total = self.ranks.sum_over(torch.from_numpy(counts).to(self.learner.model.device))
+            found[name] = validation_of(total.cpu().numpy(), self.job.spec.tasks[name])
+        return found
+
+
+class _TaskData:
+    """The chips of one task: those to learn from, and this rank's part of those to judge by."""
+
+    def __init__(self, job: TrainingJob, task: Task, link: TrainLink, ranks: Ranks) -> None:
+        store, training = open_store(job.chips), job.training
+        reader = ChipReader(store, (task,))
+        chips = training_chips(reader, store, task, training, job.seed)
+        if training.loader == "ray_data":
+            self.loader: ChipLoader = StreamLoader(
+                link.stream(task), task, len(chips), training, job.seed, ranks
+            )
+        else:
+            rare = _rare_chips(job, store, task, reader, chips) if training.balance else chips
+            self.loader = ShardedLoader(reader, chips, rare, training, job.seed, ranks)
+        pixels = SplitPixels.of(store, "val", task, training.batch_size)
+        self.validation = pixels.part(ranks.rank, ranks.world_size)
+
+
+def _rare_chips(
+    job: TrainingJob, store: ChipStore, task: Task, reader: ChipReader, chips: Int64
+) -> Int64:
+    """Those of `chips` with a pixel of the rarest class."""
+    rarest = int(np.argmin(class_counts(store, task)))
+    return chips_with(reader, chips, task, job.spec.tasks[task].classes[rarest].value)

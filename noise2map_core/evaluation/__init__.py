@@ -1,0 +1,1 @@
+"""Scores of models on chips, and pictures of them."""

@@ -1,0 +1,176 @@
+"""From a chip store to batches: in order for evaluation, shuffled for training."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
+from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.models.config import Task
+
+CACHE_BYTES = 2**30
+"""Decoded shards that one process keeps, so that a store of that size is read once."""
+
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ChipBatch:
+    """Labelled chips, in plain numpy.
+
+    A task makes *samples* of them: change one of each chip, segment one of each chip and date,
+    first all chips of the first date, then of the next.
+    """
+
+    image: NDArray[np.generic]
+    """[chip, date, band, y, x], raw numbers."""
+    valid: NDArray[np.bool_]
+    """[chip, date, y, x], True = observed."""
+    labels: Mapping[Task, NDArray[np.uint8]]
+    """change [chip, y, x], segment [chip, date, y, x]; 255 = not labelled."""
+    chip: Int64
+    """[chip] numbers of the chips in the store."""
+
+    def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
+        image, valid = torch.from_numpy(self.image), torch.from_numpy(self.valid)
+        if task == "segment":
+            image, valid = image.transpose(0, 1), valid.transpose(0, 1)
+            return image.flatten(0, 1).to(device), valid.flatten(0, 1)[:, None].to(device)
+        return image.flatten(1, 2).to(device), valid.to(device)
+
+    def labels_of(self, task: Task) -> NDArray[np.uint8]:
+        """Labels [sample, y, x], 255 = not labelled."""
+        if task == "segment":
+            return _by_date(self.labels[task])
+        return self.labels[task]
+
+    def truth(self, task: Task) -> NDArray[np.uint8]:
+        """Labels [sample, y, x] where they were observed; 255 elsewhere."""
+        seen = _by_date(self.valid) if task == "segment" else self.valid.all(axis=1)
+        return np.where(seen, self.labels_of(task), np.uint8(IGNORE))
+
+    def chip_of(self, task: Task) -> Int64:
+        """[sample] the chip that each sample is of."""
+        return np.tile(self.chip, self.valid.shape[1]) if task == "segment" else self.chip
+
+
+def _by_date(pixels: NDArray[Any]) -> NDArray[Any]:
+    """[chip, date, y, x] to [date·chip, y, x]."""
+    return pixels.swapaxes(0, 1).reshape(-1, *pixels.shape[-2:])
+
+
+class ChipReader:
+    """Reads chips by number and keeps the last decoded shards."""
+
+    def __init__(
+        self, store: ChipStore, tasks: Sequence[Task], cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._store = store
+        self._tasks = tuple(tasks)
+        self._columns = ("image", "valid", *(LABEL_ARRAYS[task] for task in tasks))
+        self._shards: OrderedDict[int, Columns] = OrderedDict()
+        self._cache_bytes = cache_bytes
+
+    def read(self, chips: Int64) -> ChipBatch:
+        """The chips of these numbers, in this order."""
+        rows = [self._shard(int(chip) // CHIPS_PER_SHARD) for chip in chips]
+        image, valid, *labels = (
+            np.stack(
+                [
+                    shard[name][chip % CHIPS_PER_SHARD]
+                    for shard, chip in zip(rows, chips, strict=True)
+                ]
+            )
+            for name in self._columns
+        )
+        return ChipBatch(image, valid, dict(zip(self._tasks, labels, strict=True)), chips)
+
+    def shards_held(self, shard: int) -> int:
+        """How many shards of the size of `shard` fit into the cache; at least one."""
+        size = sum(values.nbytes for values in self._shard(shard).values())
+        return max(1, self._cache_bytes // size)
+
+    def _shard(self, shard: int) -> Columns:
+        if shard in self._shards:
+            self._shards.move_to_end(shard)
+            return self._shards[shard]
+        self._shards[shard] = self._store.read_shard(shard, self._columns)
+        held = sum(v.nbytes for columns in self._shards.values() for v in columns.values())
+        while held > self._cache_bytes and len(self._shards) > 1:
+            _, dropped = self._shards.popitem(last=False)
+            held -= sum(values.nbytes for values in dropped.values())
+        return self._shards[shard]
+
+
+def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[ChipBatch]:
+    """`chips` in order, the last batch as short as it comes."""
+    for start in range(0, len(chips), batch_size):
+        yield reader.read(chips[start : start + batch_size])
+
+
+def labelled_chips(reader: ChipReader, chips: Int64, task: Task) -> Int64:
+    """Those of `chips` that have a labelled, observed pixel."""
+    return _chips_where(reader, chips, task, lambda truth: truth != IGNORE)
+
+
+def chips_with(reader: ChipReader, chips: Int64, task: Task, value: int) -> Int64:
+    """Those of `chips` that have an observed pixel of this label."""
+    return _chips_where(reader, chips, task, lambda truth: truth == value)
+
+
+def _chips_where(
+    reader: ChipReader,
+    chips: Int64,
+    task: Task,
+    test: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
+) -> Int64:
+    kept = []
+    for batch in iter_batches(reader, chips, CHIPS_PER_SHARD):
+        passed = test(batch.truth(task)).any(axis=(1, 2))
+        kept.append(np.unique(batch.chip_of(task)[passed]))
+    return np.concatenate(kept)
+
+
+def some_chips(chips: Int64, share: float, seed: int) -> Int64:
+    """A share of the chips, at least one, in their order; what a smaller share has, a larger has
+    too."""
+    order = np.random.default_rng(seed).permutation(len(chips))
+    return np.sort(chips[order[: max(1, round(share * len(chips)))]])
+
+
+def balanced_chips(chips: Int64, rare: Int64, share: float, seed: int, epoch: int) -> Int64:
+    """As many chips for one epoch: `share` of them out of `rare`, with repetition, the others out
+    of all, without."""
+    generator = np.random.default_rng((seed, epoch, len(rare)))
+    set_aside = round(share * len(chips)) if len(rare) else 0
+    others = generator.choice(chips, len(chips) - set_aside, replace=False)
+    return np.sort(np.concatenate([generator.choice(rare, set_aside), others]))
+
+
+def epoch_batches(
+    chips: Int64, batch_size: int, shards_held: int, seed: int, epoch: int
+) -> list[Int64]:
+    """The global batches of one epoch: chip numbers, a function of the arguments alone.
+
+    Every batch has `batch_size` chips, so that every rank has equally many batches of equal size;
+    the last is filled up with chips of the epoch's start. Chips are shuffled freely if the cache
+    holds all their shards, else within groups of shards that it holds, in shuffled order.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    shard_of = chips // CHIPS_PER_SHARD
+    shards = generator.permutation(np.unique(shard_of))
+    order = np.concatenate(
+        [
+            generator.permutation(chips[np.isin(shard_of, shards[start : start + shards_held])])
+            for start in range(0, len(shards), shards_held)
+        ]
+    )
+    num_batches = -(-len(order) // batch_size)
+    return list(np.resize(order, num_batches * batch_size).reshape(num_batches, batch_size))

@@ -1,0 +1,48 @@
+"""The table of scores in a model card: evaluate-maps adds to it what it measured."""
+
+from collections.abc import Iterator
+
+from noise2map_core.evaluation.scores import MapScores
+from noise2map_core.learning.skill import NO_BETTER
+
+SCORES = "## Scores"
+NO_SCORES = "None yet: `noise2map evaluate-maps --add_to_card` adds those of a part held out."
+
+HEAD = """| data | class | method | F1 (95 % block bootstrap) | IoU | ROC AUC | pixels |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
+
+def score_rows(data: str, model: MapScores, baseline: MapScores | None) -> Iterator[str]:
+    """A row for each class that is sought, of the model and of change vector analysis."""
+    for method, scores in (("this model", model), ("change vector analysis", baseline)):
+        if scores is not None:
+            sought = list(scores.classes)[1:] if len(scores.classes) == 2 else list(scores.classes)
+            yield from (_row(data, name, method, scores) for name in sought)
+
+
+def _row(data: str, name: str, method: str, scores: MapScores) -> str:
+    one = scores.classes[name]
+    auc = f"{scores.roc_auc:.3f}" if scores.roc_auc is not None else ""
+    return (
+        f"| {data} | {name} | {method} | {one.f1:.3f} ({one.f1_low:.3f}–{one.f1_high:.3f})"
+        f"{f', {NO_BETTER}' if scores.doubts else ''} "
+        f"| {one.iou:.3f} | {auc} | {scores.num_pixels:,}, {one.support:,} of the class |"
+    )
+
+
+def with_scores(card: str, rows: list[str]) -> str:
+    """A card whose table has `rows`, in place of those of the same data, class and method."""
+    before, _, rest = card.partition(f"{SCORES}\n")
+    section, mark, after = rest.partition("\n## ")
+    new = {_key(row) for row in rows}
+    kept = [
+        line for line in section.splitlines()
+        if line.startswith("| ") and line not in HEAD and _key(line) not in new
+    ]  # fmt: skip
+    table = "\n".join([HEAD, *kept, *rows])
+    return f"{before.rstrip()}\n\n{SCORES}\n\n{table}\n{mark}{after}"
+
+
+def _key(row: str) -> tuple[str, ...]:
+    """Data, class and method of a row."""
+    return tuple(row.split(" | ")[:3])

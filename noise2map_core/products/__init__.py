@@ -1,0 +1,1 @@
+"""What is made of a mosaic: rasters, polygons, pictures, STAC item, report."""

@@ -1,0 +1,217 @@
+"""The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
+from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.config import ProductsConfig
+from noise2map_core.products.item import write_item
+from noise2map_core.products.manifest import forget_products
+from noise2map_core.products.palette import class_colors, reason_colors, reason_names
+from noise2map_core.products.pictures import read_picture
+from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.polygons import PolygonRules, iter_polygons
+from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.quicklook import write_quicklook
+from noise2map_core.products.rasters import RasterSpec, write_cog
+from noise2map_core.products.report.facts import report_page
+from noise2map_core.products.report.page import write_page
+from noise2map_core.products.subject import MapSubject
+from noise2map_core.products.survey import Survey, strongest, survey_mosaic
+from noise2map_core.products.tally import PolygonTally
+from noise2map_core.runtime.atomic import whole_files
+from noise2map_core.runtime.progress import progress
+from noise2map_core.runtime.stopwatch import Stopwatch
+from noise2map_core.runtime.storage import remove
+
+PREVIEW_PX = 2048
+"""Longest side of the report's pictures."""
+
+CLASS_FILES = {"change": "change.tif", "segment": "classes.tif"}
+EVIDENCE = {
+    "valid": "1 where every image was observed",
+    "reason": "Why a pixel has no decision",
+    "disagreement": "Disagreement of several forward passes, percent",
+}
+"""Arrays of the mosaic that are products if asked for."""
+NOT_DECIDED = "no decision"
+"""Name of NO_DECISION."""
+DISPUTED_CHIP = "timesteps.png"
+"""Where the model changes its mind most, drawn before the products where passes are compared."""
+SIDE_CAR = ".aux.xml"
+OTHER_FILES = {
+    "polygons.parquet": "Areas as polygons, GeoParquet",
+    "polygons.gpkg": "Areas as polygons with their style, GeoPackage",
+    "quicklook.png": "Images and map side by side",
+    "report.html": "Report",
+    "item.json": "STAC item",
+}
+
+
+@dataclass(frozen=True)
+class MapFigures:
+    """What there is to say of a map in numbers."""
+
+    polygons: int
+    changed_m2: float
+    """Geodesic area of all polygons: of every class but the background."""
+    pixels: dict[str, int]
+    """Pixels of each class in the region, and without a decision."""
+
+
+def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
+    """Names of the files that `write_products` leaves beside the mosaic."""
+    return list(_titles(_rasters(mosaic, subject, config), mosaic))
+
+
+def clear_output(output: Path) -> None:
+    """Delete an output's mosaic, records, products and manifest; whatever else lies there stays."""
+    for folder in ("mosaic.zarr", "ledger/records", "ledger/segments"):
+        remove(output / folder)
+    rasters = [*CLASS_FILES.values(), "probability.tif", *(f"{name}.tif" for name in EVIDENCE)]
+    side_cars = [name + SIDE_CAR for name in rasters]
+    for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
+        (output / name).unlink(missing_ok=True)
+
+
+def write_products(
+    mosaic: Mosaic,
+    subject: MapSubject,
+    config: ProductsConfig,
+    facts: dict[str, Any] | None = None,
+    watch: Stopwatch | None = None,
+) -> MapFigures:
+    """Write every product beside the mosaic, in place of older ones: all of them, or none.
+
+    `facts` are what the manifest says of the run; the report repeats some of them. The seconds of
+    each kind of product go to `watch`.
+    """
+    output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
+    watch = watch or Stopwatch()
+    with progress(len(rasters) + 3, "products", "step") as bar:
+        with whole_files(output) as folder:
+            with watch.stage("rasters"):
+                for spec in rasters:
+                    write_cog(mosaic, spec, folder)
+                    bar.update()
+            with watch.stage("polygons"):
+                tally = _write_polygons(mosaic, folder, subject, config)
+                bar.update()
+            with watch.stage("report"):
+                survey = _survey(mosaic)
+                _write_pages(mosaic, folder, subject, config, tally, survey, facts or {})
+                bar.update()
+            titles = _titles(rasters, mosaic)
+            write_item(mosaic, folder, subject, titles, rasters, config.collection)
+            forget_products(output)  # from here on, and until there is a new manifest
+        if config.collection:
+            add_to_collection(config.collection, output / "item.json")
+        bar.update()
+    return _figures(subject, tally, survey)
+
+
+def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
+    of = "the changed class" if subject.task == "change" else "the class"
+    rasters = [
+        RasterSpec(
+            "class", CLASS_FILES[subject.task], "Change map" if subject.task == "change" else
+            "Class map", "mode", names=subject.names, colors=class_colors(subject.colors),
+        ),
+        RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
+    ]  # fmt: skip
+    if config.evidence:
+        rasters += [_evidence(name) for name in EVIDENCE if name in mosaic.arrays]
+    return rasters
+
+
+def _evidence(name: str) -> RasterSpec:
+    file, title = f"{name}.tif", EVIDENCE[name]
+    if name == "disagreement":
+        return RasterSpec(name, file, title, "average")
+    meaning = (reason_names(), reason_colors()) if name == "reason" else ({}, {})
+    return RasterSpec(name, file, title, "mode", None, *meaning)
+
+
+def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
+    """What each product is, by file name."""
+    disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
+    side_cars = {
+        spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
+        for spec in rasters
+        if spec.names
+    }
+    drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
+    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **OTHER_FILES}
+
+
+def _disputed_chip(mosaic: Mosaic) -> Path:
+    return mosaic.path.parent / DISPUTED_CHIP
+
+
+def _write_polygons(
+    mosaic: Mosaic, folder: Path, subject: MapSubject, config: ProductsConfig
+) -> PolygonTally:
+    """Both files of polygons, as the polygons are finished; and what there is to say of them."""
+    tally = PolygonTally()
+    rules = PolygonRules(subject.sought, subject.dates, config.min_area_m2, config.simplify_m)
+    style = polygon_style(subject.colors, subject.sought)
+    with (
+        GeoParquetFile(folder / "polygons.parquet") as parquet,
+        GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
+    ):
+        for batch in iter_polygons(mosaic, rules):
+            parquet.write(batch)
+            package.write(batch)
+            tally.add(batch)
+    return tally
+
+
+def _survey(mosaic: Mosaic) -> Survey:
+    shown = ("class", "probability", "reason", "disagreement")
+    return survey_mosaic(mosaic, [name for name in shown if name in mosaic.arrays], PREVIEW_PX)
+
+
+def _write_pages(
+    mosaic: Mosaic,
+    folder: Path,
+    subject: MapSubject,
+    config: ProductsConfig,
+    tally: PolygonTally,
+    survey: Survey,
+    facts: dict[str, Any],
+) -> None:
+    """The quicklook and the report, of the same pictures."""
+    photos = {
+        name: read_picture(
+            scenes, subject.bands, mosaic.grid, survey.step, skip_unreadable=subject.holes > 0
+        )
+        for name, (scenes, _) in subject.epochs.items()
+    }
+    classes = survey.pictures["class"]
+    thin = max(1, -(-max(classes.shape) // config.quicklook_px))
+    write_quicklook(
+        folder / "quicklook.png",
+        [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
+         for name, (_, date) in subject.epochs.items()],
+        (subject.task, strongest(classes, thin)),
+        subject.colors,
+        subject.names,
+        subject.title,
+    )  # fmt: skip
+    titles = _titles(_rasters(mosaic, subject, config), mosaic)
+    disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
+    files = [(name, title) for name, title in titles.items() if name != "report.html"]
+    page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
+    write_page(folder / "report.html", page)
+
+
+def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:
+    counts = survey.counts["class"]
+    names = {**subject.names, NO_DECISION: NOT_DECIDED}
+    return MapFigures(
+        tally.count,
+        sum(tally.area_m2.values()),
+        {name: int(counts[value]) for value, name in names.items()},
+    )

@@ -1,0 +1,34 @@
+"""Settings of the map products."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.runtime.numeric import NonNegativeFloat, SidePx
+from noise2map_core.runtime.storage import Location
+
+
+class ProductsConfig(BaseModel):
+    """What is made from a complete mosaic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    min_area_m2: NonNegativeFloat = 0.0
+    """Minimum mapping unit: smaller polygons are left out of the polygon files. The rasters keep
+    every pixel."""
+
+    simplify_m: NonNegativeFloat = 0.0
+    """How far polygon outlines may move, to have fewer vertices. 0 keeps every pixel's edge; areas
+    are those of the pixels in any case."""
+
+    evidence: bool = False
+    """Also write, as rasters, why a pixel was decided or not: valid.tif, reason.tif and, where it
+    was computed, disagreement.tif."""
+
+    collection: Location | None = None
+    """STAC collection (collection.json) that lists this map's item; made if it is not there."""
+
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability from which a pixel gets the second of two classes. None: the checkpoint's.
+    Another one makes the products anew, without a forward pass."""
+
+    quicklook_px: SidePx = 800
+    """Longest side of each of the quicklook's pictures."""

@@ -1,0 +1,74 @@
+"""The manifest of a run: what was made, from what, by what, and how long it took."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from noise2map_core import __version__
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.redact import redacted_document
+
+FORMAT_VERSION = 1
+NAME = "manifest.json"
+
+
+def products_are_current(output: Path, key: str, *, digests: bool = False) -> bool:
+    """True if the products were made under `key` and all of them are there, of the length that they
+    were written with; with `digests`, if they are read, and have the bytes."""
+    manifest = read_manifest(output)
+    return manifest.get("products_key") == key and all(
+        product_fault(output / name, stated, digests=digests) is None
+        for name, stated in manifest["products"].items()
+    )
+
+
+def product_fault(file: Path, stated: dict[str, Any], *, digests: bool) -> str | None:
+    """What is wrong with a product, in words; None if it is the file that the manifest lists."""
+    if not file.exists():
+        return f"{file.name} is missing"
+    if file.stat().st_size == stated["bytes"] and (
+        not digests or file_sha256(file) == stated["sha256"]
+    ):
+        return None
+    return f"{file.name} is not the file that {NAME} lists"
+
+
+def read_manifest(output: Path) -> dict[str, Any]:
+    """The manifest of an output; empty if there is none, or none that can be read: the products
+    are made again then."""
+    path = output / NAME
+    if not path.exists():
+        return {}
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return manifest if "products" in manifest else {}
+    except (ValueError, TypeError):
+        return {}
+
+
+def forget_products(output: Path) -> None:
+    """Have the products made again, whatever becomes of this run: their pixels were not right."""
+    manifest = read_manifest(output)
+    if manifest.get("products_key"):
+        text = json.dumps({**manifest, "products_key": ""}, indent=2)
+        write_atomically(output / NAME, text + "\n")
+
+
+def write_manifest(output: Path, key: str, names: Iterable[str], facts: dict[str, Any]) -> None:
+    """Write `manifest.json`, last of all; `facts` are plain values."""
+    products = {
+        name: {"bytes": (output / name).stat().st_size, "sha256": file_sha256(output / name)}
+        for name in names
+    }
+    document = {
+        "format_version": FORMAT_VERSION,
+        "noise2map": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "products_key": key,
+        "products": products,
+        **facts,
+    }
+    write_atomically(output / NAME, json.dumps(redacted_document(document), indent=2) + "\n")

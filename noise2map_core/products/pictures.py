@@ -1,0 +1,82 @@
+"""Small pictures of the imagery, for people."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.transform import Affine
+
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.runtime.errors import AssetReadError
+
+
+def read_picture(
+    scenes: Sequence[Scene],
+    bands: Sequence[str],
+    grid: RegionGrid,
+    step: int,
+    skip_unreadable: bool = False,
+) -> NDArray[np.float32]:
+    """The region at `step` times its pixel size: RGB [H, W, 3] in 0–1, white where not valid.
+
+    Read at that size, and only the bands that are shown: the region is never in memory whole.
+    `skip_unreadable` leaves out scenes that cannot be read: those behind the holes of a map that
+    was asked for all the same. Raises AssetReadError.
+    """
+    shown = rgb_bands(bands)
+    chosen = list(dict.fromkeys(shown))
+    thinned = [replace(scene, bands=tuple(scene.bands[b] for b in chosen)) for scene in scenes]
+    if skip_unreadable:
+        thinned = [scene for scene in thinned if _is_readable(scene, coarse_geobox(grid, step))]
+    if not thinned:
+        return np.ones((*coarse_geobox(grid, step).shape, 3), np.float32)
+    image, valid = read_pixels(thinned, coarse_geobox(grid, step))
+    return stretched(image, valid, [chosen.index(band) for band in shown])
+
+
+def _is_readable(scene: Scene, geobox: GeoBox) -> bool:
+    try:
+        read_pixels([scene], geobox)
+    except AssetReadError:
+        return False
+    return True
+
+
+def coarse_geobox(grid: RegionGrid, step: int) -> GeoBox:
+    """The region at `step` times its pixel size."""
+    shape = (-(-grid.region.height // step), -(-grid.region.width // step))
+    fine = grid.transform(grid.region)
+    pixel = grid.resolution * step
+    return GeoBox(shape, Affine(pixel, 0.0, fine.c, 0.0, -pixel, fine.f), grid.crs)
+
+
+def stretched(
+    image: NDArray[np.generic], valid: NDArray[np.bool_], rgb: Sequence[int]
+) -> NDArray[np.float32]:
+    """Bands `rgb` of `image` [band, H, W] as [H, W, 3] in 0–1: 2nd to 98th percentile; white where
+    not valid."""
+    picture = np.ones((*valid.shape, 3), np.float32)
+    for channel, band in enumerate(rgb):
+        values = image[band].astype(np.float32)
+        if valid.any():
+            low, high = np.percentile(values[valid], (2, 98))
+            values = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+        picture[..., channel] = np.where(valid, values, 1)
+    return picture
+
+
+def literal(text: str) -> str:
+    """A name as matplotlib draws it: between dollar signs it would see mathematics, and fail."""
+    return text.replace("$", r"\$")
+
+
+def rgb_bands(bands: Sequence[str]) -> tuple[int, int, int]:
+    """Which bands to show as red, green and blue: natural colour if there, else the first ones."""
+    if {"red", "green", "blue"} <= set(bands):
+        return bands.index("red"), bands.index("green"), bands.index("blue")
+    last = len(bands) - 1
+    return 0, min(1, last), min(2, last)

@@ -1,0 +1,105 @@
+"""Classes as polygons, dissolved across tiles."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.products.areas import Areas, iter_areas, joined
+from noise2map_core.products.outlines import polygons_of
+
+BATCH_POLYGONS = 20_000
+BATCH_CORNERS = 500_000
+"""A batch is as soon as it has either: its size on disk, and in memory, has a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """When a map's images were taken, UTC. A map of one date has no `before`."""
+
+    before: datetime | None
+    after: datetime
+
+    def columns(self) -> dict[str, datetime]:
+        """What the polygons say: "before" and "after", or "date"."""
+        if self.before is None:
+            return {"date": self.after}
+        return {"before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonRules:
+    """Which polygons are wanted, and in which form."""
+
+    names: dict[int, str]
+    """Name of each class that becomes polygons."""
+    dates: Dates
+    min_area_m2: float = 0.0
+    """Smaller ones are left out."""
+    simplify_m: float = 0.0
+    """How far an outline may move, in units of the grid's CRS; 0: every pixel's edge is kept."""
+
+
+def iter_polygons(mosaic: Mosaic, rules: PolygonRules) -> Iterator[gpd.GeoDataFrame]:
+    """The areas of each class that hang together by pixel edges, in batches; one batch at least.
+
+    The same as if the region had been traced whole. Columns: polygon_id (class, row and column of
+    the first pixel on the anchored grid), class, class_name, area_m2 (geodesic, of the pixels),
+    pixels, probability (mean), the dates, geometry in the grid's CRS. Each batch holds what was
+    finished then, by first pixel. Memory is bounded by what reaches from one row of tiles into the
+    next; a polygon that covers the whole region is held whole.
+    """
+    for areas in _batches(iter_areas(mosaic, list(rules.names)), rules.min_area_m2):
+        yield _table(areas, mosaic.grid, rules)
+
+
+def _batches(several: Iterable[Areas], min_area_m2: float) -> Iterator[Areas]:
+    waiting: list[Areas] = []
+    polygons = corners = 0
+    for areas in several:
+        large = areas.of(areas.area_m2 >= min_area_m2)
+        waiting.append(large)
+        polygons, corners = polygons + len(large), corners + len(large.corners)
+        if polygons >= BATCH_POLYGONS or corners >= BATCH_CORNERS:
+            yield joined(waiting)
+            waiting, polygons, corners = [large.of(np.zeros(len(large), np.bool_))], 0, 0
+    yield joined(waiting)
+
+
+def _table(areas: Areas, grid: RegionGrid, rules: PolygonRules) -> gpd.GeoDataFrame:
+    ids = zip(areas.value.tolist(), areas.first_row.tolist(), areas.first_col.tolist(), strict=True)
+    table = pd.DataFrame(
+        {
+            "polygon_id": pd.Series(
+                [f"{value}:{row}:{col}" for value, row, col in ids], dtype="str"
+            ),
+            "class": areas.value.astype(np.uint8),
+            "class_name": pd.Series(areas.value).map(rules.names).astype("str"),
+            "area_m2": areas.area_m2,
+            "pixels": areas.pixels,
+            "probability": areas.mean_probability,
+        }
+    )
+    for name, date in rules.dates.columns().items():
+        table[name] = pd.Series([date] * len(table), dtype="datetime64[us, UTC]")
+    geometry = _on_the_map(polygons_of(areas.corners), grid, rules.simplify_m)
+    order = np.lexsort((areas.value, areas.first_col, areas.first_row))
+    polygons = gpd.GeoDataFrame(table, geometry=geometry, crs=grid.crs)
+    return polygons.iloc[order].reset_index(drop=True)
+
+
+def _on_the_map(
+    polygons: NDArray[np.object_], grid: RegionGrid, simplify_m: float
+) -> NDArray[np.object_]:
+    """From columns and rows to coordinates of the grid's CRS."""
+    origin = np.array([grid.x_origin, grid.y_origin])
+    scale = np.array([grid.resolution, -grid.resolution])
+    placed: NDArray[np.object_] = shapely.transform(polygons, lambda xy: origin + xy * scale)
+    return shapely.simplify(placed, simplify_m) if simplify_m else placed

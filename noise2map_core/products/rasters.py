@@ -1,0 +1,153 @@
+"""Cloud-optimised GeoTIFFs of a mosaic."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.shutil import copy as rasterio_copy
+from rasterio.windows import Window as RasterioWindow
+
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
+from noise2map_core.products.palette import Rgba
+from noise2map_core.runtime.atomic import whole_file, write_atomically
+from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
+
+BLOCK_PX = 512
+GDAL_CACHE_MIB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RasterSpec:
+    """How one array of the mosaic becomes a raster of bytes."""
+
+    array: str
+    file: str
+    title: str
+    overviews: str
+    """Resampling of the overviews: "mode" for classes, "average" for amounts."""
+    nodata: int | None = NO_DECISION
+    names: dict[int, str] = field(default_factory=dict)
+    """What the values mean."""
+    colors: dict[int, Rgba] = field(default_factory=dict)
+
+
+def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
+    """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean.
+
+    Streams the region to a tiled GeoTIFF, then GDAL's COG driver orders it.
+    """
+    path = folder / spec.file
+    with (
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB),
+        TemporaryDirectory(
+            dir=folder if is_local(folder) else None, prefix=f".cog{PARTIAL}."
+        ) as scratch,
+        whole_file(path) as partial,
+    ):
+        plain = Path(scratch) / "plain.tif"
+        _write_plain(mosaic, spec, plain)
+        rasterio_copy(
+            plain, partial, driver="COG", compress="deflate", blocksize=BLOCK_PX,
+            overview_resampling=spec.overviews, num_threads="all_cpus", statistics="yes",
+        )  # fmt: skip
+    if spec.names:
+        write_atomically(path.with_name(path.name + ".aux.xml"), _attribute_table(spec))
+
+
+def described(path: Path) -> tuple[float, dict[str, float]]:
+    """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
+    with local_copy(path) as local, rasterio.open(local, driver="GTiff") as file:
+        tags = file.tags(1)
+        resolution = float(file.res[0])
+    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
+             "valid_percent": "VALID_PERCENT"}  # fmt: skip
+    found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in names.items()}
+    return resolution, {name: float(text) for name, text in found.items() if text is not None}
+
+
+def as_bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of one of the mosaic's arrays as in its raster: amounts in percent, 255 none."""
+    if stored.dtype == np.uint16:
+        return np.asarray(_PERCENT[stored])
+    return stored.astype(np.uint8)
+
+
+_PERCENT = np.full(NO_PROBABILITY + 1, NO_DECISION, np.uint8)
+"""Whole percents by stored number."""
+_PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
+    np.arange(PROBABILITY_SCALE + 1) / (PROBABILITY_SCALE / 100)
+)
+
+
+def _write_plain(mosaic: Mosaic, spec: RasterSpec, path: Path) -> None:
+    grid = mosaic.grid
+    with rasterio.open(path, "w", **_profile(grid, spec.nodata)) as target:
+        target.set_band_description(1, spec.title)
+        if spec.colors:
+            target.write_colormap(1, spec.colors)
+        for window in _tiles(grid):
+            values = as_bytes(mosaic.read(spec.array, window))
+            target.write(values, 1, window=_relative(window, grid.region))
+
+
+def _profile(grid: RegionGrid, nodata: int | None) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": grid.region.height,
+        "width": grid.region.width,
+        "crs": grid.crs,
+        "transform": grid.transform(grid.region),
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX,
+        "compress": "zstd",
+        "zstd_level": 1,
+        "bigtiff": "if_safer",
+    }
+
+
+def _tiles(grid: RegionGrid) -> Iterator[Window]:
+    """The region by whole tiles, so that each shard is read once."""
+    rows, cols = grid.shape_tiles
+    for index in range(rows * cols):
+        window = grid.window(grid.tile_at(index)).intersect(grid.region)
+        if not window.is_empty:
+            yield window
+
+
+def _relative(window: Window, frame: Window) -> RasterioWindow:
+    return RasterioWindow(
+        window.col - frame.col, window.row - frame.row, window.width, window.height
+    )
+
+
+def _attribute_table(spec: RasterSpec) -> str:
+    """GDAL's side-car: names of the values, which a GeoTIFF itself cannot hold."""
+    root = Xml.Element("PAMDataset")
+    band = Xml.SubElement(root, "PAMRasterBand", band="1")
+    categories = Xml.SubElement(band, "CategoryNames")
+    for value in range(max(spec.names) + 1):
+        Xml.SubElement(categories, "Category").text = spec.names.get(value, "")
+    table = Xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    # Types and usages are GDAL's enumerations: integers and strings; value, name, colours.
+    columns = [("Value", 0, 5), ("Class", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)]
+    for index, (name, kind, usage) in enumerate(columns):
+        column = Xml.SubElement(table, "FieldDefn", index=str(index))
+        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            Xml.SubElement(column, tag).text = str(text)
+    for index, (value, name) in enumerate(spec.names.items()):
+        row = Xml.SubElement(table, "Row", index=str(index))
+        for cell in (value, name, *spec.colors[value][:3]):
+            Xml.SubElement(row, "F").text = str(cell)
+    return Xml.tostring(root, encoding="unicode") + "\n"

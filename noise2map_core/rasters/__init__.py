@@ -1,0 +1,1 @@
+"""Files of pixels: opened, read by windows, resampled."""

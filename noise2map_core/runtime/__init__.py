@@ -1,0 +1,1 @@
+"""What any program needs: files, leases, digests, secrets, errors, progress, settings."""

@@ -1,0 +1,1 @@
+"""Sweeps over settings: spaces, trials, pictures. Without Ray."""

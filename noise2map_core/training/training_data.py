@@ -1,0 +1,218 @@
+"""What a chip store says about the model that can be trained on it."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise2map_core import __version__
+from noise2map_core.chips.spread import band_spread, require_numbers
+from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
+from noise2map_core.diffusion.config import DiffusionConfig
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
+from noise2map_core.evaluation.batches import (
+    ChipReader,
+    Int64,
+    iter_batches,
+    labelled_chips,
+    some_chips,
+)
+from noise2map_core.imagery.moments import Moments
+from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
+from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
+from noise2map_core.learning.losses import class_weights_of
+from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.models.config import ModelConfig, Task
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.spec import (
+    CheckpointSpec,
+    ClassSpec,
+    Normalisation,
+    TaskSpec,
+    refused_as_settings,
+)
+from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+
+COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
+"""Of the classes, by value; the first is what lies around the others."""
+
+VALUE_SPREAD = 10.0
+"""Values this many standard deviations from the mean are still expected."""
+
+
+def require_trainable(store: ChipStore, tasks: Collection[Task]) -> None:
+    """Raise ChipStoreError unless a model can be trained and judged on the store."""
+    store.require(("train", "val"), tasks)
+    for split in ("train", "val"):
+        require_numbers(store, store.statistics(split), split)
+    _require_apart(store)
+    for task in tasks:
+        _require_known_labels(store, task)
+        for split in ("train", "val"):
+            _require_all_classes(store, split, task)
+
+
+def require_streamable(
+    store: ChipStore, tasks: Collection[Task], training: TrainingConfig, seed: int
+) -> None:
+    """Raise ConfigError if Ray Data is to stream fewer chips than a batch has."""
+    if training.loader == "sharded":
+        return
+    for task in tasks:
+        count = len(training_chips(ChipReader(store, (task,)), store, task, training, seed))
+        if count < training.batch_size:
+            raise ConfigError(
+                f"{count} training chips of {store.path} have labels of task {task!r}; a batch has "
+                f"{training.batch_size}. Lower training.batch_size, or set training.loader to "
+                "sharded, which shows chips twice."
+            )
+
+
+def training_chips(
+    reader: ChipReader, store: ChipStore, task: Task, training: TrainingConfig, seed: int
+) -> Int64:
+    """The training chips with labels of a task, or the share of them that is to be used."""
+    labelled = labelled_chips(reader, store.chips_of("train"), task)
+    return some_chips(labelled, training.labels_share, seed)
+
+
+def plan_spec(
+    store: ChipStore,
+    model: ModelConfig,
+    tasks: Mapping[Task, TaskTrainingConfig],
+    gsd_range: tuple[float, float] | None,
+) -> CheckpointSpec:
+    """The spec of a model for the store's bands; normalised by its training part.
+
+    Thresholds are 0.5 until validation chooses them. Raises ConfigError or ChipStoreError if chip
+    size, labels, timesteps or bands cannot be used.
+    """
+    chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
+    network = network_of(model.preset, chip_px)
+    if chip_px % network.stride:
+        raise ChipStoreError(
+            f"chip store {store.path} has chips of {chip_px} pixels; preset {model.preset} needs a "
+            f"multiple of {network.stride}. Ingest it with another chips.chip_px."
+        )
+    moments = store.statistics("train")
+    std = band_spread(store, moments)
+    with refused_as_settings(f"a model of chip store {store.path}"):
+        return CheckpointSpec(
+            tasks={name: _plan_task(store, name, task.diffusion) for name, task in tasks.items()},
+            bands=tuple(store.bands),
+            gsd=gsd,
+            gsd_range=gsd_range or (gsd / 2, gsd * 2),
+            value_range=_value_range(store, moments, std),
+            chip_px=chip_px,
+            stride_px=max(1, chip_px // 2),
+            preset=model.preset,
+            network=network,
+            code_version=__version__,
+        )
+
+
+def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> TaskSpec:
+    store.require((), (task,))
+    try:
+        timesteps = inference_timesteps(diffusion)
+        timestep_weights(diffusion, schedule_alpha_bars(diffusion.schedule))
+    except ValueError as error:
+        raise ConfigError(f"{task}.diffusion: {error}.") from error
+    moments = store.statistics("train")
+    if task == "segment":
+        moments = moments.over_dates()
+    classes = tuple(
+        ClassSpec(value=entry["value"], name=entry["name"], color=COLORS[index % len(COLORS)])
+        for index, entry in enumerate(store.attributes["classes"][task])
+    )
+    return TaskSpec(
+        num_dates=1 if task == "segment" else store.num_dates,
+        normalisation=Normalisation(
+            mean=_nested(moments.mean), std=_nested(band_spread(store, moments))
+        ),
+        corruption=diffusion.corruption,
+        schedule=diffusion.schedule,
+        inference_timesteps=timesteps,
+        classes=classes,
+        threshold={classes[1].name: 0.5} if len(classes) == 2 else {},
+    )
+
+
+def _require_apart(store: ChipStore) -> None:
+    """Splits must lie `buffer_px` apart, whoever made the store."""
+    gsd, buffer_px = float(store.attributes["gsd"]), store.attributes["buffer_px"]
+    buffer = (buffer_px - ROUNDING_PX) * gsd
+    splits = store.splits
+    found = find_too_near(store.read("footprint"), splits, store.read("crs"), buffer)
+    if found is not None:
+        one, other = found
+        raise ChipStoreError(
+            f"chip store {store.path} has chips of {splits[one]} and {splits[other]} "
+            f"nearer than {buffer_px} pixels: training would see what it is judged on. Ingest it "
+            "with places further apart."
+        )
+
+
+def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
+    """Every class must occur in training; of many, two are enough for validation."""
+    names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
+    seen: set[int] = set()
+    for batch in iter_batches(
+        ChipReader(store, (task,), cache_bytes=0), store.chips_of(split), CHIPS_PER_SHARD
+    ):
+        seen |= set(np.unique(batch.truth(task)).tolist()) - {IGNORE}
+        if len(seen) == len(names) or (split == "val" and len(seen) > 1):
+            return
+    missing = next(name for value, name in names.items() if value not in seen)
+    raise ChipStoreError(
+        f"chip store {store.path}: split {split!r} has no observed pixel labelled {missing}. Move "
+        "its boxes to where there are all classes."
+    )
+
+
+def _require_known_labels(store: ChipStore, task: Task) -> None:
+    """Every label must be a class of the table, or 255."""
+    names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
+    array = LABEL_ARRAYS[task]
+    for shard in range(store.num_shards):
+        labels = store.read_shard(shard, [array])[array]
+        for value in sorted(set(np.unique(labels).tolist()) - {*names, IGNORE}):
+            chip = shard * CHIPS_PER_SHARD + int(np.argwhere(labels == value)[0, 0])
+            raise ChipStoreError(
+                f"chip store {store.path}: chip {chip} has pixels labelled {value}; the classes of "
+                f"task {task!r} are {', '.join(f'{v} {n}' for v, n in names.items())}. Ingest it "
+                "anew, with labels of these classes."
+            )
+
+
+def class_counts(store: ChipStore, task: Task) -> tuple[int, ...]:
+    """Labelled, observed pixels of each class in the training part, each counted once."""
+    counts = store.attributes["counts"]["train"]["label_px"][task]
+    return tuple(counts[entry["name"]] for entry in store.attributes["classes"][task])
+
+
+def class_weights(
+    store: ChipStore, tasks: Mapping[Task, TaskTrainingConfig]
+) -> dict[Task, tuple[float, ...]]:
+    """Of every task, the weight of each class in the loss, from the training part."""
+    return {
+        name: class_weights_of(task.loss, class_counts(store, name)) for name, task in tasks.items()
+    }
+
+
+def _value_range(
+    store: ChipStore, moments: Moments, std: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Raw numbers that are within reach of the training part's and that the dtype can hold."""
+    low = float((moments.mean - VALUE_SPREAD * std).min())
+    high = float((moments.mean + VALUE_SPREAD * std).max())
+    dtype = store.array("image").dtype
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        low, high = max(low, float(limits.min)), min(high, float(limits.max))
+    return low, high
+
+
+def _nested(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(value) for value in date) for date in values)

@@ -1,0 +1,51 @@
+"""Settings of evaluate-maps."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.datasets.config import Protocol
+from noise2map_core.labels.config import SplitName
+from noise2map_core.learning.config import EvaluationConfig
+from noise2map_core.models.config import Task
+from noise2map_core.runtime.storage import LocalPath, Location
+
+
+class EvaluateMapsConfig(BaseModel):
+    """Score a checkpoint on one part of a chip store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    checkpoint: Location
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
+
+    more_checkpoints: tuple[Location, ...] = ()
+    """The same training from other seeds: scored too, with mean and standard deviation over all."""
+
+    name: str | None = None
+    """Name of the model in tables. None: its preset."""
+
+    chips: Location
+    """Chip store with labels."""
+
+    split: SplitName | None = None
+    """Part of the store that is scored. None: the one that its protocol scores, else test. The
+    baseline's statistics and threshold come from train; of a store without one, from the scored
+    pixels without their labels."""
+
+    task: Task | None = None
+    """What is scored: change or segment. None: the checkpoint's only task."""
+
+    protocol: Protocol | None = None
+    """The protocol that the scores must be of; a store that was made under another one is refused.
+    None: whichever the store was made under."""
+
+    output: LocalPath | None = None
+    """JSON file for the scores. None: only the table is printed."""
+
+    add_to_card: bool = False
+    """Write the scores into the checkpoint's model card, README.md, too, by the name of the chip
+    store and its part."""
+
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    """How scores are computed."""

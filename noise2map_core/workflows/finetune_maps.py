@@ -1,0 +1,70 @@
+"""Settings of finetune-maps."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.inference.config import CardConfig
+from noise2map_core.learning.config import (
+    MlflowConfig,
+    TaskTrainingConfig,
+    TrainingConfig,
+    segment_training,
+)
+from noise2map_core.models.config import ModelConfig, Task
+from noise2map_core.runtime.numeric import PositiveFloat, Seed
+from noise2map_core.runtime.storage import Location
+from noise2map_core.workflows.resources import ClusterConfig
+
+
+class TrialSettings(BaseModel):
+    """What is learnt and how: of one training, or of what all trials of a sweep share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    gsd_range: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Ground sample distances that the model accepts, metres. None: half to twice the chips'."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    """The network."""
+
+    tasks: tuple[Task, ...] = Field(default=("change",), min_length=1)
+    """What it learns: change, segment, or both at once with one shared backbone."""
+
+    change: TaskTrainingConfig = Field(default_factory=TaskTrainingConfig)
+    """How change is learnt."""
+
+    segment: TaskTrainingConfig = Field(default_factory=segment_training)
+    """How segmentation is learnt."""
+
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    """How it is trained. In a sweep, epochs, validations and patience are the search's, and a trial
+    is one worker, which takes `worker_cpus` and `worker_gpus`."""
+
+    def of_tasks(self) -> dict[Task, TaskTrainingConfig]:
+        """How each of its tasks is learnt."""
+        both: dict[Task, TaskTrainingConfig] = {"change": self.change, "segment": self.segment}
+        return {name: both[name] for name in self.tasks}
+
+
+class FinetuneMapsConfig(TrialSettings):
+    """Fine-tune a model on a chip store: change detection, segmentation, or both at once."""
+
+    chips: Location
+    """Chip store that ingest-region wrote, with labels and with train and val parts."""
+
+    output: Location
+    """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
+    from."""
+
+    seed: Seed = 0
+    """Seed of weights, order, timesteps and augmentation."""
+
+    resources: ClusterConfig = Field(default_factory=ClusterConfig)
+    """The cluster."""
+
+    card: CardConfig = Field(default_factory=CardConfig)
+    """What the model card says besides."""
+
+    mlflow: MlflowConfig | None = None
+    """MLflow, to be told of metrics, settings, model card and report. None: it is not."""

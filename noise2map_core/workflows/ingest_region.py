@@ -1,0 +1,46 @@
+"""Settings of ingest-region."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.chips.config import ChipsConfig
+from noise2map_core.labels.config import LabelsConfig, NoLabels, SplitConfig
+from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.workflows.pixels import PixelsConfig
+from noise2map_core.workflows.resources import ClusterConfig
+
+
+class IngestRegionConfig(PixelsConfig):
+    """Make a chip store: scenes, grid, chips, labels, splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    aoi: LocalPath
+    """Area of interest: GeoJSON in EPSG:4326."""
+
+    search: SearchConfig
+    """Where the imagery is."""
+
+    before: str | None = None
+    """First date or date range, "2000-03-01/2000-03-31"; None: chips of one date, `after`."""
+
+    after: str
+    """Second date or date range."""
+
+    output: Location
+    """The chip store, a Zarr directory or s3://bucket/chips.zarr. A rerun continues it; another
+    area or other dates are appended to it."""
+
+    chips: ChipsConfig = Field(default_factory=ChipsConfig)
+    """Size and distance of the chips."""
+
+    labels: LabelsConfig = Field(default_factory=NoLabels)
+    """Labels of change, or of every date: kind raster, polygons or none."""
+
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    """Places for training, validation and testing."""
+
+    resources: ClusterConfig = Field(default_factory=lambda: ClusterConfig(reader_cpus=1.0))
+    """Workers and what each takes."""

@@ -1,0 +1,48 @@
+"""Settings of all workflows that read scenes: from files to the pixels of a date or two."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noise2map_core.geo.config import GridConfig
+from noise2map_core.imagery.config import (
+    CompositeConfig,
+    MaskConfig,
+    PairQualityConfig,
+    RadiometryConfig,
+)
+from noise2map_core.inference.config import InferenceConfig
+from noise2map_core.products.config import ProductsConfig
+from noise2map_core.workflows.resources import ResourcesConfig
+
+
+class PixelsConfig(BaseModel):
+    """From scenes to pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    grid: GridConfig = Field(default_factory=GridConfig)
+    """The grid."""
+
+    composite: CompositeConfig = Field(default_factory=CompositeConfig)
+    """How the scenes of one date range become one picture."""
+
+    mask: MaskConfig = Field(default_factory=MaskConfig)
+    """Cloud, shadow and defects."""
+
+    pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)
+    """Whether the dates can be compared."""
+
+    radiometry: RadiometryConfig = Field(default_factory=RadiometryConfig)
+    """Bringing the second date to the first."""
+
+
+class RegionConfig(PixelsConfig):
+    """From scenes to a map."""
+
+    inference: InferenceConfig = Field(default_factory=InferenceConfig)
+    """How the network is run."""
+
+    products: ProductsConfig = Field(default_factory=ProductsConfig)
+    """What is made from the mosaic."""
+
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    """Workers and what each takes."""

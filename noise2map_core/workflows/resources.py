@@ -1,0 +1,52 @@
+"""Settings of the cluster and of what each worker may take."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.runtime.numeric import NonNegativeFloat, PositiveFloat, PositiveInt
+
+MemorySetting = PositiveFloat | Literal["auto", "off"]
+"""Gigabytes, an estimate, or none."""
+
+
+class ClusterConfig(BaseModel):
+    """The cluster, and what a reading task takes of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    address: str | None = None
+    """Ray cluster to connect to ("auto", "ray://…"). None: RAY_ADDRESS, else one started here."""
+
+    num_cpus: PositiveInt | None = None
+    """CPUs of the cluster started here; None: all. Ignored when connecting to a cluster."""
+
+    reader_cpus: PositiveFloat = 0.25
+    """CPUs that one reading task takes."""
+
+    reader_memory_gb: MemorySetting = "auto"
+    """Main memory that one reading task asks Ray for: no more start than fit. auto: an estimate
+    from tiles, bands and dates, cut to what the cluster has. off: Ray is told nothing."""
+
+
+class ResourcesConfig(ClusterConfig):
+    """How many workers there are and what each takes.
+
+    Fractions of a CPU keep small machines from deadlock: an actor pool that holds every CPU leaves
+    none for the tasks that feed it.
+    """
+
+    predictors: PositiveInt = 1
+    """Actors that hold the model."""
+
+    predictor_cpus: PositiveFloat = 0.5
+    """CPUs that one predictor takes."""
+
+    predictor_gpus: NonNegativeFloat = 0.0
+    """GPUs that one predictor takes."""
+
+    predictor_memory_gb: MemorySetting = "auto"
+    """Main memory that one predictor asks Ray for; as `reader_memory_gb`."""
+
+    tiles_per_task: PositiveInt = 1
+    """Tiles of a super-tile: predicted and recorded together. Never changes a pixel."""

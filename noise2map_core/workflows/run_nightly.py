@@ -1,0 +1,149 @@
+"""Settings of nights: the areas, and how often their past is kept."""
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.runtime.numeric import Days, PositiveInt
+from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.workflows.pixels import RegionConfig
+
+AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""What stands in paths and in links."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class FixedPair(_Section):
+    """Every slice is compared with the same dates."""
+
+    kind: Literal["fixed"] = "fixed"
+    baseline: str
+    """Date or date range, "2023-06-01/2023-08-31"; ends before `since`."""
+
+
+class RollingPair(_Section):
+    """Every slice is compared with what was some days before."""
+
+    kind: Literal["rolling"]
+    gap_days: Days
+    """From the window of the earlier date to that of the later; not less than `window_days`."""
+
+
+class SeasonPair(_Section):
+    """Every slice is compared with the same days of the year before."""
+
+    kind: Literal["season"]
+
+
+Pair = Annotated[FixedPair | RollingPair | SeasonPair, Field(discriminator="kind")]
+
+
+class AreaConfig(RegionConfig):
+    """One area that is watched. What infer-region knows, too, is as there; of `products`, the
+    collection is the area's own."""
+
+    id: str = Field(pattern=f"^{AREA_ID}$")
+    """Name of the area and of its folder: letters, digits, - and _."""
+
+    aoi: LocalPath
+    """GeoJSON in EPSG:4326."""
+
+    sensor: str
+    """One of `sensors`."""
+
+    checkpoint: Location
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings. It has
+    to know the task change."""
+
+    since: date
+    """First day that may become a slice."""
+
+    pair: Pair
+    """What a slice is compared with."""
+
+    window_days: Days | None = None
+    """A slice shows the imagery of so many days, up to its own. None: all since `since`, which
+    only a fixed baseline allows."""
+
+    time_zone: str = "UTC"
+    """Whose days are the slices' days: "Europe/Zurich"."""
+
+    withdrawn: Literal["refuse", "accept"] = "refuse"
+    """What to do if the catalogue lacks items that the newest slice was made from: name them and
+    leave the area alone, or make that slice again without them."""
+
+    output: LocalPath | None = None
+    """Folder of the area. None: one with its id, in the output of the nights."""
+
+    keep_last: PositiveInt | None = None
+    """`noise2map prune` keeps so many of the newest slices. None: all."""
+
+    keep_first_of: Literal["year", "month", "never"] = "month"
+    """... and, of older ones, the first of each month or year."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                'there is no such time zone; write one as "UTC" or "Europe/Zurich"'
+            ) from None
+        return name
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        if self.pair.kind != "fixed" and self.window_days is None:
+            raise ValueError(f"a {self.pair.kind} pair needs window_days")
+        if self.pair.kind == "rolling" and self.pair.gap_days < (self.window_days or 0):
+            raise ValueError("pair.gap_days must not be less than window_days: the dates overlap")
+        if self.products.collection is not None:
+            raise ValueError("products.collection is the area's own; leave it out")
+        return self
+
+
+class WebhookConfig(_Section):
+    """Whom to tell."""
+
+    url_variable: str | None = None
+    """Variable of the environment that holds the address to which the summary is posted as JSON.
+    Not the address itself: most hold a key. None: nobody."""
+
+    attempts: PositiveInt = 5
+    """Tries in all, with growing pauses, if there is no answer or one of 429 or 5xx."""
+
+
+class NightlyConfig(_Section):
+    """Map every area that has new imagery; to be called every night by a scheduler."""
+
+    output: LocalPath
+    """Folder of the nights: the summary, and a folder for each area."""
+
+    sensors: dict[str, SearchConfig]
+    """Where the imagery of each sensor is, by the sensor's name: catalog, collection, filter."""
+
+    areas: tuple[dict[str, Any], ...] = Field(min_length=1)
+    """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set."""
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    """Settings of all areas that do not set them themselves."""
+
+    until: date | None = None
+    """Take the catalogue as it was at the end of this day, by the times of its items. None: now."""
+
+    dashboard: str | None = None
+    """Address of a Ray dashboard ("http://127.0.0.1:8265"): each slice is a job there. None: a
+    process here, which connects to RAY_ADDRESS or starts Ray itself."""
+
+    dry_run: bool = False
+    """Only print the plan: slices, and the tiles to be predicted."""
+
+    webhook: WebhookConfig = Field(default_factory=WebhookConfig)
+    """Who is told of the night."""

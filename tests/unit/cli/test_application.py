@@ -1,0 +1,382 @@
+"""The command line of an application."""
+
+import errno
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt
+
+from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.cli.application import application, parse_config
+from noise2map_core.geo.config import GridConfig
+from noise2map_core.runtime.errors import (
+    CatalogError,
+    ConfigError,
+    IncompleteRegionError,
+    Noise2MapError,
+    OutputHeldError,
+)
+from noise2map_core.runtime.settings import parse_yaml
+from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.workflows.launch import find_applications
+
+APPLICATIONS = {found.command: found.path for found in find_applications()}
+HEAVY = ("torch", "ray", "rasterio", "numpy", "odc", "pystac", "xarray", "geopandas")
+
+
+class OptimiserConfig(BaseModel):
+    """Steps downhill."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    lr: PositiveFloat = 1e-3
+    """Size of a step."""
+    steps: PositiveInt | Literal["auto"] = "auto"
+    """How many."""
+
+
+class ByRaster(BaseModel):
+    """Labels from a raster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal["raster"] = "raster"
+    asset: str
+    """Key of an asset."""
+
+
+class Unlabelled(BaseModel):
+    """No labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none"] = "none"
+
+
+class ToyConfig(BaseModel):
+    """A config with one of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    output: Path
+    """Where to write
+    what is made."""
+    search: SearchConfig
+    """Where the imagery is."""
+    optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+    boxes: dict[str, tuple[tuple[float, float, float, float], ...]] = {}
+    """Named boxes."""
+    timesteps: tuple[int, ...] | None = None
+    """Some of them."""
+    overwrite: bool = False
+    """Replace what is there."""
+    labels: Annotated[ByRaster | Unlabelled, Discriminator("kind")] = Field(
+        default_factory=Unlabelled
+    )
+    """Labels, if any."""
+    tags: tuple[str, ...] = ("a", "b")
+    """Words."""
+
+
+REQUIRED = ("--output", "o", "--catalog", "c", "--collection", "k")
+
+
+def parsed(*args: str) -> ToyConfig:
+    return parse_config(ToyConfig, [*args])
+
+
+def written(tmp_path: Path, **settings: Any) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)
+
+
+def refusal(*args: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parsed(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_required_settings_may_come_from_the_yaml_or_from_flags(tmp_path: Path) -> None:
+    config = written(tmp_path, search={"catalog": "in-yaml", "collection": "k"})
+    settings = parsed(config, "--output", "by-flag")
+    assert settings.output == Path("by-flag")
+    assert settings.search == SearchConfig(catalog="in-yaml", collection="k")
+
+
+def test_a_flag_overrides_the_yaml_and_leaves_its_neighbours(tmp_path: Path) -> None:
+    config = written(
+        tmp_path, output="o", search={"catalog": "c", "collection": "k"}, optimiser={"lr": 0.5}
+    )
+    settings = parsed(config, "--search.collection", "other", "--optimiser.steps", "7")
+    assert settings.search == SearchConfig(catalog="c", collection="other")
+    assert settings.optimiser == OptimiserConfig(lr=0.5, steps=7)
+
+
+def test_a_short_flag_is_the_long_one() -> None:
+    short = parsed(*REQUIRED, "--bands", "red", "nir")
+    assert short == parsed(
+        "--output", "o", "--search.catalog", "c", "--search.collection", "k",
+        "--search.bands", "red", "nir",
+    )  # fmt: skip
+
+
+def test_a_path_is_the_same_by_flag_as_in_the_yaml_file_urls_too(tmp_path: Path) -> None:
+    class Places(BaseModel):
+        here: LocalPath
+        there: Location | None = None
+        several: tuple[Location, ...] = ()
+
+    urls = {"here": "file:///a%20b", "there": "FILE://localhost/c", "several": ["file:/d", "e"]}
+    flags = ["--here", urls["here"], "--there", urls["there"], "--several", *urls["several"]]
+    by_flags = parse_config(Places, flags)
+    assert by_flags == parse_config(Places, [written(tmp_path, **urls)])
+    assert (by_flags.here, by_flags.there) == (Path("/a b"), Path("/c"))
+    assert by_flags.several == (Path("/d"), Path("e"))
+    with pytest.raises(ConfigError, match="here: file://server/a names no file of this machine"):
+        parse_config(Places, ["--here", "file://server/a"])
+
+
+def test_dashes_and_underscores_are_the_same_in_flags() -> None:
+    class Tiled(BaseModel):
+        grid: GridConfig = GridConfig()
+
+    for flag in ("--grid.tile_px", "--grid.tile-px"):
+        assert parse_config(Tiled, [flag, "64"]).grid.tile_px == 64
+
+
+def test_a_nested_setting_is_given_as_yaml() -> None:
+    boxes = parsed(*REQUIRED, "--boxes", "{train: [[0, 0, 1e2, 9]]}").boxes
+    assert boxes == {"train": ((0.0, 0.0, 100.0, 9.0),)}
+    assert "flag --boxes is not YAML" in refusal(*REQUIRED, "--boxes", "{train: [")
+
+
+def test_none_numbers_and_switches_are_read() -> None:
+    settings = parsed(
+        *REQUIRED, "--timesteps", "999", "500", "--overwrite", "--optimiser.lr", "1e-4"
+    )
+    assert settings.timesteps == (999, 500)
+    assert settings.overwrite
+    assert settings.optimiser.lr == 1e-4
+    assert parsed(*REQUIRED, "--timesteps", "None").timesteps is None
+
+
+def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
+    config = written(tmp_path, search={"catalgo": "c", "collection": "k"}, output="o")
+    assert refusal(config) == "unknown setting search.catalgo. Did you mean search.catalog?"
+
+
+def test_a_key_in_the_wrong_section_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    config = written(tmp_path, lr=1.0, output="o", search={"catalog": "c", "collection": "k"})
+    assert refusal(config) == "unknown setting lr. Did you mean optimiser.lr?"
+
+
+def test_a_misspelt_flag_is_refused_with_the_one_that_is_near() -> None:
+    assert refusal(*REQUIRED, "--catlog", "x") == "unknown flag --catlog. Did you mean --catalog?"
+
+
+def test_a_yaml_file_behind_flags_is_told_where_it_belongs() -> None:
+    message = refusal(*REQUIRED, "config.yaml")
+    assert message.startswith("config.yaml belongs to no flag: a YAML file comes first")
+
+
+def test_all_missing_settings_are_named_at_once() -> None:
+    message = refusal("--collection", "k")
+    assert message.startswith("missing settings output, search.catalog:")
+    assert "--output, --search.catalog" in message
+
+
+def test_a_choice_on_kind_is_made_by_flags(tmp_path: Path) -> None:
+    by_raster = parsed(*REQUIRED, "--labels.kind", "raster", "--labels.asset", "change")
+    assert by_raster.labels == ByRaster(asset="change")
+    config = written(tmp_path, labels={"kind": "raster", "asset": "change"})
+    assert parsed(config, *REQUIRED).labels == ByRaster(asset="change")
+    assert parsed(config, *REQUIRED, "--labels.asset", "other").labels == ByRaster(asset="other")
+    assert parsed(config, *REQUIRED, "--labels.kind", "none").labels == Unlabelled()
+
+
+def test_what_is_wrong_in_a_choice_is_named_by_its_path(tmp_path: Path) -> None:
+    assert refusal(*REQUIRED, "--labels.asset", "x").startswith("missing setting labels.kind:")
+    assert refusal(*REQUIRED, "--labels.kind", "raster").startswith("missing setting labels.asset:")
+    config = written(tmp_path, labels={"kind": "raster", "asst": "change", "asset": "x"})
+    assert refusal(config, *REQUIRED) == "unknown setting labels.asst. Did you mean labels.asset?"
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (("--optimiser.lr", "-1"), "optimiser.lr"),
+        (("--optimiser.steps", "0"), "optimiser.steps"),
+        (("--optimiser.steps", "many"), "--optimiser.steps"),
+        (("--boxes", "{train: [[0, 0, 1]]}"), "boxes"),
+        (("--output",), "--output"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(args: tuple[str, ...], named: str) -> None:
+    assert named in refusal(*REQUIRED, *args)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "just words\n"])
+def test_what_is_not_a_mapping_of_settings_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert str(path) in refusal(str(path))
+
+
+def test_a_missing_config_file_is_named() -> None:
+    assert refusal("no/such.yaml") == "config no/such.yaml does not exist."
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_spelling_of_a_float_is_one_in_yaml(value: float) -> None:
+    for text in (repr(value), f"{value:e}", f"{value:.17g}"):
+        assert float(parse_yaml(text)) == float(text)
+    assert isinstance(parse_yaml(f"{value:e}"), float)
+
+
+def test_dates_in_yaml_stay_the_text_that_a_search_wants() -> None:
+    assert parse_yaml("2000-03-17") == "2000-03-17"
+    assert parse_yaml("1e-4") == 1e-4
+
+
+def run_toy(
+    run: Callable[[ToyConfig], Any], *args: str, monkeypatch: pytest.MonkeyPatch
+) -> int | str | None:
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["toy.py", *REQUIRED, *args])
+    with pytest.raises(SystemExit) as stopped:
+        application(ToyConfig, run)
+    signal.signal(signal.SIGTERM, handler)
+    return stopped.value.code
+
+
+def test_the_result_is_summarised_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Result:
+        def summary(self) -> list[str]:
+            return ["two tiles", "one map"]
+
+    assert run_toy(lambda config: Result(), monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == "two tiles\none map\n"
+
+
+class WrappedError(CatalogError):
+    """As Ray hands on a worker's error: an instance of its class, with a traceback for a text."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__("ray::task()\n  Traceback …\n")
+        self.cause = cause
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (Noise2MapError("it broke"), 1, "Noise2MapError: it broke"),
+        (ConfigError("no such\n  thing"), 2, "ConfigError: no such thing"),
+        (IncompleteRegionError("3 tiles failed"), 3, "IncompleteRegionError: 3 tiles failed"),
+        (OutputHeldError("pid 7 holds it"), 4, "OutputHeldError: pid 7 holds it"),
+        (WrappedError(CatalogError("it is HTML")), 2, "CatalogError: it is HTML"),
+        (OSError(errno.ENOSPC, "full", "/x/y"), 1, "OutputError: no space left for /x/y."),
+        (ZeroDivisionError("by zero"), 1, "ZeroDivisionError: by zero (--debug shows"),
+        (KeyboardInterrupt(), 130, "Interrupted; the same command continues"),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(
+    error: BaseException,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(config: ToyConfig) -> None:
+        raise error
+
+    assert run_toy(fail, monkeypatch=monkeypatch) == code
+    said = capsys.readouterr().err
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: ToyConfig) -> None:
+        raise ConfigError("no such thing")
+
+    assert run_toy(fail, "--debug", monkeypatch=monkeypatch) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_unwinds_and_says_that_a_rerun_continues(tmp_path: Path) -> None:
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import time\n"
+        "from pydantic import BaseModel\n"
+        "from noise2map_core.cli.application import application\n"
+        "class WaitConfig(BaseModel):\n"
+        "    pass\n"
+        "def run(config):\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        print('unwound', flush=True)\n"
+        "application(WaitConfig, run)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert out == "unwound\n"
+    assert err == "Stopped by SIGTERM; the same command continues where this one ended.\n"
+
+
+def test_the_help_shows_docstrings_and_the_values_of_the_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_toys.py"])
+    monkeypatch.setenv("COLUMNS", "200")
+    config = written(tmp_path, output="o", optimiser={"lr": 0.25})
+    with pytest.raises(SystemExit) as stopped:
+        parsed(config, "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert stopped.value.code == 0
+    assert "noise2map make-toys [CONFIG.yaml]" in shown
+    assert "Where to write what is made. (default: o)" in shown
+    assert "Size of a step. (default: 0.25)" in shown
+    assert "Words. (default: a b)" in shown
+    assert "(required)" in shown
+
+
+@pytest.mark.parametrize("command", APPLICATIONS)
+def test_help_loads_nothing_heavy(command: str) -> None:
+    probe = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(APPLICATIONS[command])!r}, '--help']\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code\n"
+        "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    loaded = shown.rpartition("LOADED")[2].split()
+    assert f"noise2map {command}" in shown
+    assert not set(HEAVY) & set(loaded)
