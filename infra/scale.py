@@ -149,7 +149,7 @@ def simulate(tiles: int, cpus: int) -> None:
 
     from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.distributed.work import WorkSource
-    from noise2map_core.workflows.resources import ResourcesConfig
+    from noise2map_core.settings.resources import ResourcesConfig
 
     side = int(np.ceil(np.sqrt(tiles)))
     places = np.stack(np.divmod(np.arange(tiles, dtype=np.int32), side), axis=1)

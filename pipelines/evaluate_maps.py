@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from noise2map_core.cli.application import application
-from noise2map_core.models.config import Task
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
 if TYPE_CHECKING:

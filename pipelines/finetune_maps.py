@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noise2map_core.cli.application import application
-from noise2map_core.learning.config import TaskTrainingConfig
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.learning import TaskTrainingConfig
+from noise2map_core.settings.network import Task
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 
 if TYPE_CHECKING:

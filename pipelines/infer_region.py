@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from noise2map_core.cli.application import application
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
-from noise2map_core.models.config import Task
 from noise2map_core.runtime.errors import (
     ConfigError,
     IncompleteRegionError,
     OutputError,
     OutputMismatchError,
 )
+from noise2map_core.settings.network import Task
 from noise2map_core.workflows.infer_region import InferRegionConfig
 
 if TYPE_CHECKING:

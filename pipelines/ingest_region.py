@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import ConfigError, IncompleteRegionError
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from noise2map_core.workflows.resources import ClusterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.catalog.config import SearchConfig
+from noise2map_core.settings.catalog import SearchConfig
 
 COLLECTION = "made"
 

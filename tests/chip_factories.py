@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.chips.config import ChipsConfig
 from noise2map_core.chips.header import plan_header
 from noise2map_core.chips.manifest import object_digest, read_manifest
 from noise2map_core.chips.pixels import ChipJob, make_shard
@@ -18,10 +17,11 @@ from noise2map_core.chips.sources import Ingest, dump_sources
 from noise2map_core.chips.writer import create_store, finish_store
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.labels.layers import RasterLayer
 from noise2map_core.labels.sources import CLASSES, LabelSource
 from noise2map_core.labels.splits import plan_splits
+from noise2map_core.settings.chips import ChipsConfig
+from noise2map_core.settings.labels import SplitConfig
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 
 HEIGHT, WIDTH = 90, 110

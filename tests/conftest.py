@@ -93,7 +93,7 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.workflows.resources import ResourcesConfig
+    from noise2map_core.settings.resources import ResourcesConfig
 
     with ray_session(ResourcesConfig(num_cpus=2)):
         yield

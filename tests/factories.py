@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from noise2map_core.diffusion.config import LinearSchedule, SelfCorruption, SwappedPairCorruption
-from noise2map_core.models.config import Task
 from noise2map_core.models.presets import plain_unet
 from noise2map_core.models.spec import (
     CheckpointSpec,
@@ -12,6 +10,8 @@ from noise2map_core.models.spec import (
     PatchUNetSpec,
     TaskSpec,
 )
+from noise2map_core.settings.diffusion import LinearSchedule, SelfCorruption, SwappedPairCorruption
+from noise2map_core.settings.network import Task
 
 UNET = plain_unet((8, 16)) | {"norm_num_groups": 4}
 

@@ -20,14 +20,14 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 from scipy import ndimage
 
-from noise2map_core.diffusion.config import DiffusionConfig, SwappedPairCorruption
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import Normalisation
+from noise2map_core.settings.diffusion import DiffusionConfig, SwappedPairCorruption
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from tests.factories import checkpoint_spec
 from tests.raster_factories import CRS, ORIGIN
 

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
-from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption, SwappedPairCorruption
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.metrics import NUM_BINS, ScoreHistogram
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.config import Preset, Task
 from noise2map_core.models.presets import REFERENCE_PX, network_of
 from noise2map_core.models.spec import Normalisation
+from noise2map_core.settings.diffusion import DiffusionConfig, SelfCorruption, SwappedPairCorruption
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Preset, Task
 from tests.factories import checkpoint_spec, task_spec
 
 NUM_CHIPS = 8

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from noise2map_core.chips.store import ChipStore, open_store
-from noise2map_core.learning.config import MlflowConfig
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
+from noise2map_core.settings.learning import MlflowConfig
+from noise2map_core.settings.network import Task
 from noise2map_core.training.report.evidence import TaskEvidence, gather_evidence
 from noise2map_core.training.report.facts import training_page
 from noise2map_core.training.report.page import TrainingPage

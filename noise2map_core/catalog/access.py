@@ -25,7 +25,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.interval import parse_time
 from noise2map_core.catalog.links import is_internal, is_trusted, require_public
 from noise2map_core.runtime.errors import AssetReadError, CatalogError, Noise2MapError
@@ -38,6 +37,7 @@ from noise2map_core.runtime.keys import (
 )
 from noise2map_core.runtime.patience import PassingError, passing_answer, passing_failure, patiently
 from noise2map_core.runtime.redact import silence_secrets, unsigned
+from noise2map_core.settings.catalog import PATIENCE_S
 
 TIMEOUT_S = (10.0, 60.0)
 """Seconds to connect, and between two packets of an answer."""

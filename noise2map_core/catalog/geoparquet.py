@@ -13,11 +13,11 @@ import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.catalog.access import MAX_FILE_BYTES, TIMEOUT_S, WarySession
-from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.geo.wkb import require_shallow
 from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.settings.catalog import PATIENCE_S
 
 METADATA_KEY = b"stac-geoparquet"
 PLAIN_EXTENSIONS = ("geoarrow.", "arrow.")

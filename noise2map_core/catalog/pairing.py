@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import require_told_apart, search_scenes
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.catalog import SearchConfig
 
 
 def search_pair(

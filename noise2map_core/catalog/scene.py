@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from noise2map_core.catalog.config import PATIENCE_S
+from noise2map_core.settings.catalog import PATIENCE_S
 
 MaskKind = Literal["scl", "qa_pixel"]
 

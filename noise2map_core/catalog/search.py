@@ -11,7 +11,6 @@ import pystac
 import shapely
 
 from noise2map_core.catalog.bands import FoundBands, LacksBandsError, band_names, find_bands
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
 from noise2map_core.catalog.item import Document, Item
@@ -22,6 +21,7 @@ from noise2map_core.catalog.stac import StacSource, open_catalog
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.runtime.redact import distinguished, unsigned
+from noise2map_core.settings.catalog import SearchConfig
 
 _LOGGER = logging.getLogger(__name__)
 

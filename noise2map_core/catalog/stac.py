@@ -21,7 +21,6 @@ from pystac_client.stac_api_io import StacApiIO
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.access import TIMEOUT_S, WarySession
-from noise2map_core.catalog.config import PATIENCE_S
 from noise2map_core.catalog.geoparquet import GeoParquetCatalog
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.links import is_remote, require_public, resolve
@@ -29,6 +28,7 @@ from noise2map_core.catalog.paging import SearchPages, next_link
 from noise2map_core.catalog.query import Query, unknown_collection
 from noise2map_core.runtime.errors import CatalogError, Noise2MapError
 from noise2map_core.runtime.storage import local_path
+from noise2map_core.settings.catalog import PATIENCE_S
 
 MAX_DEPTH = 20
 """Catalogues within catalogues; more is a chain without end."""

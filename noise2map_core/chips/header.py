@@ -7,7 +7,6 @@ from typing import Any
 import shapely
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.chips.config import ChipsConfig
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.convention import band_convention
@@ -17,6 +16,7 @@ from noise2map_core.labels.sources import LabelSource
 from noise2map_core.labels.splits import SplitWindow
 from noise2map_core.rasters.identity import asset_identities
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.settings.chips import ChipsConfig
 
 ALGORITHM_VERSION = 3
 """Raised when the same inputs give other chips; a store made before is then another store."""

@@ -14,7 +14,7 @@ from noise2map_core.cli.flags import read_flags
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import LeaseLostError
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.runtime.settings import ConfigT, build_config, read_settings
+from noise2map_core.settings.reading import ConfigT, build_config, read_settings
 
 ALIASES = {
     "aoi": "region.aoi",

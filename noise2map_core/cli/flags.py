@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.settings import Settings, iter_settings, parse_yaml, section_of
+from noise2map_core.settings.reading import Settings, iter_settings, parse_yaml, section_of
 
 SCALARS = (str, int, float, bool, Path, NoneType)
 

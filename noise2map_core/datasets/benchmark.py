@@ -1,6 +1,11 @@
 """The data sets by their settings."""
 
-from noise2map_core.datasets.config import (
+from noise2map_core.datasets.folders import open_folders
+from noise2map_core.datasets.sample import Benchmark
+from noise2map_core.datasets.spacenet7 import open_spacenet7
+from noise2map_core.datasets.whu import open_whu
+from noise2map_core.datasets.xview2 import open_xview2
+from noise2map_core.settings.datasets import (
     DatasetConfig,
     FoldersConfig,
     Protocol,
@@ -8,11 +13,6 @@ from noise2map_core.datasets.config import (
     WhuConfig,
     XView2Config,
 )
-from noise2map_core.datasets.folders import open_folders
-from noise2map_core.datasets.sample import Benchmark
-from noise2map_core.datasets.spacenet7 import open_spacenet7
-from noise2map_core.datasets.whu import open_whu
-from noise2map_core.datasets.xview2 import open_xview2
 
 
 def open_benchmark(config: DatasetConfig, protocol: Protocol) -> Benchmark:

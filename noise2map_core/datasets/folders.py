@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from noise2map_core.datasets.config import FoldersConfig, Protocol
 from noise2map_core.datasets.sample import (
     CHANGE,
     Benchmark,
@@ -15,6 +14,7 @@ from noise2map_core.datasets.sample import (
     with_validation,
 )
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.datasets import FoldersConfig, Protocol
 
 
 def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:

@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.datasets.config import VAL_SHARE, DatasetConfig
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.datasets import VAL_SHARE, DatasetConfig
 
 IMAGE_DRIVERS = {
     ".png": "PNG", ".tif": "GTiff", ".tiff": "GTiff", ".jpg": "JPEG", ".jpeg": "JPEG",

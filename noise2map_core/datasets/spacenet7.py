@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.datasets.config import Protocol, SpaceNet7Config
 from noise2map_core.datasets.sample import (
     BUILDINGS,
     CHANGE,
@@ -22,6 +21,7 @@ from noise2map_core.datasets.sample import (
 )
 from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.datasets import Protocol, SpaceNet7Config
 
 GSD = 4.0
 """Metres: Van Etten et al. (2021), The Multi-Temporal Urban Development SpaceNet Dataset."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from noise2map_core.datasets.config import Protocol, WhuConfig
 from noise2map_core.datasets.images import read_mask
 from noise2map_core.datasets.sample import (
     BUILDINGS,
@@ -18,6 +17,7 @@ from noise2map_core.datasets.sample import (
     split_names,
     with_validation,
 )
+from noise2map_core.settings.datasets import Protocol, WhuConfig
 
 CHANGE_GSD, SEGMENT_GSD = 0.2, 0.3
 """Metres: the data set's page."""

@@ -1,6 +1,5 @@
 """xView2 (xBD), the Santa Rosa wildfire: change detection and segmentation."""
 
-from noise2map_core.datasets.config import Protocol, XView2Config
 from noise2map_core.datasets.sample import (
     BUILDINGS,
     CHANGE,
@@ -14,6 +13,7 @@ from noise2map_core.datasets.sample import (
     split_names,
     with_validation,
 )
+from noise2map_core.settings.datasets import Protocol, XView2Config
 
 GSD = 0.5
 """Metres, nominal: the images come from several satellites of Maxar's, 0.3 to 0.8 m."""

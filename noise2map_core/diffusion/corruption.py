@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from noise2map_core.diffusion.config import (
+from noise2map_core.settings.diffusion import (
     Corruption,
     GaussianCorruption,
     MixtureCorruption,

@@ -8,7 +8,9 @@ dates look alike and no label can be learnt. `min_gain` leaves that band out.
 import torch
 from torch import Tensor
 
-from noise2map_core.diffusion.config import (
+from noise2map_core.diffusion.corruption import difference_gain
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.settings.diffusion import (
     Corruption,
     DiffusionConfig,
     EarlyTimesteps,
@@ -18,8 +20,6 @@ from noise2map_core.diffusion.config import (
     TimestepSampler,
     UniformTimesteps,
 )
-from noise2map_core.diffusion.corruption import difference_gain
-from noise2map_core.diffusion.schedule import schedule_alpha_bars
 
 
 def timestep_weights(config: DiffusionConfig, alpha_bars: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from noise2map_core.runtime.atomic import unwritable
 from noise2map_core.runtime.errors import AssetReadError, OutputError, TileMemoryError
 from noise2map_core.runtime.lease import require_fence
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.resources import ResourcesConfig
 
 CUT_SHORT = "its run ended while its pixels were replaced"
 

@@ -14,7 +14,7 @@ from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.work import WorkSource, unread_because
 from noise2map_core.runtime.errors import AssetReadError, OutputError, explained
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.workflows.resources import ClusterConfig
+from noise2map_core.settings.resources import ClusterConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.models.config import Task
+from noise2map_core.settings.network import Task
 
 CACHE_BYTES = 2**30
 """Decoded shards that one process keeps, so that a store of that size is read once."""

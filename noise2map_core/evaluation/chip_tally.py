@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.batches import ChipBatch
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.models.config import Task
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True, slots=True)

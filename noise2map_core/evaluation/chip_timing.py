@@ -5,10 +5,10 @@ import time
 
 import torch
 
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
 from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.settings.inference import InferenceConfig
 
 REPEATS = 7
 

@@ -15,8 +15,8 @@ from noise2map_core.evaluation.batches import ChipBatch, ChipReader, iter_batche
 from noise2map_core.inference.decision import TOLERANCE
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts, ScoreHistogram
 from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.settings.network import Task
 
 Int64 = NDArray[np.int64]
 

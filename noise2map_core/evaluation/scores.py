@@ -24,7 +24,6 @@ from noise2map_core.evaluation.object_tally import ObjectTally
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.planning import way_out
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis, magnitude_of
-from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.learning.metrics import (
     ConfusionCounts,
     ScoreHistogram,
@@ -33,10 +32,11 @@ from noise2map_core.learning.metrics import (
 )
 from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.learning.skill import MIN_BLOCKS, doubts_about
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import CheckpointError, ChipStoreError
+from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True)

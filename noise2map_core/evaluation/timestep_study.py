@@ -18,9 +18,9 @@ from noise2map_core.evaluation.counting import probability_of
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.inference.planning import MIN_GAIN
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import TaskSpec
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.imagery.config import MaskConfig
 from noise2map_core.imagery.reader import Hide, Mask, inspect, read_bands
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.settings.imagery import MaskConfig
 
 SCL_NO_DATA = 0
 QA_FILL = 1

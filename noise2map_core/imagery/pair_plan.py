@@ -8,12 +8,6 @@ from odc.geo.geobox import GeoBox
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.composite import order_scenes
-from noise2map_core.imagery.config import (
-    CompositeConfig,
-    MaskConfig,
-    PairQualityConfig,
-    RadiometryConfig,
-)
 from noise2map_core.imagery.convention import require_one_convention
 from noise2map_core.imagery.pair_quality import (
     PairQuality,
@@ -26,7 +20,13 @@ from noise2map_core.imagery.pair_quality import (
 from noise2map_core.imagery.radiometry import match_histograms
 from noise2map_core.imagery.recipe import Correction, PixelRecipe, plan_recipe
 from noise2map_core.runtime.errors import AssetReadError, ConfigError, PairRejectedError
-from noise2map_core.runtime.unused import changed
+from noise2map_core.settings.imagery import (
+    CompositeConfig,
+    MaskConfig,
+    PairQualityConfig,
+    RadiometryConfig,
+)
+from noise2map_core.settings.unused import changed
 
 COARSE_PX = 256
 """Longer side of the grid on which scenes are ordered by their masks."""

@@ -14,7 +14,6 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import DatePixels, read_date
-from noise2map_core.imagery.config import PairQualityConfig
 from noise2map_core.imagery.convention import band_convention
 from noise2map_core.imagery.radiometry import Normalisation, Samples, estimate_normalisation
 from noise2map_core.imagery.reader import inspect
@@ -22,6 +21,7 @@ from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.shift import Shift, median_shift
 from noise2map_core.imagery.sun import angle_deg, sun_direction
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.settings.imagery import PairQualityConfig
 
 MAX_SAMPLES = 60_000
 """Pixels that the radiometry is estimated from."""

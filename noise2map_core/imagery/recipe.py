@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.imagery.config import CompositeConfig, MaskConfig
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.unused import changed
+from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
+from noise2map_core.settings.unused import changed
 
 
 class Correction(BaseModel):

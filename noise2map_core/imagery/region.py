@@ -8,13 +8,13 @@ from odc.geo.crs import CRS, CRSError
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.ground import ground_side, pixel_sides, true_side
 from noise2map_core.geo.turns import outline_of
 from noise2map_core.geo.zone import centre_of, local_crs
 from noise2map_core.rasters.files import SourceInfo, inspect
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.grid import GridConfig
 
 SIGNIFICANT_DIGITS = 3
 """Of a resolution that had to be converted to metres."""

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.inference import InferenceConfig
 
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Processors with one of these multiply bfloat16 faster than float32."""

@@ -18,7 +18,6 @@ from odc.geo.xr import assign_crs  # brings the accessor .odc, too
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.decision import decide
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
@@ -28,6 +27,7 @@ from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.inference import InferenceConfig
 
 NAMES = ("class", "probability", "valid", "reason")
 _ONE_AT_A_TIME = threading.Lock()

@@ -7,15 +7,15 @@ from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.region import finest_on_ground
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
-from noise2map_core.models.config import Task
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 from noise2map_core.rasters.identity import asset_identities
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.network import Task
 
 MIN_GAIN = 0.2
 """Timesteps with less left of the difference between the dates say nothing about it."""

@@ -14,8 +14,8 @@ from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
 from noise2map_core.mapping.blend import TileBlend
 from noise2map_core.models.allocator import keep_freed_memory
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.settings.network import Task
 
 MAP, REVERSED = "map", "reversed map"
 """Layers that are blended besides those of single passes."""

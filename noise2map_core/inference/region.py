@@ -22,9 +22,9 @@ from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.shards import ARRAYS, Shards
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 from noise2map_core.runtime.digest import canonical_json, digest_of
+from noise2map_core.settings.network import Task
 
 ALGORITHM_VERSION = 4
 """Raised when the same inputs give other pixels; every tile is then made again."""

@@ -16,12 +16,12 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 from noise2map_core.labels import IGNORE
-from noise2map_core.labels.config import class_name
 from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.rasters.identity import asset_identities
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import unsigned
+from noise2map_core.settings.labels import class_name
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -13,14 +13,12 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import outline_of
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.labels import IGNORE
-from noise2map_core.labels.config import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
 from noise2map_core.labels.layers import (
     LabelLayer,
     PolygonLayer,
@@ -32,6 +30,8 @@ from noise2map_core.rasters.identity import pin_scenes
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import unsigned
 from noise2map_core.runtime.storage import local_path
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.labels import LabelsConfig, NoLabels, PolygonLabels, RasterLabels
 
 CLASSES = [{"value": 0, "name": "unchanged"}, {"value": 1, "name": "changed"}]
 """Of change."""

@@ -14,9 +14,9 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.labels.config import BlockSplit, Box, SplitConfig, SplitName
 from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.labels import BlockSplit, Box, SplitConfig, SplitName
 
 WHOLE = "train"
 """The split of everything where no place is set."""

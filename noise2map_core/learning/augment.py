@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.settings.learning import TrainingConfig
 
 HAZE_CELLS = 4
 """Haze is a field of so many random numbers a side, smoothly in between."""

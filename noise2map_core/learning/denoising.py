@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noise2map_core.diffusion.config import DiffusionConfig, GaussianCorruption
 from noise2map_core.diffusion.corruption import corrupt
 from noise2map_core.diffusion.objectives import denoising_loss, velocity
 from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
 from noise2map_core.learning.augment import turned
-from noise2map_core.learning.config import PretrainingConfig
 from noise2map_core.learning.losses import ratio
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
 from noise2map_core.learning.steps import MicroBatch, Ranks, StepGuard
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
+from noise2map_core.settings.diffusion import DiffusionConfig, GaussianCorruption
+from noise2map_core.settings.learning import PretrainingConfig
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from noise2map_core.learning.config import LossConfig
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.learning import LossConfig
 
 
 class Mean(Protocol):

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.steps import (
     Criterion,
     MicroBatch,
@@ -19,6 +18,7 @@ from noise2map_core.learning.steps import (
     train_step,
 )
 from noise2map_core.models.backbone import keep_no_activations
+from noise2map_core.settings.learning import OptimisationConfig
 
 
 class Optimisation:

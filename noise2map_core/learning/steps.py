@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.losses import Loss, local_part
 from noise2map_core.models.backbone import level_of
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.network import Task
 
 Inputs = TypeVar("Inputs")
 Targets = TypeVar("Targets")

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from noise2map_core.diffusion.corruption import needs_epsilon
 from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.losses import build_loss
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
 from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepGuard, TaskBatches
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.models.start import start_from
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Task
 
 
 class Learner:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from noise2map_core.models.backbone import let_torchvision_import
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import SegmentationModelSpec
 from noise2map_core.models.unet import TaskShape
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.network import Task
 
 
 class SegmentationModels(nn.Module):

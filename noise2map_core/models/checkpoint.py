@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from noise2map_core.diffusion.config import Schedule
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.noise2map import Noise2Map, build_network
 from noise2map_core.models.shipped import checkpoint_folder
@@ -27,6 +26,7 @@ from noise2map_core.models.spec import (
 )
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.runtime.storage import PARTIAL, is_local, location, publish
+from noise2map_core.settings.diffusion import Schedule
 
 
 def save_checkpoint(

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME, build_backbone
 from noise2map_core.models.checkpoint import (
@@ -40,6 +39,7 @@ from noise2map_core.models.unet_arguments import misfit
 from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import CheckpointError, explained
+from noise2map_core.settings.diffusion import DenoisingConfig
 
 SPEC_NAME = "denoiser.json"
 OUTER_NAME = "outer.safetensors"

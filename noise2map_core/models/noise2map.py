@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noise2map_core.diffusion.config import NoCorruption
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.baselines import SegmentationModels
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import (
     CheckpointSpec,
     PatchUNetSpec,
@@ -21,6 +19,8 @@ from noise2map_core.models.spec import (
     TaskSpec,
 )
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
+from noise2map_core.settings.diffusion import NoCorruption
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-from noise2map_core.models.config import Preset
 from noise2map_core.models.spec import (
     NetworkSpec,
     PatchUNetSpec,
     ReferenceSpec,
     SegmentationModelSpec,
 )
+from noise2map_core.settings.network import Preset
 
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""

@@ -18,19 +18,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from noise2map_core import __version__
-from noise2map_core.diffusion.config import (
-    Corruption,
-    LinearSchedule,
-    SelfCorruption,
-    SwappedPairCorruption,
-)
 from noise2map_core.models.backbone import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     load_backbone,
     read_unet_config,
 )
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import REFERENCE_PX
 from noise2map_core.models.spec import (
@@ -44,6 +37,13 @@ from noise2map_core.models.spec import (
 from noise2map_core.models.weight_files import MAX_WEIGHTS
 from noise2map_core.runtime.documents import read_file
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.settings.diffusion import (
+    Corruption,
+    LinearSchedule,
+    SelfCorruption,
+    SwappedPairCorruption,
+)
+from noise2map_core.settings.network import Task
 
 HALF_RANGE = 127.5
 """x / 127.5 − 1 is a z-score of this mean and this standard deviation."""

@@ -21,12 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from noise2map_core.diffusion.config import Corruption, Schedule
-from noise2map_core.models.config import Task
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.unet_arguments import checked_unet, misfit
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
+from noise2map_core.settings.diffusion import Corruption, Schedule
+from noise2map_core.settings.network import Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"

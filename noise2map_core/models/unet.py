@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from noise2map_core.models.backbone import build_backbone
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.runtime.errors import ConfigError, Noise2MapError
-from noise2map_core.runtime.settings import build_config
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.reading import build_config
 from noise2map_core.workflows.run_nightly import AreaConfig, NightlyConfig
 
 

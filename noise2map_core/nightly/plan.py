@@ -10,12 +10,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.interval import parse_interval
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.nightly.cursor import Cursor, fingerprint
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.workflows.run_nightly import AreaConfig, FixedPair, RollingPair
 
 MAX_SHOWN = 5

@@ -6,7 +6,6 @@ from typing import Any
 
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
 from noise2map_core.products.collection import add_to_collection
-from noise2map_core.products.config import ProductsConfig
 from noise2map_core.products.item import write_item
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.products.palette import class_colors, reason_colors, reason_names
@@ -25,6 +24,7 @@ from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
+from noise2map_core.settings.products import ProductsConfig
 
 PREVIEW_PX = 2048
 """Longest side of the report's pictures."""

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noise2map_core.diffusion.config import DiffusionConfig
 from noise2map_core.diffusion.timesteps import inference_timesteps
 from noise2map_core.products.pictures import literal
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.search.sweep import Sweep, Trial, full_trials, pareto_front, settings_of
+from noise2map_core.settings.diffusion import DiffusionConfig
 
 DPI = 120
 Cell = tuple[str, str]

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from noise2map_core.learning.config import TaskTrainingConfig
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.numeric import FiniteFloat, PositiveFloat, PositiveInt
-from noise2map_core.runtime.settings import Settings, build_config, read_settings
+from noise2map_core.settings.learning import TaskTrainingConfig
+from noise2map_core.settings.numbers import FiniteFloat, PositiveFloat, PositiveInt
+from noise2map_core.settings.reading import Settings, build_config, read_settings
 from noise2map_core.workflows.finetune_maps import TrialSettings
 from noise2map_core.workflows.launch import applications_root
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.card_scores import NO_SCORES, SCORES
-from noise2map_core.inference.config import CardConfig
 from noise2map_core.learning.skill import warning
-from noise2map_core.models.config import Task
 from noise2map_core.models.denoiser import DenoiserSpec
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.settings.inference import CardConfig
+from noise2map_core.settings.network import Task
 from noise2map_core.training.cost import COST_NOTE, cost_of
 from noise2map_core.training.validation import TaskValidation
 

@@ -13,9 +13,9 @@ from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store
 from noise2map_core.datasets.unlabelled import ImageFiles, find_images
 from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader, Int64
 from noise2map_core.imagery.moments import Moments
-from noise2map_core.learning.config import ImagesConfig
 from noise2map_core.models.spec import Normalisation
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.learning import ImagesConfig
 
 HELD_OUT = 20
 """Where there is no validation part, every so many-th image is kept for it."""

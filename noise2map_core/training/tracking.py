@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.learning.config import MlflowConfig
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import ConfigError, Noise2MapError, OutputHeldError
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.runtime.settings import flattened
 from noise2map_core.runtime.storage import absolute, local_copy
+from noise2map_core.settings.learning import MlflowConfig
+from noise2map_core.settings.reading import flattened
 from noise2map_core.training.run import TrainingRun
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from noise2map_core import __version__
 from noise2map_core.chips.spread import band_spread, require_numbers
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
-from noise2map_core.diffusion.config import DiffusionConfig
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
 from noise2map_core.evaluation.batches import (
@@ -20,10 +19,8 @@ from noise2map_core.evaluation.batches import (
 )
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.models.config import ModelConfig, Task
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import (
     CheckpointSpec,
@@ -33,6 +30,9 @@ from noise2map_core.models.spec import (
     refused_as_settings,
 )
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.diffusion import DiffusionConfig
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import ModelConfig, Task
 
 COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
 """Of the classes, by value; the first is what lies around the others."""

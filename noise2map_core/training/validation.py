@@ -14,9 +14,9 @@ from noise2map_core.evaluation.counting import SplitPixels, model_logits
 from noise2map_core.learning.calibration import MarginHistogram, TemperatureScan, temperature_helps
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts, ScoreHistogram
 from noise2map_core.learning.skill import doubts_about
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.datasets.config import Protocol
-from noise2map_core.labels.config import SplitName
-from noise2map_core.learning.config import EvaluationConfig
-from noise2map_core.models.config import Task
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.datasets import Protocol
+from noise2map_core.settings.labels import SplitName
+from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.network import Task
 
 
 class EvaluateMapsConfig(BaseModel):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.inference.config import CardConfig
-from noise2map_core.learning.config import (
+from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.inference import CardConfig
+from noise2map_core.settings.learning import (
     MlflowConfig,
     TaskTrainingConfig,
     TrainingConfig,
     segment_training,
 )
-from noise2map_core.models.config import ModelConfig, Task
-from noise2map_core.runtime.numeric import PositiveFloat, Seed
-from noise2map_core.runtime.storage import Location
-from noise2map_core.workflows.resources import ClusterConfig
+from noise2map_core.settings.network import ModelConfig, Task
+from noise2map_core.settings.numbers import PositiveFloat, Seed
+from noise2map_core.settings.resources import ClusterConfig
 
 
 class TrialSettings(BaseModel):

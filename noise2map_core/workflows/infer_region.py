@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, model_validator
 
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.models.config import Task
-from noise2map_core.runtime.numeric import NonNegativeFloat
 from noise2map_core.runtime.storage import LocalPath, Location
-from noise2map_core.runtime.unused import require_unset
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.network import Task
+from noise2map_core.settings.numbers import NonNegativeFloat
+from noise2map_core.settings.unused import require_unset
 from noise2map_core.workflows.pixels import RegionConfig
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.chips.config import ChipsConfig
-from noise2map_core.labels.config import LabelsConfig, NoLabels, SplitConfig
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.chips import ChipsConfig
+from noise2map_core.settings.labels import LabelsConfig, NoLabels, SplitConfig
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.pixels import PixelsConfig
-from noise2map_core.workflows.resources import ClusterConfig
 
 
 class IngestRegionConfig(PixelsConfig):

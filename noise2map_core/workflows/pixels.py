@@ -2,16 +2,16 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.geo.config import GridConfig
-from noise2map_core.imagery.config import (
+from noise2map_core.settings.grid import GridConfig
+from noise2map_core.settings.imagery import (
     CompositeConfig,
     MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
 )
-from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.products.config import ProductsConfig
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.products import ProductsConfig
+from noise2map_core.settings.resources import ResourcesConfig
 
 
 class PixelsConfig(BaseModel):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.diffusion.config import DenoisingConfig
-from noise2map_core.learning.config import ImagesConfig, MlflowConfig, PretrainingConfig
-from noise2map_core.models.config import ModelConfig
-from noise2map_core.runtime.numeric import Seed
 from noise2map_core.runtime.storage import Location
-from noise2map_core.workflows.resources import ClusterConfig
+from noise2map_core.settings.diffusion import DenoisingConfig
+from noise2map_core.settings.learning import ImagesConfig, MlflowConfig, PretrainingConfig
+from noise2map_core.settings.network import ModelConfig
+from noise2map_core.settings.numbers import Seed
+from noise2map_core.settings.resources import ClusterConfig
 
 
 class PretrainDenoiserConfig(BaseModel):

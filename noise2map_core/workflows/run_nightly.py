@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.runtime.numeric import Days, PositiveInt
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.numbers import Days, PositiveInt
 from noise2map_core.workflows.pixels import RegionConfig
 
 AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"

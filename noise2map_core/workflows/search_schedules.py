@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.runtime.numeric import PositiveInt, Seed
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.numbers import PositiveInt, Seed
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import TrialSettings
-from noise2map_core.workflows.resources import ResourcesConfig
 
 
 class SearchSchedulesConfig(BaseModel):

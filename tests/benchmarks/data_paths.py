@@ -55,7 +55,7 @@ def _tell(what: str, rates: list[dict[str, float]]) -> None:
 def _ingest(root: Path, stride_px: int) -> Path:
     """A store of chips of 128 pixels of the invented scenes."""
     from noise2map_core.cli.commands.demo import step_settings, write_whole_area
-    from noise2map_core.runtime.settings import build_config
+    from noise2map_core.settings.reading import build_config
     from noise2map_core.testing.scenes import write_catalog
     from noise2map_core.workflows.ingest_region import IngestRegionConfig
     from pipelines.ingest_region import run
@@ -72,7 +72,7 @@ def _compare_reading(chips: Path, args: argparse.Namespace) -> list[dict[str, fl
     """Samples a second of each way, a dictionary a round."""
     from noise2map_core.chips.store import open_store
     from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.workflows.resources import ResourcesConfig
+    from noise2map_core.settings.resources import ResourcesConfig
 
     store = open_store(chips)
     numbers = store.chips_of("train")
@@ -88,8 +88,8 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     """The loaders, each made anew for every round."""
     from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
     from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
-    from noise2map_core.learning.config import TrainingConfig
     from noise2map_core.learning.steps import Ranks
+    from noise2map_core.settings.learning import TrainingConfig
 
     training = TrainingConfig(batch_size=batch)
 

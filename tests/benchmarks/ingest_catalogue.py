@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are
 from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines.ingest_region import run
 
 RGB = ("red", "green", "blue")

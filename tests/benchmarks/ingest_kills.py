@@ -26,8 +26,8 @@ from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.writer import progress_folder
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
-from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines import ingest_region
 
 TIMEOUT_S = 600

@@ -284,8 +284,8 @@ def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -
     """Ingest two blocks, so that all workers are started, and then the area."""
     from noise2map_core.chips.store import open_store
     from noise2map_core.distributed.cluster.session import ray_session
+    from noise2map_core.settings.resources import ResourcesConfig
     from noise2map_core.workflows.ingest_region import IngestRegionConfig
-    from noise2map_core.workflows.resources import ResourcesConfig
     from pipelines.ingest_region import run
 
     area = _window(place, rows, columns)

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from noise2map_core.models.config import Preset
 from noise2map_core.models.noise2map import Noise2Map, at_timestep, count_parameters
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import (
@@ -24,6 +23,7 @@ from noise2map_core.models.spec import (
     SegmentationModelSpec,
     TaskSpec,
 )
+from noise2map_core.settings.network import Preset
 
 T = 999
 CHIP_PX = {"reference": 256}
@@ -32,7 +32,7 @@ CHIP_PX = {"reference": 256}
 
 def build(preset: Preset) -> Noise2Map:
     """A model with random weights, for change between pairs of three bands."""
-    from noise2map_core.diffusion.config import LinearSchedule, SwappedPairCorruption
+    from noise2map_core.settings.diffusion import LinearSchedule, SwappedPairCorruption
 
     px, rows = CHIP_PX.get(preset, 128), ((127.5,) * 3,) * 2
     task = TaskSpec(

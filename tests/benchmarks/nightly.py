@@ -80,9 +80,9 @@ def synthetic(root: Path, count: int, areas: int) -> None:
 
 def naip(root: Path, count: int) -> None:
     """Real scenes: the first year is the baseline, each later one a night."""
-    from noise2map_core.catalog.config import SearchConfig
     from noise2map_core.catalog.search import search_scenes
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.settings.catalog import SearchConfig
     from tests.nightly_factories import Here, random_checkpoint
 
     data = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))

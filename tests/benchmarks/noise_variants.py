@@ -132,7 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     args.only = args.only or [name for name, one in variants.items() if not one.beside]
     from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.workflows.resources import ResourcesConfig
+    from noise2map_core.settings.resources import ResourcesConfig
 
     with ray_session(ResourcesConfig(num_cpus=LANES)):
         chips = _chips(args.output)
@@ -164,7 +164,7 @@ def _chips(output: Path) -> Path:
     """Pairs of both places, with the masks of both dates."""
     from noise2map_core.cli.commands.pair_chips import PairChipsConfig
     from noise2map_core.cli.commands.pair_chips import run as pair_chips
-    from noise2map_core.runtime.settings import read_settings
+    from noise2map_core.settings.reading import read_settings
     from noise2map_core.workflows.ingest_region import IngestRegionConfig
     from pipelines.ingest_region import run as ingest
 
@@ -252,7 +252,7 @@ def _train(
 def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int) -> Any:
     """What finetune-maps would train."""
     from noise2map_core.chips.store import open_store
-    from noise2map_core.runtime.settings import read_settings
+    from noise2map_core.settings.reading import read_settings
     from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
     from pipelines.finetune_maps import plan_training
 
@@ -284,8 +284,8 @@ def _score(model: Any, dtype: torch.dtype, chips: Path, task: Any) -> dict[str, 
     from noise2map_core.chips.store import open_store
     from noise2map_core.evaluation.counting import SplitPixels
     from noise2map_core.evaluation.scores import evaluate_model
-    from noise2map_core.learning.config import EvaluationConfig
     from noise2map_core.models.noise2map import at_timestep
+    from noise2map_core.settings.learning import EvaluationConfig
 
     store, spec = open_store(chips), model.spec.tasks[task]
     (last,) = spec.inference_timesteps

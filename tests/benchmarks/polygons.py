@@ -100,8 +100,8 @@ def _make(folder: Path, size: int) -> None:
 def _measure(folder: Path, polygons_only: bool) -> dict[str, float]:
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.products.bundle import _rasters, _survey, _write_polygons
-    from noise2map_core.products.config import ProductsConfig
     from noise2map_core.products.rasters import write_cog
+    from noise2map_core.settings.products import ProductsConfig
     from tests.map_factories import region_grid, subject_of
 
     size = json.loads((folder / "mosaic.zarr" / "zarr.json").read_text())

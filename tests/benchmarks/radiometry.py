@@ -12,24 +12,24 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geom import Geometry
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.composite import read_date
-from noise2map_core.imagery.config import (
-    CompositeConfig,
-    MaskConfig,
-    PairQualityConfig,
-    RadiometryConfig,
-)
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair
 from noise2map_core.imagery.pair_quality import normalisation_of, sample_pair
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.learning.baseline import ChangeVectorAnalysis
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.grid import GridConfig
+from noise2map_core.settings.imagery import (
+    CompositeConfig,
+    MaskConfig,
+    PairQualityConfig,
+    RadiometryConfig,
+)
 from noise2map_core.testing.exposure import HAZE, SCALE
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
 

@@ -60,8 +60,8 @@ class _Bench:
         """Every number of predictors with every super-tile, in one cluster."""
         import noise2map_core.distributed.prediction as prediction
         from noise2map_core.distributed.cluster.session import ray_session
+        from noise2map_core.settings.resources import ResourcesConfig
         from noise2map_core.workflows.infer_region import InferRegionConfig
-        from noise2map_core.workflows.resources import ResourcesConfig
         from pipelines.infer_region import run
 
         predict, same = prediction.predict_tiles, []

@@ -58,13 +58,13 @@ def _map(root: Path, name: str, size: int, stride: int, moved: int) -> NDArray[n
     `moved`: the pixels lie so many pixels further south and east on the grid; the lattice does not.
     """
     from noise2map_core.geo.grid import ChipLattice
-    from noise2map_core.inference.config import InferenceConfig
     from noise2map_core.inference.decision import decide
     from noise2map_core.inference.numeric_path import resolve_numeric_path
     from noise2map_core.inference.predictor import Predictor
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.mapping.seams import seam_ratio
     from noise2map_core.models.checkpoint import load_checkpoint
+    from noise2map_core.settings.inference import InferenceConfig
     from tests.map_factories import CLASSES, region_grid
 
     model, lattice = load_checkpoint(root / "checkpoint"), ChipLattice(CHIP_PX, stride)

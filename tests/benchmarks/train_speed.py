@@ -67,7 +67,7 @@ def _compare(root: Path, args: argparse.Namespace) -> None:
 def _ingest(root: Path) -> Path:
     """A store of chips of 128 pixels."""
     from noise2map_core.cli.commands.demo import step_settings, write_whole_area
-    from noise2map_core.runtime.settings import build_config
+    from noise2map_core.settings.reading import build_config
     from noise2map_core.testing.scenes import write_catalog
     from noise2map_core.workflows.ingest_region import IngestRegionConfig
     from pipelines.ingest_region import run

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from tests.factories import checkpoint_spec
 
 pytestmark = pytest.mark.gpu

@@ -14,8 +14,6 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from noise2map_core.distributed.fitting.log import read_losses
-from noise2map_core.labels.config import SplitConfig
-from noise2map_core.learning.config import MlflowConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
 from noise2map_core.runtime.errors import (
@@ -24,9 +22,11 @@ from noise2map_core.runtime.errors import (
     OutputError,
     OutputMismatchError,
 )
+from noise2map_core.settings.labels import SplitConfig
+from noise2map_core.settings.learning import MlflowConfig, TrainingConfig
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines.evaluate_maps import run as evaluate
 from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store

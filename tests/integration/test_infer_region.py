@@ -31,7 +31,6 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
 
 from noise2map_core import open_mosaic, predict_pair
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.cli.commands import verify
@@ -43,6 +42,7 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputHeldError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines.infer_region import run

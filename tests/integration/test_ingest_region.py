@@ -28,7 +28,7 @@ from noise2map_core.runtime.errors import (
     IncompleteRegionError,
     OutputMismatchError,
 )
-from noise2map_core.runtime.settings import parse_yaml
+from noise2map_core.settings.reading import parse_yaml
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.ingest_region import IngestRegionConfig

@@ -17,9 +17,9 @@ from noise2map_core.evaluation.batches import ChipReader, labelled_chips
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.settings import build_config
+from noise2map_core.settings.reading import build_config
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from noise2map_core.workflows.resources import ResourcesConfig
 from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
 from tests.integration.test_finetune_maps import SHORT, SPLIT, config

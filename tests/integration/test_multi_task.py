@@ -10,10 +10,10 @@ from noise2map_core.chips.store import open_chips
 from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
 from noise2map_core.cli.commands.ingest_dataset import run as ingest_dataset
 from noise2map_core.cli.commands.rank import run as rank
-from noise2map_core.datasets.config import SpaceNet7Config
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.errors import ChipStoreError
+from noise2map_core.settings.datasets import SpaceNet7Config
+from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from pipelines.evaluate_maps import run as evaluate

@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from noise2map_core.chips.writer import progress_folder
-from noise2map_core.labels.config import SplitConfig
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import WEIGHTS_NAME
 from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.settings.labels import SplitConfig
+from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig

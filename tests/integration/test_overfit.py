@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from noise2map_core.models.config import Preset, Task
+from noise2map_core.settings.network import Preset, Task
 from tests.overfit import overfit
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from noise2map_core.learning.config import ImagesConfig, PretrainingConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint
-from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.denoiser import load_denoiser
 from noise2map_core.runtime.errors import CheckpointError, OutputMismatchError
+from noise2map_core.settings.learning import ImagesConfig, PretrainingConfig, TrainingConfig
+from noise2map_core.settings.network import ModelConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
 from pipelines.finetune_maps import run as finetune

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from noise2map_core.cli.application import parse_config
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError, OutputMismatchError
+from noise2map_core.settings.labels import SplitConfig
 from noise2map_core.workflows.compare_trials import CompareTrialsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.search_schedules import SearchSchedulesConfig

@@ -8,7 +8,6 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import read_aoi
@@ -16,6 +15,7 @@ from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.rasters.files import inspect
 from noise2map_core.rasters.identity import asset_identities
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests.services.servers import nginx
 

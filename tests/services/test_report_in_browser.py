@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from noise2map_core.products.bundle import write_products
-from noise2map_core.products.config import ProductsConfig
+from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
 from tests.services.pages import DESKTOP, PHONE, opened, require_self_contained
 

@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel
 
 from noise2map_core.distributed.fitting.log import read_losses
-from noise2map_core.learning.config import PretrainingConfig, TrainingConfig
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import load_denoiser
 from noise2map_core.models.noise2map import Noise2Map
@@ -25,6 +24,7 @@ from noise2map_core.models.start import start_from
 from noise2map_core.runtime import storage
 from noise2map_core.runtime.errors import CheckpointError, OutputError
 from noise2map_core.runtime.storage import files_in, location
+from noise2map_core.settings.learning import PretrainingConfig, TrainingConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
 from pipelines.finetune_maps import run as finetune

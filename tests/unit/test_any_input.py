@@ -12,13 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.runtime.errors import CatalogError, ConfigError, Noise2MapError, OutputError
-from noise2map_core.runtime.settings import build_config, parse_yaml, read_settings
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.reading import build_config, parse_yaml, read_settings
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from tests import hostile

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
-from noise2map_core.runtime.settings import Settings, build_config, read_settings
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.reading import Settings, build_config, read_settings
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.launch import applications_root, find_application, load_application
-from noise2map_core.workflows.resources import ResourcesConfig
 
 if TYPE_CHECKING:
     from noise2map_core.learning.metrics import ClassScores
@@ -147,13 +147,13 @@ def _baseline_map(
     import numpy as np
     from odc.geo.geobox import GeoBox
 
-    from noise2map_core.catalog.config import SearchConfig
     from noise2map_core.catalog.pairing import search_pair
     from noise2map_core.chips.spread import band_spread
     from noise2map_core.chips.store import open_store
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.imagery.reader import read_pixels
     from noise2map_core.learning.baseline import ChangeVectorAnalysis
+    from noise2map_core.settings.catalog import SearchConfig
 
     search = SearchConfig(catalog=scenes.catalog, collection=scenes.collection)
     pair = search_pair(search, read_aoi(scenes.map_aoi), scenes.before, scenes.after, scenes.bands)

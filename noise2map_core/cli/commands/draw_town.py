@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
-from noise2map_core.runtime.numeric import Seed
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.numbers import Seed
 
 if TYPE_CHECKING:
     from noise2map_core.testing.town_catalog import TownCatalog

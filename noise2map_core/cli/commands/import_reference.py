@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
-from noise2map_core.models.config import Task
 from noise2map_core.runtime.errors import OutputMismatchError
-from noise2map_core.runtime.numeric import PositiveFloat, PositiveInt, Seed, SidePx
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.network import Task
+from noise2map_core.settings.numbers import PositiveFloat, PositiveInt, Seed, SidePx
 
 CARD = """# Imported Noise2Map model: {task}
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.cli.application import application
-from noise2map_core.datasets.config import DatasetConfig, Protocol
-from noise2map_core.runtime.numeric import SidePx
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.datasets import DatasetConfig, Protocol
+from noise2map_core.settings.numbers import SidePx
 
 if TYPE_CHECKING:
     from noise2map_core.datasets.chips import DatasetJob

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
-from noise2map_core.runtime.numeric import PositiveInt, Seed
 from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.numbers import PositiveInt, Seed
 
 
 class PairChipsConfig(BaseModel):

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.numeric import MAX_COUNT, PositiveFloat, Seed
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.numbers import MAX_COUNT, PositiveFloat, Seed
 
 if TYPE_CHECKING:
     from noise2map_core.assessment.sample_files import SampledClass, SampleDesign

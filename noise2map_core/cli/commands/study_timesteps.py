@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.cli.application import application
-from noise2map_core.labels.config import SplitName
-from noise2map_core.models.config import Task
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.numeric import NonNegativeInt, PositiveInt
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.labels import SplitName
+from noise2map_core.settings.network import Task
+from noise2map_core.settings.numbers import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.runtime.errors import OutputError
-from noise2map_core.runtime.settings import build_config
 from noise2map_core.runtime.storage import listed, local_copy, location
+from noise2map_core.settings.reading import build_config
 
 CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
 LATTICE_BLOCK_PX = 256

@@ -15,7 +15,7 @@ import ray
 from noise2map_core.chips.store import CHIPS_PER_SHARD
 from noise2map_core.geo.grid import Tile
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.resources import ClusterConfig, MemorySetting, ResourcesConfig
+from noise2map_core.settings.resources import ClusterConfig, MemorySetting, ResourcesConfig
 
 if TYPE_CHECKING:
     from noise2map_core.chips.pixels import ChipJob

@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from noise2map_core.learning.config import OptimisationConfig, TrainingConfig
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.resources import ClusterConfig, ResourcesConfig
+from noise2map_core.settings.learning import OptimisationConfig, TrainingConfig
+from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from noise2map_core.distributed.cluster.folder import session_folder
 from noise2map_core.distributed.cluster.needs import Need, cluster_address, require_fit, shortage
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import ClusterError
-from noise2map_core.workflows.resources import ClusterConfig
+from noise2map_core.settings.resources import ClusterConfig
 
 START_ATTEMPTS = 3
 START_TIMEOUT = "timed out during startup"

@@ -36,12 +36,12 @@ from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, chip
 from noise2map_core.evaluation.counting import SplitPixels
 from noise2map_core.geo.grid import Tile
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Task
 from noise2map_core.training.training_data import class_counts, training_chips
 from noise2map_core.training.validation import TaskValidation, validate, validation_of
 

@@ -21,10 +21,10 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from noise2map_core.distributed.board import Board, Point
-from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.runtime.errors import Noise2MapError, OutputError, explained
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import files_in, is_local
+from noise2map_core.settings.learning import OptimisationConfig
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"

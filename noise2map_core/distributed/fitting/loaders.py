@@ -21,9 +21,9 @@ from noise2map_core.evaluation.batches import (
     balanced_chips,
     epoch_batches,
 )
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.learning.steps import Ranks
-from noise2map_core.models.config import Task
+from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.settings.network import Task
 
 TURN = "noise2map.turn"
 """Where a stream's context names the actor that counts its passes."""

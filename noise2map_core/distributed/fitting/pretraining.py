@@ -19,11 +19,11 @@ from noise2map_core.distributed.fitting.fit import (
 )
 from noise2map_core.distributed.fitting.worker import TrainWorker
 from noise2map_core.evaluation.batches import epoch_batches
-from noise2map_core.learning.config import PretrainingConfig
 from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
 from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.settings.learning import PretrainingConfig
 from noise2map_core.training.denoising import clean_batch, validation_error
 from noise2map_core.training.pretraining_data import ImageSource
 

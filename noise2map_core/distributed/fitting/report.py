@@ -9,8 +9,8 @@ import torch
 
 from noise2map_core.distributed.fitting.fit import LOG_FOLDER
 from noise2map_core.distributed.fitting.log import read_losses
-from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.learning import OptimisationConfig
 from noise2map_core.training.report.writer import ReportPaths, write_report
 from noise2map_core.training.run import TrainingRun
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from noise2map_core.distributed.fitting.fit import Score, TrainLink, load_state
 from noise2map_core.distributed.fitting.log import TrainLog
 from noise2map_core.inference.numeric_path import processor_name
-from noise2map_core.learning.config import OptimisationConfig
 from noise2map_core.learning.steps import Ranks
+from noise2map_core.settings.learning import OptimisationConfig
 
 MAX_SKIPPED = 10
 """Steps in a row without a finite gradient after which training ends: one or two may be a chip's

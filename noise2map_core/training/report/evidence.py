@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.chip_tally import ChipTally
 from noise2map_core.evaluation.scores import MapScores, evaluate_model
-from noise2map_core.learning.config import EvaluationConfig
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.network import Task
 from noise2map_core.training.report.pictures import ChipPainter, ChipPicture
 
 NUM_CHIPS = 4

@@ -16,11 +16,11 @@ from noise2map_core.evaluation.timestep_figure import photos, write_timestep_fig
 from noise2map_core.evaluation.timestep_study import study_chip, telling_timesteps
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SegmentationModelSpec
 from noise2map_core.products.palette import CLEAR, NUM_SHADES, amount_shades, opaque
 from noise2map_core.products.report.images import overlay_url, photo_url, png_url
+from noise2map_core.settings.network import Task
 
 PHOTO_BYTES = 24_000
 OVERLAY_BYTES = 30_000

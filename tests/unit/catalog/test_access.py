@@ -15,7 +15,6 @@ from urllib3.connection import HTTPConnection
 
 from noise2map_core.catalog import access, links
 from noise2map_core.catalog.access import Grant, PlanetaryComputer, WarySession, grant_for
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.catalog.search import require_told_apart, search_scenes
 from noise2map_core.catalog.stac import open_catalog
@@ -26,6 +25,7 @@ from noise2map_core.rasters.files import inspect, opened
 from noise2map_core.rasters.identity import asset_identities
 from noise2map_core.runtime.errors import AssetReadError, CatalogError
 from noise2map_core.runtime.redact import unsigned
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.catalog import CatalogServer, serve_catalog
 from noise2map_core.testing.guard import TOKENS, Guard
 from noise2map_core.testing.scenes import EmbeddedCatalog

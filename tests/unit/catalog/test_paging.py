@@ -14,12 +14,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.parts import MAX_CORNERS, simplified
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime import patience
 from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.settings.catalog import SearchConfig
 
 NUM_ITEMS = 130
 AREA = AreaOfInterest("square", shapely.box(0, 0, 4, 4))

@@ -12,7 +12,6 @@ import pytest
 import shapely
 
 from noise2map_core.catalog.bands import band_names, find_bands
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.interval import parse_time
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.links import resolve
@@ -21,6 +20,7 @@ from noise2map_core.catalog.search import search_labels, search_scenes
 from noise2map_core.catalog.stac import open_catalog
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.runtime.errors import CatalogError, ConfigError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 

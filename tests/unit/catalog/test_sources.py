@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.catalog.stac import CELL_DEGREES, cells
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import CatalogError, ConfigError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.catalog import CatalogServer, serve_catalog
 from noise2map_core.testing.item_table import write_item_table
 

@@ -17,11 +17,11 @@ from noise2map_core.chips.pixels import ChipJob, make_shard
 from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.store import CHIPS_PER_SHARD, open_chips, open_store
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.imagery.config import CompositeConfig
 from noise2map_core.imagery.recipe import Correction, PixelRecipe
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
+from noise2map_core.settings.imagery import CompositeConfig
+from noise2map_core.settings.labels import SplitConfig
 from tests.chip_factories import AREA, BOX, make_store, plan_store
 from tests.raster_factories import CRS
 

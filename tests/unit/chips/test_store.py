@@ -23,10 +23,10 @@ from noise2map_core.chips.store import (
 from noise2map_core.chips.summary import store_lines
 from noise2map_core.chips.writer import create_store, is_finished, missing_shards
 from noise2map_core.geo.window import Window
-from noise2map_core.labels.config import Box, SplitConfig
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ChipStoreError
 from noise2map_core.runtime.storage import sweep
+from noise2map_core.settings.labels import Box, SplitConfig
 from tests.chip_factories import BOX, CHIPS, HEIGHT, WIDTH, make_store, plan_store, scenery
 
 PX = CHIPS.chip_px

@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.cli.application import application, parse_config
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.runtime.errors import (
     CatalogError,
     ConfigError,
@@ -24,8 +22,10 @@ from noise2map_core.runtime.errors import (
     Noise2MapError,
     OutputHeldError,
 )
-from noise2map_core.runtime.settings import parse_yaml
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.grid import GridConfig
+from noise2map_core.settings.reading import parse_yaml
 from noise2map_core.workflows.launch import find_applications
 
 APPLICATIONS = {found.command: found.path for found in find_applications()}

@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from noise2map_core.datasets.benchmark import open_benchmark
-from noise2map_core.datasets.config import (
+from noise2map_core.datasets.sample import Benchmark, natural
+from noise2map_core.datasets.spacenet7 import SPLITS
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.datasets import (
     DatasetConfig,
     FoldersConfig,
     Protocol,
@@ -16,9 +19,6 @@ from noise2map_core.datasets.config import (
     WhuConfig,
     XView2Config,
 )
-from noise2map_core.datasets.sample import Benchmark, natural
-from noise2map_core.datasets.spacenet7 import SPLITS
-from noise2map_core.runtime.errors import ConfigError
 from tests.dataset_factories import (
     mask,
     save,

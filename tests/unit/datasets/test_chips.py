@@ -12,7 +12,9 @@ from PIL import Image
 
 from noise2map_core.chips.store import iter_shards, open_chips, open_store, shard_key
 from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
-from noise2map_core.datasets.config import (
+from noise2map_core.datasets.spacenet7 import SPLITS
+from noise2map_core.runtime.errors import AssetReadError, ConfigError, OutputMismatchError
+from noise2map_core.settings.datasets import (
     DatasetConfig,
     FoldersConfig,
     Protocol,
@@ -20,8 +22,6 @@ from noise2map_core.datasets.config import (
     WhuConfig,
     XView2Config,
 )
-from noise2map_core.datasets.spacenet7 import SPLITS
-from noise2map_core.runtime.errors import AssetReadError, ConfigError, OutputMismatchError
 from tests.dataset_factories import (
     picture,
     save,

@@ -12,9 +12,9 @@ from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.cli.commands import ingest_dataset, pair_chips
 from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
 from noise2map_core.cli.commands.pair_chips import PairChipsConfig
-from noise2map_core.datasets.config import WhuConfig
 from noise2map_core.datasets.mask_pairs import PIXELS
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
+from noise2map_core.settings.datasets import WhuConfig
 from tests.dataset_factories import write_whu_segment
 
 

@@ -6,14 +6,6 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noise2map_core.diffusion.config import (
-    Corruption,
-    GaussianCorruption,
-    MixtureCorruption,
-    NoCorruption,
-    SelfCorruption,
-    SwappedPairCorruption,
-)
 from noise2map_core.diffusion.corruption import (
     corrupt,
     difference_gain,
@@ -21,6 +13,14 @@ from noise2map_core.diffusion.corruption import (
     needs_epsilon,
     noise_of,
     rotate_dates,
+)
+from noise2map_core.settings.diffusion import (
+    Corruption,
+    GaussianCorruption,
+    MixtureCorruption,
+    NoCorruption,
+    SelfCorruption,
+    SwappedPairCorruption,
 )
 
 T = torch.tensor([0, 100, 258, 999])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from noise2map_core.diffusion.config import (
+from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.settings.diffusion import (
     CosineSchedule,
     LinearSchedule,
     ScaledLinearSchedule,
@@ -17,7 +18,6 @@ from noise2map_core.diffusion.config import (
     SigmoidSchedule,
     SquaredCosineSchedule,
 )
-from noise2map_core.diffusion.schedule import schedule_alpha_bars
 
 IN_DIFFUSERS = {
     "linear": LinearSchedule,

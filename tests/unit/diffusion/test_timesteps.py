@@ -3,7 +3,9 @@ import torch
 from scipy.special import expit
 from scipy.stats import kstest, norm
 
-from noise2map_core.diffusion.config import (
+from noise2map_core.diffusion.schedule import linear_alpha_bars
+from noise2map_core.diffusion.timesteps import draw_timesteps, inference_timesteps, timestep_weights
+from noise2map_core.settings.diffusion import (
     DiffusionConfig,
     EarlyTimesteps,
     FixedTimestep,
@@ -15,8 +17,6 @@ from noise2map_core.diffusion.config import (
     SelfCorruption,
     TimestepSampler,
 )
-from noise2map_core.diffusion.schedule import linear_alpha_bars
-from noise2map_core.diffusion.timesteps import draw_timesteps, inference_timesteps, timestep_weights
 
 ALPHA_BARS = linear_alpha_bars(1000)
 

@@ -16,9 +16,9 @@ from noise2map_core.evaluation.counting import (
     threshold_decider,
 )
 from noise2map_core.evaluation.object_tally import ObjectTally
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.learning.objects import ObjectCounts
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.settings.labels import SplitConfig
 from tests.chip_factories import BOX, CHIPS, make_store, plan_store, scenery
 from tests.factories import checkpoint_spec
 

@@ -20,12 +20,12 @@ from noise2map_core.evaluation.scores import (
     evaluate_model,
     require_evaluable,
 )
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.learning.baseline import NUM_BINS, ChangeVectorAnalysis
-from noise2map_core.learning.config import EvaluationConfig
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import ClassSpec
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.settings.labels import SplitConfig
+from noise2map_core.settings.learning import EvaluationConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.unit.evaluation.test_evaluation import SPLIT

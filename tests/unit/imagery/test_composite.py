@@ -12,9 +12,9 @@ from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource, Scene
 from noise2map_core.imagery.composite import median_of, order_scenes, read_date
-from noise2map_core.imagery.config import CompositeConfig, MaskConfig
 from noise2map_core.imagery.recipe import UNCHANGED, Correction, PixelRecipe, plan_recipe
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
 from tests.raster_factories import frame, noise, scene_of, write_tif
 
 MASK = MaskConfig(use="on", dilate_px=3)

@@ -15,13 +15,13 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from rasterio.enums import Resampling
 
-from noise2map_core.catalog.config import PATIENCE_S, SearchConfig
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.imagery.reader import inspect, pixel_type, read_pixels
 from noise2map_core.rasters.identity import pin_scenes
 from noise2map_core.runtime import patience
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.settings.catalog import PATIENCE_S, SearchConfig
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif

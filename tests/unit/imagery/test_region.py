@@ -10,15 +10,15 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.ground import ground_side, metres_per_unit
 from noise2map_core.imagery.reader import read_mosaic
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.grid import GridConfig
 from tests.raster_factories import frame, noise, scene_of, write_tif
 
 AUTO = GridConfig()

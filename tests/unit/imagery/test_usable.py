@@ -23,7 +23,6 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.chips.plan import plan_chips
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.composite import order_scenes
@@ -32,9 +31,10 @@ from noise2map_core.imagery.reader import read_mosaic
 from noise2map_core.imagery.recipe import UNCHANGED
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.usable import usable_scenes
-from noise2map_core.labels.config import SplitConfig
 from noise2map_core.labels.splits import plan_splits
 from noise2map_core.runtime.errors import AssetReadError, CatalogError, NoImageryError
+from noise2map_core.settings.grid import GridConfig
+from noise2map_core.settings.labels import SplitConfig
 from tests.catalog_factories import catalog_of, item
 from tests.raster_factories import frame, noise, write_tif
 

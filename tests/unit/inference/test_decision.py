@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from noise2map_core.inference.decision import decide, decide_classes
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.mapping.recut import recut_classes
-from noise2map_core.models.config import Task
 from noise2map_core.models.spec import ClassSpec
+from noise2map_core.settings.network import Task
 from tests.factories import task_spec
 
 CHANGE = task_spec("change", threshold={"changed": 0.5})

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.models.fixed_time import inference_dtype
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.inference import InferenceConfig
 
 
 def test_the_processor_decides_about_bfloat16_as_torch_would() -> None:

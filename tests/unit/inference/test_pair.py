@@ -12,11 +12,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from noise2map_core import predict_pair
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.inference import InferenceConfig
 from tests.factories import checkpoint_spec
 
 BOX = GeoBox((70, 100), Affine(10, 0, 600_005, 0, -10, 4_000_705), "EPSG:32651")

@@ -6,7 +6,6 @@ import pytest
 
 from noise2map_core.diffusion.corruption import difference_gain
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.inference.config import InferenceConfig
 from noise2map_core.inference.planning import (
     MIN_GAIN,
     plan_evidence,
@@ -16,6 +15,7 @@ from noise2map_core.inference.planning import (
 from noise2map_core.inference.region import Pass
 from noise2map_core.models.spec import ClassSpec
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.inference import InferenceConfig
 from tests.factories import checkpoint_spec, task_spec
 
 CHANGE, SEGMENT = task_spec("change"), task_spec("segment")

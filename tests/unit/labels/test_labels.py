@@ -14,14 +14,14 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely import contains_xy
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.labels.config import NoLabels, PolygonLabels, RasterLabels, class_name
 from noise2map_core.labels.layers import layer_from_json
 from noise2map_core.labels.sources import LabelSource, open_labels
 from noise2map_core.labels.survey import LabelSurvey
 from noise2map_core.runtime.errors import AssetReadError, CatalogError, ConfigError
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.labels import NoLabels, PolygonLabels, RasterLabels, class_name
 from noise2map_core.testing.catalog import serve_catalog
 from tests.raster_factories import CRS, frame, write_tif
 

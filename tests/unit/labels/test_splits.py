@@ -12,9 +12,9 @@ from scipy.ndimage import distance_transform_cdt
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.labels.config import BlockSplit, SplitConfig
 from noise2map_core.labels.splits import SplitWindow, find_too_near, gap_px, plan_splits
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.labels import BlockSplit, SplitConfig
 
 GRID = RegionGrid("EPSG:32633", 10.0, 3.0, 7.0, 512, Window(-100, 50, 100, 100), None)
 BOXES = st.builds(

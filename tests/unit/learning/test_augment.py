@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from noise2map_core.learning.augment import AugmentDraws, TrainingBatch, augment, draw_augmentations
-from noise2map_core.learning.config import TrainingConfig
+from noise2map_core.settings.learning import TrainingConfig
 
 COUNT, BANDS, PX = 24, 3, 8
 

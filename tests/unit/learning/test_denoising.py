@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from noise2map_core.diffusion.config import DenoisingConfig
-from noise2map_core.learning.config import PretrainingConfig
 from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner, SquaredError, noise
 from noise2map_core.learning.steps import Ranks
+from noise2map_core.settings.diffusion import DenoisingConfig
+from noise2map_core.settings.learning import PretrainingConfig
 from tests.unit.models.test_denoiser import denoiser
 
 CONFIG = PretrainingConfig(epochs=3, learning_rate=1e-2)

@@ -8,7 +8,6 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from noise2map_core.learning.config import LossConfig
 from noise2map_core.learning.losses import (
     CrossEntropy,
     Dice,
@@ -21,6 +20,7 @@ from noise2map_core.learning.losses import (
 )
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.learning import LossConfig
 
 WEIGHTS = torch.tensor([1.0, 3.0, 0.5])
 LOSSES: list[Loss] = [

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.learning.losses import CrossEntropy
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.steps import (
@@ -18,8 +17,9 @@ from noise2map_core.learning.steps import (
     learning_rate,
     train_step,
 )
-from noise2map_core.models.config import Task
 from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.settings.network import Task
 
 OBJECTIVE = Objective({"change": (1.0, CrossEntropy(torch.tensor([1.0, 3.0])))})
 

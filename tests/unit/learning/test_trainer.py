@@ -11,7 +11,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from noise2map_core.diffusion.config import (
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
+from noise2map_core.settings.diffusion import (
     Corruption,
     DiffusionConfig,
     GaussianCorruption,
@@ -20,11 +23,8 @@ from noise2map_core.diffusion.config import (
     SelfCorruption,
     SwappedPairCorruption,
 )
-from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import LossConfig, TaskTrainingConfig, TrainingConfig
-from noise2map_core.learning.steps import Ranks
-from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.config import Task
+from noise2map_core.settings.learning import LossConfig, TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Task
 from tests.factories import checkpoint_spec, task_spec
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-2)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.config import TaskTrainingConfig, TrainingConfig
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner
 from noise2map_core.models.baselines import SiameseModel
-from noise2map_core.models.config import Preset, Task
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import SegmentationModelSpec
 from noise2map_core.models.unet import TaskShape
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Preset, Task
 from tests.factories import checkpoint_spec, task_spec
 
 PRESETS = [

@@ -7,7 +7,6 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from noise2map_core.diffusion.config import DenoisingConfig
 from noise2map_core.models.backbone import WEIGHTS_NAME, read_unet_weights
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.denoiser import (
@@ -23,6 +22,7 @@ from noise2map_core.models.presets import plain_unet
 from noise2map_core.models.spec import Normalisation, PatchUNetSpec, SegmentationModelSpec
 from noise2map_core.models.start import require_start, start_from
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.diffusion import DenoisingConfig
 from tests.factories import UNET, checkpoint_spec, task_spec
 
 

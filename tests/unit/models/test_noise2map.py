@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from noise2map_core.diffusion.config import GaussianCorruption, MixtureCorruption, NoCorruption
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import Normalisation
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.settings.diffusion import GaussianCorruption, MixtureCorruption, NoCorruption
 from tests.factories import checkpoint_spec, task_spec
 
 MEAN, STD = ((10.0, 20.0), (30.0, 40.0)), ((1.0, 2.0), (4.0, 8.0))

@@ -18,11 +18,11 @@ from noise2map_core.cli.commands.import_reference import ImportReferenceConfig
 from noise2map_core.cli.commands.import_reference import run as import_reference
 from noise2map_core.models.backbone import read_unet_config
 from noise2map_core.models.checkpoint import load_checkpoint
-from noise2map_core.models.config import Task
 from noise2map_core.models.hub import resolve_unet
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.published import import_published, read_published
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.settings.network import Task
 
 CASES: list[tuple[str, Task, int]] = [
     ("cd256", "change", 256), ("sem256", "segment", 256), ("cd128", "change", 128)

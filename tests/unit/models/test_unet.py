@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from noise2map_core.models.config import Preset, Task
 from noise2map_core.models.noise2map import count_parameters
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
+from noise2map_core.settings.network import Preset, Task
 
 T = torch.tensor([999])
 

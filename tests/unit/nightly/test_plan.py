@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noise2map_core.catalog.config import SearchConfig
 from noise2map_core.catalog.interval import parse_interval
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.plan import AreaPlan, plan_area, rule_of, search_interval
 from noise2map_core.runtime.errors import CatalogError
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.workflows.run_nightly import AreaConfig
 from tests.raster_factories import frame, scene_of
 

@@ -22,10 +22,10 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.products.bundle import clear_output, product_files, write_products
 from noise2map_core.products.collection import add_to_collection
-from noise2map_core.products.config import ProductsConfig
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputMismatchError
+from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
 
 SHAPE = (150, 200)

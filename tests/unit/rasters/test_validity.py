@@ -16,10 +16,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Resampling
 
 from noise2map_core.catalog.scene import BandSource, MaskSource, Scene
-from noise2map_core.imagery.config import MaskConfig
 from noise2map_core.imagery.masks import read_hidden
 from noise2map_core.imagery.reader import read_bands, read_pixels
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.settings.imagery import MaskConfig
 from noise2map_core.testing.catalog import serve_catalog
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 

@@ -14,9 +14,9 @@ from noise2map_core.evaluation.ranking import read_scores
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.runtime.documents import MAX_DOCUMENT, parse_json, read_file, read_text
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.runtime.settings import build_config, parse_yaml, read_settings
 from noise2map_core.search.space import read_space
 from noise2map_core.search.sweep import SWEEP_FILE, open_sweep
+from noise2map_core.settings.reading import build_config, parse_yaml, read_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 

@@ -9,7 +9,7 @@ import pytest
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import ConfigError, explained
-from noise2map_core.runtime.settings import read_settings
+from noise2map_core.settings.reading import read_settings
 
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from noise2map_core.chips.store import open_store
-from noise2map_core.learning.config import ImagesConfig
 from noise2map_core.runtime.errors import AssetReadError, ChipStoreError, ConfigError
+from noise2map_core.settings.learning import ImagesConfig
 from noise2map_core.training.pretraining_data import find_source, require_enough
 from tests.chip_factories import make_store, plan_store
 

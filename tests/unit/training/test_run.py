@@ -9,10 +9,10 @@ import torch
 from diffusers import UNet2DModel
 
 from noise2map_core.models.checkpoint import save_checkpoint
-from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.denoiser import save_denoiser
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.settings.network import ModelConfig
 from noise2map_core.training.run import PLACEMENT, learnt_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from tests.factories import UNET, checkpoint_spec

@@ -8,8 +8,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from noise2map_core.learning.config import MlflowConfig
 from noise2map_core.runtime.errors import ConfigError, Noise2MapError
+from noise2map_core.settings.learning import MlflowConfig
 from noise2map_core.training.run import TrainingRun
 from noise2map_core.training.tracking import ENVIRONMENT, MAX_METRICS, tracked
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import zarr
 
-from noise2map_core.chips.config import ChipsConfig
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.cli.commands import study_timesteps
-from noise2map_core.diffusion.config import DiffusionConfig, LinearSchedule
 from noise2map_core.evaluation.counting import SplitPixels
 from noise2map_core.imagery.moments import Moments
-from noise2map_core.labels.config import SplitConfig
-from noise2map_core.learning.config import TaskTrainingConfig
-from noise2map_core.models.config import ModelConfig
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.chips import ChipsConfig
+from noise2map_core.settings.diffusion import DiffusionConfig, LinearSchedule
+from noise2map_core.settings.labels import SplitConfig
+from noise2map_core.settings.learning import TaskTrainingConfig
+from noise2map_core.settings.network import ModelConfig
 from noise2map_core.training.training_data import class_counts, plan_spec, require_trainable
 from pipelines import evaluate_maps, finetune_maps, pretrain_denoiser
 from tests.chip_factories import list_anew, make_store, plan_store, scenery

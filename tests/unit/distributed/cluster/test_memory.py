@@ -7,7 +7,7 @@ import ray
 
 from noise2map_core.distributed.cluster.memory import GB, _fitted
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.resources import ResourcesConfig
 
 
 @pytest.fixture

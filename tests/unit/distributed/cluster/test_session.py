@@ -27,14 +27,14 @@ from noise2map_core.distributed.cluster.session import (
 from noise2map_core.distributed.metrics import region_tag
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import ClusterError, ConfigError
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.resources import ResourcesConfig
 
 SCRIPT = """
 import time
 import ray
 from pydantic import BaseModel
 from noise2map_core.cli.application import application
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.distributed.cluster.session import ray_session
 
 class WaitConfig(BaseModel):
@@ -141,7 +141,7 @@ import ray
 from ray.data import DataContext
 from pydantic import BaseModel
 from noise2map_core.cli.application import application
-from noise2map_core.workflows.resources import ResourcesConfig
+from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.distributed.cluster.session import ray_session
 
 class WaitConfig(BaseModel):

@@ -9,8 +9,8 @@ import torch
 
 from noise2map_core.distributed.fitting.fit import Score, TrainLink
 from noise2map_core.distributed.fitting.worker import MAX_SKIPPED, TrainWorker
-from noise2map_core.learning.config import TrainingConfig
 from noise2map_core.learning.steps import StepGuard
+from noise2map_core.settings.learning import TrainingConfig
 
 
 class Link(TrainLink):

@@ -18,27 +18,27 @@ import shapely
 from pydantic import BaseModel, ValidationError
 from scipy.ndimage import gaussian_filter
 
-from noise2map_core.catalog.config import SearchConfig
-from noise2map_core.chips.config import ChipsConfig
 from noise2map_core.geo.aoi import read_aoi
-from noise2map_core.geo.config import GridConfig
-from noise2map_core.imagery.config import (
+from noise2map_core.inference.numeric_path import resolve_numeric_path
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import read_spec
+from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.chips import ChipsConfig
+from noise2map_core.settings.grid import GridConfig
+from noise2map_core.settings.imagery import (
     CompositeConfig,
     MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
 )
-from noise2map_core.inference.config import InferenceConfig
-from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.labels.config import BlockSplit, PolygonLabels, RasterLabels, SplitConfig
-from noise2map_core.models.checkpoint import save_checkpoint
-from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import read_spec
-from noise2map_core.products.config import ProductsConfig
-from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.labels import BlockSplit, PolygonLabels, RasterLabels, SplitConfig
+from noise2map_core.settings.products import ProductsConfig
+from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from noise2map_core.workflows.resources import ClusterConfig, ResourcesConfig
 from pipelines.infer_region import plan_job
 from pipelines.ingest_region import _plan
 from tests.factories import checkpoint_spec, task_spec

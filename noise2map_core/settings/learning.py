@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
-from noise2map_core.diffusion.config import DiffusionConfig, SelfCorruption
-from noise2map_core.runtime.numeric import (
+from noise2map_core.runtime.redact import redacted
+from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.diffusion import DiffusionConfig, SelfCorruption
+from noise2map_core.settings.numbers import (
     Batch,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SidePx,
 )
-from noise2map_core.runtime.redact import redacted
-from noise2map_core.runtime.storage import LocalPath
 
 
 class OptimisationConfig(BaseModel):

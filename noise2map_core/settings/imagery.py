@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from noise2map_core.runtime.numeric import PositiveFloat
-from noise2map_core.runtime.unused import require_unset
+from noise2map_core.settings.numbers import PositiveFloat
+from noise2map_core.settings.unused import require_unset
 
 
 class CompositeConfig(BaseModel):

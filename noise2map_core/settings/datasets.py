@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field
 
-from noise2map_core.runtime.numeric import PositiveFloat
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.numbers import PositiveFloat
 
 Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and

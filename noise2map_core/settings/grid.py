@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.numeric import SidePx
+from noise2map_core.settings.numbers import SidePx
 
 Metres = Annotated[float, Field(ge=1e-3, le=1e6)]
 FromOrigin = Annotated[float, Field(ge=-1e9, le=1e9)]

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from noise2map_core.runtime.numeric import (
+from noise2map_core.settings.numbers import (
     FiniteFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Seed,
 )
-from noise2map_core.runtime.unused import require_unset
+from noise2map_core.settings.unused import require_unset
 
 SplitName = Literal["train", "val", "test"]
 

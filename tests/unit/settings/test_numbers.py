@@ -16,9 +16,9 @@ import noise2map_core.cli.commands
 import pipelines
 import tune
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.geo.config import GridConfig
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.grid import GridConfig
 from tests.unit.geo.test_grid import area_of
 
 LIMITS = ("gt", "ge", "lt", "le", "allow_inf_nan")

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from noise2map_core.runtime.numeric import NonNegativeFloat, PositiveFloat, PositiveInt
+from noise2map_core.settings.numbers import NonNegativeFloat, PositiveFloat, PositiveInt
 
 MemorySetting = PositiveFloat | Literal["auto", "off"]
 """Gigabytes, an estimate, or none."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from noise2map_core.runtime.numeric import FiniteFloat, NonNegativeInt, PositiveFloat
+from noise2map_core.settings.numbers import FiniteFloat, NonNegativeInt, PositiveFloat
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(gt=0, lt=1)]

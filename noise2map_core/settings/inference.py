@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from noise2map_core.runtime.numeric import Batch, PositiveInt, SidePx
-from noise2map_core.runtime.unused import require_unset
+from noise2map_core.settings.numbers import Batch, PositiveInt, SidePx
+from noise2map_core.settings.unused import require_unset
 
 
 class CardConfig(BaseModel):

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.numeric import NonNegativeFloat, SidePx
 from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.numbers import NonNegativeFloat, SidePx
 
 
 class ProductsConfig(BaseModel):

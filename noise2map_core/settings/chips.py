@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from noise2map_core.runtime.numeric import SidePx
+from noise2map_core.settings.numbers import SidePx
 
 
 class ChipsConfig(BaseModel):
