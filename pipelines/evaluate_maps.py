@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("evaluate-maps")  # settings first: what is imported below takes seconds
+
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,7 +14,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
@@ -238,7 +242,3 @@ def _write(
     assert config.output is not None
     config.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(config.output, json.dumps(document, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    application(EvaluateMapsConfig, run)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("finetune-maps")  # settings first: what is imported below takes seconds
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.learning import TaskTrainingConfig
@@ -233,7 +237,3 @@ def _save(
     )  # fmt: skip
     save_checkpoint(model, spec, training_run.checkpoint, card)
     training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
-
-
-if __name__ == "__main__":
-    application(FinetuneMapsConfig, run)

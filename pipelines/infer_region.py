@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("infer-region")  # settings first: what is imported below takes seconds
+
 import os
 import time
 from contextlib import ExitStack
@@ -9,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.runtime.errors import (
     ConfigError,
@@ -450,7 +454,3 @@ def _draw_disagreement(run: RegionRun, mosaic: Mosaic) -> None:
 
         with run.watch.stage("figure over timesteps"):
             draw_disputed_chip(run.job, mosaic, path)
-
-
-if __name__ == "__main__":
-    application(InferRegionConfig, run)

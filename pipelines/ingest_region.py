@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("ingest-region")  # settings first: what is imported below takes seconds
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import ConfigError, IncompleteRegionError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.resources import ClusterConfig
@@ -252,7 +256,3 @@ def _result(
     return IngestRegionResult(
         output, store.num_shards, written, store.attributes["counts"], size, watch.seconds, warnings
     )
-
-
-if __name__ == "__main__":
-    application(IngestRegionConfig, run)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("pretrain-denoiser")  # settings first: what is imported below takes seconds
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.storage import absolute
@@ -221,7 +225,3 @@ def _result(
         trained=trained,
         made=made,
     )
-
-
-if __name__ == "__main__":
-    application(PretrainDenoiserConfig, run)

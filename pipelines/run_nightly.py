@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("run-nightly")  # settings first: what is imported below takes seconds
+
 import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from noise2map_core.cli.application import application
 from noise2map_core.workflows.run_nightly import NightlyConfig
 
 if TYPE_CHECKING:
@@ -66,7 +70,3 @@ def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[Are
             yield forecast(one)
         else:
             yield map_area(one, run_region, lambda line: print(line, flush=True))
-
-
-if __name__ == "__main__":
-    application(NightlyConfig, run)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("compare-trials")  # settings first: what is imported below takes seconds
+
 import csv
 import io
 import json
@@ -9,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.cli.application import application
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.search.space import SearchSpace
@@ -125,7 +129,3 @@ def _rank(trial: Trial) -> tuple[bool, bool, float, int]:
 
 def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    application(CompareTrialsConfig, run, operand="sweep")

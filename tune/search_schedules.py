@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from noise2map_core.cli.start import start
+
+if __name__ == "__main__":
+    start("search-schedules")  # settings first: what is imported below takes seconds
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.search.space import SearchSpace, read_space, require_valid
@@ -163,7 +167,3 @@ def _sweep(config: SearchSchedulesConfig, space: SearchSpace, objects: object) -
     name, chips = Path(config.space).stem, str(absolute(config.chips))
     digest = digest_of(parts)
     return Sweep(config.output, name, space, config.finetune, chips, config.seed, digest)
-
-
-if __name__ == "__main__":
-    application(SearchSchedulesConfig, run)

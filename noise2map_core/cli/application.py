@@ -6,6 +6,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -37,18 +39,26 @@ def application(
     config_type: type[ConfigT],
     run: Callable[[ConfigT], Any],
     *,
+    name: str = "",
     aliases: Mapping[str, str] = ALIASES,
-    operand: str | None = None,
+    operands: Sequence[str] = (),
+    description: str = "",
 ) -> NoReturn:
-    """Run an application as a command: `[CONFIG.yaml] [--flags]`.
+    """Run a command: `[CONFIG.yaml] [--flags]`.
 
-    `operand` names a setting that may stand first without its flag, in place of the YAML file.
+    `operands` name settings that may stand first without their flags, in place of the YAML file;
+    the last of them takes all words up to the first flag.
 
-    Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done, else
-    the exit code of the error, with one line on stderr (and the traceback after `--debug`).
+    Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done (or the
+    result's `exit_code`), else the exit code of the error, with one line on stderr (and the
+    traceback after `--debug`).
     """
     try:
-        sys.exit(_run(config_type, run, _with_flag(sys.argv[1:], operand), aliases))
+        args = _with_flags(sys.argv[1:], operands)
+        parse = partial(
+            parse_config, config_type, args, name=name, description=description, aliases=aliases
+        )
+        sys.exit(_run(parse, run, debug="--debug" in args))
     finally:
         finish_output()
 
@@ -57,6 +67,7 @@ def parse_config(
     config_type: type[ConfigT],
     args: Sequence[str],
     *,
+    name: str = "",
     description: str = "",
     aliases: Mapping[str, str] = ALIASES,
 ) -> ConfigT:
@@ -67,38 +78,40 @@ def parse_config(
     settings, flags = {}, list(args)
     if flags and not flags[0].startswith("-"):
         settings = read_settings(Path(flags.pop(0)))
-    given = read_flags(flags, config_type, settings, aliases, _command(), description)
+    usage = f"noise2map {name} [CONFIG.yaml]"
+    given = read_flags(flags, config_type, settings, aliases, usage, description)
     given.pop("debug", None)
     return build_config(config_type, settings, given)
 
 
-def _with_flag(args: Sequence[str], operand: str | None) -> Sequence[str]:
+def _with_flags(args: Sequence[str], operands: Sequence[str]) -> Sequence[str]:
     """`change.tif …` as `--map change.tif …`; flags and YAML files stay as they are."""
-    if operand is None or not args or args[0].startswith("-"):
+    words = list(takewhile(lambda arg: not arg.startswith("-"), args))
+    if not operands or not words or words[0].endswith((".yaml", ".yml")):
         return args
-    return args if args[0].endswith((".yaml", ".yml")) else [f"--{operand}", *args]
+    *single, last = operands
+    given = [
+        part for pair in zip(single, words, strict=False) for part in (f"--{pair[0]}", pair[1])
+    ]
+    if left := words[len(single) :]:
+        given += [f"--{last}", *left]
+    return [*given, *args[len(words) :]]
 
 
-def _run(
-    config_type: type[ConfigT],
-    run: Callable[[ConfigT], Any],
-    args: Sequence[str],
-    aliases: Mapping[str, str],
-) -> int:
+def _run(parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], *, debug: bool) -> int:
     sigterm = _Sigterm()
     signal.signal(signal.SIGTERM, sigterm)
-    description = sys.modules[run.__module__].__doc__ or ""
     try:
-        result = run(parse_config(config_type, args, description=description, aliases=aliases))
+        result = run(parse())
         for line in result.summary() if hasattr(result, "summary") else ():
             print(line)
-        return 0
+        return int(getattr(result, "exit_code", 0))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and not sigterm.received:
             raise
         # A run that loses its lease sends itself the signal, and says why it ends.
         asked = sigterm.received and not isinstance(error, LeaseLostError)
-        return report_failure(error, debug="--debug" in args, terminated=asked)
+        return report_failure(error, debug=debug, terminated=asked)
 
 
 class _Sigterm:
@@ -145,9 +158,3 @@ def _is_unread() -> bool:
 
 
 _STOPPED = "Stopped by SIGTERM; the same command continues where this one ended."
-
-
-def _command() -> str:
-    """How the command is written: `pipelines/infer_region.py` is `noise2map infer-region`."""
-    name = Path(sys.argv[0]).stem.replace("_", "-").removeprefix("noise2map ")
-    return f"noise2map {name} [CONFIG.yaml]"

@@ -1,27 +1,22 @@
 """The console command: `noise2map infer-region …`, `noise2map doctor`, `noise2map demo`."""
 
-import importlib
 import shlex
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import noise2map_core
 from noise2map_core.cli.application import finish_output, report_failure
+from noise2map_core.cli.start import start
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.workflows.launch import (
-    Application,
+    TOOLS,
+    Command,
     applications_root,
-    find_application,
     find_applications,
-    run_application,
-    summary_of,
+    find_command,
+    find_tools,
 )
-
-TOOLS = (
-    "demo", "draw-town", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips",
-    "rank", "sample", "assess", "study-timesteps", "import-reference", "export-reference", "prune",
-)  # fmt: skip
-"""Commands that are modules of `commands`, each with a `main()`."""
 
 USAGE = """\
 usage: noise2map COMMAND [CONFIG.yaml] [--flags]
@@ -52,41 +47,31 @@ def _main(args: list[str]) -> None:
         print(usage())
     elif args[0] in ("-V", "--version"):
         print(f"noise2map {noise2map_core.__version__}")
-    elif args[0] in TOOLS:
-        sys.argv = [f"noise2map {args[0]}", *args[1:]]
-        importlib.import_module(f"noise2map_core.cli.commands.{module_of(args[0])}").main()
     else:
-        _launch(find_application(args[0]), args[1:])
-
-
-def module_of(tool: str) -> str:
-    """The name of a tool's module."""
-    return tool.replace("-", "_")
+        _launch(find_command(args[0]), args[1:])
 
 
 def usage() -> str:
     """What `noise2map --help` prints: the applications that exist here, and the tools."""
-    package = Path(__file__).parent / "commands"
-    tools = {name: summary_of(package / f"{module_of(name)}.py") for name in TOOLS}
-    applications = {found.command: found.summary for found in find_applications()}
-    return "\n".join(
-        [USAGE, "applications:", *_rows(applications), "", "tools:", *_rows(tools), "", SUBMIT_HELP]
-    )
+    applications, tools = _rows(find_applications()), _rows(find_tools())
+    return "\n".join([USAGE, "applications:", *applications, "", "tools:", *tools, "", SUBMIT_HELP])
 
 
-def _rows(entries: dict[str, str]) -> list[str]:
-    return [f"  {name:18}{summary}" for name, summary in entries.items()]
+def _rows(commands: list[Command]) -> list[str]:
+    return [f"  {command.name:18}{command.summary}" for command in commands]
 
 
-def _launch(application: Application, args: list[str]) -> None:
+def _launch(command: Command, args: list[str]) -> NoReturn:
     address, rest = split_submit(args)
     if address is None or {"-h", "--help"} & set(rest):
-        run_application(application, rest)
-        return
-    root = applications_root()
-    from noise2map_core.distributed.cluster.jobs import run_job
+        sys.argv = [str(command.path), *rest]
+        start(command.name)
+    if command.name in TOOLS:
+        raise ConfigError(f"{command.name} is no application: it runs here, without --submit.")
+    from noise2map_core.distributed.cluster.jobs import run_job  # Ray takes a second to import
 
-    sys.exit(run_job(address, job_entrypoint(application.path, root, rest), root))
+    root = applications_root()
+    sys.exit(run_job(address, job_entrypoint(command.path, root, rest), root))
 
 
 def split_submit(args: list[str]) -> tuple[str | None, list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from noise2map_core.runtime.errors import Noise2MapError
-from noise2map_core.workflows.launch import applications_root, find_application
+from noise2map_core.workflows.launch import applications_root, find_command
 
 STOP_WITHIN_S = 60.0
 """What a process has to end in when it is asked to."""
@@ -32,7 +32,7 @@ class Runner(Protocol):
 
 def run_process(settings: Path, log: Path) -> None:
     """A process here, which connects to RAY_ADDRESS or starts Ray if there is work."""
-    command = [sys.executable, str(find_application("infer-region").path), str(settings)]
+    command = [sys.executable, str(find_command("infer-region").path), str(settings)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -50,7 +50,7 @@ def run_on(dashboard: str) -> Runner:
         from noise2map_core.distributed.cluster.jobs import run_logged
 
         root = applications_root()
-        script = find_application("infer-region").path.relative_to(root).as_posix()
+        script = find_command("infer-region").path.relative_to(root).as_posix()
         code = run_logged(dashboard, shlex.join(["python", script, str(settings)]), root, log)
         _require_success(code, log)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.workflows.launch import Workflow
 
 
 class CompareTrialsConfig(BaseModel):
@@ -14,3 +15,6 @@ class CompareTrialsConfig(BaseModel):
 
     sweep: LocalPath
     """Output of search-schedules."""
+
+
+WORKFLOW = Workflow(CompareTrialsConfig, operands=("sweep",))

@@ -9,6 +9,7 @@ from noise2map_core.settings.datasets import Protocol
 from noise2map_core.settings.labels import SplitName
 from noise2map_core.settings.learning import EvaluationConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.workflows.launch import Workflow
 
 
 class EvaluateMapsConfig(BaseModel):
@@ -49,3 +50,6 @@ class EvaluateMapsConfig(BaseModel):
 
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     """How scores are computed."""
+
+
+WORKFLOW = Workflow(EvaluateMapsConfig)

@@ -15,6 +15,7 @@ from noise2map_core.settings.learning import (
 from noise2map_core.settings.network import ModelConfig, Task
 from noise2map_core.settings.numbers import PositiveFloat, Seed
 from noise2map_core.settings.resources import ClusterConfig
+from noise2map_core.workflows.launch import Workflow
 
 
 class TrialSettings(BaseModel):
@@ -68,3 +69,6 @@ class FinetuneMapsConfig(TrialSettings):
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
+
+
+WORKFLOW = Workflow(FinetuneMapsConfig)

@@ -9,6 +9,7 @@ from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.numbers import NonNegativeFloat
 from noise2map_core.settings.unused import require_unset
+from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
 
 
@@ -57,3 +58,6 @@ class InferRegionConfig(RegionConfig):
         if not self.plan:
             require_unset(self, ("price_per_hour",), "without plan")
         return self
+
+
+WORKFLOW = Workflow(InferRegionConfig)

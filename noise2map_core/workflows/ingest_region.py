@@ -9,6 +9,7 @@ from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.chips import ChipsConfig
 from noise2map_core.settings.labels import LabelsConfig, NoLabels, SplitConfig
 from noise2map_core.settings.resources import ClusterConfig
+from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import PixelsConfig
 
 
@@ -44,3 +45,6 @@ class IngestRegionConfig(PixelsConfig):
 
     resources: ClusterConfig = Field(default_factory=lambda: ClusterConfig(reader_cpus=1.0))
     """Workers and what each takes."""
+
+
+WORKFLOW = Workflow(IngestRegionConfig)

@@ -1,16 +1,17 @@
-"""Where the applications lie, and how they are started.
+"""The commands: where each lies, and what it says of itself.
 
-In a checkout (also one installed editable) that is beside the package; a standard wheel carries
-copies inside the package. The checkout comes first.
+Applications are scripts in `pipelines/` and `tune/`. In a checkout (also one installed editable)
+they lie beside the package; a standard wheel carries copies inside the package. The checkout comes
+first. The other commands are modules of the package.
 """
 
 import ast
-import importlib.util
-import runpy
-import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
 
 import noise2map_core
 from noise2map_core.runtime.errors import ConfigError
@@ -19,16 +20,46 @@ FOLDERS = ("pipelines", "tune")
 VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search", "compare")
 """First words of the applications, in the order of their work."""
 
+TOOLS = (
+    "demo", "draw-town", "doctor", "plan", "verify", "store", "ingest-dataset", "pair-chips",
+    "rank", "sample", "assess", "study-timesteps", "import-reference", "export-reference", "prune",
+)  # fmt: skip
+"""Commands that are modules of `cli.commands`."""
+
 
 @dataclass(frozen=True, slots=True)
-class Application:
-    """One script of `pipelines/` or `tune/`."""
+class Workflow:
+    """What a command is told."""
 
-    command: str
-    """Name on the command line: infer-region."""
+    config: type[BaseModel]
+    operands: tuple[str, ...] = ()
+    """Settings that may stand first without their flags; the last takes all words that are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: a module with a `run(config)`."""
+
+    name: str
+    """On the command line: infer-region."""
     path: Path
-    summary: str
-    """First line of its docstring."""
+
+    @property
+    def docstring(self) -> str:
+        """What the module says of itself; it is not imported."""
+        return ast.get_docstring(ast.parse(self.path.read_text(encoding="utf-8"))) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of that."""
+        return self.docstring.partition("\n")[0]
+
+    @property
+    def workflow(self) -> Workflow:
+        """Its settings: `WORKFLOW` of the module of `workflows` with its name."""
+        found: Any = import_module(f"noise2map_core.workflows.{self.path.stem}")
+        workflow: Workflow = found.WORKFLOW
+        return workflow
 
 
 def applications_root() -> Path:
@@ -37,50 +68,27 @@ def applications_root() -> Path:
     return package.parent if (package.parent / "pipelines").is_dir() else package / "applications"
 
 
-def find_applications() -> list[Application]:
+def find_applications() -> list[Command]:
     """All applications that exist here, in the order of their work."""
     root = applications_root()
     scripts = [path for folder in FOLDERS for path in (root / folder).glob("[a-z]*_*.py")]
-    return [
-        Application(path.stem.replace("_", "-"), path, summary_of(path))
-        for path in sorted(scripts, key=_work_order)
-    ]
+    return [Command(path.stem.replace("_", "-"), path) for path in sorted(scripts, key=_work_order)]
 
 
-def find_application(command: str) -> Application:
-    """The application of a command. Raises ConfigError if there is none."""
-    found = {application.command: application for application in find_applications()}
-    if command not in found:
-        known = ", ".join(found)
-        raise ConfigError(f"no application {command!r} in {applications_root()}; known: {known}.")
-    return found[command]
+def find_tools() -> list[Command]:
+    """All other commands."""
+    folder = Path(noise2map_core.__file__).resolve().parent / "cli" / "commands"
+    return [Command(name, folder / f"{name.replace('-', '_')}.py") for name in TOOLS]
 
 
-def run_application(application: Application, args: list[str]) -> None:
-    """Run an application in this process, as `python pipelines/x.py args` would."""
-    sys.argv = [str(application.path), *args]
-    runpy.run_path(str(application.path), run_name="__main__")
-
-
-def load_application(command: str) -> ModuleType:
-    """The application's module, imported by path, for its config class and its `run`."""
-    path = find_application(command).path
-    name = f"noise2map_applications.{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # before it runs: pydantic looks up annotations there
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+def find_command(name: str) -> Command:
+    """A command by its name. Raises ConfigError if there is none."""
+    found = {command.name: command for command in (*find_applications(), *find_tools())}
+    if name not in found:
+        raise ConfigError(f"no command {name!r}; known: {', '.join(found)}.")
+    return found[name]
 
 
 def _work_order(script: Path) -> tuple[int, str]:
     verb = script.stem.partition("_")[0]
     return (VERBS.index(verb) if verb in VERBS else len(VERBS), script.stem)
-
-
-def summary_of(path: Path) -> str:
-    """First line of a script's docstring, without importing it."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]

@@ -10,6 +10,7 @@ from noise2map_core.settings.learning import ImagesConfig, MlflowConfig, Pretrai
 from noise2map_core.settings.network import ModelConfig
 from noise2map_core.settings.numbers import Seed
 from noise2map_core.settings.resources import ClusterConfig
+from noise2map_core.workflows.launch import Workflow
 
 
 class PretrainDenoiserConfig(BaseModel):
@@ -45,3 +46,6 @@ class PretrainDenoiserConfig(BaseModel):
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and examples. None: it is not."""
+
+
+WORKFLOW = Workflow(PretrainDenoiserConfig)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.numbers import Days, PositiveInt
+from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
 
 AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -147,3 +148,6 @@ class NightlyConfig(_Section):
 
     webhook: WebhookConfig = Field(default_factory=WebhookConfig)
     """Who is told of the night."""
+
+
+WORKFLOW = Workflow(NightlyConfig)

@@ -9,6 +9,7 @@ from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.numbers import PositiveInt, Seed
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import TrialSettings
+from noise2map_core.workflows.launch import Workflow
 
 
 class SearchSchedulesConfig(BaseModel):
@@ -46,3 +47,6 @@ class SearchSchedulesConfig(BaseModel):
 
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     """The cluster."""
+
+
+WORKFLOW = Workflow(SearchSchedulesConfig)

@@ -19,7 +19,7 @@ ROUNDS = 7
 def main() -> None:
     """Print one line for each command."""
     commands = [[COMMAND, "--help"]]
-    commands += [[COMMAND, found.command, "--help"] for found in find_applications()]
+    commands += [[COMMAND, found.name, "--help"] for found in find_applications()]
     for command in commands:
         rounds = [(_seconds(command), _seconds(BARE)) for _ in range(ROUNDS)]
         shown, bare = (median(times) for times in zip(*rounds, strict=True))
