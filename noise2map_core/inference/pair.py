@@ -8,12 +8,13 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import odc.geo.xr  # noqa: F401  (the accessor .odc)
+import rioxarray  # noqa: F401  (the accessor .rio)
 import xarray as xr
 from dask.base import is_dask_collection
 from dask.delayed import delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import assign_crs  # brings the accessor .odc, too
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.ground import metres_per_unit, true_side
@@ -22,7 +23,7 @@ from noise2map_core.inference.decision import decide
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
-from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
+from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
@@ -47,9 +48,10 @@ def predict_pair(
     `before` and `after` [band, y, x] hold raw numbers, bands in the checkpoint's order, on one
     north-up grid in metres, which rioxarray or odc-geo can tell. Not observed: NaN, infinity, and
     the values of `_FillValue` and `nodata`. Gives variables class, probability (0–1, NaN where
-    none), valid and reason [y, x], as `open_mosaic` does. Lazy if an image is backed by dask: each
-    tile of `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Sets
-    torch in this process to `inference.threads` threads and to deterministic algorithms.
+    none), valid and reason [y, x], as `open_mosaic` does, with CRS and transform: each can be
+    written by `.rio.to_raster("change.tif")`. Lazy if an image is backed by dask: each tile of
+    `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Sets torch in
+    this process to `inference.threads` threads and to deterministic algorithms.
 
     Raises ConfigError for images that do not fit each other, CheckpointError for images that do not
     fit the checkpoint.
@@ -213,5 +215,6 @@ def _dataset(pixels: Any, like: xr.DataArray, geobox: GeoBox) -> xr.Dataset:
         "reason": xr.DataArray(layers["reason"].astype(np.uint8), dims=like.dims[1:]),
     }
     dataset = xr.Dataset(arrays, {dim: like[dim] for dim in like.dims[1:]})
-    assert geobox.crs is not None
-    return assign_crs(dataset, geobox.crs)
+    placed = dataset.rio.write_crs(geobox.crs.to_wkt()).rio.write_transform(geobox.transform)
+    placed["class"] = placed["class"].rio.write_nodata(NO_DECISION)
+    return placed

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyproj
+import rioxarray  # noqa: F401  (the accessor .rio)
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
@@ -226,9 +227,10 @@ def _nothing() -> None:
 
 
 def open_mosaic(path: Path | str) -> xr.Dataset:
-    """A `mosaic.zarr` as a dask-backed dataset with its CRS, readable by rioxarray.
+    """A `mosaic.zarr` as a dask-backed dataset with its CRS and transform, for `.rio`.
 
     Variables class, probability (0–1, NaN where none), valid and reason, each [y, x].
+    `open_mosaic(path)["class"].rio.to_raster("change.tif")` writes a georeferenced raster.
     """
     store = zarr_store(location(path), read_only=True)
     dataset: xr.Dataset = xr.open_zarr(store, consolidated=False, decode_coords="all", chunks={})

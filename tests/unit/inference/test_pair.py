@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import xarray as xr
 from affine import Affine
@@ -50,6 +51,19 @@ def test_lazy_or_not_a_pair_has_the_same_map(checkpoint: Path) -> None:
     assert made.odc.geobox == BOX
     hole = made["reason"] == Reason.NODATA_BEFORE
     assert int(hole.sum()) == 40 and bool(made["probability"].isnull().where(hole, True).all())
+
+
+def test_what_a_pair_gives_is_a_raster_in_its_place(checkpoint: Path, tmp_path: Path) -> None:
+    made = predict_pair(image(0), image(1), checkpoint, inference=FP32)
+    made["class"].rio.to_raster(tmp_path / "change.tif")
+    with rasterio.open(tmp_path / "change.tif") as raster:
+        assert (raster.transform, raster.shape, raster.nodata) == (BOX.affine, BOX.shape, 255)
+        assert raster.crs.to_epsg() == 32651
+        np.testing.assert_array_equal(raster.read(1), made["class"])
+    made["probability"].rio.to_raster(tmp_path / "probability.tif")
+    with rasterio.open(tmp_path / "probability.tif") as raster:
+        assert raster.transform == BOX.affine
+        np.testing.assert_array_equal(raster.read(1), made["probability"])
 
 
 def test_tiles_leave_no_trace(checkpoint: Path) -> None:

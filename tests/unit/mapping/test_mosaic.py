@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rioxarray  # noqa: F401  (the accessor)
+import rasterio
 import shapely
 
 from noise2map_core.geo.grid import RegionGrid, Tile
@@ -86,6 +86,10 @@ def test_rioxarray_opens_it_with_crs_and_transform(tmp_path: Path) -> None:
     rows_cols = mosaic.grid.window(tile).slices_in(mosaic.grid.tile_frame)
     np.testing.assert_allclose(dataset["probability"].values[rows_cols], stored / 1e4, atol=1e-7)
     assert np.isnan(dataset["probability"].values[-1, -1])
+    dataset["class"].rio.to_raster(tmp_path / "class.tif")
+    with rasterio.open(tmp_path / "class.tif") as raster:
+        assert (raster.crs.to_epsg(), raster.transform) == (32633, transform)
+        np.testing.assert_array_equal(raster.read(1)[rows_cols], tile_map(3).classes)
 
 
 @pytest.mark.parametrize(
