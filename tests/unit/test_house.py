@@ -64,7 +64,7 @@ def test_an_import_within_a_function_has_its_reason_beside_it(checkout: Path) ->
 
 
 def _bare_imports(source: str) -> Iterator[int]:
-    """Lines of imports within functions without a comment on them, or above the first of a group."""
+    """Lines of imports within functions that have no comment on them or above their group."""
     lines = source.split("\n")
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, functions)):
