@@ -1,0 +1,1 @@
+"""Change found by the statistics of a pair, without labels."""
