@@ -36,6 +36,8 @@ class NullModel:
 
     centre: float
     spread: float
+    share: float
+    """Of all pixels."""
 
     def standardised(self, log_u: Floats) -> Floats:
         """Standard deviations above the centre."""
@@ -52,7 +54,7 @@ def fit_null(log_u: Floats) -> NullModel:
     for _ in range(ROUNDS):
         part = 1 - changed
         centre, low = np.quantile(log_u, [0.5 * part, ONE_SIGMA * part])
-        null = NullModel(float(centre), float(max(centre - low, 1e-6)))
+        null = NullModel(float(centre), float(max(centre - low, 1e-6)), part)
         changed = min(CHANGED_AT_MOST, _excess(log_u, null))
     return null
 
@@ -81,7 +83,7 @@ def fit_posterior(log_u: Floats, null: NullModel) -> Posterior:
     counts, edges = np.histogram(log_u, NUM_BINS)
     found = ndimage.gaussian_filter1d(counts.astype(np.float64), SMOOTH_BINS)
     cumulative = ndtr(null.standardised(edges))
-    expected = ndimage.gaussian_filter1d(np.diff(cumulative) * len(log_u), SMOOTH_BINS)
+    expected = ndimage.gaussian_filter1d(np.diff(cumulative) * null.share * len(log_u), SMOOTH_BINS)
     middle = (edges[:-1] + edges[1:]) / 2
     share = np.where(middle > null.centre, 1 - expected / np.maximum(found, 1e-9), 0.0)
     share = isotonic_regression(share.clip(0, 1), sample_weight=found + 1e-9)
