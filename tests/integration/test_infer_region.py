@@ -34,6 +34,7 @@ from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.cli.commands import plan
+from noise2map_core.distributed import region
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.mapping.mosaic import Reason
@@ -242,7 +243,7 @@ def test_a_rerun_predicts_nothing_and_starts_no_ray(
     def no_ray(*_: Any) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr("noise2map_core.distributed.cluster.session.ray_session", no_ray)
+    monkeypatch.setattr("noise2map_core.distributed.region.ray_session", no_ray)
     before = pixels(undisturbed)
     result = infer(embedded, checkpoint, undisturbed)
     assert result.predicted == 0 and result.figures is None
@@ -288,14 +289,12 @@ def test_tiles_in_any_order_give_the_same_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import noise2map_core.distributed.prediction as prediction
-
-    plain = prediction.predict_tiles
+    plain = region.predict_tiles
 
     def shuffled(job: Any, tiles: np.ndarray, resources: Any) -> Iterator[Any]:
         return plain(job, np.random.default_rng(5).permutation(tiles), resources)
 
-    monkeypatch.setattr(prediction, "predict_tiles", shuffled)
+    monkeypatch.setattr(region, "predict_tiles", shuffled)
     infer(embedded, checkpoint, tmp_path / "map")
     assert pixels(tmp_path / "map") == pixels(undisturbed)
 

@@ -121,9 +121,7 @@ def settings_of(embedded: EmbeddedCatalog, checkpoint: Path, output: Path | str)
 
 
 def infer(settings: Settings) -> InferRegionResult:
-    result = run(InferRegionConfig.model_validate(settings))
-    assert isinstance(result, InferRegionResult)
-    return result
+    return run(InferRegionConfig.model_validate(settings))
 
 
 def apart(checkout: Path, name: str, settings: Settings, folder: Path) -> str:
