@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
 from noise2map_core.distributed.region import predict_missing
-from noise2map_core.evaluation.disputed_chip import draw_disputed_chip
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.planning import plan_job
@@ -64,6 +63,9 @@ def _update_products(made: RegionRun) -> MapFigures | None:
     if are_current(made):
         return None
     if path := disputed_chip(made):
+        # Here and not above: torch takes seconds, which maps without evidence and reruns spare.
+        from noise2map_core.evaluation.disputed_chip import draw_disputed_chip
+
         with made.watch.stage("figure over timesteps"):
             draw_disputed_chip(made.job, made.mosaic, path)
     return write_map(made)

@@ -251,6 +251,11 @@ def test_a_rerun_predicts_nothing_and_starts_no_ray(
     assert pixels(undisturbed) == before
 
 
+def test_torch_is_loaded_only_where_there_is_work() -> None:
+    code = "import sys, pipelines.infer_region; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
 def test_lost_products_come_back_without_a_forward_pass(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
 ) -> None:
