@@ -177,12 +177,12 @@ def _rerun(tiles: int) -> None:
 def _mark_done(settings: dict[str, object]) -> None:
     """An output of an empty mosaic whose records say that every tile was made."""
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.inference.planning import plan_job
     from noise2map_core.inference.provenance import class_table
     from noise2map_core.mapping.ledger import Ledger, TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
     from noise2map_core.workflows.infer_region import InferRegionConfig
-    from pipelines.infer_region import plan_job
 
     config = InferRegionConfig.model_validate(settings)
     job = plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))
