@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from noise2map_core.diffusion.timesteps import spread_timesteps
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.start import require_start
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import TaskTrainingConfig
 from noise2map_core.settings.numbers import FiniteFloat, PositiveFloat, PositiveInt
@@ -225,6 +228,15 @@ def require_valid(space: SearchSpace, base: TrialSettings, name: str) -> None:
             raise ConfigError(f"space {name}: {parameter} = {shown}: {error}") from None
 
 
+def require_starts(space: SearchSpace, base: TrialSettings, chip_px: int) -> None:
+    """Raise CheckpointError or ConfigError unless every network of a trial can start from the
+    weights of its backbone."""
+    tried = [space.settings(base, point).model for _, point in space.examples()]
+    for model in dict.fromkeys(tried):
+        if model.backbone is not None:
+            require_start(network_of(model.preset, chip_px), model.backbone)
+
+
 def _is_virtual(name: str) -> bool:
     task, _, rest = name.partition(".")
     return task in ("change", "segment") and rest in (SHARE, COUNT)
@@ -240,8 +252,6 @@ def _put(settings: Settings, path: Sequence[str], value: Any) -> None:
 
 def _with_timesteps(settings: TrialSettings, name: str, value: Any) -> TrialSettings:
     """Inference timesteps for a share of T − 1, or for a number of timesteps."""
-    from noise2map_core.diffusion.timesteps import spread_timesteps
-
     task_name, _, kind = name.partition(".")
     task: TaskTrainingConfig = getattr(settings, task_name)
     if kind == SHARE:

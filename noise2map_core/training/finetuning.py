@@ -84,7 +84,6 @@ def plan_job(
 
 def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
-    state = TrainingRun(config.output, config).state
     state = absolute(config.output) / STATE_FOLDER
     return plan_job(config, store, state, config.seed, config.resources.reader_cpus)
 

@@ -9,7 +9,7 @@ from noise2map_core.learning.skill import warning
 from noise2map_core.models.spec import CheckpointSpec, read_spec
 from noise2map_core.training.pretraining import EXAMPLES
 from noise2map_core.training.run import TrainingRun
-from noise2map_core.training.validation import doubts_of
+from noise2map_core.training.validation import doubts_of_chosen
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FinetuneMapsResult:
             epoch=found["epoch"],
             trained=trained,
             made=tuple(made),
-            doubts=_doubts(found),
+            doubts=doubts_of_chosen(found),
             skipped=found["history"][-1].get("skipped", 0),
         )
 
@@ -116,12 +116,6 @@ class PretrainDenoiserResult:
             _skipped_line(last.get("skipped", 0)),
         ]
         return [line for line in (done, *lines) if line]
-
-
-def _doubts(found: dict[str, Any]) -> str:
-    """What validation says of the epoch that was chosen."""
-    chosen = (entry for entry in found["history"] if int(entry["epoch"]) == int(found["epoch"]))
-    return next(map(doubts_of, chosen), "")
 
 
 def _rerun_line(made: Sequence[str]) -> str:
