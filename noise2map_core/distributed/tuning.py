@@ -24,7 +24,7 @@ from noise2map_core.distributed.fitting.fit import TrainLink, save_state
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.runtime.progress import Progress, progress
-from noise2map_core.search.space import Point, SearchSpace
+from noise2map_core.search.space import Point
 from noise2map_core.search.sweep import REDUCTION, TRIALS_FOLDER, Status, Sweep, Trial
 from noise2map_core.training.validation import doubts_of
 
@@ -95,28 +95,6 @@ class TuneLink(TrainLink):
             )
 
 
-class Suggest:
-    """A space as Optuna asks for it: parameter after parameter."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-
-    def __call__(self, trial: Any) -> None:
-        """Ask for each parameter that applies."""
-        point: Point = {}
-        for name, parameter in self._space.parameters.items():
-            if not parameter.applies(point):
-                continue
-            if parameter.choices is not None:
-                point[name] = trial.suggest_categorical(name, list(parameter.choices))
-            elif parameter.integers is not None:
-                point[name] = trial.suggest_int(name, *parameter.integers)
-            else:
-                low, high = parameter.limits or (0.0, 1.0)
-                log = parameter.log_uniform is not None
-                point[name] = trial.suggest_float(name, low, high, log=log)
-
-
 def _run_trial(config: dict[str, Any], sweep: Sweep) -> None:
     """What the process of a trial runs."""
     job = sweep.job(_point_of(config))
@@ -168,7 +146,7 @@ def _trainable(sweep: Sweep) -> Any:
 
 
 def _search(sweep: Sweep) -> OptunaSearch:
-    return OptunaSearch(Suggest(sweep.space), metric=OBJECTIVE, mode="max", seed=sweep.seed)
+    return OptunaSearch(sweep.space.suggest, metric=OBJECTIVE, mode="max", seed=sweep.seed)
 
 
 def _grid(sweep: Sweep) -> list[Point]:

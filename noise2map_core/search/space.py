@@ -99,6 +99,15 @@ class Parameter(_Section):
         """True if what is chosen already asks for it."""
         return all(point.get(name) in labels for name, labels in self.when.items())
 
+    def suggest(self, trial: Any, name: str) -> Any:
+        """A value as a trial of Optuna suggests it."""
+        if self.choices is not None:
+            return trial.suggest_categorical(name, list(self.choices))
+        if self.integers is not None:
+            return trial.suggest_int(name, *self.integers)
+        low, high = self.limits or (0.0, 1.0)
+        return trial.suggest_float(name, low, high, log=self.log_uniform is not None)
+
     def setting(self, value: Any) -> Any:
         """What a label stands for; a number stands for itself."""
         return value if self.choices is None else self.choices[value]
@@ -169,6 +178,13 @@ class SearchSpace(_Section):
             if _is_virtual(name):
                 settings = _with_timesteps(settings, name, self.parameters[name].setting(value))
         return settings
+
+    def suggest(self, trial: Any) -> None:
+        """Ask a trial of Optuna for each parameter that applies, one after the other."""
+        point: Point = {}
+        for name, parameter in self.parameters.items():
+            if parameter.applies(point):
+                point[name] = parameter.suggest(trial, name)
 
     def examples(self) -> Iterator[tuple[str, Point]]:
         """Of each parameter its name and points with each label or end of its range."""

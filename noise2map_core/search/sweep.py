@@ -18,7 +18,7 @@ from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.runtime.storage import absolute
-from noise2map_core.search.space import Parameter, Point, SearchSpace, read_space, require_valid
+from noise2map_core.search.space import Point, SearchSpace, read_space, require_valid
 from noise2map_core.training.finetuning import TrainingJob, plan_job
 from noise2map_core.training.run import learnt_settings
 from noise2map_core.workflows.finetune_maps import TrialSettings
@@ -271,21 +271,12 @@ def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
         return {}
     study = optuna.create_study(direction="maximize")
     for trial in full:
-        distributions = {name: _distribution(space.parameters[name]) for name in trial.point}
+        fixed = optuna.trial.FixedTrial(trial.point)
+        for name in trial.point:
+            space.parameters[name].suggest(fixed, name)
         study.add_trial(
             optuna.trial.create_trial(
-                params=trial.point, distributions=distributions, value=trial.f1
+                params=fixed.params, distributions=fixed.distributions, value=trial.f1
             )
         )
     return dict(optuna.importance.get_param_importances(study))
-
-
-def _distribution(parameter: Parameter) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if parameter.choices is not None:
-        return CategoricalDistribution(list(parameter.choices))
-    if parameter.integers is not None:
-        return IntDistribution(*parameter.integers)
-    low, high = parameter.limits or (0.0, 1.0)
-    return FloatDistribution(low, high, log=parameter.log_uniform is not None)
