@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray.data import DataContext, Dataset
 from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink, Datasource, ReadTask, WriteResult
+from ray.data.extensions import ArrowTensorArray
 
 from noise2map_core.chips.parts import (
     PART_COLUMNS,
@@ -176,8 +177,6 @@ def _blocks(parts: Iterator[Columns]) -> Iterator[Block]:
 
 
 def _arrow(values: NDArray[Any]) -> Any:
-    from ray.data.extensions import ArrowTensorArray
-
     return values if values.ndim == 1 else ArrowTensorArray.from_numpy(values)
 
 

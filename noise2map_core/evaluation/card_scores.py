@@ -1,9 +1,13 @@
 """The table of scores in a model card: evaluate-maps adds to it what it measured."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from noise2map_core.evaluation.scores import MapScores
 from noise2map_core.learning.skill import NO_BETTER
+from noise2map_core.models.shipped import checkpoint_folder
+from noise2map_core.models.spec import CARD_NAME
+from noise2map_core.runtime.atomic import write_atomically
 
 SCORES = "## Scores"
 NO_SCORES = "None yet: `noise2map evaluate-maps --add_to_card` adds those of a part held out."
@@ -28,6 +32,12 @@ def _row(data: str, name: str, method: str, scores: MapScores) -> str:
         f"{f', {NO_BETTER}' if scores.doubts else ''} "
         f"| {one.iou:.3f} | {auc} | {scores.num_pixels:,}, {one.support:,} of the class |"
     )
+
+
+def add_to_card(checkpoint: Path, rows: list[str]) -> None:
+    """Write rows into the card of a checkpoint, or of one that ships."""
+    path = checkpoint_folder(checkpoint) / CARD_NAME
+    write_atomically(path, with_scores(path.read_text(encoding="utf-8"), rows))
 
 
 def with_scores(card: str, rows: list[str]) -> str:

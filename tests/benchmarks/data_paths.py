@@ -143,9 +143,9 @@ def _train(chips: Path, output: Path, loader: str, args: argparse.Namespace) -> 
 
 
 def _steps(output: Path) -> int:
-    from noise2map_core.distributed.fitting.log import read_losses
+    from noise2map_core.training.curve import CURVE_FILE, read_losses
 
-    return len(read_losses(output / "tensorboard"))
+    return len(read_losses(output / "state" / CURVE_FILE))
 
 
 if __name__ == "__main__":

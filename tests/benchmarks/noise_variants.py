@@ -253,8 +253,8 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
     """What finetune-maps would train."""
     from noise2map_core.chips.store import open_store
     from noise2map_core.settings.reading import read_settings
+    from noise2map_core.training.finetuning import plan_training
     from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-    from pipelines.finetune_maps import plan_training
 
     settings: dict[str, Any] = {"training": {}}
     if variant.recipe:
@@ -263,7 +263,8 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
         for task in variant.tasks:
             settings[task]["diffusion"] |= variant.noise
     share = variant.training.get("labels_share", 1.0)
-    whole = math.ceil(len(open_store(chips).chips_of("train")) / BATCH)
+    store = open_store(chips)
+    whole = math.ceil(len(store.chips_of("train")) / BATCH)
     # Whole epochs of all labels; of fewer labels, as many steps as come nearest to these.
     epochs = round(whole * math.ceil(args.steps / whole) / math.ceil(share * whole))
     # The reference trains in float32, which is a part of its recipe.
@@ -276,7 +277,7 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
     }
     model = {"preset": variant.preset, "backbone": backbone if variant.pretrained else None}
     settings |= {"chips": chips, "output": "", "seed": seed, "tasks": variant.tasks}
-    return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}))
+    return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}), store)
 
 
 def _score(model: Any, dtype: torch.dtype, chips: Path, task: Any) -> dict[str, float]:

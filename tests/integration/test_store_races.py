@@ -90,7 +90,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         for shard in todo:
             make_shard(job, shard)
 
-    monkeypatch.setattr(ingest_region, "_write_shards", write)
+    monkeypatch.setattr(ingest_region, "write_shards", write)
 
 
 def files_of(store: Path) -> dict[str, str]:
@@ -107,7 +107,7 @@ def one_after_the_other(embedded: EmbeddedCatalog, folder: Path, *parts: str) ->
 
 def after_the_plan(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Let `do` happen once, when the next ingest has planned and holds nothing yet."""
-    real, left = ingest_region._plan, [do]
+    real, left = ingest_region.plan_ingest, [do]
 
     def plan(config: Any) -> Any:
         made = real(config)
@@ -115,7 +115,7 @@ def after_the_plan(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> N
             left.pop()()
         return made
 
-    monkeypatch.setattr(ingest_region, "_plan", plan)
+    monkeypatch.setattr(ingest_region, "plan_ingest", plan)
 
 
 def test_a_store_that_came_to_be_while_another_ingest_was_planned_is_appended_to(
@@ -144,7 +144,7 @@ def test_a_finished_ingest_run_again_leaves_an_append_under_way_alone(
     embedded: EmbeddedCatalog, tmp_path: Path, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = one_after_the_other(embedded, tmp_path / "truth", "north", "south")
-    store, real, said = tmp_path / "chips.zarr", ingest_region._write_shards, []
+    store, real, said = tmp_path / "chips.zarr", ingest_region.write_shards, []
     ingest(embedded, "north", store)
 
     def disturbed(job: ChipJob, todo: list[int], resources: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_finished_ingest_run_again_leaves_an_append_under_way_alone(
         assert staged_folder(store).exists()
         real(job, todo, resources)
 
-    monkeypatch.setattr(ingest_region, "_write_shards", disturbed)
+    monkeypatch.setattr(ingest_region, "write_shards", disturbed)
     ingest(embedded, "south", store)
     assert said == [4, 4] and files_of(store) == expected
     assert not progress_folder(store).exists()
@@ -167,7 +167,7 @@ def test_a_finished_ingest_run_again_keeps_what_a_killed_append_has_done(
     embedded: EmbeddedCatalog, tmp_path: Path, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = one_after_the_other(embedded, tmp_path / "truth", "north", "south")
-    store, real = tmp_path / "chips.zarr", ingest_region._write_shards
+    store, real = tmp_path / "chips.zarr", ingest_region.write_shards
     ingest(embedded, "north", store)
 
     def killed(job: ChipJob, todo: list[int], resources: Any) -> None:
@@ -175,7 +175,7 @@ def test_a_finished_ingest_run_again_keeps_what_a_killed_append_has_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ingest_region, "_write_shards", killed)
+        patch.setattr(ingest_region, "write_shards", killed)
         ingest(embedded, "south", store)
     assert ingest(embedded, "north", store).written == 0
     again = ingest(embedded, "south", store)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from noise2map_core import open_mosaic
+from noise2map_core.chips.ingest import IngestRegionResult
 from noise2map_core.chips.store import open_chips, open_store
 from noise2map_core.cli.commands import store
 from noise2map_core.geo.grid import Tile
@@ -35,7 +36,6 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines import ingest_region
 from pipelines.infer_region import run
-from pipelines.ingest_region import IngestRegionResult
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 

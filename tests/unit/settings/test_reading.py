@@ -18,6 +18,7 @@ import shapely
 from pydantic import BaseModel, ValidationError
 from scipy.ndimage import gaussian_filter
 
+from noise2map_core.chips.ingest import plan_ingest
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.planning import plan_job, plan_pixels
@@ -40,7 +41,6 @@ from noise2map_core.settings.products import ProductsConfig
 from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from pipelines.ingest_region import _plan
 from tests.factories import checkpoint_spec, task_spec
 from tests.raster_factories import frame, noise, write_tif
 
@@ -292,7 +292,7 @@ def digest(*parts: Any) -> str:
 
 def made(config: IngestRegionConfig) -> dict[str, str]:
     """What an ingest will make, by the sections of the settings that ought to move it."""
-    plan = _plan(config)
+    plan = plan_ingest(config)
     table, strange = plan.table()
     labels, grid = plan.ingest.labels, plan.ingest.grid
     read = labels.read(grid.geobox(grid.region)) if labels is not None else {}
