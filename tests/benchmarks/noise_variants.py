@@ -162,10 +162,10 @@ def _all_figures(
 
 def _chips(output: Path) -> Path:
     """Pairs of both places, with the masks of both dates."""
-    from noise2map_core.cli.commands.pair_chips import PairChipsConfig
     from noise2map_core.cli.commands.pair_chips import run as pair_chips
     from noise2map_core.settings.reading import read_settings
     from noise2map_core.workflows.ingest_region import IngestRegionConfig
+    from noise2map_core.workflows.pair_chips import PairChipsConfig
     from pipelines.ingest_region import run as ingest
 
     stores = []
