@@ -23,7 +23,9 @@ from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputHeldError
 from noise2map_core.runtime.store_lease import hold_store
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from noise2map_core.workflows.pair_chips import PairChipsConfig
 from pipelines import ingest_region
 from tests import dataset_factories
 from tests.chip_factories import make_store, plan_store
@@ -194,9 +196,7 @@ def test_who_comes_while_a_store_is_held_is_refused_and_touches_nothing(
     new = tmp_path / "new.zarr"
     images = dataset_factories.write_pairs(tmp_path / "pairs", {"train": 4, "val": 2, "test": 2})
     dataset = {"kind": "folders", "root": images, "gsd": 1.0}
-    job = ingest_dataset.IngestDatasetConfig.model_validate(
-        {"dataset": dataset, "output": new, "chip_px": 16}
-    )
+    job = IngestDatasetConfig.model_validate({"dataset": dataset, "output": new, "chip_px": 16})
     writers: list[tuple[Path, Callable[[], object]]] = [
         (source, lambda: store_tool.repair(source)),
         (source, lambda: store_tool.verify(source)),  # what is amiss may be an append
@@ -226,11 +226,9 @@ def test_pairs_are_not_written_where_another_run_writes(tmp_path: Path) -> None:
     }  # fmt: skip
     singles, pairs = tmp_path / "singles.zarr", tmp_path / "pairs.zarr"
     ingest_dataset.run(
-        ingest_dataset.IngestDatasetConfig.model_validate(
-            {"dataset": dataset, "output": singles, "chip_px": 256}
-        )
+        IngestDatasetConfig.model_validate({"dataset": dataset, "output": singles, "chip_px": 256})
     )
-    config = pair_chips.PairChipsConfig(chips=(singles,), output=pairs, per_chip=1)
+    config = PairChipsConfig(chips=(singles,), output=pairs, per_chip=1)
     (progress_folder(pairs) / "mine").mkdir(parents=True)
     with held_by_another(pairs), pytest.raises(OutputHeldError, match=r"pairs\.zarr"):
         pair_chips.run(config)
