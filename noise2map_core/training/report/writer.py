@@ -6,8 +6,8 @@ from pathlib import Path
 
 from noise2map_core.chips.store import open_store
 from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.report.charts import Points
 from noise2map_core.runtime.storage import read_bytes
-from noise2map_core.training.report.charts import Points
 from noise2map_core.training.report.evidence import gather_evidence
 from noise2map_core.training.report.facts import training_page
 from noise2map_core.training.report.page import write_page
