@@ -138,6 +138,7 @@ def _draw_axes(axes: Any, chart: Chart) -> None:
     axes.locator_params(nbins=5)
     axes.xaxis.set_major_formatter("{x:.6g}")
     axes.yaxis.set_major_formatter("{x:.4g}")
+    axes.yaxis.labelpad = 8
     axes.tick_params(length=0, pad=7)
     axes.grid(True, gid="grid")
 
