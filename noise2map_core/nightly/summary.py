@@ -5,14 +5,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome, Status
+from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome
 from noise2map_core.report.pages import render
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.redact import redacted, redacted_document
 
 MAX_SLICES = 10
 """Rows of a table; a long catch-up shows the newest."""
-ORDER: tuple[Status, ...] = ("failed", "mapped", "waiting", "current")
+ORDER = ("failed", "mapped", "waiting", "current")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,9 @@ class NightPage:
 class AreaSection:
     """What became of an area. Paths are relative to the page."""
 
-    id: str
-    status: Status
-    newest: str
-    """Day of the newest slice, or empty."""
-    error: str
-    notices: list[str]
-    picture: str
-    """Path, or empty."""
+    area: AreaOutcome
+    pictures: list[tuple[str, str]]
+    """Path and what it shows; none, or one."""
     slices: list[tuple[str, list[str], str]]
     """Day, numbers, what became of objects."""
     links: list[tuple[str, str]]
@@ -69,16 +64,12 @@ def _counts(night: NightOutcome) -> str:
 
 
 def _area(area: AreaOutcome, root: Path) -> AreaSection:
-    picture = _there(area, {f"slices/{area.newest}/quicklook.png": ""}, root)
+    pictures = {f"slices/{area.newest}/quicklook.png": f"{area.id}, {area.newest}"}
     return AreaSection(
-        id=area.id,
-        status=area.status,
-        newest=str(area.newest or ""),
-        error=area.error,
-        notices=area.notices,
-        picture=picture[0][0] if picture else "",
-        slices=[_row(one) for one in area.slices[-MAX_SLICES:]],
-        links=_links(area, root),
+        area,
+        _there(area, pictures, root),
+        [_row(one) for one in area.slices[-MAX_SLICES:]],
+        _links(area, root),
     )
 
 
