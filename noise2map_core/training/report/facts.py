@@ -10,12 +10,12 @@ from noise2map_core.evaluation.scores import MapScores, ScoredClass
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
 from noise2map_core.products.palette import NUM_SHADES, amount_shades, css_color
-from noise2map_core.products.report.html import Table
+from noise2map_core.report.charts import Chart, Mark, Points, Series, thinned
+from noise2map_core.report.pages import Table
 from noise2map_core.runtime.redact import redacted, unsigned
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.reading import flattened
 from noise2map_core.training.cost import COST_NOTE, cost_of
-from noise2map_core.training.report.charts import Chart, Mark, Points, Series, thinned
 from noise2map_core.training.report.evidence import TaskEvidence
 from noise2map_core.training.report.page import TaskSection, TrainingPage
 from noise2map_core.training.validation import doubts_of_chosen
