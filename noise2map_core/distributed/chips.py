@@ -14,6 +14,7 @@ from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink, Datasource, ReadTask, WriteResult
 from ray.data.extensions import ArrowTensorArray
 
+from noise2map_core.chips.manifest import COPIES
 from noise2map_core.chips.parts import (
     PART_COLUMNS,
     Part,
@@ -129,7 +130,7 @@ def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(
             f"chip store {store.path} has no column {', '.join(map(repr, unknown))}; it has: "
-            f"{', '.join(sorted(known - {'sealed'}))}."
+            f"{', '.join(sorted(known - {COPIES}))}."
         )
     return names
 
