@@ -144,7 +144,7 @@ def _variants() -> dict[str, Variant]:
 
 
 VARIANTS = _variants()
-Names: Any = tuple[tyro.extras.literal_type_from_choices(list(VARIANTS)), ...]
+Names: Any = tuple[tyro.extras.literal_type_from_choices(list(VARIANTS)), ...]  # type: ignore[misc]
 Precision = Literal["fp32", "bf16"]
 
 

