@@ -291,6 +291,7 @@ def _own_command(run: str, settings: dict[str, Any], output: Path) -> list[str]:
 
 def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -> dict[str, float]:
     """Ingest two blocks, so that all workers are started, and then the area."""
+    # Not at the top: the bare parts are measured without them.
     from noise2map_core.chips.store import open_store
     from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.settings.resources import ResourcesConfig

@@ -16,7 +16,6 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +23,6 @@ import pyarrow.parquet as pq
 import shapely
 import tyro
 from odc.geo.geom import Geometry
-
-if TYPE_CHECKING:
-    from noise2map_core.inference.region import RegionJob
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
@@ -36,7 +32,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.mapping.ledger import GROUP_ROWS, SCHEMA, SEGMENT_ROWS, Ledger
+from noise2map_core.mapping.ledger import GROUP_ROWS, SCHEMA, SEGMENT_ROWS, Ledger, TileRecord
 from tests.factories import checkpoint_spec
 from tests.raster_factories import CRS, ORIGIN
 
@@ -74,7 +70,7 @@ def main(tiles: int = 10_000_000, rerun: int = 10_000, plan: Path | None = None)
         _rerun(rerun)
 
 
-def _job(output: Path, tiles: int) -> "RegionJob":
+def _job(output: Path, tiles: int) -> RegionJob:
     """A square region of about so many tiles, covered by scenes of two dates."""
     side = math.isqrt(tiles)
     region = Window(0, 0, side * TILE_PX, side * TILE_PX)
@@ -149,6 +145,7 @@ def _plan(output: Path, tiles: int) -> dict[str, float]:
 
 def _rerun(tiles: int) -> None:
     """The whole application on an output whose ledger says that all is done."""
+    # Not at the top: the planning is measured without them.
     from noise2map_core.testing.scenes import write_catalog
     from tests.benchmarks.driver_memory import region_settings, write_checkpoint
 
@@ -172,10 +169,10 @@ def _rerun(tiles: int) -> None:
 
 def _mark_done(settings: dict[str, object]) -> None:
     """An output of an empty mosaic whose records say that every tile was made."""
+    # As above.
     from noise2map_core.geo.aoi import read_aoi
     from noise2map_core.inference.planning import plan_job
     from noise2map_core.inference.provenance import class_table
-    from noise2map_core.mapping.ledger import Ledger, TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
     from noise2map_core.workflows.infer_region import InferRegionConfig

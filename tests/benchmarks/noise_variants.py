@@ -144,7 +144,7 @@ def _variants() -> dict[str, Variant]:
 
 
 VARIANTS = _variants()
-Names: Any = tuple[tyro.extras.literal_type_from_choices(list(VARIANTS)), ...]  # type: ignore[misc]
+Name = tyro.extras.literal_type_from_choices(list(VARIANTS))
 Precision = Literal["fp32", "bf16"]
 
 
@@ -165,7 +165,7 @@ def main(
     steps: int = 150,
     seeds: int = 3,
     precision: Precision = "bf16",
-    only: Annotated[tuple[str, ...], tyro.conf.arg(constructor=Names)] = (),
+    only: tuple[Annotated[str, tyro.conf.arg(constructor=Name)], ...] = (),
 ) -> None:
     """Make the chips, train what is lacking two at a time, score it, print the table.
 
