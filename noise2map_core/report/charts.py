@@ -18,7 +18,7 @@ PLOT = (68 / WIDTH, 44 / HEIGHT, 400 / WIDTH, 246 / HEIGHT)
 """Left, bottom, width, height: what surrounds it is for the labels."""
 MAX_POINTS = 400
 """Of a line; longer ones are averaged."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "path.simplify": False, "text.parse_math": False, "font.size": 13,
 }  # fmt: skip
 
