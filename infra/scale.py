@@ -5,7 +5,6 @@ python infra/scale.py paper [--area_km2 10000000] [--gsd_m 10] …
 python infra/scale.py simulate --tiles 20000
 """
 
-import argparse
 import os
 import resource
 import sys
@@ -13,9 +12,19 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import numpy as np
+import rasterio
+import ray
+import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout
+
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.distributed.work import WorkSource
+from noise2map_core.rasters.files import GDAL_SETTINGS
+from noise2map_core.settings.resources import ResourcesConfig
 
 TILE_PX = 2048
 OBJECTS_A_TILE = 5
@@ -28,29 +37,29 @@ RECORD_BYTES = 130
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be mapped, and what a tile took where it was measured."""
+    """What is to be mapped, and what a tile took where it was measured: by default a continent."""
 
-    area_km2: float
-    gsd_m: float
-    bands: int
-    bytes_px: int
-    dates: int
-    compression: float
+    area_km2: float = 1e7
+    gsd_m: float = 10.0
+    bands: int = 4
+    bytes_px: int = 2
+    dates: int = 2
+    compression: float = 0.6
     """Stored bytes for one of pixels."""
-    read_s: float
+    read_s: float = 1.0
     """CPU seconds of reading a tile of 2048² px, all bands and dates."""
-    chips_a_tile: int
+    chips_a_tile: int = 4096
     """64 × 64 for a stride of 32 px."""
-    cpu_chips_s: float
+    cpu_chips_s: float = 389.0
     """Chips a second on one CPU."""
-    gpu_chips_s: float
+    gpu_chips_s: float = 29000.0
     """Chips a second on one GPU."""
-    gpu_price: float
-    cpu_price: float
+    gpu_price: float = 1.5
+    cpu_price: float = 0.02
     """Of an hour of one GPU with its machine, and of one CPU, on spot machines."""
-    get_price: float
+    get_price: float = 0.0004
     """Of 1,000 GET requests."""
-    hours: float
+    hours: float = 24.0
     """In which it is to be done."""
 
 
@@ -96,7 +105,7 @@ def bill(work: Work) -> Bill:
     )  # fmt: skip
 
 
-def on_paper(work: Work) -> None:
+def on_paper(work: Annotated[Work, tyro.conf.arg(name="")]) -> None:
     """Print the bill as a table."""
     found = bill(work)
     rows = [
@@ -117,11 +126,6 @@ def on_paper(work: Work) -> None:
 
 def read() -> None:
     """Time the reading of one tile of 2048² px, two dates of four bands, from COGs on this disk."""
-    import numpy as np
-    import rasterio
-
-    from noise2map_core.rasters.files import GDAL_SETTINGS
-
     rng = np.random.default_rng(0)
     coarse = rng.normal(3000, 600, (TILE_PX // 8,) * 2).repeat(8, 0).repeat(8, 1)
     pixels = (coarse + rng.normal(0, 40, coarse.shape)).astype(np.uint16)
@@ -142,18 +146,11 @@ def read() -> None:
     )
 
 
-def simulate(tiles: int, cpus: int) -> None:
+def simulate(tiles: int = 20_000, cpus: int | None = None) -> None:
     """Schedule tiles that do nothing through the source that hands out real ones; print memory."""
-    import numpy as np
-    import ray
-
-    from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.distributed.work import WorkSource
-    from noise2map_core.settings.resources import ResourcesConfig
-
     side = int(np.ceil(np.sqrt(tiles)))
     places = np.stack(np.divmod(np.arange(tiles, dtype=np.int32), side), axis=1)
-    with ray_session(ResourcesConfig(num_cpus=cpus)):
+    with ray_session(ResourcesConfig(num_cpus=cpus or os.cpu_count())):
         before, started = peak_mib(), time.perf_counter()
         dataset = ray.data.read_datasource(WorkSource("Tiles", places, no_tile), num_cpus=0.25)
         dataset = dataset.map_batches(
@@ -186,28 +183,9 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    """Paper, or simulation."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    which = parser.add_subparsers(dest="which", required=True)
-    paper = which.add_parser("paper")
-    for name, value in CONTINENT.items():
-        paper.add_argument(f"--{name}", type=type(value), default=value)
-    which.add_parser("read")
-    simulation = which.add_parser("simulate")
-    simulation.add_argument("--tiles", type=int, default=20_000)
-    simulation.add_argument("--cpus", type=int, default=os.cpu_count())
-    args = vars(parser.parse_args())
-    if (chosen := args.pop("which")) == "paper":
-        on_paper(Work(**args))
-    else:
-        {"read": read, "simulate": simulate}[chosen](**args)
+    """Paper, reading, or simulation."""
+    tyro.extras.subcommand_cli_from_dict({"paper": on_paper, "read": read, "simulate": simulate})
 
-
-CONTINENT: dict[str, float | int] = {
-    "area_km2": 1e7, "gsd_m": 10.0, "bands": 4, "bytes_px": 2, "dates": 2, "compression": 0.6,
-    "read_s": 1.0, "chips_a_tile": 4096, "cpu_chips_s": 389.0, "gpu_chips_s": 29000.0,
-    "gpu_price": 1.5, "cpu_price": 0.02, "get_price": 0.0004, "hours": 24.0,
-}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -7,140 +7,25 @@ from noise2map_core.cli.start import start
 if __name__ == "__main__":
     start("evaluate-maps")  # settings first: what is imported below takes seconds
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.evaluation.card_scores import add_to_card, score_rows
+from noise2map_core.evaluation.results import EvaluateMapsResult, write_scores
+from noise2map_core.evaluation.scores import evaluate_baseline, evaluate_model, require_evaluable
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
-from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
-
-if TYPE_CHECKING:
-    from noise2map_core.chips.store import ChipStore
-    from noise2map_core.evaluation.scores import MapScores, ScoredClass
-    from noise2map_core.models.noise2map import Noise2Map
-    from noise2map_core.models.spec import CheckpointSpec
-
-
-@dataclass(frozen=True)
-class EvaluateMapsResult:
-    """Scores of models and baseline on the same pixels."""
-
-    name: str
-    split: str
-    task: Task
-    protocol: str | None
-    models: tuple[MapScores, ...]
-    """Of each checkpoint."""
-    baseline: MapScores | None
-    """Change vector analysis; None where it does not apply: other tasks."""
-    output: Path | None
-    outside: str
-    """What is outside the first checkpoint's domain; empty: nothing."""
-
-    @property
-    def model(self) -> MapScores:
-        """Scores of the first checkpoint."""
-        return self.models[0]
-
-    def summary(self) -> list[str]:
-        """A table for people."""
-        protocol = f", protocol {self.protocol}" if self.protocol else ""
-        head = (
-            f"{self.task}, {self.split}{protocol}: {self.model.num_pixels:,} labelled pixels in "
-            f"{self.model.num_blocks} spatial blocks"
-        )
-        written = [f"scores  {self.output}"] if self.output else []
-        if self.outside:
-            head += f"; out of domain: {self.outside}"
-        return [head, *self._warnings(), *self._table(), *self._notes(), *written]
-
-    def _warnings(self) -> Iterator[str]:
-        from noise2map_core.learning.skill import warning
-
-        for index, scores in enumerate(self.models):
-            which = f"{self.name} {index + 1}" if len(self.models) > 1 else self.name
-            if scores.doubts:
-                yield warning(which, scores.doubts)
-            if scores.calibration is not None and scores.calibration.is_worse:
-                yield (
-                    f"WARNING: on these pixels the temperature of {which} makes probabilities less "
-                    "true than without: they are of other imagery than it was chosen on."
-                )
-
-    def _table(self) -> Iterator[str]:
-        yield (
-            f"{'':14} {'class':12} {'F1':>6} {'95 % interval':>16} {'IoU':>6} {'prec.':>6} "
-            f"{'recall':>6} {'pixels':>11}"
-        )
-        several = len(self.models) > 1
-        for index, scores in enumerate(self.models):
-            yield from _rows(f"{self.name} {index + 1}" if several else self.name, scores)
-        if several:
-            yield from self._spread()
-        if self.baseline is not None:
-            yield from _rows("CVA", self.baseline)
-
-    def _spread(self) -> Iterator[str]:
-        for label in self.model.classes:
-            f1, iou = (
-                [getattr(scores.classes[label], key) for scores in self.models]
-                for key in ("f1", "iou")
-            )
-            spread = f"± {stdev(f1):.3f}"
-            yield (
-                f"{'mean ± std':14} {label:12} {fmean(f1):6.3f} {spread:>16} {fmean(iou):6.3f} "
-                f"± {stdev(iou):.3f}"
-            )
-
-    def _notes(self) -> Iterator[str]:
-        scores = self.model
-        if len(self.models) > 1:
-            yield f"of {self.name} 1:"
-        yield (
-            f"mean F1 {scores.mean_f1:.3f}, mean IoU {scores.mean_iou:.3f}, accuracy "
-            f"{scores.accuracy:.3f}, kappa {scores.kappa:.3f}"
-        )
-        areas = {self.name: scores.roc_auc, "CVA": self.baseline and self.baseline.roc_auc}
-        if told := [f"{name} {area:.3f}" for name, area in areas.items() if area is not None]:
-            yield f"area under the ROC curve: {', '.join(told)}"
-        if scores.objects is not None:
-            yield (
-                f"objects of {list(scores.classes)[1]} at IoU 0.5: F1 {scores.objects.f1:.3f} "
-                f"({scores.objects.truths:,} there, {scores.objects.predictions:,} predicted)"
-            )
-        if scores.calibration is not None:
-            yield (
-                f"calibration error {scores.calibration.ece_before:.4f}, with temperature "
-                f"{scores.calibration.temperature:.2f} {scores.calibration.ece_after:.4f}"
-            )
-            if scores.calibration.timestep_spread is not None:
-                yield (
-                    "standard deviation of the probability over timesteps "
-                    f"{scores.calibration.timestep_spread:.4f}"
-                )
 
 
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
-    from noise2map_core.chips.store import open_store
-
     store = open_store(config.chips)
     origin = store.attributes.get("dataset", {})
     _require_protocol(config, origin)
     split = config.split or origin.get("evaluated_on", "test")
-    # Before libraries that take their time.
     store.require((split,), (config.task,) if config.task else ())
-    from noise2map_core.evaluation.scores import (
-        evaluate_baseline,
-        evaluate_model,
-        require_evaluable,
-    )
-    from noise2map_core.models.checkpoint import load_checkpoint
-
     models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
     task = models[0].spec.task_name(config.task)
     for model in models:
@@ -156,9 +41,10 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
         _outside(models[0].spec, store),
     )
     if config.output is not None:
-        _write(config, result, models, store)
+        write_scores(config.output, result, models, store, config)
     if config.add_to_card:
-        _add_to_card(config, result)
+        data = result.data(config.chips.stem)
+        add_to_card(config.checkpoint, list(score_rows(data, result.model, result.baseline)))
     return result
 
 
@@ -168,20 +54,6 @@ def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
         return ""
     low, high = spec.gsd_range
     return f"{gsd:g} m a pixel, not {low:g} to {high:g} m"
-
-
-def _add_to_card(config: EvaluateMapsConfig, result: EvaluateMapsResult) -> None:
-    from noise2map_core.evaluation.card_scores import score_rows, with_scores
-    from noise2map_core.models.shipped import checkpoint_folder
-    from noise2map_core.models.spec import CARD_NAME
-    from noise2map_core.runtime.atomic import write_atomically
-
-    data = f"{config.chips.stem}, {result.split}: {result.task}"
-    if result.outside:
-        data += f" (out of domain: {result.outside})"
-    path = checkpoint_folder(config.checkpoint) / CARD_NAME
-    rows = list(score_rows(data, result.model, result.baseline))
-    write_atomically(path, with_scores(path.read_text(encoding="utf-8"), rows))
 
 
 def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:
@@ -197,48 +69,3 @@ def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> Non
             f"chip store {config.chips} was made under protocol {origin['protocol']}, not "
             f"{config.protocol}. Make one with ingest-dataset --protocol {config.protocol}."
         )
-
-
-def _rows(name: str, scores: MapScores) -> Iterator[str]:
-    for label, one in scores.classes.items():
-        yield _row(name, label, one)
-
-
-def _row(name: str, label: str, one: ScoredClass) -> str:
-    return (
-        f"{name:14} {label:12} {one.f1:6.3f} {one.f1_low:7.3f} – {one.f1_high:.3f} {one.iou:7.3f} "
-        f"{one.precision:6.3f} {one.recall:6.3f} {one.support:11,}"
-    )
-
-
-def _write(
-    config: EvaluateMapsConfig,
-    result: EvaluateMapsResult,
-    models: list[Noise2Map],
-    store: ChipStore,
-) -> None:
-    from noise2map_core import __version__
-    from noise2map_core.runtime.atomic import write_atomically
-    from noise2map_core.runtime.digest import digest_of
-
-    document: dict[str, Any] = {
-        "name": result.name,
-        "split": result.split,
-        "task": result.task,
-        "dataset": store.attributes.get("dataset"),
-        "model": asdict(result.model),
-        "more_models": [asdict(scores) for scores in result.models[1:]],
-        "baseline": result.baseline
-        and {"kind": "change_vector_analysis", **asdict(result.baseline)},
-        "checkpoint": str(config.checkpoint),
-        "more_checkpoints": [str(path) for path in config.more_checkpoints],
-        "model_digest": models[0].spec.digest,
-        "more_model_digests": [model.spec.digest for model in models[1:]],
-        "chips": str(config.chips),
-        "chips_digest": digest_of(store.objects),
-        "evaluation": config.evaluation.model_dump(mode="json"),
-        "code_version": __version__,
-    }
-    assert config.output is not None
-    config.output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(config.output, json.dumps(document, indent=2) + "\n")

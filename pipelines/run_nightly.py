@@ -1,25 +1,25 @@
 """Map every area that has new imagery: a time slice each, and what changed since the last one."""
 
-from __future__ import annotations
-
 from noise2map_core.cli.start import start
 
 if __name__ == "__main__":
     start("run-nightly")  # settings first: what is imported below takes seconds
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
+from noise2map_core.nightly.areas import iter_areas
+from noise2map_core.nightly.night import Watch, forecast, map_area, watch_area
+from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome
+from noise2map_core.nightly.runner import Runner, run_on, run_process
+from noise2map_core.nightly.summary import write_summary
+from noise2map_core.nightly.webhook import post_summary, webhook_address
+from noise2map_core.runtime.errors import FailedAreasError
+from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.workflows.run_nightly import NightlyConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome
-    from noise2map_core.nightly.runner import Runner
 
 
 def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
@@ -28,12 +28,6 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
     `runner`: who maps a region, in place of a process or of the cluster. Raises OutputHeldError if
     another night is at work, and, when all else is done, FailedAreasError.
     """
-    from noise2map_core.nightly.outcome import NightOutcome
-    from noise2map_core.nightly.summary import write_summary
-    from noise2map_core.nightly.webhook import post_summary, webhook_address
-    from noise2map_core.runtime.errors import FailedAreasError
-    from noise2map_core.runtime.lease import hold_lease
-
     started, clock = datetime.now(UTC), time.perf_counter()
     address = webhook_address(config.webhook)
     with nullcontext() if config.dry_run else hold_lease(config.output):
@@ -45,22 +39,12 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
     if address and not config.dry_run:
         told = post_summary(address, night.document(), config.webhook.attempts)
         night = replace(night, webhook=told)
-    if night.failed:
-        print("\n".join(night.summary()))
-        names = ", ".join(area.id for area in night.failed)
-        raise FailedAreasError(
-            f"{len(night.failed)} of {len(areas)} areas failed: {names}. The others are done; mend "
-            "these and run the same command again."
-        )
+    _require_success(night)
     return night
 
 
 def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[AreaOutcome]:
     """All areas are planned before the first is mapped: what is wrong is said at once."""
-    from noise2map_core.nightly.areas import iter_areas
-    from noise2map_core.nightly.night import Watch, forecast, map_area, watch_area
-    from noise2map_core.nightly.runner import run_on, run_process
-
     run_region = runner or (run_on(config.dashboard) if config.dashboard else run_process)
     planned = [watch_area(name, area, config.until) for name, area in iter_areas(config)]
     for one in planned:
@@ -70,3 +54,15 @@ def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[Are
             yield forecast(one)
         else:
             yield map_area(one, run_region, lambda line: print(line, flush=True))
+
+
+def _require_success(night: NightOutcome) -> None:
+    """Raise FailedAreasError, behind the lines of all areas, if some failed."""
+    if not night.failed:
+        return
+    print("\n".join(night.summary()))
+    names = ", ".join(area.id for area in night.failed)
+    raise FailedAreasError(
+        f"{len(night.failed)} of {len(night.areas)} areas failed: {names}. The others are done; "
+        "mend these and run the same command again."
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noise2map_core.chips.manifest import COPIES, read_manifest
+from noise2map_core.chips.manifest import MANIFESTS, read_manifest
 
 KINDS = ("flipped", "cut", "deleted", "swapped", "stale")
 """Of damage: a bit flipped; bytes cut off; the object gone; two objects exchanged; an object as it
@@ -14,9 +14,9 @@ was before an append."""
 def damage_store(store: Path, old: Path, rng: np.random.Generator, times: int) -> dict[str, str]:
     """Break so many objects of a store, each in another way; returns key and kind.
 
-    Metadata is kept three times; so that one of each is left, only one of the three is broken.
+    Metadata is kept twice; so that one of each is left, only one of the two is broken.
     """
-    keys = [*read_manifest(store).objects, *COPIES]
+    keys = [*read_manifest(store).objects, *MANIFESTS]
     broken: dict[str, str] = {}
     bare: set[str] = set()
     while len(broken) < times:
@@ -36,7 +36,7 @@ def damage_store(store: Path, old: Path, rng: np.random.Generator, times: int) -
 
 
 def _bare(key: str) -> str:
-    return key.removeprefix("sealed/1/").removeprefix("sealed/2/")
+    return key.removeprefix("copies/")
 
 
 def _fellows(store: Path, old: Path, key: str, kind: str, keys: list[str]) -> list[str]:

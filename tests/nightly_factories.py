@@ -21,6 +21,7 @@ from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.testing.nights import FIRST, Night
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines import infer_region
 from tests.factories import checkpoint_spec
 
 TILE_PX = 64
@@ -33,17 +34,14 @@ class Here:
     predicted: list[int] = field(default_factory=list)
 
     def __call__(self, settings: Path, log: Path) -> None:
-        from pipelines import infer_region
-
         config = InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
-        distributed = "noise2map_core.distributed"
+        region = "noise2map_core.distributed.region"
         with (
-            patch(f"{distributed}.session.ray_session", lambda resources: nullcontext()),
-            patch(f"{distributed}.prediction.predict_tiles", _predict_tiles),
-            patch.object(infer_region, "_count_kept"),
+            patch(f"{region}.ray_session", lambda *_: nullcontext()),
+            patch(f"{region}.predict_tiles", _predict_tiles),
+            patch(f"{region}.count_kept"),
         ):
             result = infer_region.run(config)
-        assert isinstance(result, infer_region.InferRegionResult)
         self.predicted.append(result.predicted)
 
 

@@ -9,7 +9,9 @@ from unittest.mock import patch
 
 import numpy as np
 
+from noise2map_core.distributed.prediction import TileWorker, _read_row
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.region_result import InferRegionResult
 from noise2map_core.mapping.ledger import TileRecord
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
@@ -32,7 +34,7 @@ class _Busy:
 def map_here(
     embedded: EmbeddedCatalog, checkpoint: Path, output: Path, watch: Watch | None = None,
     recheck: bool = False, **more: Any,
-) -> infer_region.InferRegionResult:  # fmt: skip
+) -> InferRegionResult:  # fmt: skip
     """Run infer-region on the embedded scene."""
     settings = {
         "aoi": str(embedded.map_aoi),
@@ -42,26 +44,22 @@ def map_here(
     }  # fmt: skip
     config = InferRegionConfig.model_validate(settings)
     with in_process(watch):
-        result = infer_region.run(config, recheck=recheck)
-    assert isinstance(result, infer_region.InferRegionResult)
-    return result
+        return infer_region.run(config, recheck=recheck)
 
 
 @contextmanager
 def in_process(watch: Watch | None = None) -> Iterator[None]:
     """While this is open, nothing of a region goes to a cluster."""
     with (
-        patch(f"{DISTRIBUTED}.session.ray_session", lambda *_: nullcontext()),
-        patch(f"{DISTRIBUTED}.prediction.predict_tiles", partial(_predict, watch)),
+        patch(f"{DISTRIBUTED}.region.ray_session", lambda *_: nullcontext()),
+        patch(f"{DISTRIBUTED}.region.predict_tiles", partial(_predict, watch)),
         patch(f"{DISTRIBUTED}.prediction.Idleness", lambda *_: _Busy()),
-        patch(f"{DISTRIBUTED}.metrics.count_kept"),
+        patch(f"{DISTRIBUTED}.region.count_kept"),
     ):
         yield
 
 
 def _predict(watch: Watch | None, job: RegionJob, tiles: Any, _: object) -> Iterator[TileRecord]:
-    from noise2map_core.distributed.prediction import TileWorker, _read_row
-
     worker = TileWorker(job)
     for number, (row, col) in enumerate(tiles.tolist(), start=1):
         read = _read_row(job, "nobody", row, col)  # no server is waited for

@@ -7,125 +7,22 @@ from noise2map_core.cli.start import start
 if __name__ == "__main__":
     start("compare-trials")  # settings first: what is imported below takes seconds
 
-import csv
-import io
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
-
-from noise2map_core.runtime.atomic import write_atomically
-from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.search.space import SearchSpace
-from noise2map_core.search.sweep import (
-    Trial,
-    full_trials,
-    importance_of,
-    open_sweep,
-    pareto_front,
-    require_optuna,
-    winner_of,
-    write_winner,
-)
+from noise2map_core.search.comparison import CompareTrialsResult, write_tables
+from noise2map_core.search.figures import schedule_cells, write_heat_map, write_pareto_plot
+from noise2map_core.search.sweep import full_trials, open_sweep, require_optuna, write_winner
 from noise2map_core.workflows.compare_trials import CompareTrialsConfig
-
-
-@dataclass(frozen=True)
-class CompareTrialsResult:
-    """What was compared, and where it lies."""
-
-    trials: list[Trial]
-    """Best first; full ones before others."""
-    front: list[Trial]
-    """Full trials that none beats in F1 and time at once."""
-    importance: dict[str, float]
-    """Part of each parameter in how F1 varies among full trials (PED-ANOVA); empty: too few."""
-    winner: Trial
-    config: Path
-    """The winner's settings, for finetune-maps."""
-    folder: Path
-    """trials.csv, comparison.json, heat_map.png, pareto.png."""
-
-    def summary(self) -> list[str]:
-        """The table and what follows from it."""
-        full = len(full_trials(self.trials))
-        importance = [f"  {share:6.1%}  {name}" for name, share in self.importance.items()]
-        if not importance:
-            importance = [f"  {full} full trials are too few to tell, or all have one F1"]
-        return [
-            "trial  status  epochs      F1    error  ms/chip  settings (* Pareto front)",
-            *(self._row(trial) for trial in self.trials),
-            "",
-            f"importance of parameters over {full} full trials",
-            *importance,
-            "",
-            f"pictures  {self.folder}",
-            f"{self._won}  trial {self.winner.number}; noise2map finetune-maps {self.config}",
-        ]
-
-    @property
-    def _won(self) -> str:
-        return "no better than chance, the least bad:" if self.winner.doubts else "winner  "
-
-    def _row(self, trial: Trial) -> str:
-        figures = (
-            "     –" if trial.f1 is None else f"{trial.f1:6.4f}",
-            "      –" if trial.f1_error is None else f"{trial.f1_error:7.4f}",
-            "      –" if trial.ms_per_chip is None else f"{trial.ms_per_chip:7.2f}",
-        )
-        mark = "*" if trial in self.front else " "
-        point = ", ".join(f"{name} {_shown(value)}" for name, value in trial.point.items())
-        chance = f"no better than chance: {trial.doubts}" if trial.doubts else ""
-        told = ": ".join(filter(None, (point, trial.reason, chance)))
-        head = f"{trial.number:5}{mark} {trial.status:7} {trial.epochs:6}  "
-        return f"{head}{'  '.join(figures)}  {told}"
 
 
 def run(config: CompareTrialsConfig) -> CompareTrialsResult:
     """Read the sweep, judge its trials, write tables, pictures and the winner."""
-    from noise2map_core.search.figures import schedule_cells, write_heat_map, write_pareto_plot
-
     sweep, trials = open_sweep(config.sweep)
     require_optuna()
-    winner = winner_of(trials)
-    if winner is None:
-        raise ConfigError(f"the sweep in {config.sweep} has no trial of full budget to compare.")
-    folder = config.sweep / "comparison"
-    folder.mkdir(exist_ok=True)
-    trials = sorted(trials, key=_rank)
-    front, importance = pareto_front(trials), importance_of(sweep.space, trials)
-    n = len(full_trials(trials))
-    write_heat_map(
-        folder / "heat_map.png", schedule_cells(sweep, trials), f"{sweep.name}: {n} full trials"
-    )
-    write_pareto_plot(folder / "pareto.png", trials, f"{sweep.name}: {n} full trials")
-    _write_tables(folder, sweep.space, trials, front, importance)
-    path = write_winner(sweep, winner)
-    return CompareTrialsResult(trials, front, importance, winner, path, folder)
-
-
-def _write_tables(
-    folder: Path,
-    space: SearchSpace,
-    trials: list[Trial],
-    front: list[Trial],
-    importance: dict[str, float],
-) -> None:
-    rows = [asdict(trial) | {"pareto": trial in front} for trial in trials]
-    comparison = {"trials": rows, "importance": importance}
-    write_atomically(folder / "comparison.json", json.dumps(comparison, indent=2) + "\n")
-    text = io.StringIO()
-    names = [name for name in rows[0] if name != "point"] + list(space.parameters)
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, **row["point"]} for row in rows)
-    write_atomically(folder / "trials.csv", text.getvalue())
-
-
-def _rank(trial: Trial) -> tuple[bool, bool, float, int]:
-    better, f1 = trial.rank
-    return trial.status != "full", not better, -f1, trial.number
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    result = CompareTrialsResult.of(sweep, trials)
+    result.folder.mkdir(exist_ok=True)
+    cells = schedule_cells(sweep, result.trials)
+    title = f"{sweep.name}: {len(full_trials(trials))} full trials"
+    write_heat_map(result.folder / "heat_map.png", cells, title)
+    write_pareto_plot(result.folder / "pareto.png", result.trials, title)
+    write_tables(result, sweep.space)
+    write_winner(sweep, result.winner)
+    return result

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import requests
 import shapely
 from numpy.typing import NDArray
+from stac_geoparquet.arrow import stac_table_to_items
 
 from noise2map_core.catalog.access import MAX_FILE_BYTES, TIMEOUT_S, WarySession
 from noise2map_core.catalog.item import Document, Item
@@ -98,8 +99,6 @@ class GeoParquetCatalog:
         return np.flatnonzero(chosen & near)
 
     def _items(self, group: int, rows: NDArray[np.intp]) -> Iterator[Item]:
-        from stac_geoparquet.arrow import stac_table_to_items  # slow to import
-
         table = self._file.read_row_group(group).take(rows)
         for document in stac_table_to_items(table):
             stated = {"geometry": None, **_without_nulls(document)}

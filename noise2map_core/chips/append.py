@@ -1,7 +1,7 @@
 """A second ingest into a store: which chips are new, and how they come into it.
 
 What is added is made beside the store, in `chips.zarr.progress/staged.zarr`: whole shards, from the
-last one that is not full on, and the metadata of the store as it will be. Sealing moves it in.
+last one that is not full on, and the metadata of the store as it will be. A commit moves it in.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from noise2map_core.chips.manifest import (
     MANIFEST,
     SOURCES,
     Manifest,
+    commit,
     complete,
     is_shard,
     read_manifest,
-    seal,
 )
 from noise2map_core.chips.pixels import ChipJob
 from noise2map_core.chips.plan import ChipTable, table_of
@@ -79,7 +79,7 @@ def look_at(path: Path, header: StoreHeader, num_dates: int) -> Standing:
 
 
 def complete_append(path: Path) -> None:
-    """Move in what an append had sealed when it was killed (`is_pending`)."""
+    """Move in what a killed append had committed (`is_pending`)."""
     complete(path, staged_folder(path))
 
 
@@ -118,7 +118,7 @@ def finish(path: Path, job: ChipJob) -> None:
     store, before = open_store(path), read_manifest(path)
     objects = write_totals(job.store, list(read_records(job.store)), store)
     kept = {key: digest for key, digest in before.objects.items() if is_shard(key)} | objects
-    seal(path, job.store, Manifest(FORMAT_VERSION, before.generation + 1, kept))
+    commit(path, job.store, Manifest(FORMAT_VERSION, before.generation + 1, kept))
 
 
 def staged_folder(path: Path) -> Path:

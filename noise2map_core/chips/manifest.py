@@ -1,14 +1,15 @@
 """What a finished chip store holds: length and digest of every object, copies of the small ones.
 
 `manifest.json` lists every other object. It carries a digest of itself and a generation, which each
-append raises. `sealed/1` and `sealed/2` hold copies of it and of all objects but the shards of
-pixels: what no source could give back.
+append raises. `copies/` holds a copy of it and of all objects but the shards of pixels: what no
+source could give back. The copies are written first: an append is in force from its copy of the
+manifest on.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from noise2map_core.runtime.errors import ChipStoreError
 from noise2map_core.runtime.storage import files_in, local_copy, move, read_bytes
 
 MANIFEST = "manifest.json"
-SEALS = ("sealed/1", "sealed/2")
-COPIES = (MANIFEST, *(f"{seal}/{MANIFEST}" for seal in SEALS))
+COPIES = "copies"
+"""Folder of the copies."""
+MANIFESTS = (MANIFEST, f"{COPIES}/{MANIFEST}")
 SOURCES = "sources.json"
 """What the pixels were read from; see `chip_sources`."""
 
@@ -49,10 +51,8 @@ class Manifest:
 
     @property
     def metadata(self) -> list[str]:
-        """All objects but the shards of pixels, the archives and the manifest's copies."""
-        return sorted(
-            key for key in self.objects if not is_shard(key) and not key.startswith("sealed/")
-        )
+        """All objects but the shards of pixels and the copies."""
+        return sorted(key for key in self.objects if not is_shard(key) and not is_copy(key))
 
 
 def parse_manifest(body: bytes | None) -> Manifest | None:
@@ -82,10 +82,10 @@ def read_manifest(path: Path) -> Manifest:
 
 def newest_manifest(path: Path) -> Manifest:
     """The newest intact copy of a finished store's manifest. Raises ChipStoreError if none is."""
-    found = [parse_manifest(read_object(path / key)) for key in COPIES]
+    found = [parse_manifest(read_object(path / key)) for key in MANIFESTS]
     intact = [manifest for manifest in found if manifest is not None]
     if not intact:
-        if not any((path / key).exists() for key in COPIES):
+        if not any((path / key).exists() for key in MANIFESTS):
             return read_manifest(path)  # says that the store is not finished
         raise ChipStoreError(
             f"chip store {path}: no copy of its manifest is intact, so nothing can be proved of "
@@ -106,6 +106,11 @@ def is_shard(key: str) -> bool:
     """True for the objects that hold chips' pixels."""
     array, _, rest = key.partition("/")
     return rest.startswith("c/") and array in ("image", "valid", "label_segment", "label_change")
+
+
+def is_copy(key: str) -> bool:
+    """True for what lies in the folder of copies."""
+    return key.startswith(f"{COPIES}/")
 
 
 def object_digest(path: Path) -> Digest | None:
@@ -137,48 +142,46 @@ def write_object(path: Path, body: bytes) -> None:
 
 
 def list_objects(path: Path) -> Iterator[str]:
-    """Keys of all files of a store but the seals and the manifest, in order."""
+    """Keys of all files of a store but the copies and the manifest, in order."""
     for file in files_in(path):
         key = file.relative_to(path).as_posix()
-        if key != MANIFEST and not key.startswith("sealed/"):
+        if key != MANIFEST and not is_copy(key):
             yield key
 
 
-def seal(path: Path, staged: Path, manifest: Manifest) -> None:
+def commit(path: Path, staged: Path, manifest: Manifest) -> None:
     """Make the objects that `manifest` lists, as far as they lie in `staged`, the store's own.
 
-    The manifest in the first seal is the point of no return: from then on `complete` can finish
-    what was begun.
+    The copy of the manifest is the point of no return: from then on `complete` can finish what was
+    begun.
     """
-    copies = {
-        f"{folder}/{key}": manifest.objects[key] for folder in SEALS for key in manifest.metadata
-    }
-    objects = {**manifest.objects, **copies}
-    body = Manifest(manifest.format_version, manifest.generation, objects).to_bytes()
+    copies = {f"{COPIES}/{key}": manifest.objects[key] for key in manifest.metadata}
     for key in manifest.metadata:
-        write_object(path / SEALS[0] / key, (staged / key).read_bytes())
-    write_object(path / COPIES[1], body)
+        write_object(path / COPIES / key, (staged / key).read_bytes())
+    whole = replace(manifest, objects={**manifest.objects, **copies})
+    write_object(path / COPIES / MANIFEST, whole.to_bytes())
     complete(path, staged)
 
 
 def is_pending(path: Path) -> bool:
-    """True if an append was sealed and its objects are not all in place yet."""
-    sealed, current = (parse_manifest(read_object(path / key)) for key in (COPIES[1], MANIFEST))
-    return bool(sealed and current and sealed.generation > current.generation)
+    """True if an append is in force and its objects are not all in place yet."""
+    current, copy = (parse_manifest(read_object(path / key)) for key in MANIFESTS)
+    return bool(copy and current and copy.generation > current.generation)
 
 
 def complete(path: Path, staged: Path) -> None:
-    """Move what was sealed into place; safe to repeat. `staged` may be the store itself."""
-    body = (path / COPIES[1]).read_bytes()
+    """Move what is in force into place; safe to repeat. `staged` may be the store itself.
+
+    A copy that was damaged meanwhile replaces nothing: `repair` finds what it stands for.
+    """
+    body = (path / COPIES / MANIFEST).read_bytes()
     manifest = parse_manifest(body)
     assert manifest is not None
     for key in filter(is_shard, manifest.objects) if staged != path else ():
         if (staged / key).exists():
             move(staged / key, path / key)
     for key in manifest.metadata:
-        sealed = (path / SEALS[0] / key).read_bytes()
-        for place in (key, f"{SEALS[1]}/{key}"):
-            if read_object(path / place) != sealed:
-                write_object(path / place, sealed)
-    write_object(path / COPIES[2], body)
+        copy, stated = path / COPIES / key, manifest.objects[key]
+        if object_digest(path / key) != stated and object_digest(copy) == stated:
+            write_object(path / key, copy.read_bytes())
     write_object(path / MANIFEST, body)

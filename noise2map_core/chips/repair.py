@@ -11,9 +11,10 @@ from pathlib import Path
 from noise2map_core.chips.append import complete_append, read_table, staged_folder
 from noise2map_core.chips.manifest import (
     COPIES,
-    SEALS,
+    MANIFESTS,
     SOURCES,
     Manifest,
+    is_copy,
     is_pending,
     is_shard,
     newest_manifest,
@@ -56,7 +57,7 @@ class Repair:
 def count_objects(path: Path) -> int:
     """Objects that `iter_checks` looks at. Raises ChipStoreError without an intact manifest."""
     manifest = newest_manifest(path)
-    return len(manifest.objects) + len(COPIES)
+    return len(manifest.objects) + len(MANIFESTS)
 
 
 def iter_checks(path: Path) -> Iterator[Damage | None]:
@@ -66,7 +67,7 @@ def iter_checks(path: Path) -> Iterator[Damage | None]:
     """
     manifest = newest_manifest(path)
     body = manifest.to_bytes()
-    for key in COPIES:
+    for key in MANIFESTS:
         found = read_object(path / key)
         yield None if found == body else Damage(key, _what(found is None, False))
     for key, stated in sorted(manifest.objects.items()):
@@ -79,7 +80,7 @@ def iter_checks(path: Path) -> Iterator[Damage | None]:
 def find_strays(path: Path) -> list[str]:
     """Files in a store's folder that are none of its objects; they do no harm."""
     manifest = newest_manifest(path)
-    known = {*manifest.objects, *COPIES}
+    known = {*manifest.objects, *MANIFESTS}
     files = (file.relative_to(path).as_posix() for file in files_in(path))
     return sorted(set(files) - known)
 
@@ -117,16 +118,12 @@ def _restore(path: Path, manifest: Manifest, keys: list[str]) -> Iterator[tuple[
     """Restore metadata from its copies; yields what cannot be, with the reason."""
     body = manifest.to_bytes()
     for key in keys:
-        if key in COPIES:
+        if key in MANIFESTS:
             write_object(path / key, body)
             continue
-        bare = key
-        for folder in SEALS:
-            bare = bare.removeprefix(f"{folder}/")
-        places = [bare, *(f"{folder}/{bare}" for folder in SEALS)]
-        intact = [place for place in places if _is_intact(path, manifest, place)]
-        if intact:
-            write_object(path / key, (path / intact[0]).read_bytes())
+        twin = key.removeprefix(f"{COPIES}/") if is_copy(key) else f"{COPIES}/{key}"
+        if _is_intact(path, manifest, twin):
+            write_object(path / key, (path / twin).read_bytes())
         else:
             yield key, "no copy of it is intact"
 

@@ -31,7 +31,7 @@ from noise2map_core.runtime.storage import location, zarr_store
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CHIPS_PER_SHARD = 32
 
 PIXEL_ARRAYS = {

@@ -21,10 +21,10 @@ from noise2map_core.chips.manifest import (
     SOURCES,
     Digest,
     Manifest,
+    commit,
     is_shard,
     list_objects,
     object_digest,
-    seal,
 )
 from noise2map_core.chips.plan import ChipTable
 from noise2map_core.chips.store import (
@@ -407,7 +407,7 @@ def finish_store(path: Path) -> None:
     Every shard must have been written.
     """
     objects = write_totals(path, list(read_records(path)))
-    seal(path, path, Manifest(FORMAT_VERSION, 1, objects))
+    commit(path, path, Manifest(FORMAT_VERSION, 1, objects))
 
 
 def write_totals(

@@ -12,11 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from pydantic import BaseModel
+
 from noise2map_core.cli.flags import read_flags
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import LeaseLostError
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.settings.reading import ConfigT, build_config, read_settings
+from noise2map_core.settings.reading import ConfigT, build_config, iter_settings, read_settings
 
 ALIASES = {
     "aoi": "region.aoi",
@@ -54,7 +56,7 @@ def application(
     traceback after `--debug`).
     """
     try:
-        args = _with_flags(sys.argv[1:], operands)
+        args = _with_flags(config_type, sys.argv[1:], operands)
         parse = partial(
             parse_config, config_type, args, name=name, description=description, aliases=aliases
         )
@@ -84,8 +86,16 @@ def parse_config(
     return build_config(config_type, settings, given)
 
 
-def _with_flags(args: Sequence[str], operands: Sequence[str]) -> Sequence[str]:
-    """`change.tif …` as `--map change.tif …`; flags and YAML files stay as they are."""
+def _with_flags(
+    config_type: type[ConfigT], args: Sequence[str], operands: Sequence[str]
+) -> Sequence[str]:
+    """`change.tif …` as `--map change.tif …`; flags and YAML files stay as they are.
+
+    Switches, which take no value, may also stand before the operands.
+    """
+    if operands:
+        ahead = list(takewhile(_switches(config_type).__contains__, args))
+        args = [*args[len(ahead) :], *ahead]
     words = list(takewhile(lambda arg: not arg.startswith("-"), args))
     if not operands or not words or words[0].endswith((".yaml", ".yml")):
         return args
@@ -96,6 +106,11 @@ def _with_flags(args: Sequence[str], operands: Sequence[str]) -> Sequence[str]:
     if left := words[len(single) :]:
         given += [f"--{last}", *left]
     return [*given, *args[len(words) :]]
+
+
+def _switches(config_type: type[BaseModel]) -> set[str]:
+    settings = [one for one in iter_settings(config_type) if one.field.annotation is bool]
+    return {"--debug", *(f"--{one.path}" for one in settings)}
 
 
 def _run(parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], *, debug: bool) -> int:

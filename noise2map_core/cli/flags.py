@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.reading import Settings, iter_settings, parse_yaml, section_of
+from noise2map_core.settings.reading import Settings, iter_settings, moved, parse_yaml, section_of
 
 SCALARS = (str, int, float, bool, Path, NoneType)
 
@@ -71,7 +71,7 @@ def read_flags(
             raise
         known = [name for names in short.values() for name in names]
         known += [f"--{setting.path}" for setting in iter_settings(config_type)]
-        raise ConfigError(_one_line(complaint.getvalue(), known)) from None
+        raise ConfigError(_one_line(complaint.getvalue(), known, config_type)) from None
     return _settings(config_type, parsed)
 
 
@@ -191,7 +191,7 @@ def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> di
     return found
 
 
-def _one_line(complaint: str, known: Sequence[str]) -> str:
+def _one_line(complaint: str, known: Sequence[str], config_type: type[BaseModel]) -> str:
     """tyro's framed message cut to its first sentence, or an unknown flag and one near it.
 
     The frame is drawn with hyphens where the locale has no lines; a title stands before the first.
@@ -203,5 +203,7 @@ def _one_line(complaint: str, known: Sequence[str]) -> str:
     flag = text.split(": ", 1)[1].split(",")[0]
     if not flag.startswith("-"):
         return f"{flag} belongs to no flag: a YAML file comes first, values behind their flags."
+    if said := moved(config_type, flag.partition("=")[0].strip("-").replace("-", "_")):
+        return f"unknown flag {flag}. {said}"
     near = difflib.get_close_matches(flag, known, n=1)
     return f"unknown flag {flag}. " + (f"Did you mean {near[0]}?" if near else "See --help.")

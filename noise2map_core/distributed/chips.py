@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ray.data import DataContext, Dataset
 from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink, Datasource, ReadTask, WriteResult
+from ray.data.extensions import ArrowTensorArray
 
+from noise2map_core.chips.manifest import COPIES
 from noise2map_core.chips.parts import (
     PART_COLUMNS,
     Part,
@@ -128,7 +130,7 @@ def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(
             f"chip store {store.path} has no column {', '.join(map(repr, unknown))}; it has: "
-            f"{', '.join(sorted(known - {'sealed'}))}."
+            f"{', '.join(sorted(known - {COPIES}))}."
         )
     return names
 
@@ -176,8 +178,6 @@ def _blocks(parts: Iterator[Columns]) -> Iterator[Block]:
 
 
 def _arrow(values: NDArray[Any]) -> Any:
-    from ray.data.extensions import ArrowTensorArray
-
     return values if values.ndim == 1 else ArrowTensorArray.from_numpy(values)
 
 

@@ -10,9 +10,17 @@ import ray
 
 from noise2map_core.chips.pixels import ChipJob, make_shard
 from noise2map_core.distributed.cluster.memory import shares_of_shards
+from noise2map_core.distributed.cluster.needs import reader_needs
 from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
+from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.runtime.errors import AssetReadError, OutputError, explained
+from noise2map_core.runtime.errors import (
+    AssetReadError,
+    IncompleteRegionError,
+    OutputError,
+    explained,
+)
+from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.redact import redacted
 from noise2map_core.settings.resources import ClusterConfig
 
@@ -27,7 +35,26 @@ class ShardOutcome:
     """Why it could not be read; empty: it is written."""
 
 
-def write_shards(
+def write_shards(job: ChipJob, shards: Sequence[int], resources: ClusterConfig) -> None:
+    """Make `shards` of a store on a cluster for which Ray is started, or which is connected to.
+
+    Raises IncompleteRegionError if some cannot be read, once the others are written; OutputError if
+    the store cannot be written.
+    """
+    needs, failed = reader_needs(resources), []
+    with ray_session(resources, needs), progress(len(shards), "write chips", "shards") as bar:
+        for outcome in make_shards(job, shards, resources):
+            bar.update()
+            if outcome.reason:
+                failed.append(outcome)
+    if failed:
+        raise IncompleteRegionError(
+            f"{len(failed)} of {len(shards)} shards of {job.kept or job.store} could not be read, "
+            f"the first because: {failed[0].reason} What is done is kept; a rerun tries the rest."
+        )
+
+
+def make_shards(
     job: ChipJob, shards: Sequence[int], resources: ClusterConfig
 ) -> Iterator[ShardOutcome]:
     """Make `shards` of a store on the connected cluster; yields what became of each, in any order.

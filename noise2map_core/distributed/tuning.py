@@ -6,8 +6,6 @@ never for ever. States lie with Ray Tune: a sweep that was killed goes on from t
 
 import math
 import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,29 +15,21 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 from torch import nn
 
-from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.fitting.finetuning import (
-    TrainingJob,
     excels,
     score_of,
     train_in_process,
 )
 from noise2map_core.distributed.fitting.fit import TrainLink, save_state
-from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.runtime.progress import Progress, progress
-from noise2map_core.search.space import Point, SearchSpace
-from noise2map_core.search.sweep import Status, Trial
-from noise2map_core.training.training_data import class_weights, plan_spec
+from noise2map_core.search.space import Point
+from noise2map_core.search.sweep import REDUCTION, TRIALS_FOLDER, Status, Sweep, Trial
 from noise2map_core.training.validation import doubts_of
-from noise2map_core.workflows.finetune_maps import TrialSettings
 
 OBJECTIVE = "f1"
 DOUBTS = "doubts"
-TRIALS_FOLDER = "trials"
-REDUCTION = 3
-"""Of so many trials at a rung ASHA lets one go on."""
 MAX_TRIAL_FAILURES = 1
 """Times that a trial is tried again, from its last state: its process may have been killed."""
 TUNE_SETTINGS = {
@@ -52,60 +42,15 @@ of a trial is what makes a kill harmless. Its handler of SIGINT would end a swee
 done."""
 
 
-@dataclass(frozen=True)
-class SweepPlan:
-    """All that trials need; picklable."""
-
-    chips: Path
-    """Chip store, absolute."""
-    folder: Path
-    """The sweep's, absolute."""
-    space: SearchSpace
-    base: TrialSettings
-    seed: int
-    concurrency: int
-    """Trials at once, where there are the CPUs."""
-
-    @property
-    def rung_epochs(self) -> int:
-        """Epochs between validations, and to the first rung."""
-        return max(1, self.space.epochs // REDUCTION**2)
-
-    def settings(self, point: Point) -> TrialSettings:
-        """A trial's settings: budget and validations are the sweep's, so that all compare."""
-        settings = self.space.settings(self.base, point)
-        own = {
-            "epochs": self.space.epochs, "checkpoint_epochs": self.rung_epochs,
-            "patience": None, "checkpoint_steps": None, "num_workers": 1, "min_workers": None,
-            "loader": "sharded",
-        }  # fmt: skip
-        return settings.model_copy(update={"training": settings.training.model_copy(update=own)})
-
-
-def run_sweep(plan: SweepPlan) -> list[Trial]:
+def run_sweep(sweep: Sweep, concurrency: int) -> list[Trial]:
     """Run all trials, or those that a killed sweep had left; needs a connection to a cluster.
 
-    A trial that fails is told in its place and stops no other.
+    `concurrency` at once, where there are the CPUs. A trial that fails is told in its place and
+    stops no other.
     """
     with environment(TUNE_SETTINGS):
-        results = _tuner(plan).fit()
-    return [_trial(plan, index + 1, results[index]) for index in range(len(results))]
-
-
-def plan_job(plan: SweepPlan, settings: TrialSettings) -> TrainingJob:
-    """What a trial trains. Raises ConfigError or ChipStoreError where settings do not fit."""
-    store, tasks = open_store(plan.chips), settings.of_tasks()
-    backbone = settings.model.backbone
-    return TrainingJob(
-        chips=plan.chips,
-        state=plan.folder / "unused",  # Ray Tune keeps a trial's states
-        spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
-        tasks=tasks,
-        class_weights=class_weights(store, tasks),
-        backbone=checkpoint_folder(backbone) if backbone else None,
-        training=settings.training,
-        seed=plan.seed,
-    )
+        results = _tuner(sweep, concurrency).fit()
+    return [_trial(sweep, index + 1, results[index]) for index in range(len(results))]
 
 
 class TuneLink(TrainLink):
@@ -150,32 +95,10 @@ class TuneLink(TrainLink):
             )
 
 
-class Suggest:
-    """A space as Optuna asks for it: parameter after parameter."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self._space = space
-
-    def __call__(self, trial: Any) -> None:
-        """Ask for each parameter that applies."""
-        point: Point = {}
-        for name, parameter in self._space.parameters.items():
-            if not parameter.applies(point):
-                continue
-            if parameter.choices is not None:
-                point[name] = trial.suggest_categorical(name, list(parameter.choices))
-            elif parameter.integers is not None:
-                point[name] = trial.suggest_int(name, *parameter.integers)
-            else:
-                low, high = parameter.limits or (0.0, 1.0)
-                log = parameter.log_uniform is not None
-                point[name] = trial.suggest_float(name, low, high, log=log)
-
-
-def _run_trial(config: dict[str, Any], plan: SweepPlan) -> None:
+def _run_trial(config: dict[str, Any], sweep: Sweep) -> None:
     """What the process of a trial runs."""
-    settings = plan.settings(_point_of(config))
-    where = train_in_process(plan_job(plan, settings), TuneLink(plan.space.epochs))
+    job = sweep.job(_point_of(config))
+    where = train_in_process(job, TuneLink(sweep.space.epochs))
     if where:
         raise Noise2MapError(f"training diverged: {where}.")
 
@@ -185,62 +108,62 @@ def _point_of(config: dict[str, Any]) -> Point:
     return point
 
 
-def _tuner(plan: SweepPlan) -> tune.Tuner:
-    trainable = _trainable(plan)
-    path = str(plan.folder / TRIALS_FOLDER)
+def _tuner(sweep: Sweep, concurrency: int) -> tune.Tuner:
+    trainable, folder = _trainable(sweep), sweep.folder.resolve()
+    path = str(folder / TRIALS_FOLDER)
     if tune.Tuner.can_restore(path):
         return tune.Tuner.restore(path, trainable=trainable)
-    grid = plan.space.sampler == "grid"
+    grid = sweep.space.sampler == "grid"
     return tune.Tuner(
         trainable,
-        param_space={"point": tune.grid_search(_grid(plan))} if grid else None,
+        param_space={"point": tune.grid_search(_grid(sweep))} if grid else None,
         tune_config=tune.TuneConfig(
             metric=OBJECTIVE,
             mode="max",
-            num_samples=1 if grid else plan.space.num_trials,
-            max_concurrent_trials=plan.concurrency,
-            scheduler=_scheduler(plan),
-            search_alg=None if grid else _search(plan),
+            num_samples=1 if grid else sweep.space.num_trials,
+            max_concurrent_trials=concurrency,
+            scheduler=_scheduler(sweep),
+            search_alg=None if grid else _search(sweep),
             trial_dirname_creator=_folder_of,
         ),
         run_config=tune.RunConfig(
             name=TRIALS_FOLDER,
-            storage_path=str(plan.folder),
+            storage_path=str(folder),
             failure_config=tune.FailureConfig(max_failures=MAX_TRIAL_FAILURES),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[_Told(plan.space.num_trials)],
+            callbacks=[_Told(sweep.space.num_trials)],
             verbose=0,
         ),
     )
 
 
-def _trainable(plan: SweepPlan) -> Any:
-    training = plan.base.training
+def _trainable(sweep: Sweep) -> Any:
+    training = sweep.base.training
     resources = {"cpu": training.worker_cpus}
     if training.worker_gpus:
         resources["gpu"] = training.worker_gpus
-    return tune.with_resources(tune.with_parameters(_run_trial, plan=plan), resources)
+    return tune.with_resources(tune.with_parameters(_run_trial, sweep=sweep), resources)
 
 
-def _search(plan: SweepPlan) -> OptunaSearch:
-    return OptunaSearch(Suggest(plan.space), metric=OBJECTIVE, mode="max", seed=plan.seed)
+def _search(sweep: Sweep) -> OptunaSearch:
+    return OptunaSearch(sweep.space.suggest, metric=OBJECTIVE, mode="max", seed=sweep.seed)
 
 
-def _grid(plan: SweepPlan) -> list[Point]:
+def _grid(sweep: Sweep) -> list[Point]:
     """The points of a grid, of which some are drawn if there are to be fewer trials."""
-    points = plan.space.grid()
-    generator = torch.Generator().manual_seed(plan.seed)
-    drawn = torch.randperm(len(points), generator=generator)[: plan.space.num_trials]
+    points = sweep.space.grid()
+    generator = torch.Generator().manual_seed(sweep.seed)
+    drawn = torch.randperm(len(points), generator=generator)[: sweep.space.num_trials]
     return [points[index] for index in sorted(drawn.tolist())]
 
 
-def _scheduler(plan: SweepPlan) -> TrialScheduler:
-    if not plan.space.prune:
+def _scheduler(sweep: Sweep) -> TrialScheduler:
+    if not sweep.space.prune:
         return FIFOScheduler()
     return ASHAScheduler(
         time_attr="epoch",
-        max_t=plan.space.epochs,
-        grace_period=plan.rung_epochs,
+        max_t=sweep.space.epochs,
+        grace_period=sweep.rung_epochs,
         reduction_factor=REDUCTION,
     )
 
@@ -249,12 +172,12 @@ def _folder_of(trial: TuneTrial) -> str:
     return str(trial.trial_id)
 
 
-def _trial(plan: SweepPlan, number: int, result: Any) -> Trial:
+def _trial(sweep: Sweep, number: int, result: Any) -> Trial:
     """A result of Ray Tune as a trial; the F1 is that of the last report."""
     metrics: dict[str, Any] = result.metrics or {}
     f1, epochs = metrics.get("val_f1", metrics.get(OBJECTIVE)), int(metrics.get("epoch", 0))
     status: Status = "failed" if result.error else "pruned"
-    if result.error is None and epochs == plan.space.epochs:
+    if result.error is None and epochs == sweep.space.epochs:
         status = "full"
     return Trial(
         number=number,

@@ -85,7 +85,7 @@ def _mad(
 
     `both` [2 · band, pixel]: the bands before, then after.
     """
-    from scipy import linalg
+    from scipy import linalg  # as above
 
     size, total = len(both) // 2, weight.sum()
     centred = both - (both @ weight / total)[:, None]

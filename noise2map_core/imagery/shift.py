@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.registration import phase_cross_correlation
 
 UPSAMPLE = 100
 """Shifts are found to 1/UPSAMPLE of a pixel."""
@@ -42,8 +44,6 @@ def window_shift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, floa
 
     Both are filtered to their edges and tapered first, so that light and frame do not count.
     """
-    from skimage.registration import phase_cross_correlation
-
     frame = np.outer(*(np.hanning(size) for size in before.shape))
     one, other = (_edges(picture) * frame for picture in (before, after))
     moved, _, _ = phase_cross_correlation(other, one, upsample_factor=UPSAMPLE, normalization=None)
@@ -52,8 +52,6 @@ def window_shift(before: NDArray[Any], after: NDArray[Any]) -> tuple[float, floa
 
 def _edges(picture: NDArray[Any]) -> NDArray[np.float64]:
     """A band-pass: details of one to several pixels, in units of the local contrast."""
-    from scipy import ndimage
-
     numbers = picture.astype(np.float64)
     fine = ndimage.gaussian_filter(numbers, 0.7) - ndimage.gaussian_filter(numbers, 4.0)
     return np.tanh(fine / (fine.std() + 1e-9))

@@ -1,24 +1,26 @@
 """What a run would take, from a few tiles that are made for it and thrown away."""
 
+import os
 import resource
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile import predict_tile
 from noise2map_core.inference.tile_image import read_tile
+from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import Mosaic
-
-if TYPE_CHECKING:
-    from noise2map_core.inference.predictor import Predictor
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.settings.resources import ResourcesConfig
 
 NUM_SAMPLES = 3
 """Tiles that are made to measure: spread evenly over those that a run would make."""
@@ -84,20 +86,19 @@ class RegionEstimate:
         return lines
 
 
-def estimate_region(
-    job: RegionJob, comparison: Comparison, predictors: int, readers: float
-) -> RegionEstimate:
-    """Make some of the tiles in this process, and multiply.
+def estimate_region(job: RegionJob, output: Path, resources: ResourcesConfig) -> RegionEstimate:
+    """Make some of the tiles that `output` lacks in this process, and multiply.
 
-    `predictors` and `readers` work at the same time: the slower of them decides. Raises
+    Workers and readers of `resources` work at the same time: the slower of them decides. Raises
     AssetReadError if a tile cannot be read.
     """
+    comparison = Comparison(job, Ledger(output), job.shards)
     missing = [*comparison.waves()]
     todo = comparison.missing
     if not todo:
         return RegionEstimate(comparison.tiles, 0, 0, 0, 0, 0, None)
     cost = _measure(job, np.concatenate(missing))
-    workers = min(predictors, todo)
+    workers, readers = min(resources.predictors, todo), _readers(resources)
     work = max((cost.predict_s + cost.write_s) / workers, cost.read_s / readers) * todo
     mpx = comparison.tiles * job.grid.tile_px**2 / 1e6
     return RegionEstimate(
@@ -111,10 +112,16 @@ def estimate_region(
     )
 
 
-def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
-    from noise2map_core.inference.predictor import Predictor
-    from noise2map_core.models.checkpoint import load_checkpoint
+def _readers(resources: ResourcesConfig) -> float:
+    """How many tiles are read at once, on the machine or cluster that the settings describe."""
+    left = (resources.num_cpus or os.cpu_count() or 1) - (
+        resources.predictors * resources.predictor_cpus
+    )
+    # A reading task keeps one CPU busy, whatever share of it Ray reserves.
+    return max(1.0, min(left / resources.reader_cpus, left))
 
+
+def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
     model = load_checkpoint(job.checkpoint)
     predictor = Predictor(model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence)
     count = min(NUM_SAMPLES, len(missing))
@@ -135,11 +142,9 @@ def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
 
 
 def _timed(
-    job: RegionJob, predictor: "Predictor", mosaic: Mosaic, tile: Tile
+    job: RegionJob, predictor: Predictor, mosaic: Mosaic, tile: Tile
 ) -> tuple[float, float, float, int]:
     """Make a tile: seconds of reading, predicting and writing it, and bytes of its pixels."""
-    from noise2map_core.inference.tile import predict_tile
-
     begun = time.perf_counter()
     pixels = read_tile(job, tile)
     read = time.perf_counter()

@@ -215,6 +215,7 @@ def _dataset(pixels: Any, like: xr.DataArray, geobox: GeoBox) -> xr.Dataset:
         "reason": xr.DataArray(layers["reason"].astype(np.uint8), dims=like.dims[1:]),
     }
     dataset = xr.Dataset(arrays, {dim: like[dim] for dim in like.dims[1:]})
+    assert geobox.crs is not None
     placed = dataset.rio.write_crs(geobox.crs.to_wkt()).rio.write_transform(geobox.transform)
     placed["class"] = placed["class"].rio.write_nodata(NO_DECISION)
     return placed

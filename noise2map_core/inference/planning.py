@@ -1,21 +1,28 @@
 """A run's plan: everything that is decided before the first pixel is read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from noise2map_core.catalog.pairing import search_pair
+from noise2map_core.catalog.scene import Scene
+from noise2map_core.catalog.search import search_scenes
+from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
-from noise2map_core.imagery.pair_plan import PairPlan
+from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.reader import pixel_type
-from noise2map_core.imagery.region import finest_on_ground
+from noise2map_core.imagery.region import finest_on_ground, plan_grid
+from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
-from noise2map_core.rasters.identity import asset_identities
+from noise2map_core.rasters.identity import asset_identities, pin_scenes
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.workflows.infer_region import InferRegionConfig
 
 MIN_GAIN = 0.2
 """Timesteps with less left of the difference between the dates say nothing about it."""
@@ -24,35 +31,68 @@ NUM_TIMESTEPS = 4
 """Of a disagreement over timesteps that were not named."""
 
 
-def plan_region(
-    grid: RegionGrid,
-    pair: PairPlan,
-    spec: CheckpointSpec,
-    checkpoint: Path,
-    config: InferenceConfig,
-    output: Path,
-    gpus: float,
-    task: Task = "change",
-) -> RegionJob:
-    """The job of mapping `grid`; `gpus` is what each predictor holds.
+def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
+    """Find the scenes and lay the grid: the job of mapping `aoi`, before anything is written.
 
-    Segmentation takes its one date from `after`.
-
-    Raises ConfigError for settings that the checkpoint does not allow, CheckpointError for a grid
-    that does not fit it, AssetReadError for files that are missing or of unlike types.
+    Raises ConfigError for settings that the checkpoint does not allow or that do not go together,
+    NoImageryError, CheckpointError for a grid that does not fit the checkpoint, and AssetReadError
+    for files that are missing or of unlike types.
     """
-    require_settings(config, spec, task)
+    task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
+    require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
+    require_threshold(config.products.threshold, spec.task(task))
+    require_bands(config.search.bands, spec, config.checkpoint)
+    found = usable_scenes(_search(config, task, aoi, spec), aoi)
+    masks = config.mask.use != "off"
+    before, after = (pin_scenes(scenes, masks=masks) for scenes in found)
+    grid = plan_grid(aoi, config.grid, [*before, *after])
+    return _job(config, spec, task, grid, plan_pixels(config, before, after, grid))
+
+
+def plan_pixels(
+    config: InferRegionConfig,
+    before: Sequence[Scene],
+    after: Sequence[Scene],
+    grid: RegionGrid,
+    report: bool = False,
+) -> PairPlan:
+    """How the pixels are read. What is only to be reported is measured if `report`: a run with
+    nothing to do reads no imagery."""
+    quality = config.pair_quality
+    if quality.action == "report" and not report:
+        quality = quality.model_copy(update={"action": "off"})
+    return plan_pair(before, after, grid, config.composite, config.mask, quality, config.radiometry)
+
+
+def _search(
+    config: InferRegionConfig, task: Task, aoi: AreaOfInterest, spec: CheckpointSpec
+) -> tuple[list[Scene], list[Scene]]:
+    """Scenes of both dates; of segmentation, none and those of its date."""
+    if task == "segment":
+        if config.before is not None:
+            raise ConfigError("segmentation maps one date. Leave --before out; --after is the one.")
+        return [], search_scenes(config.search, aoi, config.after, spec.bands)[::-1]
+    if config.before is None:
+        raise ConfigError("change needs two dates. Set --before to the earlier one.")
+    return search_pair(config.search, aoi, config.before, config.after, spec.bands)
+
+
+def _job(
+    config: InferRegionConfig, spec: CheckpointSpec, task: Task, grid: RegionGrid, pair: PairPlan
+) -> RegionJob:
+    inference = config.inference
+    require_settings(inference, spec, task)
     scenes = [*pair.before, *pair.after]
     place = centre_of_grid(grid.geobox(grid.region))
-    require_gsd(grid.ground_m, spec, checkpoint, finest_on_ground(scenes, *place))
+    require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
     return RegionJob(
-        output=absolute(output),
+        output=absolute(config.output),
         grid=grid,
         spec=spec,
-        checkpoint=checkpoint_folder(checkpoint),
-        lattice=ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        timesteps=config.timesteps or spec.task(task).inference_timesteps,
-        path=resolve_numeric_path(config, gpus),
+        checkpoint=checkpoint_folder(config.checkpoint),
+        lattice=ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
+        timesteps=inference.timesteps or spec.task(task).inference_timesteps,
+        path=resolve_numeric_path(inference, config.resources.predictor_gpus),
         before=pair.before,
         after=pair.after,
         identities=asset_identities(scenes, masks=pair.recipe.masked),
@@ -60,7 +100,7 @@ def plan_region(
         fence=0,
         task_name=task,
         recipe=pair.recipe,
-        evidence=plan_evidence(config, spec.task(task)),
+        evidence=plan_evidence(inference, spec.task(task)),
     )
 
 

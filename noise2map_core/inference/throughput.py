@@ -1,12 +1,9 @@
 """How fast a run was, and what held it up."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.mapping.ledger import TileRecord
 
 BUSY = 0.8
 """Predictors that work for this part of the time are what the run waits for."""

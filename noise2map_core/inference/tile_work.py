@@ -1,14 +1,9 @@
 """What became of the tiles that a run predicts, in sums that do not grow with the region."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from noise2map_core.inference.throughput import Throughput
-
-if TYPE_CHECKING:
-    from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.mapping.ledger import TileRecord
 
 MAX_SHOWN = 5
 """Tiles that a line for people names; the ledger has them all."""

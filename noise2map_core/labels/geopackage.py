@@ -9,9 +9,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+import geopandas as gpd
 import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -19,9 +20,6 @@ from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.geo.crs import crs_of
 from noise2map_core.geo.wkb import require_shallow
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 MAGIC = b"SQLite format 3\0"
 MAX_VALUE_BYTES = 1 << 30
@@ -38,7 +36,7 @@ _EXTENDED = 0b10_0000
 """Flag of a geometry that is not of the standard."""
 
 
-def read_geopackage(path: Path, layer: str | None, *, private: bool) -> "gpd.GeoDataFrame":
+def read_geopackage(path: Path, layer: str | None, *, private: bool) -> gpd.GeoDataFrame:
     """A layer of a GeoPackage: geometries and columns, without the key.
 
     Without `layer` there must be one only. `private`: nobody else writes the file. Raises
@@ -109,9 +107,7 @@ def _crs(database: sqlite3.Connection, number: int) -> CRS | None:
 
 def _table(
     database: sqlite3.Connection, name: str, geometry: str, crs: CRS | None, max_bytes: int
-) -> "gpd.GeoDataFrame":
-    import geopandas as gpd
-
+) -> gpd.GeoDataFrame:
     quoted = name.replace('"', '""')
     about = database.execute(f'PRAGMA table_xinfo("{quoted}")').fetchall()
     if computed := [column[1] for column in about if column[6] in COMPUTED]:

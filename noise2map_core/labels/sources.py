@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.catalog.search import search_labels
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import outline_of
@@ -215,8 +216,6 @@ class _Opener:
         return tuple(scene.bands[0].signed or scene.bands[0].href for scene in scenes)
 
     def _items(self, asset: str, interval: str) -> tuple[Scene, ...]:
-        from noise2map_core.catalog.search import search_labels  # slow; workers search nothing
-
         return tuple(search_labels(self.search, self.aoi, asset, interval)[::-1])
 
 

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas as gpd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 import requests
 import shapely
 from pyproj.exceptions import CRSError, ProjError
@@ -45,15 +47,12 @@ SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 HEAD_BYTES = 4096
 READ_LIMIT_S = 600.0
 
-if TYPE_CHECKING:
-    import geopandas as gpd
-
 
 @dataclass(frozen=True)
 class Vectors:
     """The polygons of one file."""
 
-    frame: "gpd.GeoDataFrame"
+    frame: gpd.GeoDataFrame
     digest: str
     """SHA-256 (hex) of the file; of a Shapefile, or with a layer named, a digest of all parts."""
 
@@ -84,7 +83,7 @@ def read_vectors(path: str, crs: str, setting: str, layer: str | None = None) ->
     return Vectors(frame[frame.geometry.notna()], digest)
 
 
-def read_table(path: Path, layer: str | None = None, *, web: bool = False) -> "gpd.GeoDataFrame":
+def read_table(path: Path, layer: str | None = None, *, web: bool = False) -> gpd.GeoDataFrame:
     """What a file holds, in its own CRS; `web`: it is a copy of one from the web.
 
     Raises ValueError for what cannot be read, OSError for a file that is not there.
@@ -100,7 +99,7 @@ def read_table(path: Path, layer: str | None = None, *, web: bool = False) -> "g
         raise ValueError(str(error)) from error
 
 
-def _read(path: Path, layer: str | None, *, web: bool) -> "gpd.GeoDataFrame":
+def _read(path: Path, layer: str | None, *, web: bool) -> gpd.GeoDataFrame:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if head.startswith(geopackage.MAGIC):
@@ -119,10 +118,8 @@ def _read(path: Path, layer: str | None, *, web: bool) -> "gpd.GeoDataFrame":
     raise ValueError(f"it is not {formats}; {where}only these are read")
 
 
-def _read_geojson(document: dict[str, Any]) -> "gpd.GeoDataFrame":
+def _read_geojson(document: dict[str, Any]) -> gpd.GeoDataFrame:
     """RFC 7946, and the `crs` of the draft before it where that is a name."""
-    import geopandas as gpd  # slow to import, and workers do without
-
     kind = document.get("type")
     if kind not in ("FeatureCollection", "Feature"):
         raise ValueError(f"it is JSON of type {str(kind)[:40]!r}, not GeoJSON features")
@@ -146,9 +143,7 @@ def _geojson_crs(document: dict[str, Any]) -> Any:
     return crs_by_name(str(stated["properties"]["name"]))
 
 
-def _read_geoparquet(path: Path) -> "gpd.GeoDataFrame":
-    import geopandas as gpd
-
+def _read_geoparquet(path: Path) -> gpd.GeoDataFrame:
     schema = pq.read_schema(path)
     if pickled := pickled_columns(schema):
         raise ValueError(f"column {pickled[0]} holds Python objects, which would run code")
@@ -161,11 +156,8 @@ def _read_geoparquet(path: Path) -> "gpd.GeoDataFrame":
     return gpd.read_parquet(path)
 
 
-def _read_by(driver: str, path: Path) -> "gpd.GeoDataFrame":
+def _read_by(driver: str, path: Path) -> gpd.GeoDataFrame:
     """By one driver of GDAL, in a process in which it has no other."""
-    import geopandas as gpd
-    import pyogrio
-
     others = [name for name in pyogrio.list_drivers() if name != driver]
     program = Path(__file__).with_name("one_driver.py")
     done = subprocess.run(

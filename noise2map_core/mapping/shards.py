@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import obstore
+
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.runtime.storage import is_local, object_store, read_bytes
 
@@ -118,8 +120,6 @@ class Shards:
     def _stored(
         self, folders: list[tuple[str, int]], top: int
     ) -> Iterator[list[tuple[str, Found]]]:
-        import obstore
-
         store = object_store(self._path)
 
         def listing(folder: tuple[str, int]) -> list[tuple[str, Found]]:

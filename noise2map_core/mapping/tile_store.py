@@ -11,8 +11,11 @@ it replaces it, and stumble over one that is damaged.
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 from zarr.storage import ObjectStore as ZarrObjectStore
@@ -21,16 +24,13 @@ from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import LeaseLostError, OutputError
 from noise2map_core.runtime.storage import is_local, object_store, reason, sync, version_of
 
-if TYPE_CHECKING:
-    from zarr.abc.store import Store
-
 PIXELS = "/c/"
 """Is in the key of an object that holds pixels."""
 Require = Callable[[], None]
 """Raises LeaseLostError if the lease is not held any more."""
 
 
-def tile_store(path: Path, require: Require) -> "Store":
+def tile_store(path: Path, require: Require) -> Store:
     """The store of a mosaic in which every writing asks `require` first."""
     return DurableStore(path, require) if is_local(path) else FencedStore(path, require)
 
@@ -77,9 +77,6 @@ class FencedStore(ZarrObjectStore):  # type: ignore[type-arg]
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write one object. Raises LeaseLostError if another run was faster."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-
         body = value.to_bytes()
         try:
             mode: Any = await self._seen(key) or "create"
@@ -105,16 +102,12 @@ class FencedStore(ZarrObjectStore):  # type: ignore[type-arg]
 
     async def _seen(self, key: str) -> Any:
         """The version that is there; None if there is none."""
-        import obstore
-
         try:
             return version_of(await obstore.head_async(self.store, key))
         except FileNotFoundError:
             return None
 
     async def _is(self, key: str, body: bytes) -> bool:
-        import obstore
-
         try:
             found = await obstore.get_async(self.store, key)
             return bytes(await found.bytes_async()) == body

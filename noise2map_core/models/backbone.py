@@ -33,20 +33,15 @@ OUTER = ("conv_in.", "conv_out.")
 
 def build_backbone(unet: dict[str, Any], channels: int) -> Any:
     """A UNet2DModel of these arguments, with random weights."""
-    let_torchvision_import()
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(in_channels=channels, out_channels=channels, **unet)
+    return _unet_class()(in_channels=channels, out_channels=channels, **unet)
 
 
 def keep_no_activations(model: nn.Module) -> None:
     """Let a model's backbone compute its activations again on the way back (Chen et al. 2016)."""
-    let_torchvision_import()
-    from diffusers import UNet2DModel
-
+    unet = _unet_class()
     for part in model.modules():
-        if isinstance(part, UNet2DModel):
-            part.enable_gradient_checkpointing()  # type: ignore[operator]
+        if isinstance(part, unet):
+            part.enable_gradient_checkpointing()
 
 
 def level_of(name: str, depth: int) -> int:
@@ -99,10 +94,7 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
 
 
 def _unet_defaults() -> dict[str, Any]:
-    let_torchvision_import()
-    from diffusers import UNet2DModel
-
-    arguments = signature(UNet2DModel.__init__).parameters.items()
+    arguments = signature(_unet_class().__init__).parameters.items()
     return {name: one.default for name, one in arguments if one.default is not one.empty}
 
 
@@ -163,6 +155,15 @@ def require_same_unet(folder: Path, unet: dict[str, Any], other: dict[str, Any])
                 "Set model.preset to the one that these weights were trained with (reference or "
                 "base for published ones), or use weights of this layout."
             )
+
+
+def _unet_class() -> Any:
+    """UNet2DModel."""
+    let_torchvision_import()
+    # Four seconds, which a rerun without work and a refused setting spare.
+    from diffusers import UNet2DModel
+
+    return UNet2DModel
 
 
 @cache

@@ -181,7 +181,7 @@ def at_timestep(
     Equal to the model up to rounding. Tasks, spec and constants are shared with it. `graphs`
     compiles it at its first batch, for batches of that shape, and replays it as a CUDA graph.
     """
-    # Behind the model, whose network has made diffusers ready to be imported.
+    # It imports diffusers: seconds, which those spare who build no network.
     from noise2map_core.models.fixed_time import accelerate
 
     fixed = copy.copy(model)

@@ -23,6 +23,7 @@ from pydantic import (
 
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.unet_arguments import checked_unet, misfit
+from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
@@ -320,8 +321,6 @@ def refused_as_settings(whose: str) -> Iterator[None]:
 def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
     """The bytes of a checkpoint's weights. Raises CheckpointError unless they are `spec`'s, of
     numbers, and all of these finite."""
-    from noise2map_core.models.weight_files import read_weight_file  # and numpy: not for --help
-
     file = checkpoint_folder(path) / WEIGHTS_NAME
     return read_weight_file(file, f"checkpoint {path}", spec.weights_sha256, SPEC_NAME)
 

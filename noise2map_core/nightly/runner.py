@@ -47,6 +47,7 @@ def run_on(dashboard: str) -> Runner:
     """A runner whose regions are jobs of the cluster with that dashboard, which sees the files."""
 
     def run(settings: Path, log: Path) -> None:
+        # Here and not above: nights without a cluster spare the seconds that Ray takes.
         from noise2map_core.distributed.cluster.jobs import run_logged
 
         root = applications_root()

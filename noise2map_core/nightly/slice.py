@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.comparison import whole_tiles
+from noise2map_core.inference.planning import plan_job
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.region_output import require_model
 from noise2map_core.mapping.ledger import Done, Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, require_same_output
 from noise2map_core.models.spec import read_spec
 from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.plan import SlicePlan
 from noise2map_core.runtime.lease import hold_lease
-from noise2map_core.workflows.launch import load_application
+from noise2map_core.workflows.infer_region import InferRegionConfig
 
 RECORDS = 1_000
 """Copied tiles that are recorded together."""
@@ -45,14 +48,8 @@ def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
 
 def plan_slice(settings: Settings) -> RegionJob:
     """The tiles of a slice and what each is made from. Reads no imagery, and needs no Ray."""
-    from noise2map_core.geo.aoi import read_aoi
-
-    infer_region = load_application("infer-region")
-    config = infer_region.InferRegionConfig.model_validate(settings)
-    job: RegionJob = infer_region.plan_job(
-        config, read_spec(config.checkpoint), read_aoi(config.aoi)
-    )
-    return job
+    config = InferRegionConfig.model_validate(settings)
+    return plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))
 
 
 def grid_settings(job: RegionJob) -> Settings:
@@ -70,10 +67,8 @@ def begin_slice(job: RegionJob, earlier: Path | None) -> tuple[int, int]:
     Safe to repeat: tiles that the slice has already are left alone. Raises OutputHeldError,
     OutputMismatchError, and CheckpointError if no worker could load the model.
     """
-    from noise2map_core.models.checkpoint import require_loadable
-
     if not (job.output / "mosaic.zarr").exists():
-        require_loadable(job.checkpoint, job.spec)
+        require_model(job)
     table = class_table(job.task)
     require_same_output(job.output / "mosaic.zarr", job.grid, table, job.layers)
     with hold_lease(job.output) as fence:

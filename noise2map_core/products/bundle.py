@@ -11,15 +11,13 @@ from noise2map_core.products.manifest import forget_products
 from noise2map_core.products.palette import class_colors, reason_colors, reason_names
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import PolygonRules, iter_polygons
+from noise2map_core.products.polygons import PolygonRules, PolygonTally, iter_polygons
 from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import RasterSpec, write_cog
-from noise2map_core.products.report.facts import report_page
-from noise2map_core.products.report.page import write_page
+from noise2map_core.products.report import map_report, write_report
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, strongest, survey_mosaic
-from noise2map_core.products.tally import PolygonTally
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
@@ -203,8 +201,8 @@ def _write_pages(
     titles = _titles(_rasters(mosaic, subject, config), mosaic)
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
-    page = report_page(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
-    write_page(folder / "report.html", page)
+    report = map_report(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
+    write_report(folder / "report.html", report)
 
 
 def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:

@@ -1,7 +1,6 @@
 """A STAC collection that lists maps and grows with them."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pystac
 from filelock import FileLock
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import OutputHeldError, OutputMismatchError
@@ -58,16 +58,14 @@ def _held(path: Path) -> Iterator[None]:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
             yield
         return
-    lease, deadline = path.with_name(f".{path.name}"), time.monotonic() + EXPIRE_S + LOCK_TIMEOUT_S
+    attempts = Retrying(
+        retry=retry_if_exception_type(OutputHeldError),
+        wait=wait_fixed(WAIT_S),
+        stop=stop_after_delay(EXPIRE_S + LOCK_TIMEOUT_S),
+        reraise=True,
+    )
     with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(hold_lease(lease))
-                break
-            except OutputHeldError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(WAIT_S)
+        attempts(lambda: stack.enter_context(hold_lease(path.with_name(f".{path.name}"))))
         yield
 
 

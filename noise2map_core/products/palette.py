@@ -4,9 +4,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
-
-Rgba = tuple[int, int, int, int]
-"""Red, green, blue, alpha (0–255)."""
+from noise2map_core.report.images import Rgba
 
 CLEAR: Rgba = (0, 0, 0, 0)
 

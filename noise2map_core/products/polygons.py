@@ -1,7 +1,7 @@
 """Classes as polygons, dissolved across tiles."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import geopandas as gpd
@@ -18,6 +18,8 @@ from noise2map_core.products.outlines import polygons_of
 BATCH_POLYGONS = 20_000
 BATCH_CORNERS = 500_000
 """A batch is as soon as it has either: its size on disk, and in memory, has a bound."""
+NUM_LARGEST = 2_000
+BINS_A_DECADE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,31 @@ class PolygonRules:
     """Smaller ones are left out."""
     simplify_m: float = 0.0
     """How far an outline may move, in units of the grid's CRS; 0: every pixel's edge is kept."""
+
+
+@dataclass
+class PolygonTally:
+    """Sums, sizes and the largest of the polygons seen so far."""
+
+    count: int = 0
+    area_m2: dict[str, float] = field(default_factory=dict)
+    """Geodesic area by class name."""
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(24, np.int64))
+    """How many polygons there are by area: bins of half a power of ten, from 1 m²."""
+    largest: gpd.GeoDataFrame | None = None
+    """At most `NUM_LARGEST`, the largest first."""
+
+    def add(self, polygons: gpd.GeoDataFrame) -> None:
+        """Count a batch."""
+        self.count += len(polygons)
+        for name, area in polygons.groupby("class_name")["area_m2"].sum().items():
+            self.area_m2[name] = self.area_m2.get(name, 0.0) + float(area)
+        decades = np.log10(np.maximum(polygons["area_m2"].to_numpy(), 1.0))
+        bins = np.minimum((decades * BINS_A_DECADE).astype(np.int64), len(self.sizes) - 1)
+        self.sizes += np.bincount(bins, minlength=len(self.sizes))
+        both = polygons if self.largest is None else pd.concat([self.largest, polygons])
+        ranked = both.sort_values(["area_m2", "polygon_id"], ascending=[False, True])
+        self.largest = ranked.head(NUM_LARGEST).reset_index(drop=True)
 
 
 def iter_polygons(mosaic: Mosaic, rules: PolygonRules) -> Iterator[gpd.GeoDataFrame]:

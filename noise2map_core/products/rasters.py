@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
-from noise2map_core.products.palette import Rgba
+from noise2map_core.report.images import Rgba
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
 

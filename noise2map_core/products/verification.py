@@ -6,16 +6,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import shapely
+from pystac.errors import STACError, STACValidationError
+from pystac.validation import validate_dict
+from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from rio_cogeo.cogeo import cog_validate
 
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, Reason, read_identity
+from noise2map_core.mapping.seams import seam_ratio
 from noise2map_core.products.manifest import NAME as MANIFEST
 from noise2map_core.products.manifest import product_fault
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.runtime.progress import progress
+from noise2map_core.runtime.storage import listed, local_copy
+
+CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
+LATTICE_BLOCK_PX = 256
+"""Blocks of the bootstrap, at least."""
+
+
+def verify_output(output: Path) -> list[str]:
+    """Lines for people. Raises OutputError, naming every fault, if there is one."""
+    mosaic, manifest = open_output(output)
+    faults = [
+        *iter_faults(output, mosaic, manifest),
+        *_invalid_rasters(output),
+        *_invalid_item(output / "item.json"),
+    ]
+    if faults:
+        raise OutputError(
+            f"{output} has {len(faults)} faults: {'; '.join(faults)}. `noise2map verify --repair "
+            f"{output}` makes again what is missing or damaged."
+        )
+    counts = count_reasons(mosaic)
+    total = sum(counts.values())
+    pixels = ", ".join(f"{n / total:.1%} {name}" for name, n in counts.items())
+    return [
+        f"{manifest['tiles']['total']} tiles complete, every object and product as written",
+        f"pixels  {pixels}",
+        *_seams(mosaic, manifest),
+    ]
 
 
 def open_output(output: Path) -> tuple[Mosaic, dict[str, Any]]:
@@ -76,3 +110,33 @@ def count_reasons(mosaic: Mosaic) -> dict[str, int]:
         window = mosaic.grid.window(tile).intersect(mosaic.grid.region)
         counts += np.bincount(mosaic.read("reason", window).ravel(), minlength=256)
     return {reason.name.lower(): int(counts[reason]) for reason in Reason if counts[reason]}
+
+
+def _invalid_rasters(output: Path) -> Iterator[str]:
+    for file in listed(output, ".tif"):
+        try:
+            with local_copy(file) as local:
+                valid, errors, _ = cog_validate(local, quiet=True)
+        except Exception as error:  # whatever GDAL makes of damaged bytes
+            valid, errors = False, [str(error)]
+        if not valid:
+            yield f"{file.name} is no valid cloud-optimised GeoTIFF ({', '.join(errors)})"
+
+
+def _invalid_item(file: Path) -> Iterator[str]:
+    """STAC's core schemas, which ship with pystac: no network is needed."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        core = {**document, "stac_extensions": []}
+        validate_dict(core, pystac.STACObjectType.ITEM, validator=JsonSchemaSTACValidator())
+    except (OSError, ValueError, STACError, STACValidationError) as error:
+        yield f"{file.name} is no valid STAC item ({' '.join(str(error).split())})"
+
+
+def _seams(mosaic: Mosaic, manifest: dict[str, Any]) -> Iterator[str]:
+    """Steps across edges over steps elsewhere: 1 where there is no seam."""
+    tile_px, stride_px = mosaic.grid.tile_px, manifest.get("stride_px")
+    for name, period in ((TILE_SEAMS, tile_px), (CHIP_SEAMS, stride_px)):
+        if period:
+            found = seam_ratio(mosaic, period, max(LATTICE_BLOCK_PX, period))
+            yield f"seams   {name}: {found or 'none within the map'} (1: no seam)"

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, urlsplit
 
+import idna
+
 HEADER_PREFIX = "NOISE2MAP_HEADER_"
 KEY_VARIABLES = (
     "PC_SDK_SUBSCRIPTION_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "RAY_AUTH_TOKEN",
@@ -97,9 +99,7 @@ def origin_of(url: str) -> Origin | None:
 def _plain_host(host: str) -> str:
     """One spelling of a host; raises ValueError for what is none."""
     if not host.isascii():
-        import idna  # its errors are ValueErrors
-
-        host = idna.encode(host, uts46=True).decode()
+        host = idna.encode(host, uts46=True).decode()  # its errors are ValueErrors
     if not re.fullmatch(r"[a-z0-9._:-]*", host, re.IGNORECASE):
         raise ValueError(host)
     return host.lower().removesuffix(".")

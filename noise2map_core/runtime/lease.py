@@ -19,10 +19,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
+import obstore
 from filelock import FileLock, Timeout
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import ObjectStore
 
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import LeaseLostError, OutputError, OutputHeldError, explained
@@ -34,9 +37,6 @@ from noise2map_core.runtime.storage import (
     reason,
     version_of,
 )
-
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
 
 RENEW_S = 10.0
 EXPIRE_S = 60.0
@@ -176,8 +176,6 @@ class _ObjectLease:
 
     def acquire(self) -> None:
         """Take the lease if nobody holds it, or its holder has not renewed it in time."""
-        from obstore.exceptions import BaseError
-
         try:
             self.fence = self._free() + 1
             renewed = self._put(self._store, EXPIRE_S)
@@ -193,8 +191,7 @@ class _ObjectLease:
     def keep(self, stopped: Event) -> None:
         """Renew until `stopped`. A renewal that fails is said and tried again, as long as the lease
         lasts; this run stops if another has taken it over."""
-        from obstore.exceptions import BaseError
-
+        # Not tenacity's: success goes on, too, and an event ends every pause.
         pause = RENEW_S
         while not stopped.wait(pause) and not self._why:
             try:
@@ -222,8 +219,6 @@ class _ObjectLease:
 
     def release(self) -> None:
         """Give it back: the number stays, the time is over."""
-        from obstore.exceptions import BaseError
-
         if self._why:
             return
         try:
@@ -254,16 +249,12 @@ class _ObjectLease:
 
     def _age(self, written: datetime) -> float:
         """Seconds since storage took the lease, by its own clock."""
-        import obstore
-
         obstore.put(self._store, CLOCK, b"{}")
         now: datetime = obstore.head(self._store, CLOCK)["last_modified"]
         return (now - written).total_seconds()
 
     def _read(self) -> tuple[dict[str, Any], datetime] | None:
         """What the object says and when it was written."""
-        import obstore
-
         try:
             found = obstore.get(self._store, OBJECT)
         except FileNotFoundError:
@@ -273,14 +264,12 @@ class _ObjectLease:
         self._seen = version_of(found.meta)
         return body, found.meta["last_modified"]
 
-    def _put(self, store: "ObjectStore", seconds: float) -> bool:
+    def _put(self, store: ObjectStore, seconds: float) -> bool:
         """Write the lease if it is as it was last seen; False if somebody else was faster.
 
         An answer may be lost, and the request sent anew: what stands there is ours then.
         """
-        import obstore
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
+        # Not tenacity's: a round fails by what stands there, and the next one replaces just that.
         for _ in range(ATTEMPTS):
             began = _now()
             self._beats += 1  # no two versions have the same bytes, and so the same tag

@@ -17,13 +17,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 from urllib.parse import unquote_to_bytes
 
+import obstore
+from obstore.store import ObjectStore, from_url
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator
-
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "https")
 PARTIAL = ".partial"
@@ -72,7 +71,7 @@ def require_plain(path: str) -> None:
 
 
 def _remote(url: str) -> Path:
-    from obstore.fsspec import register
+    from obstore.fsspec import register  # slow to import; every command imports this module
     from upath import UPath
 
     register(SCHEMES)
@@ -135,18 +134,16 @@ def zarr_store(path: Path, read_only: bool = False) -> Any:
     """What zarr opens at a location."""
     if is_local(path):
         return path
-    from zarr.storage import ObjectStore
+    from zarr.storage import ObjectStore as ZarrStore  # slow; every command imports this module
 
-    return ObjectStore(object_store(path), read_only=read_only)
+    return ZarrStore(object_store(path), read_only=read_only)
 
 
-def object_store(path: Path, give_up_s: float | None = None) -> "ObjectStore":
+def object_store(path: Path, give_up_s: float | None = None) -> ObjectStore:
     """obstore's store whose root is a location that is not local.
 
     A request is sent anew for minutes; with `give_up_s`, once, and for no longer than that.
     """
-    from obstore.store import from_url
-
     if give_up_s is None:
         return from_url(str(path))
     limit = timedelta(seconds=give_up_s)
@@ -194,8 +191,6 @@ def reason(error: Exception) -> str:
 
 def upload(file: Path, target: Path) -> None:
     """Put a local file as an object, whole; a large one in parts."""
-    import obstore
-
     _require_right()
     obstore.put(object_store(target.parent), target.name, file)
 
@@ -206,8 +201,6 @@ def local_copy(path: Path) -> Iterator[Path]:
     if is_local(path):
         yield path
         return
-    import obstore
-
     with TemporaryDirectory(prefix="noise2map-") as folder:
         copy = Path(folder) / path.name
         with copy.open("wb") as file:
@@ -220,8 +213,6 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of a file. Raises FileNotFoundError."""
     if is_local(path):
         return path.read_bytes()
-    import obstore
-
     return bytes(obstore.get(object_store(path.parent), path.name).bytes())
 
 
@@ -229,8 +220,6 @@ def size_of(path: Path) -> int:
     """The length of a file in bytes. Raises FileNotFoundError."""
     if is_local(path):
         return path.stat().st_size
-    import obstore
-
     return int(obstore.head(object_store(path.parent), path.name)["size"])
 
 
@@ -256,8 +245,6 @@ def listed(folder: Path, suffix: str) -> list[Path]:
     if is_local(folder):
         names = os.listdir(folder) if folder.is_dir() else []
     else:
-        import obstore
-
         found = obstore.list_with_delimiter(object_store(folder))["objects"]
         names = [one["path"].rpartition("/")[2] for one in found]
     wanted = (name for name in names if name.endswith(suffix) and not name.startswith("."))
@@ -269,8 +256,6 @@ def discard(file: Path) -> None:
     if is_local(file):
         file.unlink(missing_ok=True)
         return
-    import obstore
-
     _require_right()
     with suppress(FileNotFoundError):
         obstore.delete(object_store(file.parent), file.name)

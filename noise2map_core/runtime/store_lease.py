@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
 from noise2map_core.runtime.errors import OutputError, OutputHeldError, explained
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.storage import absolute, files_in, is_local
@@ -35,22 +37,25 @@ def hold_store(path: Path) -> Iterator[None]:
 
 
 def _enter(held: ExitStack, path: Path, folder: Path) -> None:
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            held.enter_context(hold_lease(folder))
-            return
-        except OutputHeldError:
-            raise OutputHeldError(
-                f"another run is writing chip store {path}. Wait for it to end, or set another "
-                "--output."
-            ) from None
-        except OutputError as error:
-            cause = error.__cause__
-            if attempt == ATTEMPTS or not isinstance(cause, FileNotFoundError | FileExistsError):
-                told = explained(cause) if isinstance(cause, OSError) else str(error)
-                raise OutputError(
-                    f"cannot write {path}: {told} Or set another --output."
-                ) from error
+    attempts = Retrying(
+        retry=retry_if_exception(_was_taken_away), stop=stop_after_attempt(ATTEMPTS), reraise=True
+    )
+    try:
+        attempts(lambda: held.enter_context(hold_lease(folder)))
+    except OutputHeldError:
+        raise OutputHeldError(
+            f"another run is writing chip store {path}. Wait for it to end, or set another "
+            "--output."
+        ) from None
+    except OutputError as error:
+        cause = error.__cause__
+        told = explained(cause) if isinstance(cause, OSError) else str(error)
+        raise OutputError(f"cannot write {path}: {told} Or set another --output.") from error
+
+
+def _was_taken_away(error: BaseException) -> bool:
+    """True if the lease's folder went, or came, while it was opened."""
+    return isinstance(error.__cause__, FileNotFoundError | FileExistsError)
 
 
 def _take_away(folder: Path) -> None:

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from noise2map_core.diffusion.timesteps import spread_timesteps
+from noise2map_core.models.presets import network_of
+from noise2map_core.models.start import require_start
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import TaskTrainingConfig
 from noise2map_core.settings.numbers import FiniteFloat, PositiveFloat, PositiveInt
@@ -96,6 +99,15 @@ class Parameter(_Section):
         """True if what is chosen already asks for it."""
         return all(point.get(name) in labels for name, labels in self.when.items())
 
+    def suggest(self, trial: Any, name: str) -> Any:
+        """A value as a trial of Optuna suggests it."""
+        if self.choices is not None:
+            return trial.suggest_categorical(name, list(self.choices))
+        if self.integers is not None:
+            return trial.suggest_int(name, *self.integers)
+        low, high = self.limits or (0.0, 1.0)
+        return trial.suggest_float(name, low, high, log=self.log_uniform is not None)
+
     def setting(self, value: Any) -> Any:
         """What a label stands for; a number stands for itself."""
         return value if self.choices is None else self.choices[value]
@@ -167,6 +179,13 @@ class SearchSpace(_Section):
                 settings = _with_timesteps(settings, name, self.parameters[name].setting(value))
         return settings
 
+    def suggest(self, trial: Any) -> None:
+        """Ask a trial of Optuna for each parameter that applies, one after the other."""
+        point: Point = {}
+        for name, parameter in self.parameters.items():
+            if parameter.applies(point):
+                point[name] = parameter.suggest(trial, name)
+
     def examples(self) -> Iterator[tuple[str, Point]]:
         """Of each parameter its name and points with each label or end of its range."""
         for name, parameter in self.parameters.items():
@@ -225,6 +244,15 @@ def require_valid(space: SearchSpace, base: TrialSettings, name: str) -> None:
             raise ConfigError(f"space {name}: {parameter} = {shown}: {error}") from None
 
 
+def require_starts(space: SearchSpace, base: TrialSettings, chip_px: int) -> None:
+    """Raise CheckpointError or ConfigError unless every network of a trial can start from the
+    weights of its backbone."""
+    tried = [space.settings(base, point).model for _, point in space.examples()]
+    for model in dict.fromkeys(tried):
+        if model.backbone is not None:
+            require_start(network_of(model.preset, chip_px), model.backbone)
+
+
 def _is_virtual(name: str) -> bool:
     task, _, rest = name.partition(".")
     return task in ("change", "segment") and rest in (SHARE, COUNT)
@@ -240,8 +268,6 @@ def _put(settings: Settings, path: Sequence[str], value: Any) -> None:
 
 def _with_timesteps(settings: TrialSettings, name: str, value: Any) -> TrialSettings:
     """Inference timesteps for a share of T − 1, or for a number of timesteps."""
-    from noise2map_core.diffusion.timesteps import spread_timesteps
-
     task_name, _, kind = name.partition(".")
     task: TaskTrainingConfig = getattr(settings, task_name)
     if kind == SHARE:

@@ -11,16 +11,27 @@ from typing import Any, Literal
 
 import yaml
 
+from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.learning.skill import warning
 from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
-from noise2map_core.search.space import Parameter, Point, SearchSpace
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.search.space import Point, SearchSpace, read_space, require_valid
+from noise2map_core.training.finetuning import TrainingJob, plan_job
+from noise2map_core.training.run import learnt_settings
 from noise2map_core.workflows.finetune_maps import TrialSettings
+from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
 
 SWEEP_FILE = "sweep.json"
 WINNER_FILE = "winner.yaml"
+TRIALS_FOLDER = "trials"
+"""Where Ray Tune keeps states, by trial."""
 MIN_TRIALS = 4
 """Fewer full trials say nothing about the importance of parameters."""
+REDUCTION = 3
+"""Of so many trials at a rung ASHA lets one go on."""
 
 Status = Literal["full", "pruned", "failed"]
 
@@ -68,14 +79,64 @@ class Sweep:
     base: TrialSettings
     """What all trials share."""
     chips: str
+    """Chip store, absolute."""
     seed: int
     digest: str
     """Of all that the trials depend on."""
+
+    @classmethod
+    def of(cls, config: SearchSchedulesConfig, store: ChipStore) -> Sweep:
+        """What a config searches: trials depend on the space, on what they share and on every byte
+        of the chips.
+
+        Raises ConfigError for a space that cannot be read, or that finetune-maps does not take.
+        """
+        own = {"trials": config.trials, "epochs": config.epochs}
+        given = {name: value for name, value in own.items() if value is not None}
+        space = read_space(config.space).model_copy(update=given)
+        require_valid(space, config.finetune, config.space)
+        parts = {
+            "space": space.model_dump(mode="json"), "base": learnt_settings(config.finetune),
+            "seed": config.seed, "chips": store.objects,
+        }  # fmt: skip
+        name, chips = Path(config.space).stem, str(absolute(config.chips))
+        base, digest = config.finetune, digest_of(parts)
+        return cls(config.output, name, space, base, chips, config.seed, digest)
 
     @property
     def file(self) -> Path:
         """Its note."""
         return self.folder / SWEEP_FILE
+
+    @property
+    def trials_folder(self) -> Path:
+        """Of what a sweep goes on from, and of the lease on that."""
+        return self.folder / TRIALS_FOLDER
+
+    @property
+    def winner_file(self) -> Path:
+        """The winner's settings, for finetune-maps."""
+        return self.folder / WINNER_FILE
+
+    @property
+    def rung_epochs(self) -> int:
+        """Epochs between validations, and to the first rung."""
+        return max(1, self.space.epochs // REDUCTION**2)
+
+    def settings(self, point: Point) -> TrialSettings:
+        """A trial's settings: budget and validations are the sweep's, so that all compare."""
+        settings = self.space.settings(self.base, point)
+        own = {
+            "epochs": self.space.epochs, "checkpoint_epochs": self.rung_epochs,
+            "patience": None, "checkpoint_steps": None, "num_workers": 1, "min_workers": None,
+            "loader": "sharded",
+        }  # fmt: skip
+        return settings.model_copy(update={"training": settings.training.model_copy(update=own)})
+
+    def job(self, point: Point) -> TrainingJob:
+        """What a trial trains. Raises ConfigError or ChipStoreError where settings do not fit."""
+        unused = self.folder / "unused"  # Ray Tune keeps a trial's states
+        return plan_job(self.settings(point), open_store(self.chips), unused, self.seed)
 
     def earlier(self) -> list[Trial] | None:
         """The trials, if the sweep was finished before; None: it was not, or never begun.
@@ -196,12 +257,9 @@ def write_winner(sweep: Sweep, trial: Trial) -> Path:
         f"{trial.epochs} epochs.\n"
     )
     if trial.doubts:
-        from noise2map_core.learning.skill import warning
-
         head += f"# {warning('its model', ' '.join(trial.doubts.split()))}\n"
-    path = sweep.folder / WINNER_FILE
-    write_atomically(path, head + yaml.safe_dump(config, sort_keys=False))
-    return path
+    write_atomically(sweep.winner_file, head + yaml.safe_dump(config, sort_keys=False))
+    return sweep.winner_file
 
 
 def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
@@ -213,21 +271,12 @@ def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
         return {}
     study = optuna.create_study(direction="maximize")
     for trial in full:
-        distributions = {name: _distribution(space.parameters[name]) for name in trial.point}
+        fixed = optuna.trial.FixedTrial(trial.point)
+        for name in trial.point:
+            space.parameters[name].suggest(fixed, name)
         study.add_trial(
             optuna.trial.create_trial(
-                params=trial.point, distributions=distributions, value=trial.f1
+                params=fixed.params, distributions=fixed.distributions, value=trial.f1
             )
         )
     return dict(optuna.importance.get_param_importances(study))
-
-
-def _distribution(parameter: Parameter) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if parameter.choices is not None:
-        return CategoricalDistribution(list(parameter.choices))
-    if parameter.integers is not None:
-        return IntDistribution(*parameter.integers)
-    low, high = parameter.limits or (0.0, 1.0)
-    return FloatDistribution(low, high, log=parameter.log_uniform is not None)

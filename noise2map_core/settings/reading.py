@@ -230,7 +230,14 @@ def _missing(config_type: type[BaseModel], paths: list[str]) -> str:
     return f"missing setting{plural} {', '.join(names)}: set in the YAML file or by {flags}."
 
 
+def moved(config_type: type[BaseModel], path: str) -> str | None:
+    """What a config class says of a setting that is no more: what to do in its place."""
+    return getattr(config_type, "moved", {}).get(path)
+
+
 def _unknown(config_type: type[BaseModel], path: str) -> str:
+    if said := moved(config_type, path):
+        return f"unknown setting {path}. {said}"
     known = [setting.path for setting in iter_settings(config_type)]
     same_name = [name for name in known if name.split(".")[-1] == path.split(".")[-1]]
     near = difflib.get_close_matches(path, known, n=1) or same_name

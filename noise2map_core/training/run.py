@@ -1,19 +1,22 @@
 """The note of a training run beside its results: which settings and data they belong to."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from noise2map_core.models.start import start_digest
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import OutputMismatchError
 from noise2map_core.runtime.storage import location, read_bytes
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
+STATE_FOLDER = "state"
+"""Of an output: what a run goes on from."""
 
 PLACEMENT = {
     "checkpoint_steps", "num_workers", "min_workers", "worker_cpus", "worker_gpus", "compile",
@@ -28,30 +31,11 @@ def learnt_settings(config: BaseModel, exclude: Collection[str] = ()) -> dict[st
     In place of the backbone's path stands the digest of its weights. Raises CheckpointError if they
     cannot be read.
     """
-    from noise2map_core.models.start import start_digest
-
     settings = config.model_dump(mode="json", exclude=set(exclude))
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     if (backbone := settings["model"]["backbone"]) is not None:
         settings["model"]["backbone"] = start_digest(location(backbone))
     return settings
-
-
-def rerun_line(made: Sequence[str]) -> str:
-    """What a run says first that found its weights trained, and made only what `made` names."""
-    if not made:
-        return "nothing to do: trained already with the same settings"
-    return f"trained already with the same settings; made {' and '.join(made)}"
-
-
-def skipped_line(skipped: int) -> str:
-    """What to say of steps that were not taken; empty: all were."""
-    if not skipped:
-        return ""
-    return (
-        f"warning     {skipped} steps were skipped: their gradients were not finite. Lower "
-        "training.learning_rate, or check the chips for absurd values"
-    )
 
 
 @dataclass(frozen=True)
@@ -72,6 +56,11 @@ class TrainingRun:
     def report(self) -> Path:
         """Where its report for people goes."""
         return self.output / REPORT_FILE
+
+    @property
+    def state(self) -> Path:
+        """Where its states go, and the lease on them."""
+        return self.output / STATE_FOLDER
 
     @property
     def note(self) -> Path:

@@ -57,6 +57,12 @@ def doubts_of(entry: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {told}" for name, told in doubts.items() if told)
 
 
+def doubts_of_chosen(note: Mapping[str, Any]) -> str:
+    """What validation says so of the epoch that was chosen, in a finished run's `run.json`."""
+    chosen = (entry for entry in note["history"] if int(entry["epoch"]) == int(note["epoch"]))
+    return next(map(doubts_of, chosen), "")
+
+
 def with_validation(spec: CheckpointSpec, tasks: Mapping[Task, TaskValidation]) -> CheckpointSpec:
     """A spec that decides and calibrates as validation says."""
     decided = {

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import ConfigDict, model_validator
 
 from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.network import Task
-from noise2map_core.settings.numbers import NonNegativeFloat
-from noise2map_core.settings.unused import require_unset
 from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
+
+EARLIER = {"plan": False, "price_per_hour": None}
+"""Settings that this command had, and their defaults: manifests of that time hold them."""
+
+PLAN_IT = "`noise2map plan`, with the same arguments, says what a run would take."
 
 
 class InferRegionConfig(RegionConfig):
@@ -42,22 +47,21 @@ class InferRegionConfig(RegionConfig):
     overwrite: bool = False
     """Replace an output of another grid, class table or format."""
 
-    plan: bool = False
-    """Only say what a run would do and take: tiles, bytes, time, memory. Makes three tiles to
-    measure, and writes nothing. `noise2map plan` is the same."""
-
-    price_per_hour: NonNegativeFloat | None = None
-    """What an hour of the machine or cluster costs; with `plan`, the costs of the run."""
-
     allow_incomplete: bool = False
     """Make products even if tiles failed: holes get no decision and the reason "read failed". The
     run still ends with exit code 3, and a rerun tries these tiles again."""
 
-    @model_validator(mode="after")
-    def _all_used(self) -> InferRegionConfig:
-        if not self.plan:
-            require_unset(self, ("price_per_hour",), "without plan")
-        return self
+    moved: ClassVar[dict[str, str]] = {"plan": PLAN_IT, "price_per_hour": PLAN_IT}
+    """What to do in place of settings that are no more."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_earlier_manifests_say(cls, settings: Any) -> Any:
+        """Without settings that are no more, where they say what was their default."""
+        if not isinstance(settings, dict):
+            return settings
+        return {name: value for name, value in settings.items()
+                if name not in EARLIER or value is not EARLIER[name]}  # fmt: skip
 
 
 WORKFLOW = Workflow(InferRegionConfig)

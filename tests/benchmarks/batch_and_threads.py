@@ -7,7 +7,6 @@ that came out otherwise the next night would make every tile again.
     python tests/benchmarks/batch_and_threads.py [--networks tiny small reference]
 """
 
-import argparse
 import os
 import sys
 import time
@@ -16,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from tests.benchmarks.inference_speed import CASES, TIMESTEP
+from noise2map_core.models.allocator import keep_freed_memory
+from noise2map_core.models.fixed_time import accelerate, inference_dtype
+from tests.benchmarks.inference_speed import CASES, TIMESTEP, Network
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 LARGEST = {"reference": 8}
@@ -27,19 +29,19 @@ LARGEST = {"reference": 8}
 TIMEOUT_S = 600
 
 
-def main() -> None:
-    """Print one line for each network and batch."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    arguments = parser.parse_args()
+def main(networks: tuple[Network, ...] = tuple(CASES), seconds: float = 5.0) -> None:
+    """Print one line for each network and batch.
+
+    Args:
+        seconds: Of each measurement.
+    """
     cores = os.cpu_count() or 1
     heads = f"{cores} x 1 thread", f"1 x {cores} threads"
     print(f"{'chips a second':16}{'batch':>6}{heads[0]:>16}{heads[1]:>16}")
-    for name in arguments.networks:
+    for name in networks:
         for batch in BATCHES:
             if batch <= LARGEST.get(name, batch):
-                rates = [_rate(name, batch, n, cores // n, arguments.seconds) for n in (1, cores)]
+                rates = [_rate(name, batch, n, cores // n, seconds) for n in (1, cores)]
                 print(f"{name:14}{batch:6}{rates[0]:16.1f}{rates[1]:16.1f}", flush=True)
 
 
@@ -57,9 +59,6 @@ def _rate(name: str, batch: int, threads: int, processes: int, seconds: float) -
 
 
 def _work(name: str, batch: int, threads: int, seconds: float, ready: Any, rates: Any) -> None:
-    from noise2map_core.models.allocator import keep_freed_memory
-    from noise2map_core.models.fixed_time import accelerate, inference_dtype
-
     keep_freed_memory()
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
@@ -78,4 +77,4 @@ def _work(name: str, batch: int, threads: int, seconds: float, ready: Any, rates
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -8,7 +8,6 @@ the ratio of each round is told: sharded by ray_data, so that more than 1 speaks
     python tests/benchmarks/data_paths.py [--epochs 5] [--rounds 3] [--batch 16] [--stride 16]
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -19,24 +18,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.chips.store import open_store
+from noise2map_core.cli.commands.demo import step_settings, write_whole_area
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
+from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.settings.reading import build_config
+from noise2map_core.settings.resources import ResourcesConfig
+from noise2map_core.testing.scenes import write_catalog
+from noise2map_core.training.curve import CURVE_FILE, read_losses
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from pipelines.ingest_region import run
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))  # neither applications nor tests are installed
 
 CPUS = 2
 
 
-def main() -> None:
-    """Print samples a second of each way, round by round, and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--stride", type=int, default=16, help="of chips: less is more of them")
-    args = parser.parse_args()
+def main(epochs: int = 5, rounds: int = 3, batch: int = 16, stride: int = 16) -> None:
+    """Print samples a second of each way, round by round, and the ratios.
+
+    Args:
+        stride: Of chips: less is more of them.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        chips = _ingest(Path(folder), args.stride)
-        _tell("reading alone", _compare_reading(chips, args))
-        _tell("training", _compare_training(chips, Path(folder), args))
+        chips = _ingest(Path(folder), stride)
+        _tell("reading alone", _compare_reading(chips, epochs, rounds, batch))
+        _tell("training", _compare_training(chips, Path(folder), epochs, rounds, batch))
 
 
 def _tell(what: str, rates: list[dict[str, float]]) -> None:
@@ -54,12 +68,6 @@ def _tell(what: str, rates: list[dict[str, float]]) -> None:
 
 def _ingest(root: Path, stride_px: int) -> Path:
     """A store of chips of 128 pixels of the invented scenes."""
-    from noise2map_core.cli.commands.demo import step_settings, write_whole_area
-    from noise2map_core.settings.reading import build_config
-    from noise2map_core.testing.scenes import write_catalog
-    from noise2map_core.workflows.ingest_region import IngestRegionConfig
-    from pipelines.ingest_region import run
-
     write_whole_area(write_catalog(root / "catalog"))
     settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": stride_px}}
     config = build_config(IngestRegionConfig, settings, {})
@@ -68,29 +76,18 @@ def _ingest(root: Path, stride_px: int) -> Path:
     return Path(str(config.output))
 
 
-def _compare_reading(chips: Path, args: argparse.Namespace) -> list[dict[str, float]]:
+def _compare_reading(chips: Path, epochs: int, rounds: int, batch: int) -> list[dict[str, float]]:
     """Samples a second of each way, a dictionary a round."""
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.settings.resources import ResourcesConfig
-
     store = open_store(chips)
     numbers = store.chips_of("train")
-    print(f"{len(numbers)} chips of 128 px, batches of {args.batch}, {args.epochs} epochs")
+    print(f"{len(numbers)} chips of 128 px, batches of {batch}, {epochs} epochs")
     with ray_session(ResourcesConfig(num_cpus=CPUS)):
-        ways = _ways(store, numbers, args.batch)
-        return [
-            {name: _rate(make(), args) for name, make in ways.items()} for _ in range(args.rounds)
-        ]
+        ways = _ways(store, numbers, batch)
+        return [{name: _rate(make(), epochs) for name, make in ways.items()} for _ in range(rounds)]
 
 
 def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     """The loaders, each made anew for every round."""
-    from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
-    from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
-    from noise2map_core.learning.steps import Ranks
-    from noise2map_core.settings.learning import TrainingConfig
-
     training = TrainingConfig(batch_size=batch)
 
     def sharded(cache_bytes: int) -> ShardedLoader:
@@ -108,45 +105,45 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _rate(loader: Any, args: argparse.Namespace) -> float:
+def _rate(loader: Any, epochs: int) -> float:
     """Samples a second over some epochs, the first one's start included."""
     samples, begun = 0, time.perf_counter()
-    for epoch in range(args.epochs):
+    for epoch in range(epochs):
         loader.begin_epoch(epoch)
         for step in range(loader.num_steps):
             samples += len(loader.read(step).chip)
     return samples / (time.perf_counter() - begun)
 
 
-def _compare_training(chips: Path, root: Path, args: argparse.Namespace) -> list[dict[str, float]]:
+def _compare_training(
+    chips: Path, root: Path, epochs: int, rounds: int, batch: int
+) -> list[dict[str, float]]:
     return [
         {
-            name: _train(chips, root / f"{name}{turn}", name, args)
+            name: _train(chips, root / f"{name}{turn}", name, epochs, batch)
             for name in ("sharded", "ray_data")
         }
-        for turn in range(args.rounds)
+        for turn in range(rounds)
     ]
 
 
-def _train(chips: Path, output: Path, loader: str, args: argparse.Namespace) -> float:
+def _train(chips: Path, output: Path, loader: str, epochs: int, batch: int) -> float:
     """Samples a second of all steps of a run with one worker of one CPU."""
     command = [
         sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
         "--output", str(output), "--training.loader", loader,
-        "--training.epochs", str(args.epochs), "--training.checkpoint_epochs", str(args.epochs),
-        "--training.batch_size", str(args.batch), "--resources.num_cpus", str(CPUS),
+        "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
+        "--training.batch_size", str(batch), "--resources.num_cpus", str(CPUS),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
     note = json.loads((output / "run.json").read_text())
     losses = _steps(output)
-    return float(losses * args.batch / note["history"][-1]["train_s"])
+    return float(losses * batch / note["history"][-1]["train_s"])
 
 
 def _steps(output: Path) -> int:
-    from noise2map_core.distributed.fitting.log import read_losses
-
-    return len(read_losses(output / "tensorboard"))
+    return len(read_losses(output / "state" / CURVE_FILE))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -7,7 +7,6 @@ everything done is measured too.
     python tests/benchmarks/driver_memory.py [--tiles 400 10000]
 """
 
-import argparse
 import json
 import math
 import resource
@@ -18,26 +17,34 @@ from pathlib import Path
 
 import shapely
 import torch
+import tyro
 from odc.geo.geom import box
 
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines.infer_region import run
+from tests.factories import checkpoint_spec
+
 TILE_PX = 64
 
 
-def main() -> None:
-    """Print one line a run, and the ratio of the largest to the smallest."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tiles", type=int, nargs="+", default=[400, 10_000])
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        _measure(json.loads(arguments.one))
+def main(tiles: tuple[int, ...] = (400, 10_000), one: str | None = None) -> None:
+    """Print one line a run, and the ratio of the largest to the smallest.
+
+    Args:
+        one: For the process that is measured.
+    """
+    if one:
+        _measure(json.loads(one))
         return
     with tempfile.TemporaryDirectory() as folder:
-        _compare(Path(folder), arguments.tiles)
+        _compare(Path(folder), tiles)
 
 
 def _compare(root: Path, sizes: list[int]) -> None:
@@ -46,21 +53,20 @@ def _compare(root: Path, sizes: list[int]) -> None:
     peaks = []
     for size in sizes:
         settings = region_settings(root, catalog, size)
-        for run in ("first run", "rerun"):
+        for turn in ("first run", "rerun"):
             command = [sys.executable, __file__, "--one", json.dumps(settings)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             figures = json.loads(done.stdout.splitlines()[-1])
-            peaks.append((figures["peak_mib"], size, run))
-            print(f"{figures['tiles']:>8,} tiles, {run}: driver peak {figures['peak_mib']:.0f} MiB")
-    first = {size: peak for peak, size, run in peaks if run == "first run"}
+            peaks.append((figures["peak_mib"], size, turn))
+            print(
+                f"{figures['tiles']:>8,} tiles, {turn}: driver peak {figures['peak_mib']:.0f} MiB"
+            )
+    first = {size: peak for peak, size, turn in peaks if turn == "first run"}
     print(f"ratio {first[max(sizes)] / first[min(sizes)]:.3f}")
 
 
 def _measure(settings: dict[str, object]) -> None:
     """Run once; the last line printed is the figures."""
-    from noise2map_core.workflows.infer_region import InferRegionConfig
-    from pipelines.infer_region import run
-
     result = run(InferRegionConfig.model_validate(settings))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"tiles": result.tiles, "peak_mib": peak}))
@@ -68,8 +74,6 @@ def _measure(settings: dict[str, object]) -> None:
 
 def write_checkpoint(path: Path, catalog: EmbeddedCatalog) -> None:
     """An untrained network for the bands of the catalogue."""
-    from tests.factories import checkpoint_spec
-
     torch.manual_seed(0)
     spec = checkpoint_spec(bands=tuple(catalog.bands))
     save_checkpoint(Noise2Map(spec), spec, path, "# untrained\n")
@@ -96,5 +100,4 @@ def region_settings(root: Path, catalog: EmbeddedCatalog, tiles: int) -> dict[st
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    main()
+    tyro.cli(main)

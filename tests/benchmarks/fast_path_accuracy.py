@@ -3,11 +3,11 @@
 python tests/benchmarks/fast_path_accuracy.py out/taizhou/checkpoint out/taizhou/chips.zarr
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD, open_store
 from noise2map_core.evaluation.batches import ChipReader, iter_batches
@@ -21,17 +21,16 @@ from noise2map_core.models.noise2map import at_timestep
 TAIZHOU = Path("out/taizhou")
 
 
-def main() -> None:
+def main(
+    checkpoint: tyro.conf.Positional[Path] = TAIZHOU / "checkpoint",
+    chips: tyro.conf.Positional[Path] = TAIZHOU / "chips.zarr",
+) -> None:
     """Print one line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", nargs="?", type=Path, default=TAIZHOU / "checkpoint")
-    parser.add_argument("chips", nargs="?", type=Path, default=TAIZHOU / "chips.zarr")
-    args = parser.parse_args()
-    if not args.checkpoint.exists() or not args.chips.exists():
-        print(f"no trained checkpoint at {args.checkpoint}: see Taizhou in the README")
+    if not checkpoint.exists() or not chips.exists():
+        print(f"no trained checkpoint at {checkpoint}: see Taizhou in the README")
         return
     torch.set_grad_enabled(False)
-    model, store = load_checkpoint(args.checkpoint), open_store(args.chips)
+    model, store = load_checkpoint(checkpoint), open_store(chips)
     name, spec = model.spec.task_name(), model.spec.task()
     dtype = inference_dtype(model.device)
     fast = {t: at_timestep(model, t, dtype) for t in spec.inference_timesteps}
@@ -61,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

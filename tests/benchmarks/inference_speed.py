@@ -10,7 +10,6 @@ own shapes, weights packed, back to back. Weights are random: they do not change
 On a GPU (`--device cuda`) the fast path is timed as a CUDA graph, too.
 """
 
-import argparse
 import copy
 import ctypes
 import sys
@@ -20,13 +19,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import tyro
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noise2map_core.models.allocator import keep_freed_memory
+from noise2map_core.models.fixed_time import accelerate, inference_dtype
 from noise2map_core.models.packed_conv import PackedConv2d
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec
@@ -62,35 +63,37 @@ class Case:
         return torch.randn(self.batch, 6, self.chip_px, self.chip_px)
 
 
-CASES = {
+Network = Literal["reference", "small", "tiny"]
+CASES: dict[Network, Case] = {
     "reference": Case("reference", chip_px=256, batch=1, rounds=12),
     "small": Case("small", chip_px=128, batch=8, rounds=30),
     "tiny": Case("tiny", chip_px=64, batch=16, rounds=60),
 }
 
 
-def main() -> None:
-    """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--quick", action="store_true", help="three rounds of each")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+def main(
+    networks: tuple[Network, ...] = tuple(CASES),
+    threads: int = 2,
+    device: Literal["cpu", "cuda"] = "cpu",
+    quick: bool = False,
+) -> None:
+    """Print one table.
+
+    Args:
+        quick: Three rounds of each.
+    """
+    torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
-    gpu = arguments.device == "cuda"
+    gpu = device == "cuda"
     if gpu:
         torch.set_default_device("cuda")
-    print(torch.cuda.get_device_name() if gpu else _processor(arguments.threads))
-    for name in arguments.networks:
-        _report(CASES[name], 3 if arguments.quick else CASES[name].rounds)
+    print(torch.cuda.get_device_name() if gpu else _processor(threads))
+    for name in networks:
+        _report(CASES[name], 3 if quick else CASES[name].rounds)
 
 
 def _report(case: Case, rounds: int) -> None:
-    from noise2map_core.models.fixed_time import accelerate, inference_dtype
-
     network, chips = case.build(), case.chips()
     dtype = inference_dtype(chips.device)
     cast = copy.deepcopy(network).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -221,4 +224,4 @@ def _processor(threads: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -5,7 +5,6 @@ Later pairs are appended, unless they lie on another grid.
 python tests/benchmarks/ingest_catalogue.py [--data ../shared/data]
 """
 
-import argparse
 import json
 import os
 import sys
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import shapely
+import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
+
 
 from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.store import open_store
@@ -40,13 +41,12 @@ OWN_GRIDS = {"naip-north-dakota"}
 """Collections of which the dates' pixels lie off one another: a store for each pair."""
 
 
-def main() -> None:
+DATA = Path(os.environ.get("NOISE2MAP_DATA", "../shared/data"))
+
+
+def main(data: Path = DATA) -> None:
     """Print one line a collection."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    data = os.environ.get("NOISE2MAP_DATA", "../shared/data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    root = parser.parse_args().data / "stac"
-    read = 0
+    root, read = data / "stac", 0
     with tempfile.TemporaryDirectory() as folder, ray_session(ResourcesConfig(num_cpus=2)):
         for collection, pairs in PAIRS.items():
             started = time.perf_counter()
@@ -98,4 +98,4 @@ def _bands(collection: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -6,7 +6,6 @@ must verify, and be to the byte what an undisturbed run makes.
     python tests/benchmarks/ingest_kills.py [--kills 10] [--seed 0]
 """
 
-import argparse
 import random
 import subprocess
 import sys
@@ -16,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import tyro
 import yaml
 
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # applications are not installed
+
 
 from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.writer import progress_folder
@@ -33,13 +34,9 @@ from pipelines import ingest_region
 TIMEOUT_S = 600
 
 
-def main() -> None:
+def main(kills: int = 10, seed: int = 0) -> None:
     """Print one line a kill, and the sums."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    rng = random.Random(args.seed)
+    rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         catalog = write_catalog(folder / "catalog", size_px=256)
@@ -51,7 +48,7 @@ def main() -> None:
         print(f"undisturbed: {len(expected)} objects, {length:.1f} s from first shard to end")
         killed = [
             _killed_run(_settings(catalog, folder / f"{number}.zarr"), folder, rng, length)
-            for number in range(args.kills)
+            for number in range(kills)
         ]
         good = 0
         with ray_session(ResourcesConfig(num_cpus=2)):
@@ -63,7 +60,7 @@ def main() -> None:
                 good += same and not damages
                 print(f"{what}, {result.written} written by the rerun: {damages} damages, "
                       f"same bytes: {same}", flush=True)  # fmt: skip
-    print(f"{good} of {args.kills} stores verify and are the undisturbed one")
+    print(f"{good} of {kills} stores verify and are the undisturbed one")
 
 
 def _settings(catalog: EmbeddedCatalog, output: Path) -> dict[str, Any]:
@@ -129,4 +126,4 @@ def _digests(store: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -13,7 +13,6 @@ the same two cores:
     python tests/benchmarks/ingest_speed.py [--rows 10] [--place "one zone"] [--folder DIR]
 """
 
-import argparse
 import itertools
 import json
 import math
@@ -25,12 +24,13 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pystac
 import rasterio
 import shapely
+import tyro
 import zarr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import box
@@ -41,8 +41,11 @@ from rasterio.warp import reproject
 from rasterio.windows import Window, from_bounds, intersect
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from tests.measure import measured
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))  # neither applications nor tests are installed
 
 SIZE, RES = 10_980, 10.0
 BANDS = ("blue", "green", "red", "nir")
@@ -56,7 +59,8 @@ ROWS, COLS = 1024, 2048
 GRANULES = 3
 """Scenes of a zone and date, from north to south; all have the pixels of the first."""
 MAX_ROWS = int(GRANULES * SIZE / BLOCK)
-PLACES = {"one zone": (35, 4), "two zones": (34, 2)}
+Place = Literal["one zone", "two zones"]
+PLACES: dict[Place, tuple[int, int]] = {"one zone": (35, 4), "two zones": (34, 2)}
 """First column of blocks, and how many: where there are western scenes only; and where eastern ones
 lie under them, and must help out, for the western ones begin within the first column."""
 CLOUDS = (1, 3, 8, 9, 10)
@@ -64,26 +68,33 @@ CLOUDS = (1, 3, 8, 9, 10)
 RIVAL = Path(__file__).parent / "rivals" / "odc_stac_chips.py"
 
 
-def main() -> None:
-    """Print one line a way and place, and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=MAX_ROWS, help="rows of blocks of 8 x 8 chips")
-    parser.add_argument("--place", choices=PLACES, help="one of the two; default: both")
-    parser.add_argument("--folder", type=Path, help="where the scenes are kept for another run")
-    parser.add_argument("--bare", help=argparse.SUPPRESS)
-    parser.add_argument("--ingest", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.bare or args.ingest:
-        run = _run_bare if args.bare else _run_ingest
-        print(json.dumps(run(**json.loads(args.bare or args.ingest))))
+def main(
+    rows: int = MAX_ROWS,
+    place: Place | None = None,
+    folder: Path | None = None,
+    bare: str | None = None,
+    ingest: str | None = None,
+) -> None:
+    """Print one line a way and place, and the ratios.
+
+    Args:
+        rows: Rows of blocks of 8 x 8 chips.
+        place: One of the two; default: both.
+        folder: Where the scenes are kept for another run.
+        bare: For the process that is measured.
+        ingest: For the process that is measured.
+    """
+    if bare or ingest:
+        run = _run_bare if bare else _run_ingest
+        print(json.dumps(run(**json.loads(bare or ingest))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = args.folder or Path(scratch) / "scenes"
+        folder = folder or Path(scratch) / "scenes"
         started = time.perf_counter()
         _generate(folder)
         print(f"scenes made in {time.perf_counter() - started:.0f} s", flush=True)
-        for place in [args.place] if args.place else PLACES:
-            _compare(folder, Path(scratch), place, args.rows)
+        for one in [place] if place else PLACES:
+            _compare(folder, Path(scratch), one, rows)
 
 
 def _compare(folder: Path, scratch: Path, place: str, rows: int) -> None:
@@ -144,8 +155,6 @@ def _line(place: str, way: str, figures: dict[str, Any]) -> str:
 
 def _measured(command: list[str]) -> dict[str, Any]:
     """The figures that a process prints last, and the peak of its and its children's memory."""
-    from tests.measure import measured
-
     found = measured(command)
     figures: dict[str, Any] = json.loads(found.out.strip().splitlines()[-1])
     return figures | {"mib": found.mib}
@@ -282,6 +291,7 @@ def _own_command(run: str, settings: dict[str, Any], output: Path) -> list[str]:
 
 def _run_ingest(folder: str, output: str, place: str, rows: int, columns: int) -> dict[str, float]:
     """Ingest two blocks, so that all workers are started, and then the area."""
+    # Not at the top: the bare parts are measured without them.
     from noise2map_core.chips.store import open_store
     from noise2map_core.distributed.cluster.session import ray_session
     from noise2map_core.settings.resources import ResourcesConfig
@@ -425,4 +435,4 @@ def _bare_warp(paths: list[Path], area: GeoBox) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -7,7 +7,6 @@ s3://bucket/prefix.
     python tests/benchmarks/lease_races.py [--races 1000] [--runners 4] [--output s3://tests/races]
 """
 
-import argparse
 import collections
 import itertools
 import multiprocessing
@@ -18,7 +17,10 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
 
 from noise2map_core.runtime.errors import OutputHeldError
 from noise2map_core.runtime.lease import hold_lease
@@ -27,23 +29,18 @@ from noise2map_core.runtime.storage import location
 WAIT_S = 120.0
 
 
-def main() -> None:
+def main(races: int = 1000, runners: int = 4, output: str | None = None) -> None:
     """Print how many races had how many winners."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--races", type=int, default=1000)
-    parser.add_argument("--runners", type=int, default=4)
-    parser.add_argument("--output")
-    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        fences = race(args.output or f"{folder}/map", args.races, args.runners)
+        fences = race(output or f"{folder}/map", races, runners)
         seconds = time.perf_counter() - started
     winners = collections.Counter(map(len, fences))
     numbers = [fence for won in fences for fence in won]
     rising = all(a < b for a, b in itertools.pairwise(numbers))
-    print(f"{args.races} races of {args.runners} processes for {args.output or 'a folder'}:")
+    print(f"{races} races of {runners} processes for {output or 'a folder'}:")
     print(", ".join(f"{n} with {won} winner(s)" for won, n in sorted(winners.items())))
-    print(f"fencing numbers rise: {rising}; {1000 * seconds / args.races:.1f} ms a race")
+    print(f"fencing numbers rise: {rising}; {1000 * seconds / races:.1f} ms a race")
 
 
 def race(output: str, races: int, runners: int) -> list[list[int]]:
@@ -79,4 +76,4 @@ def _run(output: str, races: int, barrier: Barrier, results: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -7,7 +7,6 @@ seconds to the last, peak of memory.
     python tests/benchmarks/ledger_plan.py [--tiles 10000000] [--rerun 10000]
 """
 
-import argparse
 import json
 import math
 import resource
@@ -15,39 +14,50 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
+import tyro
+from odc.geo.geom import Geometry
 
-if TYPE_CHECKING:
-    from noise2map_core.inference.region import RegionJob
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.geo.grid import ChipLattice, RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.mapping.ledger import GROUP_ROWS, SCHEMA, SEGMENT_ROWS, Ledger, TileRecord
+from tests.factories import checkpoint_spec
+from tests.raster_factories import CRS, ORIGIN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 TILE_PX = 2048
 NUM_SCENES = 2_000
 """Of each date, spread over the region."""
 
 
-def main() -> None:
-    """Print the figures of both."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tiles", type=int, default=10_000_000)
-    parser.add_argument("--rerun", type=int, default=10_000, help="tiles of the rerun; 0: none")
-    parser.add_argument("--plan", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.plan:
-        print(json.dumps(_plan(args.plan, args.tiles)))
+def main(tiles: int = 10_000_000, rerun: int = 10_000, plan: Path | None = None) -> None:
+    """Print the figures of both.
+
+    Args:
+        rerun: Tiles of the rerun; 0: none.
+        plan: For the process that is measured.
+    """
+    if plan:
+        print(json.dumps(_plan(plan, tiles)))
         return
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        _write_ledger(Path(folder), args.tiles)
-        print(f"ledger of {args.tiles:,} records written in {time.perf_counter() - started:.0f} s")
-        command = [sys.executable, __file__, "--plan", folder, "--tiles", str(args.tiles)]
+        _write_ledger(Path(folder), tiles)
+        print(f"ledger of {tiles:,} records written in {time.perf_counter() - started:.0f} s")
+        command = [sys.executable, __file__, "--plan", folder, "--tiles", str(tiles)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         print(
@@ -56,23 +66,12 @@ def main() -> None:
             f"{found['mib']:,.0f} MiB",
             flush=True,
         )
-    if args.rerun:
-        _rerun(args.rerun)
+    if rerun:
+        _rerun(rerun)
 
 
-def _job(output: Path, tiles: int) -> "RegionJob":
+def _job(output: Path, tiles: int) -> RegionJob:
     """A square region of about so many tiles, covered by scenes of two dates."""
-    import shapely
-    from odc.geo.geom import Geometry
-
-    from noise2map_core.catalog.scene import BandSource, Scene
-    from noise2map_core.geo.grid import ChipLattice, RegionGrid
-    from noise2map_core.geo.window import Window
-    from noise2map_core.inference.numeric_path import NumericPath
-    from noise2map_core.inference.region import RegionJob
-    from tests.factories import checkpoint_spec
-    from tests.raster_factories import CRS, ORIGIN
-
     side = math.isqrt(tiles)
     region = Window(0, 0, side * TILE_PX, side * TILE_PX)
     # A hundredth of a metre a pixel: a region of so many tiles would not fit the zone otherwise.
@@ -84,8 +83,6 @@ def _job(output: Path, tiles: int) -> "RegionJob":
     size = side * TILE_PX * step / across
 
     def scenes(name: str) -> tuple[Scene, ...]:
-        from datetime import UTC, datetime
-
         found = []
         for number in range(across * across):
             west, north = x + number % across * size, y - number // across * size
@@ -107,8 +104,6 @@ def _job(output: Path, tiles: int) -> "RegionJob":
 
 def _write_ledger(output: Path, tiles: int) -> None:
     """Segments of 200,000 records each; one tile in a thousand has another key."""
-    from noise2map_core.mapping.ledger import GROUP_ROWS, SCHEMA, SEGMENT_ROWS
-
     folder = output / "ledger" / "segments"
     folder.mkdir(parents=True)
     job, waiting, number = _job(output, tiles), [], 0
@@ -136,9 +131,6 @@ def _write_ledger(output: Path, tiles: int) -> None:
 
 
 def _plan(output: Path, tiles: int) -> dict[str, float]:
-    from noise2map_core.inference.comparison import Comparison
-    from noise2map_core.mapping.ledger import Ledger
-
     job, first = _job(output, tiles), None
     started = time.perf_counter()
     comparison = Comparison(job, Ledger(output))
@@ -153,6 +145,7 @@ def _plan(output: Path, tiles: int) -> dict[str, float]:
 
 def _rerun(tiles: int) -> None:
     """The whole application on an output whose ledger says that all is done."""
+    # Not at the top: the planning is measured without them.
     from noise2map_core.testing.scenes import write_catalog
     from tests.benchmarks.driver_memory import region_settings, write_checkpoint
 
@@ -176,13 +169,13 @@ def _rerun(tiles: int) -> None:
 
 def _mark_done(settings: dict[str, object]) -> None:
     """An output of an empty mosaic whose records say that every tile was made."""
+    # As above.
     from noise2map_core.geo.aoi import read_aoi
+    from noise2map_core.inference.planning import plan_job
     from noise2map_core.inference.provenance import class_table
-    from noise2map_core.mapping.ledger import Ledger, TileRecord
     from noise2map_core.mapping.mosaic import Mosaic
     from noise2map_core.models.spec import read_spec
     from noise2map_core.workflows.infer_region import InferRegionConfig
-    from pipelines.infer_region import plan_job
 
     config = InferRegionConfig.model_validate(settings)
     job = plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))
@@ -197,4 +190,4 @@ def _mark_done(settings: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

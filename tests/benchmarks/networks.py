@@ -6,14 +6,15 @@ which are interleaved so that other load on the machine meets all networks alike
     python tests/benchmarks/networks.py [--threads 2] [--rounds 10]
 """
 
-import argparse
 import time
 from typing import get_args
 
 import torch
+import tyro
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from noise2map_core.models.fixed_time import inference_dtype
 from noise2map_core.models.noise2map import Noise2Map, at_timestep, count_parameters
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import (
@@ -23,6 +24,7 @@ from noise2map_core.models.spec import (
     SegmentationModelSpec,
     TaskSpec,
 )
+from noise2map_core.settings.diffusion import LinearSchedule, SwappedPairCorruption
 from noise2map_core.settings.network import Preset
 
 T = 999
@@ -32,8 +34,6 @@ CHIP_PX = {"reference": 256}
 
 def build(preset: Preset) -> Noise2Map:
     """A model with random weights, for change between pairs of three bands."""
-    from noise2map_core.settings.diffusion import LinearSchedule, SwappedPairCorruption
-
     px, rows = CHIP_PX.get(preset, 128), ((127.5,) * 3,) * 2
     task = TaskSpec(
         num_dates=2,
@@ -58,15 +58,9 @@ def gflop(model: Noise2Map, chip: torch.Tensor) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def main() -> None:
+def main(threads: int = 2, rounds: int = 10) -> None:
     """Print one table."""
-    from noise2map_core.models.fixed_time import inference_dtype
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=10)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     dtype = inference_dtype(torch.device("cpu"))
     models: dict[str, nn.Module] = {}
@@ -79,12 +73,12 @@ def main() -> None:
         baseline = isinstance(model.spec.network, SegmentationModelSpec)
         models[preset] = model if baseline else at_timestep(model, T, dtype)
     least = dict.fromkeys(models, float("inf"))
-    for _ in range(args.rounds + 1):
+    for _ in range(rounds + 1):
         for preset, model in models.items():
             begin = time.perf_counter()
             model.logits(chips[preset], T)
             least[preset] = min(least[preset], time.perf_counter() - begin)
-    print(f"{args.threads} threads, fast path in {dtype}, least of {args.rounds} rounds")
+    print(f"{threads} threads, fast path in {dtype}, least of {rounds} rounds")
     print(
         "| preset | chip | parameters | GFLOP a chip | ms a chip |\n| --- | --- | --- | --- | --- |"
     )
@@ -95,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

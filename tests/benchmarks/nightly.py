@@ -7,7 +7,6 @@ The synthetic catalogue grows night by night; `--naip` takes the NAIP scenes of 
 in its place. Tiles are predicted in this process, without Ray, by an untrained network.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -19,9 +18,27 @@ from typing import Any
 
 import rasterio
 import shapely
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.catalog.search import search_scenes
+from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.testing.nights import publish, write_nights
+from noise2map_core.testing.scenes import write_catalog
+from noise2map_core.workflows.run_nightly import NightlyConfig
+from pipelines.run_nightly import run
+from tests.nightly_factories import (
+    Here,
+    area_settings,
+    nightly_settings,
+    random_checkpoint,
+    results,
+    touched_tiles,
+)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 BANDS = ("green", "red")
 NAIP = "naip-north-dakota"
@@ -29,32 +46,21 @@ NAIP_SIDE = 0.01
 """Degrees of the area in the middle of the NAIP scenes."""
 
 
-def main() -> None:
-    """Print a line a night, and the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nights", type=int, default=10)
-    parser.add_argument("--areas", type=int, default=20, help="of the night without news")
-    parser.add_argument("--naip", action="store_true")
-    args = parser.parse_args()
+def main(nights: int = 10, areas: int = 20, naip: bool = False) -> None:
+    """Print a line a night, and the comparison.
+
+    Args:
+        areas: Of the night without news.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        if args.naip:
-            naip(Path(folder), args.nights)
+        if naip:
+            map_naip(Path(folder), nights)
         else:
-            synthetic(Path(folder), args.nights, args.areas)
+            synthetic(Path(folder), nights, areas)
 
 
 def synthetic(root: Path, count: int, areas: int) -> None:
     """The invented catalogue, a part seen again each night."""
-    from noise2map_core.testing.nights import publish, write_nights
-    from noise2map_core.testing.scenes import write_catalog
-    from tests.nightly_factories import (
-        Here,
-        area_settings,
-        nightly_settings,
-        random_checkpoint,
-        touched_tiles,
-    )
-
     catalog = write_catalog(root / "catalog", size_px=256)
     model = random_checkpoint(root / "checkpoint", tuple(catalog.bands))
     nights = write_nights(catalog, root / "files", count)
@@ -78,13 +84,8 @@ def synthetic(root: Path, count: int, areas: int) -> None:
     step(settings, Here(), f"{areas} areas without news")
 
 
-def naip(root: Path, count: int) -> None:
+def map_naip(root: Path, count: int) -> None:
     """Real scenes: the first year is the baseline, each later one a night."""
-    from noise2map_core.catalog.search import search_scenes
-    from noise2map_core.geo.aoi import read_aoi
-    from noise2map_core.settings.catalog import SearchConfig
-    from tests.nightly_factories import Here, random_checkpoint
-
     data = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))
     search = {"catalog": str((data / "stac" / "catalog.json").resolve()), "collection": NAIP}
     document = json.loads((data / "stac" / NAIP / "collection.json").read_text())
@@ -111,9 +112,6 @@ def naip(root: Path, count: int) -> None:
 
 def step(settings: dict[str, Any], here: Any, title: str) -> None:
     """One run of the command, timed."""
-    from noise2map_core.workflows.run_nightly import NightlyConfig
-    from pipelines.run_nightly import run
-
     begun = time.perf_counter()
     night = run(NightlyConfig.model_validate(settings), here)
     seconds = time.perf_counter() - begun
@@ -127,8 +125,6 @@ def step(settings: dict[str, Any], here: Any, title: str) -> None:
 
 def compare(root: Path, area: str, by_night: Any, at_once: Any) -> None:
     """Pixels and tables of many nights against those of one."""
-    from tests.nightly_factories import results
-
     one, other = (results(root / name / area) for name in ("by-night", "at-once"))
     same = sum(other.get(name) == digest for name, digest in one.items())
     print(f"{same} of {len(one | other)} files of pixels and tables the same to the byte; "
@@ -151,5 +147,5 @@ def copy_area(source: Path, target: Path) -> None:
 
 if __name__ == "__main__":
     started = datetime.now()
-    main()
+    tyro.cli(main)
     print(f"took {(datetime.now() - started).total_seconds():.0f} s")

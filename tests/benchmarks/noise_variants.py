@@ -17,7 +17,6 @@ processor that has it; elsewhere take fp32.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -27,14 +26,40 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import ray
 import torch
+import tyro
 from scipy import stats
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.chips.store import open_store
+from noise2map_core.cli.commands.pair_chips import run as pair_chips
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.distributed.fitting.finetuning import train_in_process
+from noise2map_core.distributed.tuning import TuneLink
+from noise2map_core.evaluation.counting import SplitPixels, model_logits, probability_of
+from noise2map_core.evaluation.scores import evaluate_model
+from noise2map_core.inference.decision import decide_classes
+from noise2map_core.learning.augment import HAZE_CELLS
+from noise2map_core.learning.metrics import ConfusionCounts
+from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.reading import read_settings
+from noise2map_core.settings.resources import ResourcesConfig
+from noise2map_core.training.finetuning import plan_training
+from noise2map_core.training.validation import TaskValidation, with_validation
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from noise2map_core.workflows.pair_chips import PairChipsConfig
+from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
+from pipelines.ingest_region import run as ingest
+from pipelines.pretrain_denoiser import run
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 DATA = Path(os.environ.get("NOISE2MAP_DATA", CHECKOUT.parent / "shared" / "data"))
 PLACES = {"banepa": "oam-banepa", "kampala": "oam-kampala"}
@@ -118,39 +143,55 @@ def _variants() -> dict[str, Variant]:
     return found | {f"SS {name}": variant for name, variant in singles.items()}
 
 
-def main() -> None:
-    """Make the chips, train what is lacking two at a time, score it, print the table."""
-    variants = _variants()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path, nargs="?", default=Path("out/noise"))
-    parser.add_argument("--steps", type=int, default=150, help="at least so many, in whole epochs")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-    parser.add_argument(
-        "--only", nargs="+", choices=variants, help="default: all but whole recipes and other rates"
-    )
-    args = parser.parse_args()
-    args.only = args.only or [name for name, one in variants.items() if not one.beside]
-    from noise2map_core.distributed.cluster.session import ray_session
-    from noise2map_core.settings.resources import ResourcesConfig
+VARIANTS = _variants()
+Name = tyro.extras.literal_type_from_choices(list(VARIANTS))
+Precision = Literal["fp32", "bf16"]
 
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for."""
+
+    output: Path
+    steps: int
+    seeds: int
+    precision: Precision
+    only: tuple[str, ...]
+    """Names of variants."""
+
+
+def main(
+    output: tyro.conf.Positional[Path] = Path("out/noise"),
+    steps: int = 150,
+    seeds: int = 3,
+    precision: Precision = "bf16",
+    only: tuple[Annotated[str, tyro.conf.arg(constructor=Name)], ...] = (),
+) -> None:
+    """Make the chips, train what is lacking two at a time, score it, print the table.
+
+    Args:
+        steps: At least so many, in whole epochs.
+        only: Default: all but whole recipes and other rates.
+    """
+    names = only or tuple(name for name, one in VARIANTS.items() if not one.beside)
+    options = Options(output, steps, seeds, precision, names)
     with ray_session(ResourcesConfig(num_cpus=LANES)):
-        chips = _chips(args.output)
-        backbone = _pretrained(args)
-        jobs = [(name, seed) for seed in range(args.seeds) for name in args.only]
-        scores = _all_figures(args, chips, backbone, jobs)
-    for line in _table(args, [name for name, _ in jobs], scores):
+        chips = _chips(options.output)
+        backbone = _pretrained(options)
+        jobs = [(name, seed) for seed in range(seeds) for name in names]
+        scores = _all_figures(options, chips, backbone, jobs)
+    for line in _table(options, [name for name, _ in jobs], scores):
         print(line)
 
 
 def _all_figures(
-    args: argparse.Namespace, chips: Path, backbone: Path, jobs: list[tuple[str, int]]
+    options: Options, chips: Path, backbone: Path, jobs: list[tuple[str, int]]
 ) -> list[Figures]:
     """Scores of every run, in the order of `jobs`, as many at once as there are lanes."""
-    import ray
-
-    work, variants = ray.remote(num_cpus=1, max_retries=0)(_figures), _variants()
-    tasks = [work.remote(args, chips, backbone, variants[name], name, seed) for name, seed in jobs]
+    work = ray.remote(num_cpus=1, max_retries=0)(_figures)
+    tasks = [
+        work.remote(options, chips, backbone, VARIANTS[name], name, seed) for name, seed in jobs
+    ]
     waiting = dict(zip(tasks, jobs, strict=True))
     while waiting:
         (done,), _ = ray.wait(list(waiting))
@@ -162,12 +203,6 @@ def _all_figures(
 
 def _chips(output: Path) -> Path:
     """Pairs of both places, with the masks of both dates."""
-    from noise2map_core.cli.commands.pair_chips import PairChipsConfig
-    from noise2map_core.cli.commands.pair_chips import run as pair_chips
-    from noise2map_core.settings.reading import read_settings
-    from noise2map_core.workflows.ingest_region import IngestRegionConfig
-    from pipelines.ingest_region import run as ingest
-
     stores = []
     for place, collection in PLACES.items():
         settings = read_settings(CHECKOUT / f"pipelines/configs/{place}-ingest.yaml")
@@ -187,30 +222,26 @@ def _chips(output: Path) -> Path:
     return pairs
 
 
-def _pretrained(args: argparse.Namespace) -> Path:
+def _pretrained(options: Options) -> Path:
     """A backbone that denoises aerial images of thirty kinds of places."""
-    from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
-    from pipelines.pretrain_denoiser import run
-
     training = {"epochs": 3, "checkpoint_epochs": 3, "worker_cpus": LANES}
     settings = {
         "images": {"root": DATA / "aid150.tar", "chip_px": 64},
-        "output": args.output / f"pretrained-{args.precision}",
-        "training": training | {"precision": args.precision},
+        "output": options.output / f"pretrained-{options.precision}",
+        "training": training | {"precision": options.precision},
     }
     return run(PretrainDenoiserConfig.model_validate(settings)).checkpoint
 
 
 def _figures(
-    args: argparse.Namespace, chips: Path, backbone: Path, variant: Variant, name: str, seed: int
+    options: Options, chips: Path, backbone: Path, variant: Variant, name: str, seed: int
 ) -> Figures:
     """Scores of one run by task, made or found."""
-    sys.path.insert(0, str(CHECKOUT))
-    runs = args.output / f"{args.steps}-{args.precision}"
+    runs = options.output / f"{options.steps}-{options.precision}"
     path = runs / f"{name.replace(' ', '-').replace(',', '')}-{seed}.json"
     if not path.exists():
-        model, seconds = _train(chips, backbone, args, variant, seed)
-        dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
+        model, seconds = _train(chips, backbone, options, variant, seed)
+        dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
         scores = {task: _score(model, dtype, chips, task) for task in variant.tasks}
         figures = {task: found | {"seconds": seconds} for task, found in scores.items()}
         runs.mkdir(exist_ok=True)
@@ -221,16 +252,12 @@ def _figures(
 
 
 def _train(
-    chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int
+    chips: Path, backbone: Path, options: Options, variant: Variant, seed: int
 ) -> tuple[Any, float]:
     """The model with the moving average, thresholds and temperatures; seconds of its steps.
 
     As finetune-maps trains, in this process, which spares the start of workers and the report.
     """
-    from noise2map_core.distributed.fitting.finetuning import train_in_process
-    from noise2map_core.distributed.tuning import TuneLink
-    from noise2map_core.models.noise2map import Noise2Map
-    from noise2map_core.training.validation import TaskValidation, with_validation
 
     class Link(TuneLink):
         def last_checkpoint(self) -> None:
@@ -240,7 +267,7 @@ def _train(
             """The last one counts."""
             self.metrics, self.state = metrics, state
 
-    job, link = _job(chips, backbone, args, variant, seed), Link(0)
+    job, link = _job(chips, backbone, options, variant, seed), Link(0)
     if where := train_in_process(job, link):
         sys.exit(f"diverged {where}")
     tasks = {name: TaskValidation(**found) for name, found in link.metrics["tasks"].items()}
@@ -249,13 +276,8 @@ def _train(
     return model.eval(), link.metrics["train_s"]
 
 
-def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant, seed: int) -> Any:
+def _job(chips: Path, backbone: Path, options: Options, variant: Variant, seed: int) -> Any:
     """What finetune-maps would train."""
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.settings.reading import read_settings
-    from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-    from pipelines.finetune_maps import plan_training
-
     settings: dict[str, Any] = {"training": {}}
     if variant.recipe:
         settings = read_settings(PRESETS / f"{variant.recipe}.yaml")
@@ -263,11 +285,12 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
         for task in variant.tasks:
             settings[task]["diffusion"] |= variant.noise
     share = variant.training.get("labels_share", 1.0)
-    whole = math.ceil(len(open_store(chips).chips_of("train")) / BATCH)
+    store = open_store(chips)
+    whole = math.ceil(len(store.chips_of("train")) / BATCH)
     # Whole epochs of all labels; of fewer labels, as many steps as come nearest to these.
-    epochs = round(whole * math.ceil(args.steps / whole) / math.ceil(share * whole))
+    epochs = round(whole * math.ceil(options.steps / whole) / math.ceil(share * whole))
     # The reference trains in float32, which is a part of its recipe.
-    precision = "fp32" if variant.recipe == "reference-recipe" else args.precision
+    precision = "fp32" if variant.recipe == "reference-recipe" else options.precision
     settings["training"] |= variant.training | {
         "precision": precision,
         "batch_size": BATCH,
@@ -276,17 +299,11 @@ def _job(chips: Path, backbone: Path, args: argparse.Namespace, variant: Variant
     }
     model = {"preset": variant.preset, "backbone": backbone if variant.pretrained else None}
     settings |= {"chips": chips, "output": "", "seed": seed, "tasks": variant.tasks}
-    return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}))
+    return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}), store)
 
 
 def _score(model: Any, dtype: torch.dtype, chips: Path, task: Any) -> dict[str, float]:
     """As maps are computed: by the form of the network at one timestep."""
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.evaluation.counting import SplitPixels
-    from noise2map_core.evaluation.scores import evaluate_model
-    from noise2map_core.models.noise2map import at_timestep
-    from noise2map_core.settings.learning import EvaluationConfig
-
     store, spec = open_store(chips), model.spec.tasks[task]
     (last,) = spec.inference_timesteps
     map_model = at_timestep(model, last, dtype)
@@ -318,8 +335,6 @@ def _swapped(batch: Any) -> Any:
 
 def _hazed(batch: Any) -> Any:
     """Haze of half the greatest thickness, another on each date; raw numbers of eight bits."""
-    from noise2map_core.learning.augment import HAZE_CELLS
-
     count, dates, _, *size = batch.image.shape
     generator = torch.Generator().manual_seed(HAZE_SEED + int(batch.chip[0]))
     cells = torch.rand(count, dates, HAZE_CELLS, HAZE_CELLS, generator=generator) * 0.6
@@ -333,10 +348,6 @@ def _f1(
     pixels: list[Any], task: Any, model: Any, timestep: int, change: Callable[[Any], Any]
 ) -> float:
     """F1 of the class that is sought on test pixels whose images were changed."""
-    from noise2map_core.evaluation.counting import model_logits, probability_of
-    from noise2map_core.inference.decision import decide_classes
-    from noise2map_core.learning.metrics import ConfusionCounts
-
     spec, logits = model.spec.tasks[task], model_logits(model, (timestep,), task)
     counts = ConfusionCounts.empty(len(spec.classes))
     for batch, truth in pixels:
@@ -345,18 +356,19 @@ def _f1(
     return counts.scores(1).f1
 
 
-def _table(args: argparse.Namespace, names: list[str], scores: list[Figures]) -> Iterator[str]:
+def _table(options: Options, names: list[str], scores: list[Figures]) -> Iterator[str]:
     first = next(iter(scores[0].values()))
     yield (
-        f"{args.steps} steps of {BATCH} chips of 64 px at 0.3 m ({args.precision}), {args.seeds} "
-        "seeds, mean ± standard deviation; F1 less that of the paper's noise, seed by seed, with a "
+        f"{options.steps} steps of {BATCH} chips of 64 px at 0.3 m ({options.precision}), "
+        f"{options.seeds} seeds, mean ± standard deviation; "
+        "F1 less that of the paper's noise, seed by seed, with a "
         f"95 % interval (Student's t); n = {first['pixels']:,} test pixels in {first['blocks']} "
         "blocks (first task)"
     )
     yield f"{'':34}" + "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
     runs = {
         name: [found for key, found in zip(names, scores, strict=True) if key == name]
-        for name in args.only
+        for name in options.only
     }
     for name, seeds in runs.items():
         for task in seeds[0]:
@@ -389,4 +401,4 @@ def _gain(values: list[float], paper: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

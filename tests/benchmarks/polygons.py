@@ -6,7 +6,6 @@ own; the peak of memory is that of the polygons, which come first.
     python tests/benchmarks/polygons.py [--sizes 5000 20000]
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -18,30 +17,41 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
+import tyro
 from numpy.typing import NDArray
 from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+
+from noise2map_core.mapping.mosaic import Mosaic, TileMap
+from noise2map_core.products.bundle import _rasters, _survey, _write_polygons
+from noise2map_core.products.rasters import write_cog
+from noise2map_core.settings.products import ProductsConfig
+from tests.map_factories import CLASSES, region_grid, subject_of
 
 TILE_PX = 2048
 PERIOD_PX = 1531
 """Of the pattern; not a divisor of the tiles, so that edges cut it in ever other places."""
 
 
-def main() -> None:
-    """Print one line a size, and the ratio of the largest to the smallest."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 20_000])
-    parser.add_argument("--polygons-only", action="store_true")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(_measure(arguments.one, arguments.polygons_only)))
+def main(
+    sizes: tuple[int, ...] = (5_000, 20_000), polygons_only: bool = False, one: Path | None = None
+) -> None:
+    """Print one line a size, and the ratio of the largest to the smallest.
+
+    Args:
+        one: For the process that is measured.
+    """
+    if one:
+        print(json.dumps(_measure(one, polygons_only)))
         return
     peaks = []
-    for size in arguments.sizes:
+    for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             _make(Path(folder), size)
             command = [sys.executable, __file__, "--one", folder]
-            command += ["--polygons-only"] * arguments.polygons_only
+            command += ["--polygons-only"] * polygons_only
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             figures = json.loads(done.stdout.splitlines()[-1])
             _print(size, figures, Path(folder))
@@ -79,9 +89,6 @@ def _pattern() -> NDArray[np.uint8]:
 
 
 def _make(folder: Path, size: int) -> None:
-    from noise2map_core.mapping.mosaic import Mosaic, TileMap
-    from tests.map_factories import CLASSES, region_grid
-
     grid, pattern = region_grid(size, size, TILE_PX), _pattern()
     mosaic = Mosaic.create(folder / "mosaic.zarr", grid, CLASSES)
     for tile in grid.tiles():
@@ -98,12 +105,6 @@ def _make(folder: Path, size: int) -> None:
 
 
 def _measure(folder: Path, polygons_only: bool) -> dict[str, float]:
-    from noise2map_core.mapping.mosaic import Mosaic
-    from noise2map_core.products.bundle import _rasters, _survey, _write_polygons
-    from noise2map_core.products.rasters import write_cog
-    from noise2map_core.settings.products import ProductsConfig
-    from tests.map_factories import region_grid, subject_of
-
     size = json.loads((folder / "mosaic.zarr" / "zarr.json").read_text())
     height, width = size["attributes"]["noise2map"]["region"][2:]
     mosaic = Mosaic(folder / "mosaic.zarr", region_grid(height, width, TILE_PX))
@@ -129,5 +130,4 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    main()
+    tyro.cli(main)

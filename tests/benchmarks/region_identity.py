@@ -8,7 +8,6 @@ Maps the small embedded catalogue with an untrained network once undisturbed, th
     python tests/benchmarks/region_identity.py [--kills 10]
 """
 
-import argparse
 import itertools
 import random
 import subprocess
@@ -21,32 +20,41 @@ from typing import Any
 
 import numpy as np
 import psutil
+import tyro
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.distributed import region
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.settings.resources import ResourcesConfig
+from noise2map_core.testing.scenes import write_catalog
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines.infer_region import run
+from tests.factories import checkpoint_spec
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 
-def main() -> None:
-    """Print a line a run, and how many were the same to the byte."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--size", type=int, default=512, help="pixels of the scene")
-    args = parser.parse_args()
+def main(kills: int = 10, size: int = 512) -> None:
+    """Print a line a run, and how many were the same to the byte.
+
+    Args:
+        size: Pixels of the scene.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        bench = _Bench(Path(folder), args.size)
+        bench = _Bench(Path(folder), size)
         bench.compare_workers()
-        bench.kill(args.kills)
+        bench.kill(kills)
 
 
 class _Bench:
     """One catalogue, one checkpoint, and the bytes of an undisturbed run."""
 
     def __init__(self, root: Path, size: int) -> None:
-        from noise2map_core.models.checkpoint import save_checkpoint
-        from noise2map_core.models.noise2map import Noise2Map
-        from noise2map_core.testing.scenes import write_catalog
-        from tests.factories import checkpoint_spec
-
         self._root, self._catalog = root, write_catalog(root / "catalog", size_px=size)
         spec = checkpoint_spec(bands=tuple(self._catalog.bands))
         save_checkpoint(Noise2Map(spec), spec, root / "checkpoint", "# untrained\n")
@@ -58,19 +66,14 @@ class _Bench:
 
     def compare_workers(self) -> None:
         """Every number of predictors with every super-tile, in one cluster."""
-        import noise2map_core.distributed.prediction as prediction
-        from noise2map_core.distributed.cluster.session import ray_session
-        from noise2map_core.settings.resources import ResourcesConfig
-        from noise2map_core.workflows.infer_region import InferRegionConfig
-        from pipelines.infer_region import run
-
-        predict, same = prediction.predict_tiles, []
+        predict: Any = vars(region)["predict_tiles"]
+        same: list[bool] = []
         rng = np.random.default_rng(0)
 
         def shuffled(job: Any, tiles: Any, resources: Any) -> Any:
             return predict(job, rng.permutation(tiles), resources)
 
-        prediction.predict_tiles = shuffled
+        setattr(region, "predict_tiles", shuffled)  # noqa: B010
         with ray_session(ResourcesConfig(num_cpus=2)):
             for predictors, tiles in product((1, 2, 4), (1, 3, 7)):
                 name = f"{predictors} predictors, {tiles} tiles a task"
@@ -80,7 +83,7 @@ class _Bench:
                 run(InferRegionConfig.model_validate(self._settings(name, resources)))
                 same.append(_digests(self._root / name) == self._bytes)
                 print(f"{name}, shuffled: {'the same' if same[-1] else 'OTHER BYTES'}", flush=True)
-        prediction.predict_tiles = predict
+        setattr(region, "predict_tiles", predict)  # noqa: B010
         print(f"{sum(same)} of {len(same)} the same to the byte", flush=True)
 
     def kill(self, kills: int) -> None:
@@ -113,8 +116,6 @@ class _Bench:
         }  # fmt: skip
 
     def _command(self, name: str) -> list[str]:
-        import yaml
-
         config = self._root / f"{name}.yaml"
         config.write_text(yaml.safe_dump(self._settings(name, {})))
         return [sys.executable, str(CHECKOUT / "pipelines" / "infer_region.py"), str(config)]
@@ -137,12 +138,10 @@ def _kill_after(command: list[str], seconds: float, output: Path) -> str | None:
 
 def _digests(output: Path) -> dict[str, str]:
     """Of every object of the mosaic, of the rasters and of the polygons."""
-    from noise2map_core.runtime.digest import file_sha256
-
     files = [path for path in (output / "mosaic.zarr").rglob("*") if path.is_file()]
     files += [output / name for name in ("change.tif", "probability.tif", "polygons.parquet")]
     return {str(path.relative_to(output)): file_sha256(path) for path in sorted(files)}
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

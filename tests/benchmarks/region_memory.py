@@ -7,7 +7,6 @@ all its workers, without Ray's object store.
     python tests/benchmarks/region_memory.py [--sizes 5000 30000]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,33 +16,32 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+
+from tests.large_region import Change, infer_command, train_checkpoint, write_scenes
+from tests.measure import measured
 
 TILE_PX, GSD_M = 512, 10.0
 CHANGE = {"blob_px": 1.0, "share": 0.16, "stretch": 16.0}
 
 
-def main() -> None:
+def main(sizes: tuple[int, ...] = (5_000, 30_000)) -> None:
     """Print a line a size, and the ratio of the largest to the smallest."""
-    from tests.large_region import Change, train_checkpoint
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 30_000])
-    args = parser.parse_args()
     change, peaks = Change(**CHANGE), []
     with tempfile.TemporaryDirectory() as folder:
         train_checkpoint(Path(folder) / "cheap", change, "cheap", 256, 256)
-        for size in args.sizes:
+        for size in sizes:
             peaks.append(_measure(Path(folder), size, change))
     whole, driver = (
         largest / smallest for largest, smallest in zip(peaks[-1], peaks[0], strict=True)
     )
-    print(f"{args.sizes[-1]}² to {args.sizes[0]}²: memory {whole:.3f}, of the driver {driver:.3f}")
+    print(f"{sizes[-1]}² to {sizes[0]}²: memory {whole:.3f}, of the driver {driver:.3f}")
 
 
 def _measure(root: Path, size: int, change: object) -> tuple[float, float]:
-    from tests.large_region import infer_command, write_scenes
-    from tests.measure import measured
-
     folder, output = root / f"scenes{size}", root / f"map{size}"
     started = time.perf_counter()
     write_scenes(folder, size, change)
@@ -73,5 +71,4 @@ def count_polygons(path: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    main()
+    tyro.cli(main)

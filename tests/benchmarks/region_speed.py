@@ -13,7 +13,6 @@ Invented scenes of two dates, mapped on two cores by:
     python tests/benchmarks/region_speed.py [--presets tiny small] [--sizes 11000 5000]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -27,36 +26,38 @@ from typing import Any
 import numpy as np
 import rasterio
 import torch
+import tyro
 import zarr
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.noise2map import at_timestep
+from tests.large_region import BANDS, DATES, Change, infer_command, train_checkpoint, write_scenes
+from tests.measure import measured
+from tests.raster_factories import ORIGIN
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 RIVAL = Path(__file__).parent / "rivals" / "odc_stac_map.py"
 WORKERS = 2
 
 
-def main() -> None:
+def main(
+    presets: tuple[str, ...] = ("tiny", "small"),
+    sizes: tuple[int, ...] = (11_000, 5_000),
+    script: bool = True,
+) -> None:
     """Print the figures of each preset."""
-    from tests.large_region import Change, train_checkpoint, write_scenes
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--presets", nargs="+", default=["tiny", "small"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[11_000, 5_000])
-    parser.add_argument("--script", action=argparse.BooleanOptionalAction, default=True)
-    args = parser.parse_args()
-    for preset, size in zip(args.presets, args.sizes, strict=True):
+    for preset, size in zip(presets, sizes, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write_scenes(root / "scenes", size, Change())
             train_checkpoint(root / "checkpoint", Change(), preset)
-            _compare(root, preset, size, args.script)
+            _compare(root, preset, size, script)
 
 
 def _compare(root: Path, preset: str, size: int, script: bool) -> None:
-    from tests.large_region import infer_command
-    from tests.measure import measured
-
     found = measured(infer_command(root / "scenes", root / "checkpoint", root / "map"))
     manifest = json.loads((root / "map" / "manifest.json").read_text())
     work, start = _seconds(manifest, found.seconds)
@@ -135,8 +136,6 @@ def _tiles(manifest: dict[str, Any]) -> list[tuple[int, int, int]]:
     """(row, col) of each tile in the scene's pixels, by rows, and its side."""
     side, (height, width) = manifest["grid"]["tile_px"], manifest["grid"]["shape"]
     a, _, x, _, _, y = manifest["grid"]["transform"]
-    from tests.raster_factories import ORIGIN
-
     row0, col0 = round((ORIGIN[1] - y) / a), round((x - ORIGIN[0]) / a)
     first = (-round(ORIGIN[1] / a)) % side, round(ORIGIN[0] / a) % side
     return [
@@ -148,8 +147,6 @@ def _tiles(manifest: dict[str, Any]) -> list[tuple[int, int, int]]:
 
 def _read(root: Path, tiles: Sequence[tuple[int, int, int]]) -> float:
     """Both dates and bands of each tile and its halo, as far as the scene reaches."""
-    from tests.large_region import BANDS, DATES
-
     halo, started = 128, time.perf_counter()
     for row, col, side in tiles:
         for date in DATES:
@@ -164,9 +161,6 @@ def _read(root: Path, tiles: Sequence[tuple[int, int, int]]) -> float:
 
 def _forward(checkpoint: Path, path: dict[str, Any], batches: int) -> float:
     """Forward passes of the network on the same numeric path, and nothing else."""
-    from noise2map_core.models.checkpoint import load_checkpoint
-    from noise2map_core.models.noise2map import at_timestep
-
     torch.set_num_threads(path["threads"])
     model = load_checkpoint(checkpoint).eval()
     spec = model.spec
@@ -213,4 +207,4 @@ def _write(root: Path, tiles: Sequence[tuple[int, int, int]]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

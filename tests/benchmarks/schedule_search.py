@@ -7,7 +7,6 @@ three seeds that the search has not seen, and scored on the test part, which it 
     python tests/benchmarks/schedule_search.py [--space quick] [--trials 12] [--epochs 36]
 """
 
-import argparse
 import json
 import os
 import signal
@@ -18,36 +17,36 @@ import tempfile
 import time
 from pathlib import Path
 
+import tyro
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "from noise2map_core.cli.main import main; main()"]
 SEEDS = (1, 2, 3)
 
 
-def main() -> None:
-    """Print what comes out as it comes out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--space", default="quick")
-    parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--epochs", type=int, default=36)
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="seeds of the comparison")
-    args = parser.parse_args()
+def main(space: str = "quick", trials: int = 12, epochs: int = 36, seeds: int = len(SEEDS)) -> None:
+    """Print what comes out as it comes out.
+
+    Args:
+        seeds: Seeds of the comparison.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         chips = root / "chips.zarr"
         _run("ingest-region", "pipelines/configs/taizhou-ingest.yaml", "--output", str(chips))
-        _sweep(chips, root / "sweep", args)
+        _sweep(chips, root / "sweep", space, trials, epochs)
         print(_run("compare-trials", str(root / "sweep")), flush=True)
-        own = ["--chips", str(chips), "--training.epochs", str(args.epochs)]
+        own = ["--chips", str(chips), "--training.epochs", str(epochs)]
         winner = [str(root / "sweep" / "winner.yaml")]
         for name, settings in (("winner", winner), ("default", own)):
-            _train(root, chips, name, settings, SEEDS[: args.seeds])
+            _train(root, chips, name, settings, SEEDS[:seeds])
 
 
-def _sweep(chips: Path, output: Path, args: argparse.Namespace) -> None:
+def _sweep(chips: Path, output: Path, space: str, trials: int, epochs: int) -> None:
     """Search, killed once after the first state of a trial."""
     command = [
         *COMMAND, "search-schedules", "--chips", str(chips), "--output", str(output),
-        "--space", args.space, "--trials", str(args.trials), "--epochs", str(args.epochs),
+        "--space", space, "--trials", str(trials), "--epochs", str(epochs),
     ]  # fmt: skip
     begun = time.monotonic()
     process = subprocess.Popen(
@@ -62,7 +61,7 @@ def _sweep(chips: Path, output: Path, args: argparse.Namespace) -> None:
     print(f"killed after {time.monotonic() - begun:.0f} s, with a first state", flush=True)
     subprocess.run(command, cwd=CHECKOUT, check=True)
     minutes = (time.monotonic() - begun) / 60
-    print(f"{args.trials} trials, killed once: {minutes:.1f} min (wanted: 20)\n", flush=True)
+    print(f"{trials} trials, killed once: {minutes:.1f} min (wanted: 20)\n", flush=True)
 
 
 def _train(root: Path, chips: Path, name: str, settings: list[str], seeds: tuple[int, ...]) -> None:
@@ -106,4 +105,4 @@ def _run(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -8,35 +8,42 @@ are compared with those elsewhere; the 95 % intervals are by a bootstrap over bl
     python tests/benchmarks/seams.py [--size 3072] [--preset tiny]
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
+from rasterio.windows import Window as Place
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.geo.grid import ChipLattice
+from noise2map_core.inference.decision import decide
+from noise2map_core.inference.numeric_path import resolve_numeric_path
+from noise2map_core.inference.predictor import Predictor
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.seams import seam_ratio
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.settings.inference import InferenceConfig
+from tests.large_region import DATES, Change, pixels, train_checkpoint
+from tests.map_factories import CLASSES, region_grid
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 from noise2map_core.geo.window import Window  # noqa: E402
 
 TILE_PX, CHIP_PX = 512, 128
 
 
-def main() -> None:
+def main(size: int = 3072, preset: str = "tiny") -> None:
     """Print the ratios of each map, and the share of pixels that change."""
-    from tests.large_region import Change, train_checkpoint
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=3072)
-    parser.add_argument("--preset", default="tiny")
-    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, change = Path(folder), Change(share=0.05)
-        train_checkpoint(root / "checkpoint", change, args.preset, CHIP_PX, CHIP_PX // 2)
+        train_checkpoint(root / "checkpoint", change, preset, CHIP_PX, CHIP_PX // 2)
         maps = {
-            name: _map(root, name, args.size, stride, moved)
+            name: _map(root, name, size, stride, moved)
             for name, stride, moved in (
                 ("blended", CHIP_PX // 2, 0),
                 ("overlap of a quarter", 3 * CHIP_PX // 4, 0),
@@ -45,7 +52,7 @@ def main() -> None:
             )
         }
     changed = maps["blended"]
-    print(f"{args.preset}, {args.size}², {100 * (changed == 1).mean():.1f} % changed")
+    print(f"{preset}, {size}², {100 * (changed == 1).mean():.1f} % changed")
     for name, classes in maps.items():
         if name != "blended":
             share = (classes != changed).mean()
@@ -57,16 +64,6 @@ def _map(root: Path, name: str, size: int, stride: int, moved: int) -> NDArray[n
 
     `moved`: the pixels lie so many pixels further south and east on the grid; the lattice does not.
     """
-    from noise2map_core.geo.grid import ChipLattice
-    from noise2map_core.inference.decision import decide
-    from noise2map_core.inference.numeric_path import resolve_numeric_path
-    from noise2map_core.inference.predictor import Predictor
-    from noise2map_core.mapping.mosaic import Mosaic
-    from noise2map_core.mapping.seams import seam_ratio
-    from noise2map_core.models.checkpoint import load_checkpoint
-    from noise2map_core.settings.inference import InferenceConfig
-    from tests.map_factories import CLASSES, region_grid
-
     model, lattice = load_checkpoint(root / "checkpoint"), ChipLattice(CHIP_PX, stride)
     path = resolve_numeric_path(InferenceConfig(threads=2), 0)
     predictor = Predictor(model, path, lattice, (999,))
@@ -90,13 +87,9 @@ def _map(root: Path, name: str, size: int, stride: int, moved: int) -> NDArray[n
 
 def _pixels(window: Window, row: int, col: int) -> NDArray[np.uint8]:
     """[date, band, H, W] of the invented ground, whose first pixel is (row, col) of the grid."""
-    from rasterio.windows import Window as Place
-
-    from tests.large_region import DATES, Change, pixels
-
     place = Place(window.col - col + 10**6, window.row - row + 10**6, window.width, window.height)
     return np.stack([pixels(place, date, Change(share=0.05)) for date in DATES])
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

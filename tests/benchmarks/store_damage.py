@@ -5,7 +5,6 @@ Flipped bits, cut, deleted, swapped and stale objects, of pixels and of metadata
     python tests/benchmarks/store_damage.py [--damages 200] [--seed 0]
 """
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -13,8 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
 
 from noise2map_core.chips.append import begin, finish, look_at
 from noise2map_core.chips.pixels import make_shard
@@ -28,24 +29,20 @@ from tests.unit.chips.test_append import SMALL
 AT_ONCE = 5
 
 
-def main() -> None:
+def main(damages: int = 200, seed: int = 0) -> None:
     """Print what was damaged, found, mended and touched."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--damages", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
     kinds: Counter[str] = Counter()
     found = mended = touched = 0
     with tempfile.TemporaryDirectory() as folder:
         store, old = _grown_store(Path(folder))
-        rng = np.random.default_rng(args.seed)
-        while sum(kinds.values()) < args.damages:
+        rng = np.random.default_rng(seed)
+        while sum(kinds.values()) < damages:
             before = _snapshot(store)
             broken = damage_store(store, old, rng, AT_ONCE)
             kinds.update(broken.values())
-            damages = [damage for damage in iter_checks(store) if damage]
-            found += len({damage.key for damage in damages} & set(broken))
-            repair_store(store, damages)
+            seen = [damage for damage in iter_checks(store) if damage]
+            found += len({damage.key for damage in seen} & set(broken))
+            repair_store(store, seen)
             after = _snapshot(store)
             mended += sum(after.get(key, ("", 0))[0] == before[key][0] for key in broken)
             touched += sum(after.get(key) != before[key] for key in set(before) - set(broken))
@@ -79,4 +76,4 @@ def _snapshot(store: Path) -> dict[str, tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

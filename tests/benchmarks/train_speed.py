@@ -8,56 +8,79 @@ number of steps with the same threads; the bare loop takes half of its own befor
     python tests/benchmarks/train_speed.py [--steps 500] [--batch 8] [--threads 2] [--preset tiny]
 """
 
-import argparse
 import json
 import math
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.chips.store import open_store
+from noise2map_core.cli.commands.demo import step_settings, write_whole_area
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.settings.reading import build_config
+from noise2map_core.testing.scenes import write_catalog
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from pipelines.ingest_region import run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(CHECKOUT))
 
 
-def main() -> None:
-    """Print samples a second of both, and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=500, help="at least so many steps")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.bare:
-        print(_bare_seconds(args.bare, args.steps, args.batch, args.threads))
+@dataclass(frozen=True)
+class Load:
+    """What is trained, and how long."""
+
+    steps: int
+    batch: int
+    threads: int
+    preset: str
+
+
+def main(
+    steps: int = 500,
+    batch: int = 8,
+    threads: int = 2,
+    preset: str = "tiny",
+    bare: Path | None = None,
+) -> None:
+    """Print samples a second of both, and the ratio.
+
+    Args:
+        steps: At least so many steps.
+        bare: For the process that is measured.
+    """
+    if bare:
+        print(_bare_seconds(bare, steps, batch, threads))
         return
     with tempfile.TemporaryDirectory() as folder:
-        _compare(Path(folder), args)
+        _compare(Path(folder), Load(steps, batch, threads, preset))
 
 
-def _compare(root: Path, args: argparse.Namespace) -> None:
-    from noise2map_core.chips.store import open_store
-
+def _compare(root: Path, load: Load) -> None:
     chips = _ingest(root)
-    per_epoch = math.ceil(open_store(chips).attributes["counts"]["train"]["chips"] / args.batch)
-    epochs = math.ceil(args.steps / per_epoch)
+    per_epoch = math.ceil(open_store(chips).attributes["counts"]["train"]["chips"] / load.batch)
+    epochs = math.ceil(load.steps / per_epoch)
     # A first, short run makes the checkpoint whose network the bare loop trains.
-    _finetune(chips, root / "short", args, 1)
-    before = _run_bare(root / "short", args)
-    own = _finetune(chips, root / "long", args, epochs)
-    after = _run_bare(root / "short", args)
+    _finetune(chips, root / "short", load, 1)
+    before = _run_bare(root / "short", load)
+    own = _finetune(chips, root / "long", load, epochs)
+    after = _run_bare(root / "short", load)
     steps = epochs * per_epoch
     own, before, after = (
-        args.batch * count / seconds
-        for count, seconds in ((steps, own), (args.steps / 2, before), (args.steps / 2, after))
+        load.batch * count / seconds
+        for count, seconds in ((steps, own), (load.steps / 2, before), (load.steps / 2, after))
     )
     print(
-        f"{args.preset}, {args.batch} x 128 px, {args.threads} threads, {steps} steps, "
+        f"{load.preset}, {load.batch} x 128 px, {load.threads} threads, {steps} steps, "
         f"{per_epoch} an epoch\n  bare loop      {before:7.1f} and {after:.1f} samples/s\n"
         f"  finetune-maps  {own:7.1f} samples/s\n"
         f"  ratio {own / ((before + after) / 2):.3f} (wanted: 0.93)"
@@ -66,12 +89,6 @@ def _compare(root: Path, args: argparse.Namespace) -> None:
 
 def _ingest(root: Path) -> Path:
     """A store of chips of 128 pixels."""
-    from noise2map_core.cli.commands.demo import step_settings, write_whole_area
-    from noise2map_core.settings.reading import build_config
-    from noise2map_core.testing.scenes import write_catalog
-    from noise2map_core.workflows.ingest_region import IngestRegionConfig
-    from pipelines.ingest_region import run
-
     write_whole_area(write_catalog(root / "catalog"))
     settings = step_settings("ingest", root) | {"chips": {"chip_px": 128, "stride_px": 64}}
     config = build_config(IngestRegionConfig, settings, {})
@@ -80,25 +97,25 @@ def _ingest(root: Path) -> Path:
     return Path(str(config.output))
 
 
-def _finetune(chips: Path, output: Path, args: argparse.Namespace, epochs: int) -> float:
+def _finetune(chips: Path, output: Path, load: Load, epochs: int) -> float:
     """Seconds of all steps, reading included, validation and start not."""
     command = [
         sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
-        "--output", str(output), "--model.preset", args.preset,
+        "--output", str(output), "--model.preset", load.preset,
         "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
-        "--training.batch_size", str(args.batch), "--training.worker_cpus", str(args.threads),
+        "--training.batch_size", str(load.batch), "--training.worker_cpus", str(load.threads),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
     note = json.loads((output / "run.json").read_text())
     return float(note["history"][-1]["train_s"])
 
 
-def _run_bare(run: Path, args: argparse.Namespace) -> float:
+def _run_bare(run: Path, load: Load) -> float:
     command = [sys.executable, __file__, "--bare", str(run / "checkpoint")]
     for name, value in (
-        ("steps", args.steps // 2),
-        ("batch", args.batch),
-        ("threads", args.threads),
+        ("steps", load.steps // 2),
+        ("batch", load.batch),
+        ("threads", load.threads),
     ):
         command += [f"--{name}", str(value)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -107,9 +124,6 @@ def _run_bare(run: Path, args: argparse.Namespace) -> float:
 
 def _bare_seconds(checkpoint: Path, steps: int, batch: int, threads: int) -> float:
     """The loop that a user would write around the network."""
-    from noise2map_core.models.checkpoint import load_checkpoint
-    from noise2map_core.models.noise2map import TaskInput
-
     torch.set_num_threads(threads)
     model = load_checkpoint(checkpoint).train()
     spec = model.spec
@@ -134,4 +148,4 @@ def _bare_seconds(checkpoint: Path, steps: int, batch: int, threads: int) -> flo
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

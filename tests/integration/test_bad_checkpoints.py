@@ -39,7 +39,10 @@ from noise2map_core.models.start import require_start, start_digest, start_from
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.export_reference import ExportReferenceConfig
+from noise2map_core.workflows.import_reference import ImportReferenceConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.study_timesteps import StudyTimestepsConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import UNET, checkpoint_spec
 from tests.unit.evaluation.test_evaluation import SPLIT
@@ -278,9 +281,9 @@ def test_all_that_take_a_checkpoint_refuse_alike(
     lines = {
         command(pipelines.evaluate_maps, EvaluateMapsConfig,
                 checkpoint=folder, chips=store, split="val", output=output),
-        command(export_reference, export_reference.ExportReferenceConfig,
+        command(export_reference, ExportReferenceConfig,
                 checkpoint=folder, output=output),
-        command(study_timesteps, study_timesteps.StudyTimestepsConfig,
+        command(study_timesteps, StudyTimestepsConfig,
                 checkpoint=folder, chips=store, split="val", output=output),
     }  # fmt: skip
     assert len(lines) == 1, lines
@@ -381,7 +384,7 @@ def test_a_published_unet_of_nonsense_is_refused_before_it_is_used(
         start_digest(tmp_path / "unet")
         require_start(network, tmp_path / "unet")
     line = command(
-        import_reference, import_reference.ImportReferenceConfig, unet=tmp_path / "unet",
+        import_reference, ImportReferenceConfig, unet=tmp_path / "unet",
         task="change", output=tmp_path / "out" / "x",
     )  # fmt: skip
     assert line.startswith("CheckpointError: ") and re.search(said, line), line
@@ -437,7 +440,7 @@ def test_the_name_of_a_checkpoint_that_ships_is_no_unet_to_import(
     tmp_path: Path, command: Callable[..., str]
 ) -> None:
     line = command(
-        import_reference, import_reference.ImportReferenceConfig, unet="buildings", task="change",
+        import_reference, ImportReferenceConfig, unet="buildings", task="change",
         output=tmp_path / "x",
     )  # fmt: skip
     assert "buildings is a checkpoint that ships, not a UNet" in line

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from noise2map_core.distributed import region
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import IncompleteRegionError
 from noise2map_core.testing.catalog import Burst, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
-from pipelines import infer_region
 from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_replaced_during_the_run_fails_by_name_and_a_rerun_is_a_c
 ) -> None:
     (asset,) = root.rglob(f"*after*/{embedded.bands[0]}.tif")
     (other,) = root.rglob(f"*before*/{embedded.bands[0]}.tif")
-    predict = infer_region._predict_wave
+    predict = region.predict_wave
 
     def replace_then_predict(*args: Any) -> None:
         os.replace(shutil.copy(other, tmp_path / "new.tif"), asset)
@@ -85,7 +85,7 @@ def test_a_file_that_is_replaced_during_the_run_fails_by_name_and_a_rerun_is_a_c
     with served(root, how) as catalog:
         mine = config(embedded, catalog, checkpoint, tmp_path / "out")
         with monkeypatch.context() as patched:
-            patched.setattr(infer_region, "_predict_wave", replace_then_predict)
+            patched.setattr(region, "predict_wave", replace_then_predict)
             with pytest.raises(
                 IncompleteRegionError, match=rf"{asset.name} changed during the run"
             ):
@@ -107,14 +107,14 @@ def test_workers_wait_for_a_busy_server_and_the_driver_says_so(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    busy, predict = Burst(0, 503, from_byte=0), infer_region._predict_wave
+    busy, predict = Burst(0, 503, from_byte=0), region.predict_wave
 
     def begin_burst_then_predict(*args: Any) -> None:
         busy.left = 3
         predict(*args)
 
     with serve_catalog(root, faults={".tif": busy}) as server:
-        monkeypatch.setattr(infer_region, "_predict_wave", begin_burst_then_predict)
+        monkeypatch.setattr(region, "predict_wave", begin_burst_then_predict)
         result = run(config(embedded, server.static, checkpoint, tmp_path / "東京 Zürich"))
     assert result.predicted == result.tiles and busy.left < 0
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("waiting ")]

@@ -13,7 +13,6 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from noise2map_core.distributed.fitting.log import read_losses
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
 from noise2map_core.runtime.errors import (
@@ -25,6 +24,7 @@ from noise2map_core.runtime.errors import (
 from noise2map_core.settings.labels import SplitConfig
 from noise2map_core.settings.learning import MlflowConfig, TrainingConfig
 from noise2map_core.settings.resources import ResourcesConfig
+from noise2map_core.training.curve import CURVE_FILE, read_losses
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from pipelines.evaluate_maps import run as evaluate
@@ -76,7 +76,7 @@ def test_a_run_leaves_a_checkpoint_that_loads_and_state_beside_it(trained: Path)
 def test_the_report_shows_every_loss_that_was_recorded(trained: Path) -> None:
     report = (trained / "report.html").read_text()
     history = json.loads((trained / "run.json").read_text())["history"]
-    losses = read_losses(trained / "tensorboard")
+    losses = read_losses(trained / "state" / CURVE_FILE)
     steps = len(losses) // 4
     for entry in history:
         of_epoch = [loss for step, loss in losses if (step - 1) // steps == entry["epoch"] - 1]
@@ -108,7 +108,7 @@ def test_mlflow_is_told_what_was_recorded(ray_cluster: None, chips: Path, tmp_pa
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     losses = client.get_metric_history(run.info.run_id, "train/loss")
-    recorded = read_losses(settings.output / "tensorboard")
+    recorded = read_losses(settings.output / "state" / CURVE_FILE)
     assert [metric.step for metric in losses] == [step for step, _ in recorded]
     assert [metric.value for metric in losses] == pytest.approx([v for _, v in recorded])
     note = json.loads((settings.output / "run.json").read_text())

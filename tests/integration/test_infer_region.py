@@ -33,18 +33,21 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.cli.commands import verify
+from noise2map_core.cli.commands import plan
+from noise2map_core.distributed import region
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputHeldError
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.plan import PlanConfig
 from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 from tests.raster_factories import state_no_checksums
@@ -90,6 +93,13 @@ def settings(
 def infer(embedded: EmbeddedCatalog, checkpoint: Path, output: Path, **more: Any) -> Any:
     config = InferRegionConfig.model_validate(settings(embedded, checkpoint, output, **more))
     return run(config)
+
+
+def planned(
+    embedded: EmbeddedCatalog, checkpoint: Path, output: Path, **more: Any
+) -> plan.RegionPlan:
+    made = settings(embedded, checkpoint, output, **more)
+    return plan.run(PlanConfig.model_validate(made))
 
 
 @pytest.fixture(scope="session")
@@ -233,12 +243,17 @@ def test_a_rerun_predicts_nothing_and_starts_no_ray(
     def no_ray(*_: Any) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr("noise2map_core.distributed.cluster.session.ray_session", no_ray)
+    monkeypatch.setattr("noise2map_core.distributed.region.ray_session", no_ray)
     before = pixels(undisturbed)
     result = infer(embedded, checkpoint, undisturbed)
     assert result.predicted == 0 and result.figures is None
     assert "nothing new" in "\n".join(result.summary())
     assert pixels(undisturbed) == before
+
+
+def test_torch_is_loaded_only_where_there_is_work() -> None:
+    code = "import sys, pipelines.infer_region; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_lost_products_come_back_without_a_forward_pass(
@@ -279,14 +294,12 @@ def test_tiles_in_any_order_give_the_same_bytes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import noise2map_core.distributed.prediction as prediction
-
-    plain = prediction.predict_tiles
+    plain = region.predict_tiles
 
     def shuffled(job: Any, tiles: np.ndarray, resources: Any) -> Iterator[Any]:
         return plain(job, np.random.default_rng(5).permutation(tiles), resources)
 
-    monkeypatch.setattr(prediction, "predict_tiles", shuffled)
+    monkeypatch.setattr(region, "predict_tiles", shuffled)
     infer(embedded, checkpoint, tmp_path / "map")
     assert pixels(tmp_path / "map") == pixels(undisturbed)
 
@@ -383,19 +396,19 @@ def test_sigterm_leaves_a_state_that_a_rerun_continues(
 def test_a_plan_writes_nothing_and_says_what_the_run_does(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
 ) -> None:
-    fresh = infer(embedded, checkpoint, tmp_path / "map", plan=True, price_per_hour=3.0)
+    fresh = planned(embedded, checkpoint, tmp_path / "map", price_per_hour=3.0)
     manifest = json.loads((undisturbed / "manifest.json").read_text())
     estimate = fresh.estimate
     assert estimate.todo == estimate.tiles == manifest["tiles"]["total"]
     assert estimate.read_bytes == pytest.approx(manifest["throughput"]["bytes_read"], rel=0.3)
     assert any(line.startswith("cost") for line in fresh.summary())
     assert not (tmp_path / "map").exists()
-    again = infer(embedded, checkpoint, undisturbed, plan=True)
+    again = planned(embedded, checkpoint, undisturbed)
     assert again.estimate.todo == 0 and "predict nothing" in again.summary()[0]
 
 
 def test_an_undisturbed_output_verifies(undisturbed: Path) -> None:
-    lines = verify.run(undisturbed)
+    lines = verify_output(undisturbed)
     manifest = json.loads((undisturbed / "manifest.json").read_text())
     assert f"{manifest['tiles']['total']} tiles complete" in lines[0]
     assert any("edges of tiles" in line for line in lines)
@@ -433,7 +446,7 @@ def test_damage_is_found(undisturbed: Path, tmp_path: Path, damage: Any) -> None
     shards = sorted((output / "mosaic.zarr" / "probability" / "c").rglob("*/*"))
     damage([shard for shard in shards if shard.is_file()], output)
     with pytest.raises(OutputError, match=r"faults|no finished output"):
-        verify.run(output)
+        verify_output(output)
 
 
 @pytest.mark.slow

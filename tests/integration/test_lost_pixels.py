@@ -11,9 +11,11 @@ import pytest
 from noise2map_core.cli.commands import verify
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger
+from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.verify import VerifyConfig
 from tests.nightly_factories import random_checkpoint
 from tests.region_in_process import in_process, map_here
 
@@ -72,7 +74,7 @@ def test_a_kept_tile_whose_pixels_are_gone_is_made_again(
     assert result.predicted == 1 and result.figures is not None
     assert "pixels of 1 tile were missing" in "\n".join(result.summary())
     assert files(output) == files(undisturbed)
-    assert "complete" in verify.run(output)[0]
+    assert "complete" in verify_output(output)[0]
     assert map_here(embedded, checkpoint, output).figures is None
 
 
@@ -100,7 +102,7 @@ def test_what_is_lost_while_the_run_is_at_work_is_made_again_before_the_products
 
     map_here(embedded, checkpoint, tmp_path / "map", watch=lose)
     assert files(tmp_path / "map") == files(undisturbed)
-    assert "complete" in verify.run(tmp_path / "map")[0]
+    assert "complete" in verify_output(tmp_path / "map")[0]
 
 
 @pytest.mark.slow
@@ -152,14 +154,14 @@ def test_repair_ends_in_the_bytes_that_were_there(
     damage(output)
     with in_process():
         verify.repair(output)
-    assert "complete" in verify.run(output)[0]
+    assert "complete" in verify_output(output)[0]
     assert files(output) == files(undisturbed)
 
 
 def test_damage_names_the_way_out(output: Path) -> None:
     flip(shard(output))
     with pytest.raises(OutputError, match=rf"not those that were written.*--repair {output}"):
-        verify.run(output)
+        verify_output(output)
 
 
 def test_a_repair_of_what_is_whole_writes_nothing(output: Path) -> None:
@@ -205,3 +207,16 @@ def test_a_tile_that_was_being_replaced_is_vouched_for_by_no_record(
     assert "replaced" in cut_short.reason
     assert map_here(embedded, checkpoint, output).predicted == 1
     assert files(output) == files(undisturbed)
+
+
+def test_a_repair_understands_the_manifest_of_an_earlier_version(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = output / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["config"] |= {"plan": False, "price_per_hour": None}
+    file.write_text(json.dumps(manifest))
+    with in_process():
+        done = verify.run(VerifyConfig(output=output, repair=True))
+    assert "nothing new" in capsys.readouterr().out
+    assert "complete" in done.summary()[0]

@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 
 from noise2map_core.chips.store import open_chips
-from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
 from noise2map_core.cli.commands.ingest_dataset import run as ingest_dataset
 from noise2map_core.cli.commands.rank import run as rank
 from noise2map_core.models.checkpoint import load_checkpoint
@@ -16,6 +15,8 @@ from noise2map_core.settings.datasets import SpaceNet7Config
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.rank import RankConfig
 from pipelines.evaluate_maps import run as evaluate
 from pipelines.finetune_maps import run as finetune
 from tests.dataset_factories import write_spacenet7
@@ -83,7 +84,8 @@ def test_scores_of_several_seeds_feed_the_ranks(trained: Path, chips: Path, tmp_
     document = json.loads((tmp_path / "one.json").read_text())
     assert document["dataset"]["protocol"] == "strict"
     assert len(document["more_models"]) == 1
-    lines = rank([tmp_path / "one.json", tmp_path / "other.json"])
+    tables = (tmp_path / "one.json", tmp_path / "other.json")
+    lines = rank(RankConfig(tables=tables)).summary()
     assert [line for line in lines if "one" in line] and [line for line in lines if "other" in line]
 
 

@@ -23,7 +23,9 @@ from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputHeldError
 from noise2map_core.runtime.store_lease import hold_store
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
+from noise2map_core.workflows.pair_chips import PairChipsConfig
 from pipelines import ingest_region
 from tests import dataset_factories
 from tests.chip_factories import make_store, plan_store
@@ -90,7 +92,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         for shard in todo:
             make_shard(job, shard)
 
-    monkeypatch.setattr(ingest_region, "_write_shards", write)
+    monkeypatch.setattr(ingest_region, "write_shards", write)
 
 
 def files_of(store: Path) -> dict[str, str]:
@@ -107,7 +109,7 @@ def one_after_the_other(embedded: EmbeddedCatalog, folder: Path, *parts: str) ->
 
 def after_the_plan(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     """Let `do` happen once, when the next ingest has planned and holds nothing yet."""
-    real, left = ingest_region._plan, [do]
+    real, left = ingest_region.plan_ingest, [do]
 
     def plan(config: Any) -> Any:
         made = real(config)
@@ -115,7 +117,7 @@ def after_the_plan(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> N
             left.pop()()
         return made
 
-    monkeypatch.setattr(ingest_region, "_plan", plan)
+    monkeypatch.setattr(ingest_region, "plan_ingest", plan)
 
 
 def test_a_store_that_came_to_be_while_another_ingest_was_planned_is_appended_to(
@@ -144,7 +146,7 @@ def test_a_finished_ingest_run_again_leaves_an_append_under_way_alone(
     embedded: EmbeddedCatalog, tmp_path: Path, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = one_after_the_other(embedded, tmp_path / "truth", "north", "south")
-    store, real, said = tmp_path / "chips.zarr", ingest_region._write_shards, []
+    store, real, said = tmp_path / "chips.zarr", ingest_region.write_shards, []
     ingest(embedded, "north", store)
 
     def disturbed(job: ChipJob, todo: list[int], resources: Any) -> None:
@@ -157,7 +159,7 @@ def test_a_finished_ingest_run_again_leaves_an_append_under_way_alone(
         assert staged_folder(store).exists()
         real(job, todo, resources)
 
-    monkeypatch.setattr(ingest_region, "_write_shards", disturbed)
+    monkeypatch.setattr(ingest_region, "write_shards", disturbed)
     ingest(embedded, "south", store)
     assert said == [4, 4] and files_of(store) == expected
     assert not progress_folder(store).exists()
@@ -167,7 +169,7 @@ def test_a_finished_ingest_run_again_keeps_what_a_killed_append_has_done(
     embedded: EmbeddedCatalog, tmp_path: Path, no_ray: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = one_after_the_other(embedded, tmp_path / "truth", "north", "south")
-    store, real = tmp_path / "chips.zarr", ingest_region._write_shards
+    store, real = tmp_path / "chips.zarr", ingest_region.write_shards
     ingest(embedded, "north", store)
 
     def killed(job: ChipJob, todo: list[int], resources: Any) -> None:
@@ -175,7 +177,7 @@ def test_a_finished_ingest_run_again_keeps_what_a_killed_append_has_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ingest_region, "_write_shards", killed)
+        patch.setattr(ingest_region, "write_shards", killed)
         ingest(embedded, "south", store)
     assert ingest(embedded, "north", store).written == 0
     again = ingest(embedded, "south", store)
@@ -194,9 +196,7 @@ def test_who_comes_while_a_store_is_held_is_refused_and_touches_nothing(
     new = tmp_path / "new.zarr"
     images = dataset_factories.write_pairs(tmp_path / "pairs", {"train": 4, "val": 2, "test": 2})
     dataset = {"kind": "folders", "root": images, "gsd": 1.0}
-    job = ingest_dataset.IngestDatasetConfig.model_validate(
-        {"dataset": dataset, "output": new, "chip_px": 16}
-    )
+    job = IngestDatasetConfig.model_validate({"dataset": dataset, "output": new, "chip_px": 16})
     writers: list[tuple[Path, Callable[[], object]]] = [
         (source, lambda: store_tool.repair(source)),
         (source, lambda: store_tool.verify(source)),  # what is amiss may be an append
@@ -226,11 +226,9 @@ def test_pairs_are_not_written_where_another_run_writes(tmp_path: Path) -> None:
     }  # fmt: skip
     singles, pairs = tmp_path / "singles.zarr", tmp_path / "pairs.zarr"
     ingest_dataset.run(
-        ingest_dataset.IngestDatasetConfig.model_validate(
-            {"dataset": dataset, "output": singles, "chip_px": 256}
-        )
+        IngestDatasetConfig.model_validate({"dataset": dataset, "output": singles, "chip_px": 256})
     )
-    config = pair_chips.PairChipsConfig(chips=(singles,), output=pairs, per_chip=1)
+    config = PairChipsConfig(chips=(singles,), output=pairs, per_chip=1)
     (progress_folder(pairs) / "mine").mkdir(parents=True)
     with held_by_another(pairs), pytest.raises(OutputHeldError, match=r"pairs\.zarr"):
         pair_chips.run(config)

@@ -12,10 +12,10 @@ import pytest
 import torch
 import yaml
 
-from noise2map_core.cli.commands import verify
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.storage import location
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests.factories import checkpoint_spec
@@ -28,7 +28,8 @@ RUN = f"""
 from noise2map_core.runtime import lease
 lease.EXPIRE_S, lease.RENEW_S = {LEASE_S}, 1.0
 from noise2map_core.cli.application import application
-from pipelines.infer_region import InferRegionConfig, run
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from pipelines.infer_region import run
 from tests.region_in_process import in_process
 with in_process():
     application(InferRegionConfig, run)
@@ -81,7 +82,7 @@ def test_a_run_that_wakes_after_another_took_over_changes_nothing(
         first.send_signal(signal.SIGCONT)
         told = first.communicate(timeout=120)[1]
     assert first.returncode == 4 and "LeaseLostError: this run holds" in told
-    assert "complete" in verify.run(location(url))[0]
+    assert "complete" in verify_output(location(url))[0]
     alone = start("third", 2, str(tmp_path / "alone"))
     err = alone.communicate(timeout=200)[1]
     assert alone.returncode == 0, err

@@ -16,14 +16,17 @@ import pytest
 import yaml
 
 from noise2map_core import open_mosaic
+from noise2map_core.chips.ingest import IngestRegionResult
 from noise2map_core.chips.store import open_chips, open_store
-from noise2map_core.cli.commands import store, verify
+from noise2map_core.cli.commands import store
 from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.region_result import InferRegionResult
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SPEC_NAME
 from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.errors import OutputError, OutputHeldError, OutputMismatchError
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.storage import files_in, location, publish, remove
@@ -32,8 +35,7 @@ from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines import ingest_region
-from pipelines.infer_region import InferRegionResult, run
-from pipelines.ingest_region import IngestRegionResult
+from pipelines.infer_region import run
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 
@@ -119,9 +121,7 @@ def settings_of(embedded: EmbeddedCatalog, checkpoint: Path, output: Path | str)
 
 
 def infer(settings: Settings) -> InferRegionResult:
-    result = run(InferRegionConfig.model_validate(settings))
-    assert isinstance(result, InferRegionResult)
-    return result
+    return run(InferRegionConfig.model_validate(settings))
 
 
 def apart(checkout: Path, name: str, settings: Settings, folder: Path) -> str:
@@ -154,7 +154,7 @@ def test_a_map_of_objects_is_that_of_files_to_the_byte(
     assert [link["href"] for link in json.loads(listing.read_text())["links"]] == [
         "../map/item.json"
     ]
-    assert "complete" in verify.run(location(url))[0]
+    assert "complete" in verify_output(location(url))[0]
     assert bool((open_mosaic(f"{url}/mosaic.zarr")["class"] != 255).any())
     again = infer(settings)
     assert (again.predicted, again.figures) == (0, None)
@@ -162,7 +162,7 @@ def test_a_map_of_objects_is_that_of_files_to_the_byte(
         infer(settings | {"grid": {"tile_px": 64, "resolution": 20.0}})
     remove(location(f"{url}/mosaic.zarr/class"))
     with pytest.raises(OutputError, match=r"pixels in mosaic.zarr are not those that were written"):
-        verify.run(location(url))
+        verify_output(location(url))
 
 
 def links(collection: Path) -> list[str]:

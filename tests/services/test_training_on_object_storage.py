@@ -14,7 +14,6 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from noise2map_core.distributed.fitting.log import read_losses
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import load_denoiser
 from noise2map_core.models.noise2map import Noise2Map
@@ -25,6 +24,7 @@ from noise2map_core.runtime import storage
 from noise2map_core.runtime.errors import CheckpointError, OutputError
 from noise2map_core.runtime.storage import files_in, location
 from noise2map_core.settings.learning import PretrainingConfig, TrainingConfig
+from noise2map_core.training.curve import CURVE_FILE, read_losses
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
 from pipelines.finetune_maps import run as finetune
@@ -108,7 +108,9 @@ def test_a_run_that_was_killed_goes_on_from_objects_to_the_bytes_of_one_on_a_dis
     for name in (WEIGHTS_NAME, SPEC_NAME):
         there, here = (one.output / "checkpoint" / name for one in (settings, calm))
         assert there.read_bytes() == here.read_bytes()
-    assert read_losses(place / "tensorboard") == read_losses(calm.output / "tensorboard")
+    assert read_losses(place / "state" / CURVE_FILE) == read_losses(
+        calm.output / "state" / CURVE_FILE
+    )
     begun = [file for file in files_in(place / "tensorboard") if file.name.endswith(".000000000")]
     assert len(begun) == 1, "the second run began anew"
     assert load_checkpoint(place / "checkpoint").spec.tasks.keys() == {"change"}

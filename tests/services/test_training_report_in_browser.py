@@ -49,10 +49,10 @@ def test_hostile_names_stay_text(browser: WebDriver, report: Path) -> None:
 
 def test_lines_have_a_colour_and_settings_open(browser: WebDriver, report: Path) -> None:
     opened(browser, report, PHONE)
-    line = browser.find_element(By.CSS_SELECTOR, ".chart .line:not(.faint)")
+    line = browser.find_element(By.CSS_SELECTOR, ".chart .line:not(.faint) path")
     assert line.value_of_css_property("stroke") == "rgb(106, 61, 154)"
     assert line.value_of_css_property("fill") == "none"
-    settings = browser.find_element(By.TAG_NAME, "details")
+    settings = browser.find_element(By.CSS_SELECTOR, "details.settings")
     assert "training.epochs" not in settings.text
     settings.find_element(By.TAG_NAME, "summary").click()
     assert "training.epochs" in settings.text

@@ -22,7 +22,7 @@ import rasterio
 import pipelines.ingest_region
 from noise2map_core.catalog import access, links
 from noise2map_core.cli.application import application
-from noise2map_core.distributed.cluster import session
+from noise2map_core.distributed import shards
 from noise2map_core.runtime import patience
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
@@ -461,7 +461,7 @@ def attack(
     for module in (links, access):
         monkeypatch.setattr(module, "is_internal", lambda host: host != "127.0.0.1" and known(host))
     monkeypatch.setattr(patience, "BRIEF_S", 0.0)
-    monkeypatch.setattr(session, "ray_session", lambda *_: pytest.fail("the run went on"))
+    monkeypatch.setattr(shards, "ray_session", lambda *_: pytest.fail("the run went on"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     server.documents = {
         f"/{path.relative_to(embedded.root)}": json.loads(path.read_text())

@@ -1,47 +1,40 @@
 """Invent a scene pair with a known change, and take it through all the steps to a map."""
 
-from __future__ import annotations
-
 import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.windows import from_bounds
 
-from noise2map_core.cli.application import application
-from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.catalog.pairing import search_pair
+from noise2map_core.chips.spread import band_spread
+from noise2map_core.chips.store import open_store
+from noise2map_core.cli.start import load
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.learning.baseline import ChangeVectorAnalysis
+from noise2map_core.learning.metrics import IGNORE, ClassScores, ConfusionCounts
+from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.reading import Settings, build_config, read_settings
-from noise2map_core.settings.resources import ResourcesConfig
-from noise2map_core.workflows.launch import applications_root, find_application, load_application
-
-if TYPE_CHECKING:
-    from noise2map_core.learning.metrics import ClassScores
-    from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
+from noise2map_core.workflows.demo import WRITTEN_AT, DemoConfig
+from noise2map_core.workflows.launch import applications_root, find_command
 
 STEPS = {
-    "ingest": ("ingest-region", "IngestRegionConfig"),
-    "finetune": ("finetune-maps", "FinetuneMapsConfig"),
-    "evaluate": ("evaluate-maps", "EvaluateMapsConfig"),
-    "infer": ("infer-region", "InferRegionConfig"),
+    "ingest": "ingest-region",
+    "finetune": "finetune-maps",
+    "evaluate": "evaluate-maps",
+    "infer": "infer-region",
 }
-"""Steps in order: the application of each and its config class."""
-
-WRITTEN_AT = "out/demo"
-"""The output that the steps' configs name; another takes its place."""
-
-
-class DemoConfig(BaseModel):
-    """Where the demonstration goes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    output: LocalPath = Path(WRITTEN_AT)
-    """Directory of the map; catalogue, chips and training lie in folders of it."""
-
-    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
-    """The cluster."""
+"""Steps in order, and the application of each."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +63,8 @@ class DemoResult:
         ]
 
 
-def main() -> None:
-    """The command `noise2map demo`."""
-    application(DemoConfig, run)
-
-
 def run(config: DemoConfig) -> DemoResult:
     """Write the catalogue, run the steps in one Ray session, compare the map with the truth."""
-    from noise2map_core.testing.scenes import write_catalog
-
     output = config.output.resolve()
     print("scenes: two dates, drawn", flush=True)
     scenes = write_catalog(output / "catalog")
@@ -93,8 +79,6 @@ def _session(config: DemoConfig) -> AbstractContextManager[None]:
     """One cluster for all steps; where a map is already, each step starts its own if need be."""
     if (config.output / "manifest.json").is_file():
         return nullcontext()
-    from noise2map_core.distributed.cluster.session import ray_session
-
     return ray_session(config.resources)
 
 
@@ -121,12 +105,6 @@ def score_map(output: Path, scenes: EmbeddedCatalog) -> DemoResult:
 
     The baseline has the statistics and the threshold of the training part, as in evaluate-maps.
     """
-    import numpy as np
-    import rasterio
-    from rasterio.windows import from_bounds
-
-    from noise2map_core.learning.metrics import IGNORE, ConfusionCounts
-
     with rasterio.open(output / "change.tif") as file, rasterio.open(scenes.truth) as known:
         predicted = file.read(1)
         window = from_bounds(*file.bounds, transform=known.transform)
@@ -141,20 +119,9 @@ def score_map(output: Path, scenes: EmbeddedCatalog) -> DemoResult:
 
 
 def _baseline_map(
-    output: Path, scenes: EmbeddedCatalog, transform: Any, shape: tuple[int, int]
-) -> Any:
+    output: Path, scenes: EmbeddedCatalog, transform: Affine, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
     """uint8 [H, W]: 1 where the change vector is longer than the training part's threshold."""
-    import numpy as np
-    from odc.geo.geobox import GeoBox
-
-    from noise2map_core.catalog.pairing import search_pair
-    from noise2map_core.chips.spread import band_spread
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.geo.aoi import read_aoi
-    from noise2map_core.imagery.reader import read_pixels
-    from noise2map_core.learning.baseline import ChangeVectorAnalysis
-    from noise2map_core.settings.catalog import SearchConfig
-
     search = SearchConfig(catalog=scenes.catalog, collection=scenes.collection)
     pair = search_pair(search, read_aoi(scenes.map_aoi), scenes.before, scenes.after, scenes.bands)
     box = GeoBox(shape, transform, scenes.crs)
@@ -169,11 +136,10 @@ def _baseline_map(
 
 def _run_step(step: str, output: Path) -> None:
     """Run an application in this process, and print its summary."""
-    command, config_name = STEPS[step]
-    module = load_application(command)
-    print(f"{command}: {find_application(command).summary}", flush=True)
-    settings = build_config(getattr(module, config_name), step_settings(step, output), {})
-    for line in module.run(settings).summary():
+    command = find_command(STEPS[step])
+    print(f"{command.name}: {command.summary}", flush=True)
+    config = build_config(command.workflow.config, step_settings(step, output), {})
+    for line in load(command).run(config).summary():
         print(f"  {line}", flush=True)
 
 

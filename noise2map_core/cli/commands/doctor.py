@@ -11,10 +11,8 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from noise2map_core.cli.application import application
 from noise2map_core.runtime.errors import CatalogError, Noise2MapError
+from noise2map_core.workflows.doctor import DoctorConfig
 
 DRIVERS = ("GTiff", "COG")
 SHARED_MEMORY = Path("/dev/shm")
@@ -22,15 +20,6 @@ GIB = 2**30
 OLDEST_RAY, FIRST_UNTRIED_RAY = (2, 60), (2, 64)
 
 Status = Literal["ok", "warn", "fail"]
-
-
-class DoctorConfig(BaseModel):
-    """What to check besides the machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    catalog: str | None = None
-    """STAC API or catalog.json that must answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +36,6 @@ class Check:
         """The line, with the way out beneath."""
         line = f"{self.status:5} {self.name:14} {self.found}"
         return f"{line}\n{'':21}→ {self.way_out}" if self.way_out else line
-
-
-def main() -> None:
-    """The command `noise2map doctor`."""
-    application(DoctorConfig, run)
 
 
 def run(config: DoctorConfig) -> None:
@@ -87,6 +71,7 @@ def examine(config: DoctorConfig) -> Iterator[Check]:
         yield check_catalog(config.catalog)
 
 
+# Each check imports its own library: that one cannot be imported is what it finds.
 def check_gdal() -> Check:
     """rasterio's GDAL, and the drivers that read and write maps."""
     import rasterio

@@ -7,23 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict
-
-from noise2map_core.cli.application import application
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.published import export_published
 from noise2map_core.runtime.errors import OutputMismatchError
-from noise2map_core.runtime.storage import PARTIAL, LocalPath, Location
-
-
-class ExportReferenceConfig(BaseModel):
-    """What to write, and where to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    checkpoint: Location
-    """Checkpoint directory with a network of preset reference; the first argument, too."""
-
-    output: LocalPath
-    """Directory to be made: unet/ for diffusers, weights.pth for the authors' code."""
+from noise2map_core.runtime.storage import PARTIAL
+from noise2map_core.workflows.export_reference import ExportReferenceConfig
 
 
 @dataclass(frozen=True)
@@ -37,11 +25,6 @@ class ExportedReference:
         return [f"UNet     {self.output / 'unet'}", f"weights  {self.output / 'weights.pth'}"]
 
 
-def main() -> None:
-    """The command `noise2map export-reference`."""
-    application(ExportReferenceConfig, run, operand="checkpoint")
-
-
 def run(config: ExportReferenceConfig) -> ExportedReference:
     """Write UNet and state dict; the directory appears whole or not at all."""
     if config.output.exists():
@@ -49,9 +32,6 @@ def run(config: ExportReferenceConfig) -> ExportedReference:
             f"{config.output} is there already; nothing was touched. Set another output, or remove "
             "it."
         )
-    from noise2map_core.models.checkpoint import load_checkpoint
-    from noise2map_core.models.published import export_published
-
     model = load_checkpoint(config.checkpoint)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     partial = config.output.with_name(f".{config.output.name}.{uuid4().hex}{PARTIAL}")
@@ -61,7 +41,3 @@ def run(config: ExportReferenceConfig) -> ExportedReference:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return ExportedReference(config.output)
-
-
-if __name__ == "__main__":
-    main()

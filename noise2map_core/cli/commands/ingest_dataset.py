@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from noise2map_core.cli.application import application
-from noise2map_core.runtime.storage import LocalPath
-from noise2map_core.settings.datasets import DatasetConfig, Protocol
-from noise2map_core.settings.numbers import SidePx
-
-if TYPE_CHECKING:
-    from noise2map_core.datasets.chips import DatasetJob
-
-
-class IngestDatasetConfig(BaseModel):
-    """Make a chip store of a published data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    dataset: DatasetConfig
-    """Which data set, which task, and where its folder is."""
-
-    output: LocalPath
-    """The chip store, a Zarr directory; a rerun continues it."""
-
-    protocol: Protocol = "strict"
-    """paper: the filters and splits behind the published table, whose scores are not those of the
-    whole test part. strict: every test image counts, and validation is never test."""
-
-    chip_px: SidePx = 256
-    """Side of a chip, pixels; chips do not overlap."""
+from noise2map_core.chips.store import open_store
+from noise2map_core.chips.summary import split_line
+from noise2map_core.chips.writer import (
+    clear_progress,
+    create_store,
+    finish_store,
+    is_finished,
+    missing_shards,
+)
+from noise2map_core.datasets.benchmark import open_benchmark
+from noise2map_core.datasets.chips import DatasetJob, make_shard, plan_job
+from noise2map_core.runtime.progress import progress
+from noise2map_core.runtime.storage import sweep
+from noise2map_core.runtime.store_lease import hold_store
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 
 
 @dataclass(frozen=True)
@@ -50,8 +39,6 @@ class IngestDatasetResult:
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        from noise2map_core.chips.summary import split_line
-
         dataset = self.attributes["dataset"]
         left_out = "".join(
             f"; {count:,} samples left out ({why})"
@@ -70,19 +57,8 @@ class IngestDatasetResult:
         return [*lines, done, f"chips     {self.output}"]
 
 
-def main() -> None:
-    """The command `noise2map ingest-dataset`."""
-    application(IngestDatasetConfig, run)
-
-
 def run(config: IngestDatasetConfig) -> IngestDatasetResult:
     """List the samples, cut them into chips, and write the shards that the store lacks."""
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.chips.writer import clear_progress, is_finished
-    from noise2map_core.datasets.benchmark import open_benchmark
-    from noise2map_core.datasets.chips import plan_job
-    from noise2map_core.runtime.store_lease import hold_store
-
     benchmark = open_benchmark(config.dataset, config.protocol)
     job = plan_job(benchmark, config.chip_px, config.output)
     is_finished(config.output, job.header.key)  # another store is refused before all else
@@ -96,9 +72,6 @@ def run(config: IngestDatasetConfig) -> IngestDatasetResult:
 
 def _write(job: DatasetJob) -> int:
     """Write the shards that are missing; returns how many."""
-    from noise2map_core.chips.writer import create_store, finish_store, missing_shards
-    from noise2map_core.runtime.storage import sweep
-
     if not job.store.exists():
         create_store(job.store, job.header, job.table)
     sweep(job.store)
@@ -110,11 +83,6 @@ def _write(job: DatasetJob) -> int:
 
 def _write_shards(job: DatasetJob, todo: list[int]) -> None:
     """Threads, for decoding and compressing leave Python's lock to others."""
-    from concurrent.futures import ThreadPoolExecutor
-    from functools import partial
-
-    from noise2map_core.datasets.chips import make_shard
-    from noise2map_core.runtime.progress import progress
 
     with ThreadPoolExecutor() as pool, progress(len(todo), "write chips", "shards") as bar:
         for _ in pool.map(partial(make_shard, job), todo):

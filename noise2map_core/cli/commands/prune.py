@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from noise2map_core.cli.application import application
+from noise2map_core.nightly.areas import Area, iter_areas
+from noise2map_core.nightly.retention import prune_area
 from noise2map_core.runtime.errors import FailedAreasError, Noise2MapError
+from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.workflows.run_nightly import NightlyConfig
 
 
@@ -26,10 +28,6 @@ class Pruned:
 
 def run(config: NightlyConfig) -> Pruned:
     """Prune every area; those that cannot be read are named at the end. Holds the nights' lease."""
-    from noise2map_core.nightly.areas import Area, iter_areas
-    from noise2map_core.nightly.retention import prune_area
-    from noise2map_core.runtime.lease import hold_lease
-
     slices: list[Path] = []
     size, errors = 0, []
     with hold_lease(config.output):
@@ -47,8 +45,3 @@ def run(config: NightlyConfig) -> Pruned:
         print("\n".join(result.summary()))
         raise FailedAreasError(f"{len(errors)} areas were left alone: {'; '.join(errors)}")
     return result
-
-
-def main() -> None:
-    """The command `noise2map prune`."""
-    application(NightlyConfig, run)

@@ -1,44 +1,55 @@
-"""Look at a chip store, check every byte of it, or mend what is broken."""
+"""Look at a chip store, check every byte of it, or mend what is broken.
 
-from __future__ import annotations
+`noise2map store info|verify|repair STORE`
+"""
 
-import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NamedTuple
 
-from noise2map_core.runtime.storage import location
+from noise2map_core.chips.append import staged_folder
+from noise2map_core.chips.manifest import newest_manifest
+from noise2map_core.chips.repair import (
+    Damage,
+    count_objects,
+    find_strays,
+    iter_checks,
+    repair_store,
+)
+from noise2map_core.chips.store import open_store
+from noise2map_core.chips.summary import store_lines
+from noise2map_core.chips.writer import clear_progress
+from noise2map_core.runtime.progress import progress
+from noise2map_core.runtime.store_lease import hold_store, lease_folder
+from noise2map_core.workflows.store import StoreConfig
 
-if TYPE_CHECKING:
-    from noise2map_core.chips.repair import Damage
+
+class StoreReport(NamedTuple):
+    """What was found or done."""
+
+    lines: list[str]
+    exit_code: int = 0
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        return self.lines
 
 
-def main() -> NoReturn:
-    """The command `noise2map store info|verify|repair`."""
-    args = _parser().parse_args(sys.argv[1:])
-    run = {"info": info, "verify": verify, "repair": repair}[args.command]
-    lines, code = run(args.store)
-    for line in lines:
-        print(line)
-    sys.exit(code)
+def run(config: StoreConfig) -> StoreReport:
+    """Do what is asked."""
+    actions = {"info": info, "verify": verify, "repair": repair}
+    return actions[config.action](config.store)
 
 
-def info(path: Path) -> tuple[list[str], int]:
+def info(path: Path) -> StoreReport:
     """What a store holds. Raises ChipStoreError."""
-    from noise2map_core.chips.store import open_store
-    from noise2map_core.chips.summary import store_lines
-
-    return store_lines(open_store(path)), 0
+    return StoreReport(store_lines(open_store(path)))
 
 
-def verify(path: Path) -> tuple[list[str], int]:
+def verify(path: Path) -> StoreReport:
     """Which objects are damaged; exit code 1 if there are any. Raises ChipStoreError.
 
     Raises OutputHeldError if something is amiss while another run is at work in the store.
     """
-    from noise2map_core.chips.repair import find_strays
-    from noise2map_core.runtime.store_lease import hold_store, lease_folder
-
     damages = _check(path)
     if damages and lease_folder(path).exists():  # an append that came in meanwhile is no damage
         with hold_store(path):
@@ -47,29 +58,23 @@ def verify(path: Path) -> tuple[list[str], int]:
     lines = [str(damage) for damage in damages]
     lines += [f"{key}: not of the store" for key in strays]
     if not damages:
-        return [*lines, f"intact   {path}"], 0
-    return [
-        *lines,
-        f"damaged  {path}: {len(damages)} object(s); mend with `noise2map store repair {path}`",
-    ], 1
+        return StoreReport([*lines, f"intact   {path}"])
+    lines.append(
+        f"damaged  {path}: {len(damages)} object(s); mend with `noise2map store repair {path}`"
+    )
+    return StoreReport(lines, 1)
 
 
-def repair(path: Path) -> tuple[list[str], int]:
+def repair(path: Path) -> StoreReport:
     """Mend what is broken; exit code 1 if something cannot be.
 
     Raises ChipStoreError, and OutputHeldError if another run is at work in the store.
     """
-    from noise2map_core.chips.append import staged_folder
-    from noise2map_core.chips.manifest import newest_manifest
-    from noise2map_core.chips.repair import repair_store
-    from noise2map_core.chips.writer import clear_progress
-    from noise2map_core.runtime.store_lease import hold_store
-
     newest_manifest(path)  # what is no finished store is refused before anything is written
     with hold_store(path):
         damages = _check(path)
         if not damages:
-            return [f"intact   {path}"], 0
+            return StoreReport([f"intact   {path}"])
         done = repair_store(path, damages)
         if not staged_folder(path).exists():  # no append waits to be continued
             clear_progress(path)
@@ -77,14 +82,12 @@ def repair(path: Path) -> tuple[list[str], int]:
     lines += [f"{key}: read again" for key in done.remade]
     lines += [f"{key}: not mended: {reason}" for key, reason in done.lost.items()]
     mended = len(done.restored) + len(done.remade)
-    return [*lines, f"mended   {mended} of {len(damages)} objects of {path}"], bool(done.lost)
+    lines.append(f"mended   {mended} of {len(damages)} objects of {path}")
+    return StoreReport(lines, int(bool(done.lost)))
 
 
 def _check(path: Path) -> list[Damage]:
     """Every object that is damaged, with a progress line."""
-    from noise2map_core.chips.repair import count_objects, iter_checks
-    from noise2map_core.runtime.progress import progress
-
     found = []
     with progress(count_objects(path), "verify", "objects") as bar:
         for damage in iter_checks(path):
@@ -92,20 +95,3 @@ def _check(path: Path) -> list[Damage]:
             if damage is not None:
                 found.append(damage)
     return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("noise2map store", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("store", type=location, metavar="STORE", help="The chip store.")
-        command.add_argument("--debug", action="store_true", help="Show an error's traceback.")
-    return parser
-
-
-_COMMANDS = {
-    "info": "What the store holds: splits, labels, bands, places, sources.",
-    "verify": "Read every byte and compare it with the manifest; exit code 1 if any is wrong.",
-    "repair": "Mend what verify finds: metadata from its copies, chips from their sources.",
-}

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import redacted
@@ -81,14 +82,17 @@ def _submit_when_ready(
     client: JobSubmissionClient, entrypoint: str, environment: dict[str, Any]
 ) -> str:
     """Submit, again and again while a cluster that has just started lacks its job agent."""
-    deadline = time.monotonic() + AGENT_TIMEOUT_S
-    while True:
-        try:
-            return client.submit_job(entrypoint=entrypoint, runtime_env=environment)
-        except RuntimeError as error:
-            if NO_AGENT not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_S)
+    attempts = Retrying(
+        retry=retry_if_exception(_lacks_agent),
+        wait=wait_fixed(POLL_S),
+        stop=stop_after_delay(AGENT_TIMEOUT_S),
+        reraise=True,
+    )
+    return attempts(client.submit_job, entrypoint=entrypoint, runtime_env=environment)
+
+
+def _lacks_agent(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and NO_AGENT in str(error)
 
 
 def exit_code(client: JobSubmissionClient, job_id: str) -> int:

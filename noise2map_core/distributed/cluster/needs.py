@@ -116,6 +116,18 @@ def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> 
     require_here(training_needs(training, resources), resources)
 
 
+def require_feasible_trials(training: OptimisationConfig, resources: ResourcesConfig) -> None:
+    """Raise ConfigError unless one trial of a sweep fits, and then the timing of its chips.
+
+    More trials wait for one another.
+    """
+    alone = {"num_workers": 1, "min_workers": None}
+    require_feasible(training.model_copy(update=alone), resources)
+    gpus = resources.predictor_gpus
+    timed = Need("timing of chips", 1, 0.0, gpus, "resources.predictor_gpus")
+    require_here((timed,), resources)
+
+
 def training_needs(training: OptimisationConfig, resources: ClusterConfig) -> tuple[Need, ...]:
     """The workers of a training, and the reading task that feeds them where chips are streamed."""
     fewest = training.num_workers if training.min_workers is None else training.min_workers

@@ -7,18 +7,15 @@ chips that workers read themselves; see `loaders`).
 """
 
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from ray.data import Dataset
-from torch import Tensor
 
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.distributed.fitting.fit import (
-    LOG_FOLDER,
     Log,
     Score,
     TrainLink,
@@ -38,55 +35,15 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
-from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import Noise2MapError
-from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.training.finetuning import TrainedWeights, TrainingJob
 from noise2map_core.training.training_data import class_counts, training_chips
 from noise2map_core.training.validation import TaskValidation, validate, validation_of
 
 SCORE = Score("val_score", highest=True)
 """Validation F1, in which a task counts 0 whose model is no better than chance: with one class
 everywhere F1 may well be the highest."""
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """All that a worker needs; picklable."""
-
-    chips: Path
-    """Chip store, absolute."""
-    state: Path
-    """Where Ray Train keeps checkpoints, absolute."""
-    spec: CheckpointSpec
-    """Of the model to come; its thresholds are not chosen yet."""
-    tasks: dict[Task, TaskTrainingConfig]
-    """How each of its tasks is learnt."""
-    class_weights: dict[Task, tuple[float, ...]]
-    """Weight of each class in the losses of a task."""
-    backbone: Path | None
-    """Published UNet that the backbone starts from, absolute."""
-    training: TrainingConfig
-    seed: int
-    reader_cpus: float = 1.0
-    """Of each reading task, where Ray Data streams the chips."""
-
-
-@dataclass(frozen=True)
-class TrainedWeights:
-    """The chosen epoch of a run."""
-
-    weights: dict[str, Tensor]
-    """State dict of the moving average."""
-    epoch: int
-    """Epochs that it had been trained for."""
-    tasks: dict[Task, TaskValidation]
-    """What validation says of each task: thresholds, temperature."""
-    val_f1: float
-    """Validation F1 of the classes that are sought, mean over the tasks."""
-    history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_score, val_error,
-    tasks."""
 
 
 def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
@@ -168,8 +125,8 @@ class _Worker(TrainWorker):
     score = SCORE
 
     def __init__(self, job: TrainingJob, link: TrainLink) -> None:
-        super().__init__(job.training, link)
-        self.job, self.log_folder = job, job.state.parent / LOG_FOLDER
+        super().__init__(job.training, job.state, link)
+        self.job = job
         model = new_model(job.spec, job.seed, link.device(), job.backbone)
         self.learner = Learner(
             model, job.training, job.tasks, job.class_weights, job.seed, wrap=link.wrap

@@ -1,36 +1,35 @@
-"""What a training run tells while it runs: a line for people, curves for TensorBoard."""
+"""What a training run tells while it runs: a line for people, curves for TensorBoard and tools."""
 
-import struct
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tensorboardX import SummaryWriter
-from tensorboardX.proto.event_pb2 import Event
 
 from noise2map_core.distributed.board import Point
-from noise2map_core.runtime.storage import is_local, read_bytes, upload
+from noise2map_core.runtime.storage import is_local, upload
+from noise2map_core.training.curve import LOSS, CurveWriter
 
-LOSS = "train/loss"
 INTERVAL_S = 1.0
 """Least time between two messages to the driver."""
 FLUSH_INTERVAL_S = 1
-"""Most of the curves that a killed run loses."""
+"""Most of TensorBoard's curves that a killed run loses."""
 
 
 class TrainLog:
     """Kept by rank 0, from `first_step` of `num_steps` on.
 
-    Objects cannot be appended to: on object storage what was drawn between two states is a file.
+    Objects cannot be appended to: on object storage what was drawn between two states is a file of
+    TensorBoard's in `folder`. `curve` is the file of all curves as JSON lines.
     """
 
     def __init__(
-        self, board: Any, folder: Path, first_step: int, num_steps: int, batch_size: int
-    ) -> None:
-        self._board, self._folder = board, folder
+        self, board: Any, folder: Path, curve: Path, first_step: int, num_steps: int,
+        batch_size: int,
+    ) -> None:  # fmt: skip
+        self._board, self._folder, self._lines = board, folder, CurveWriter(curve)
         self._scratch = None if is_local(folder) else TemporaryDirectory(prefix="noise2map-")
         self._step, self._num_steps, self._batch_size = first_step, num_steps, batch_size
         self._since, self._first = time.monotonic(), first_step
@@ -51,27 +50,27 @@ class TrainLog:
     def step(self, loss: float, learn_s: float) -> None:
         """A step was taken; `learn_s` of its time went into computing, the rest into reading."""
         self._step, self._learn_s = self._step + 1, self._learn_s + learn_s
-        self._draw(LOSS, loss)
+        self._draw({LOSS: loss})
         seconds = time.monotonic() - self._since
         if seconds >= INTERVAL_S or self._step == self._num_steps:
             self._tell(loss, seconds)
 
     def epoch(self, metrics: dict[str, Any], shown: tuple[str, ...]) -> None:
         """An epoch was validated; figures without a curve are left out."""
-        for name, value in metrics.items():
-            if isinstance(value, float):
-                self._draw(f"epoch/{name}", value)
+        self._draw({f"epoch/{k}": v for k, v in metrics.items() if isinstance(v, float)})
         self._put({name: metrics[name] for name in shown})
         self._since, self._first, self._learn_s = time.monotonic(), self._step, 0.0
 
     def save(self) -> None:
         """Write what was drawn; a run that goes on from a state kept now does not draw it again."""
+        self._lines.save()
         if self._scratch:
             self._put_away(self._scratch)
             self._curves = self._open()
 
     def close(self) -> None:
         """Wait until all curves are written."""
+        self._lines.close()
         if self._scratch is None:
             self._curves.close()
             return
@@ -84,9 +83,11 @@ class TrainLog:
             upload(file, self._folder / file.name)
             file.unlink()
 
-    def _draw(self, name: str, value: float) -> None:
-        self._curves.add_scalar(name, value, self._step)
-        self._points.append((name, value, self._step, int(time.time() * 1000)))
+    def _draw(self, figures: dict[str, float]) -> None:
+        self._lines.add(self._step, figures)
+        for name, value in figures.items():
+            self._curves.add_scalar(name, value, self._step)
+            self._points.append((name, value, self._step, int(time.time() * 1000)))
 
     def _put(self, figures: dict[str, Any]) -> None:
         self._board.put.remote(figures, self._points)
@@ -105,30 +106,3 @@ class TrainLog:
             }
         )
         self._since, self._first, self._learn_s = time.monotonic(), self._step, 0.0
-
-
-def read_losses(folder: Path) -> list[tuple[int, float]]:
-    """(step, loss) of every step that a `TrainLog` drew there; of one that was taken twice, because
-    a run was killed, as it was taken last."""
-    found = {
-        event.step: value.simple_value
-        for file in sorted(folder.glob("events.out.tfevents.*"))
-        for event in _read_events(file)
-        for value in event.summary.value
-        if value.tag == LOSS
-    }
-    return sorted(found.items())
-
-
-def _read_events(file: Path) -> Iterator[Any]:
-    """The records of an event file: length (8 bytes) and its checksum (4), event and its (4).
-
-    What a killed run had not written to the end is left out.
-    """
-    content, start = read_bytes(file), 0
-    while start + 12 <= len(content):
-        (length,) = struct.unpack_from("<Q", content, start)
-        if start + length + 16 > len(content):
-            return
-        yield Event.FromString(content[start + 12 : start + 12 + length])
-        start += length + 16

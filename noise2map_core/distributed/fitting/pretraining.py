@@ -1,16 +1,12 @@
 """Pretraining on Ray Train: as `training` does it, of images without labels."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from noise2map_core.distributed.fitting.fit import (
-    LOG_FOLDER,
     Log,
     Score,
     TrainLink,
@@ -20,40 +16,13 @@ from noise2map_core.distributed.fitting.fit import (
 from noise2map_core.distributed.fitting.worker import TrainWorker
 from noise2map_core.evaluation.batches import epoch_batches
 from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
-from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
+from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
-from noise2map_core.settings.learning import PretrainingConfig
 from noise2map_core.training.denoising import clean_batch, validation_error
-from noise2map_core.training.pretraining_data import ImageSource
+from noise2map_core.training.pretraining import PretrainedWeights, PretrainingJob
 
 SCORE = Score("val_loss", highest=False)
-
-
-@dataclass(frozen=True)
-class PretrainingJob:
-    """All that a worker needs; picklable."""
-
-    source: ImageSource
-    state: Path
-    """Where Ray Train keeps checkpoints, absolute."""
-    spec: DenoiserSpec
-    backbone: Path | None
-    """Weights that the backbone starts from, absolute."""
-    training: PretrainingConfig
-    seed: int
-
-
-@dataclass(frozen=True)
-class PretrainedWeights:
-    """The end of a run."""
-
-    weights: dict[str, Tensor]
-    """State dict of the moving average."""
-    val_loss: float
-    """Mean squared error on the validation part; predicting nothing gives about 1."""
-    history: list[dict[str, Any]]
-    """Of every validated epoch: epoch, loss, train_s, resources, val_loss."""
 
 
 def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWeights:
@@ -85,9 +54,8 @@ class _Worker(TrainWorker):
     score = SCORE
 
     def __init__(self, job: PretrainingJob, link: TrainLink) -> None:
-        super().__init__(job.training, link)
+        super().__init__(job.training, job.state, link)
         self.job, self.images = job, job.source.open()
-        self.log_folder = job.state.parent / LOG_FOLDER
         torch.manual_seed(job.seed)
         model = Denoiser(job.spec)
         if job.backbone is not None:

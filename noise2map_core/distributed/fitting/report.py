@@ -7,10 +7,9 @@ from typing import Any
 import ray
 import torch
 
-from noise2map_core.distributed.fitting.fit import LOG_FOLDER
-from noise2map_core.distributed.fitting.log import read_losses
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.training.curve import CURVE_FILE
 from noise2map_core.training.report.writer import ReportPaths, write_report
 from noise2map_core.training.run import TrainingRun
 
@@ -26,13 +25,14 @@ def report_training(training_run: TrainingRun, chips: Path, training: Optimisati
         checkpoint=output / training_run.checkpoint.name,
         note=output / training_run.note.name,
         chips=chips,
+        curve=output / training_run.state.name / CURVE_FILE,
     )
     task: Any = ray.remote(num_cpus=training.worker_cpus, num_gpus=training.worker_gpus)(_report)
     device = "cuda" if training.worker_gpus else "cpu"
     threads = max(1, math.floor(training.worker_cpus))
-    ray.get(task.remote(paths, output / LOG_FOLDER, device, threads))
+    ray.get(task.remote(paths, device, threads))
 
 
-def _report(paths: ReportPaths, logs: Path, device: str, threads: int) -> None:
+def _report(paths: ReportPaths, device: str, threads: int) -> None:
     torch.set_num_threads(threads)
-    write_report(paths, read_losses(logs), device)
+    write_report(paths, device)

@@ -12,11 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from noise2map_core.distributed.fitting.fit import Score, TrainLink, load_state
+from noise2map_core.distributed.fitting.fit import LOG_FOLDER, Score, TrainLink, load_state
 from noise2map_core.distributed.fitting.log import TrainLog
 from noise2map_core.inference.numeric_path import processor_name
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.training.curve import CURVE_FILE
 
 MAX_SKIPPED = 10
 """Steps in a row without a finite gradient after which training ends: one or two may be a chip's
@@ -56,11 +57,10 @@ class TrainWorker(ABC):
     num_steps: int
     """Steps of an epoch."""
     score: Score
-    log_folder: Path
-    """Where curves for TensorBoard go."""
 
-    def __init__(self, training: OptimisationConfig, link: TrainLink) -> None:
-        self.training, self.link = training, link
+    def __init__(self, training: OptimisationConfig, state: Path, link: TrainLink) -> None:
+        """`state` is the folder of states; curves lie in it, and for TensorBoard beside it."""
+        self.training, self.link, self._folder = training, link, state
         self.ranks = Ranks(link.rank, link.world_size, self._sum_over_ranks)
         self.epoch = 0
         """Epochs that are complete."""
@@ -119,7 +119,8 @@ class TrainWorker(ABC):
     def _open_log(self, board: Any) -> TrainLog:
         first, last = (epochs * self.num_steps for epochs in (self.epoch, self.training.epochs))
         first += len(self.losses)
-        return TrainLog(board, self.log_folder, first, last, self.training.batch_size)
+        folder, curve = self._folder.parent / LOG_FOLDER, self._folder / CURVE_FILE
+        return TrainLog(board, folder, curve, first, last, self.training.batch_size)
 
     def _run_epoch(self, epoch: int) -> None:
         """Every step that is left of an epoch. Raises _Diverged."""

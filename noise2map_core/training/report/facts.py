@@ -10,15 +10,15 @@ from noise2map_core.evaluation.scores import MapScores, ScoredClass
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
 from noise2map_core.products.palette import NUM_SHADES, amount_shades, css_color
-from noise2map_core.products.report.html import Table
+from noise2map_core.report.charts import Chart, Mark, Points, Series, thinned
+from noise2map_core.report.pages import Table
 from noise2map_core.runtime.redact import redacted, unsigned
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.reading import flattened
 from noise2map_core.training.cost import COST_NOTE, cost_of
-from noise2map_core.training.report.charts import Chart, Mark, Points, Series, thinned
 from noise2map_core.training.report.evidence import TaskEvidence
 from noise2map_core.training.report.page import TaskSection, TrainingPage
-from noise2map_core.training.validation import doubts_of
+from noise2map_core.training.validation import doubts_of_chosen
 
 TITLES = {"change": "Change", "segment": "Segmentation"}
 COLORS = {"change": "#d7301f", "segment": "#1f78b4"}
@@ -62,10 +62,8 @@ def training_page(
 
 
 def _summary(note: Mapping[str, Any], spec: CheckpointSpec) -> str:
-    chosen = (entry for entry in note["history"] if int(entry["epoch"]) == int(note["epoch"]))
-    doubts = next(map(doubts_of, chosen), "")
     return (
-        f"{_told('this model', doubts)}"
+        f"{_told('this model', doubts_of_chosen(note))}"
         f"F1 {note['val_f1']:.4f} on validation after {note['epoch']} epochs, preset "
         f"{spec.preset}, seed {note['config']['seed']}. Validation chose epoch and threshold, so "
         "its scores are too high: evaluate-maps scores a part that was held out."

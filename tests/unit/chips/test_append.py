@@ -218,7 +218,7 @@ def _die_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Non
     return lambda: monkeypatch.setattr(chip_manifest, "write_object", real)
 
 
-@pytest.mark.parametrize("writes", [3, 17, 25, 40, 60])
+@pytest.mark.parametrize("writes", [3, 12, 19, 25, 38])
 def test_an_append_that_dies_at_its_end_is_finished_by_the_same_command(
     store: Path, whole: ChipJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:

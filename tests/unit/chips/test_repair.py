@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from noise2map_core.chips.append import begin, finish, look_at
-from noise2map_core.chips.manifest import COPIES, Manifest, read_manifest
+from noise2map_core.chips.manifest import MANIFESTS, Manifest, read_manifest
 from noise2map_core.chips.pixels import make_shard
 from noise2map_core.chips.repair import find_strays, iter_checks, repair_store
 from noise2map_core.chips.store import open_store
@@ -71,14 +72,14 @@ def test_twenty_damages_are_found_and_mended_and_nothing_else_is_touched(
 
 
 def test_each_copy_of_the_manifest_can_be_lost(store: Path) -> None:
-    for key in COPIES:
+    for key in MANIFESTS:
         body = (store / key).read_bytes()
         (store / key).write_bytes(body[:-9])
         found = [damage for damage in iter_checks(store) if damage]
         assert [damage.key for damage in found] == [key]
         assert repair_store(store, found).restored == [key]
         assert (store / key).read_bytes() == body
-    for key in COPIES:
+    for key in MANIFESTS:
         (store / key).write_bytes(b"{}")
     with pytest.raises(ChipStoreError, match="no copy of its manifest is intact"):
         list(iter_checks(store))
@@ -121,7 +122,7 @@ def test_the_tool_tells_finds_and_mends(store: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_store_of_another_format_is_refused_with_the_way_out(store: Path) -> None:
-    for version, way_out in ((1, "Ingest it anew"), (3, "Update noise2map")):
+    for version, way_out in ((2, "Ingest it anew"), (4, "Update noise2map")):
         group = json.loads((store / "zarr.json").read_text())
         group["attributes"]["format_version"] = version
         (store / "zarr.json").write_text(json.dumps(group))
@@ -136,3 +137,18 @@ def test_a_manifest_that_was_edited_is_no_manifest(store: Path) -> None:
     with pytest.raises(ChipStoreError, match=r"damaged: manifest\.json"):
         open_store(store)
     assert isinstance(manifest, Manifest) and manifest.generation == 2
+
+
+def test_a_stale_manifest_brings_no_damaged_copy_in(store: Path, grown: Path) -> None:
+    """An older manifest looks like an append that is not in place yet; what it would be finished
+    from may be damaged itself."""
+    before = snapshot(store)
+    stale = read_manifest(store)
+    older = replace(stale, generation=stale.generation - 1)
+    (store / "manifest.json").write_bytes(older.to_bytes())
+    copy = store / "copies" / "sources.json"
+    copy.write_bytes(copy.read_bytes()[:-1] + b" ")
+    repair_store(store, [damage for damage in iter_checks(store) if damage])
+    assert {key: digest for key, (digest, _) in snapshot(store).items()} == {
+        key: digest for key, (digest, _) in before.items()
+    }

@@ -26,9 +26,12 @@ from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.reading import parse_yaml
-from noise2map_core.workflows.launch import find_applications
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.launch import find_applications, find_tools
 
-APPLICATIONS = {found.command: found.path for found in find_applications()}
+SCRIPTS = {found.name: found.path for found in find_applications()}
+COMMAND = Path(sys.executable).parent / "noise2map"
+COMMANDS = [found.name for found in (*find_applications(), *find_tools())]
 HEAVY = ("torch", "ray", "rasterio", "numpy", "odc", "pystac", "xarray", "geopandas")
 
 
@@ -90,7 +93,7 @@ REQUIRED = ("--output", "o", "--catalog", "c", "--collection", "k")
 
 
 def parsed(*args: str) -> ToyConfig:
-    return parse_config(ToyConfig, [*args])
+    return parse_config(ToyConfig, [*args], name="make-toys")
 
 
 def written(tmp_path: Path, **settings: Any) -> str:
@@ -349,7 +352,6 @@ def test_sigterm_unwinds_and_says_that_a_rerun_continues(tmp_path: Path) -> None
 def test_the_help_shows_docstrings_and_the_values_of_the_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["make_toys.py"])
     monkeypatch.setenv("COLUMNS", "200")
     config = written(tmp_path, output="o", optimiser={"lr": 0.25})
     with pytest.raises(SystemExit) as stopped:
@@ -363,20 +365,75 @@ def test_the_help_shows_docstrings_and_the_values_of_the_yaml(
     assert "(required)" in shown
 
 
-@pytest.mark.parametrize("command", APPLICATIONS)
-def test_help_loads_nothing_heavy(command: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_loads_nothing_heavy(command: str) -> None:
+    shown, loaded = _shown_and_loaded(COMMAND, command, "--help")
+    assert f"noise2map {command}" in shown
+    assert not set(HEAVY) & loaded
+
+
+def test_help_of_all_commands_loads_nothing_heavy() -> None:
+    shown, loaded = _shown_and_loaded(COMMAND, "--help")
+    assert all(f"  {command} " in shown for command in COMMANDS)
+    assert not set(HEAVY) & loaded
+
+
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_help_of_a_script_loads_nothing_heavy(command: str) -> None:
+    shown, loaded = _shown_and_loaded(SCRIPTS[command], "--help")
+    assert f"noise2map {command}" in shown
+    assert not set(HEAVY) & loaded
+
+
+def _shown_and_loaded(script: Path, *args: str) -> tuple[str, set[str]]:
+    """What a script prints, and the packages that it has loaded when it ends with code 0."""
     probe = (
         "import runpy, sys\n"
-        f"sys.argv = [{str(APPLICATIONS[command])!r}, '--help']\n"
+        f"sys.argv = {[str(script), *args]!r}\n"
         "try:\n"
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as stop:\n"
         "    assert not stop.code\n"
         "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
-    shown = subprocess.run(
+    told = subprocess.run(
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    loaded = shown.rpartition("LOADED")[2].split()
-    assert f"noise2map {command}" in shown
-    assert not set(HEAVY) & set(loaded)
+    shown, _, loaded = told.rpartition("LOADED")
+    return shown, set(loaded.split())
+
+
+def test_a_switch_may_stand_before_what_a_command_is_about(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Result:
+        def __init__(self, config: ToyConfig) -> None:
+            self.config = config
+
+        def summary(self) -> list[str]:
+            return [f"{self.config.output} {self.config.overwrite}"]
+
+    given = ("--overwrite", "--debug", "made", "--search.catalog", "c", "--search.collection", "k")
+    monkeypatch.setattr(sys, "argv", ["toy.py", *given])
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        application(ToyConfig, Result, operands=("output",))
+    signal.signal(signal.SIGTERM, handler)
+    assert (stopped.value.code, capsys.readouterr().out) == (0, "made True\n")
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--price_per_hour", "--price-per-hour=3"])
+def test_a_flag_that_is_no_more_names_the_way_out(flag: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown flag {flag}. `noise2map plan`, with the same"):
+        parse_config(InferRegionConfig, [flag])
+
+
+def test_a_setting_that_is_no_more_is_refused_unless_it_is_at_its_default(tmp_path: Path) -> None:
+    settings = {"aoi": "a", "after": "2020", "checkpoint": "c", "output": "o",
+                "search": {"catalog": "c", "collection": "k"}}  # fmt: skip
+    config = parse_config(InferRegionConfig, [written(tmp_path, **settings)])
+    earlier = settings | {"plan": False, "price_per_hour": None}
+    assert parse_config(InferRegionConfig, [written(tmp_path, **earlier)]) == config
+    for name, value in (("plan", True), ("price_per_hour", 3.0)):
+        with pytest.raises(ConfigError, match=f"unknown setting {name}. `noise2map plan`"):
+            parse_config(InferRegionConfig, [written(tmp_path, **(earlier | {name: value}))])

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import noise2map_core
-from noise2map_core.cli.main import TOOLS, job_entrypoint, split_submit, usage
+from noise2map_core.cli.main import job_entrypoint, split_submit, usage
+from noise2map_core.cli.start import load
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.launch import applications_root, find_applications, load_application
+from noise2map_core.workflows.launch import TOOLS, applications_root, find_applications
 
 COMMAND = Path(sys.executable).parent / "noise2map"
 
@@ -23,7 +25,7 @@ def test_help_lists_every_application_and_tool() -> None:
     shown = noise2map("--help")
     assert shown.returncode == 0
     assert shown.stdout == usage() + "\n"
-    for name in [*TOOLS, *(found.command for found in find_applications())]:
+    for name in [*TOOLS, *(found.name for found in find_applications())]:
         assert f"  {name} " in shown.stdout
 
 
@@ -36,9 +38,10 @@ def test_the_applications_are_those_of_the_checkout(checkout: Path) -> None:
 
 def test_an_application_loaded_by_path_has_a_config_class_and_a_run() -> None:
     for found in find_applications():
-        module = load_application(found.command)
+        module = load(found)
+        assert issubclass(found.workflow.config, BaseModel)
         assert callable(module.run)
-        assert load_application(found.command) is module
+        assert load(found) is module
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -48,7 +51,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_an_unknown_command_is_bad_input() -> None:
     ended = noise2map("infer-regoin")
     assert ended.returncode == 2
-    assert ended.stderr.startswith("ConfigError: no application 'infer-regoin'")
+    assert ended.stderr.startswith("ConfigError: no command 'infer-regoin'; known: ")
     assert "infer-region" in ended.stderr
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from noise2map_core.chips.store import iter_shards, open_chips, open_store, shard_key
-from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig, IngestDatasetResult, run
+from noise2map_core.cli.commands.ingest_dataset import IngestDatasetResult, run
 from noise2map_core.datasets.spacenet7 import SPLITS
 from noise2map_core.runtime.errors import AssetReadError, ConfigError, OutputMismatchError
 from noise2map_core.settings.datasets import (
@@ -22,6 +22,7 @@ from noise2map_core.settings.datasets import (
     WhuConfig,
     XView2Config,
 )
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 from tests.dataset_factories import (
     picture,
     save,

@@ -10,11 +10,11 @@ from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, w
 from noise2map_core.chips.store import open_chips, open_store
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.cli.commands import ingest_dataset, pair_chips
-from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
-from noise2map_core.cli.commands.pair_chips import PairChipsConfig
 from noise2map_core.datasets.mask_pairs import PIXELS
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.settings.datasets import WhuConfig
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.pair_chips import PairChipsConfig
 from tests.dataset_factories import write_whu_segment
 
 

@@ -6,6 +6,7 @@ import pytest
 from noise2map_core.cli.commands.rank import run
 from noise2map_core.evaluation.ranking import Score, rank_models, read_scores
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.workflows.rank import RankConfig
 
 TABLE = """\
 model,dataset,task,f1,iou,protocol
@@ -86,7 +87,7 @@ def test_tables_that_are_none_are_named(tmp_path: Path) -> None:
         read_scores(tmp_path / "b.json")
     (tmp_path / "c.csv").write_text("model,dataset,task,f1,iou\n")
     with pytest.raises(ConfigError, match="no scores to rank"):
-        run([tmp_path / "c.csv"])
+        run(RankConfig(tables=(tmp_path / "c.csv",)))
 
 
 def evaluation(folder: Path, model: str, dataset: str, f1: float) -> Path:
@@ -107,7 +108,8 @@ def test_evaluations_and_a_csv_stand_in_one_rank(tmp_path: Path) -> None:
     files = [evaluation(tmp_path, "tiny", dataset, 0.6) for dataset in ("levir", "whu")]
     rows = "published,whu,change,0.7,0.55,strict\npublished,levir,change,0.5,0.4,strict\n"
     (tmp_path / "t.csv").write_text("model,dataset,task,f1,iou,protocol\n" + rows)
-    lines = run([*files, tmp_path / "t.csv"], tmp_path / "out" / "rank.json")
+    tables = (*files, tmp_path / "t.csv")
+    lines = run(RankConfig(tables=tables, output=tmp_path / "out" / "rank.json")).summary()
     assert [line.split()[:5] for line in lines[1:3]] == [
         ["change", "1", "published", "0.6000", "0.4750"],
         ["change", "2", "tiny", "0.6000", "0.4286"],

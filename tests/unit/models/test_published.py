@@ -12,9 +12,7 @@ import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load_file
 
-from noise2map_core.cli.commands.export_reference import ExportReferenceConfig
 from noise2map_core.cli.commands.export_reference import run as export_reference
-from noise2map_core.cli.commands.import_reference import ImportReferenceConfig
 from noise2map_core.cli.commands.import_reference import run as import_reference
 from noise2map_core.models.backbone import read_unet_config
 from noise2map_core.models.checkpoint import load_checkpoint
@@ -23,6 +21,8 @@ from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.published import import_published, read_published
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.network import Task
+from noise2map_core.workflows.export_reference import ExportReferenceConfig
+from noise2map_core.workflows.import_reference import ImportReferenceConfig
 
 CASES: list[tuple[str, Task, int]] = [
     ("cd256", "change", 256), ("sem256", "segment", 256), ("cd128", "change", 128)

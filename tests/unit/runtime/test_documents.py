@@ -19,6 +19,7 @@ from noise2map_core.search.sweep import SWEEP_FILE, open_sweep
 from noise2map_core.settings.reading import build_config, parse_yaml, read_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.plan import PlanConfig
 
 
 def sweep_at(path: Path) -> object:
@@ -121,7 +122,7 @@ def test_a_setting_that_stands_twice_is_refused_and_merges_are_not() -> None:
         (FinetuneMapsConfig, "training.jitter"),
         (FinetuneMapsConfig, "change.weight"),
         (FinetuneMapsConfig, "change.loss.dice"),
-        (InferRegionConfig, "price_per_hour"),
+        (PlanConfig, "price_per_hour"),
         (InferRegionConfig, "grid.resolution"),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from noise2map_core.cli.application import parse_config
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
+from noise2map_core.search.results import SearchSchedulesResult
 from noise2map_core.search.space import SearchSpace, read_space
 from noise2map_core.search.sweep import (
     Status,
@@ -24,7 +25,6 @@ from noise2map_core.search.sweep import (
 from noise2map_core.workflows.compare_trials import CompareTrialsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
 from tune.compare_trials import run as compare
-from tune.search_schedules import SearchSchedulesResult
 
 SCHEDULE, RATE = "change.diffusion.schedule", "training.learning_rate"
 LABELS = ("linear", "sigmoid", "squared_cosine")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 import noise2map_core.cli.commands
+import noise2map_core.workflows
 import pipelines
 import tune
 from noise2map_core.geo.aoi import AreaOfInterest
@@ -33,7 +34,7 @@ FREE = {
 def configs() -> Iterator[type[BaseModel]]:
     """The config classes of all commands, and all sections of them."""
     todo: list[Any] = []
-    for package in (noise2map_core.cli.commands, pipelines, tune):
+    for package in (noise2map_core.cli.commands, noise2map_core.workflows, pipelines, tune):
         for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(found.name)
             todo += [v for k, v in vars(module).items() if k.endswith("Config")]

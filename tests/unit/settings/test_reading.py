@@ -18,8 +18,10 @@ import shapely
 from pydantic import BaseModel, ValidationError
 from scipy.ndimage import gaussian_filter
 
+from noise2map_core.chips.ingest import plan_ingest
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.numeric_path import resolve_numeric_path
+from noise2map_core.inference.planning import plan_job, plan_pixels
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import read_spec
@@ -39,8 +41,6 @@ from noise2map_core.settings.products import ProductsConfig
 from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from pipelines.infer_region import plan_job
-from pipelines.ingest_region import _plan
 from tests.factories import checkpoint_spec, task_spec
 from tests.raster_factories import frame, noise, write_tif
 
@@ -152,7 +152,6 @@ PROBES: dict[str, list[Value]] = {
     "InferRegionConfig.task": ["segment"],
     "InferRegionConfig.before": ["2021", "2019"],
     "InferRegionConfig.after": ["2020"],
-    "InferRegionConfig.price_per_hour": [3.0],
     "SearchConfig.collection": ["other", "nothing"],
     "SearchConfig.bands": [("green",), ("green", "red")],
     "SearchConfig.filter": ["eo:cloud_cover > 50"],
@@ -229,7 +228,6 @@ ELSEWHERE = {
     "InferRegionConfig.output": "where, not what",
     "InferRegionConfig.checkpoint": "another model: tests of checkpoints",
     "InferRegionConfig.overwrite": "whether another output may go: tests of infer-region",
-    "InferRegionConfig.plan": "whether anything is made: tests of infer-region",
     "InferRegionConfig.allow_incomplete": "what becomes of holes: tests of infer-region",
     "ClusterConfig.address": "where it is computed: tests of sessions",
     "ClusterConfig.num_cpus": "where it is computed: tests of sessions",
@@ -294,7 +292,7 @@ def digest(*parts: Any) -> str:
 
 def made(config: IngestRegionConfig) -> dict[str, str]:
     """What an ingest will make, by the sections of the settings that ought to move it."""
-    plan = _plan(config)
+    plan = plan_ingest(config)
     table, strange = plan.table()
     labels, grid = plan.ingest.labels, plan.ingest.grid
     read = labels.read(grid.geobox(grid.region)) if labels is not None else {}
@@ -307,12 +305,10 @@ def made(config: IngestRegionConfig) -> dict[str, str]:
 
 def mapped(config: InferRegionConfig) -> dict[str, str]:
     """What a map will be made of."""
-    from pipelines.infer_region import _plan_pair
-
     spec = read_spec(config.checkpoint)
     job = plan_job(config, spec, read_aoi(config.aoi))
     keys = [job.key(tile) for tile in job.grid.tiles()]
-    pair = _plan_pair(config, job.before, job.after, job.grid, report=True)
+    pair = plan_pixels(config, job.before, job.after, job.grid, report=True)
     quality = pair.quality.as_dict() if pair.quality else None
     threshold = config.products.threshold
     return {"": digest(keys, job.evidence, job.layers, quality, pair.warnings, threshold)}

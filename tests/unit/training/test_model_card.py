@@ -84,6 +84,21 @@ def test_the_card_says_whose_the_data_are_and_what_it_is_for(tmp_path: Path) -> 
     assert card.endswith("Blind to tents.\n")
 
 
+def test_names_from_outside_neither_break_a_table_nor_become_html(tmp_path: Path) -> None:
+    hostile = "a | b\n<img src=x onerror=alert(1)>"
+    job = plan_store(tmp_path / "a", tmp_path / "chips.zarr", split=SPLIT)
+    header = replace(job.header, labels_from=(hostile,))
+    store = open_store(make_store(replace(job, header=header)))
+    spec = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
+    card = write_card(spec, store, {"change": VALIDATION}, 0.6, 10, HISTORY, 7)
+    named = r"a \| b \<img src=x onerror=alert(1)>"
+    assert f"| labels | {named} |\n" in card
+    for f1 in (0.5, 0.75):
+        card = with_scores(card, list(score_rows(hostile, scores(f1), None)))
+    assert card.count(f"| {named} | changed | this model | ") == 1
+    assert " <img" not in card and "\n<img" not in card
+
+
 def test_scores_of_the_same_data_take_the_place_of_earlier_ones() -> None:
     card = f"# Card\n\n{SCORES}\n\n{NO_SCORES}\n\n## Limits\n\nMany.\n"
     for f1 in (0.5, 0.75):

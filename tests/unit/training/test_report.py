@@ -18,7 +18,6 @@ from noise2map_core.evaluation.calibration_tally import CalibrationTally
 from noise2map_core.evaluation.chip_tally import ChipTally
 from noise2map_core.evaluation.counting import SplitPixels, model_logits, probability_of
 from noise2map_core.models.spec import ClassSpec
-from noise2map_core.training.report.charts import MAX_POINTS, Chart, Series, draw, thinned
 from noise2map_core.training.report.facts import average_precision
 from noise2map_core.training.report.page import write_page
 from tests.factories import task_spec
@@ -192,29 +191,3 @@ def test_cost_is_what_the_workers_held(page: str) -> None:
     # 360 s of two workers with half a processor each.
     assert "CPU hours 0.1" in words
     assert "2 × 0.5 CPU (a processor)" in words
-
-
-def test_long_lines_are_averaged_and_short_ones_are_not() -> None:
-    short = [(float(x), 1.0) for x in range(MAX_POINTS)]
-    assert thinned(short) == short
-    long = [(float(x), float(x % 2)) for x in range(10 * MAX_POINTS)]
-    assert len(thinned(long)) == MAX_POINTS
-    assert {y for _, y in thinned(long)} == {0.5}
-    assert thinned(long)[-1][0] == long[-1][0]
-
-
-def test_a_line_is_drawn_where_its_numbers_are() -> None:
-    chart = Chart("t", "x", "y", [Series("a", "#123456", [(0.0, 0.0), (1.0, 1.0), (2.0, 0.5)])])
-    path = re.search(r'class="line" stroke="#123456" d="M([^"]+)"', draw(chart))
-    assert path
-    places = np.array([[float(n) for n in one.split()] for one in path[1].split("L")])
-    across, up = places[:, 0], -places[:, 1]
-    assert (across - across[0]) / (across[2] - across[0]) == pytest.approx([0, 0.5, 1], abs=1e-3)
-    assert (up - up[0]) / (up[1] - up[0]) == pytest.approx([0, 1, 0.5], abs=1e-2)
-
-
-@pytest.mark.parametrize("points", [[(1.0, 0.3)], [(1.0, 0.0), (2.0, 0.0)]])
-def test_a_single_point_and_a_flat_line_can_be_drawn(points: list[tuple[float, float]]) -> None:
-    text = draw(Chart("t", "x", "y", [Series("a", "red", points, dots=True)]))
-    assert "nan" not in text and "inf" not in text
-    assert text.count("<circle") == len(points) + 1  # and one in the legend

@@ -6,11 +6,11 @@ import pytest
 from pydantic import BaseModel
 
 from noise2map_core.cli.commands.demo import STEPS, step_settings
-from noise2map_core.cli.commands.ingest_dataset import IngestDatasetConfig
-from noise2map_core.cli.commands.pair_chips import PairChipsConfig
 from noise2map_core.settings.reading import build_config, read_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from noise2map_core.workflows.launch import load_application
+from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.launch import find_command
+from noise2map_core.workflows.pair_chips import PairChipsConfig
 
 TOOLS = {"pairs": PairChipsConfig, "dataset": IngestDatasetConfig}
 PRESETS = sorted((Path(__file__).parents[4] / "pipelines" / "configs" / "presets").glob("*.yaml"))
@@ -38,9 +38,7 @@ def test_the_best_preset_for_change_spells_the_defaults_out() -> None:
 def _config_type(step: str) -> type[BaseModel]:
     if step in TOOLS:
         return TOOLS[step]
-    command, name = STEPS[step]
-    found: type[BaseModel] = getattr(load_application(command), name)
-    return found
+    return find_command(STEPS[step]).workflow.config
 
 
 def test_every_path_of_the_demonstration_lies_in_its_output() -> None:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from noise2map_core.cli.commands.assess import AssessConfig, assess
+from noise2map_core.assessment.design import read_class_names
+from noise2map_core.assessment.result import assess
 from noise2map_core.cli.commands.assess import run as run_assess
-from noise2map_core.cli.commands.sample import SampleConfig, read_class_names
 from noise2map_core.cli.commands.sample import run as run_sample
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
+from noise2map_core.workflows.assess import AssessConfig
+from noise2map_core.workflows.sample import SampleConfig
 from tests.raster_factories import frame, write_tif
 
 SHAPE = (200, 240)

@@ -33,8 +33,8 @@ class Worker(TrainWorker):
     score, num_steps = Score("score", highest=True), 2
 
     def __init__(self, losses: list[float], link: Link) -> None:
-        super().__init__(TrainingConfig(epochs=3, checkpoint_epochs=1), link)
-        self._given, self.learner, self.log_folder = iter(losses), self, Path()
+        super().__init__(TrainingConfig(epochs=3, checkpoint_epochs=1), Path(), link)
+        self._given, self.learner = iter(losses), self
         self.taken, self.guard = 0, StepGuard()
         self.weights = torch.zeros(3)
 

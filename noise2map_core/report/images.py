@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from noise2map_core.products.palette import Rgba
+Rgba = tuple[int, int, int, int]
+"""Red, green, blue, alpha (0–255)."""
 
 QUALITIES = (82, 70, 55, 40)
 

@@ -1,6 +1,7 @@
-"""What the report says of a map."""
+"""The report of a map: what it says, as one HTML page that needs no network."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,30 +12,17 @@ from numpy.typing import NDArray
 from noise2map_core import __version__
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.mosaic import NO_DECISION, Reason
-from noise2map_core.products.palette import (
-    CLEAR,
-    NUM_SHADES,
-    REASON_COLORS,
-    Rgba,
-    amount_shades,
-    css_color,
-    opaque,
-    reason_names,
-)
+from noise2map_core.mapping.mosaic import NO_DECISION
+from noise2map_core.products.overlays import Area, Layer, areas_of, layers_of
 from noise2map_core.products.pixel_area import pixel_areas
-from noise2map_core.products.report.html import Table
-from noise2map_core.products.report.images import overlay_url, photo_url, png_url
-from noise2map_core.products.report.outlines import areas_of
-from noise2map_core.products.report.page import Histogram, Layer, ReportPage
+from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, PolygonTally
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
-from noise2map_core.products.tally import BINS_A_DECADE, NUM_LARGEST, PolygonTally
+from noise2map_core.report.images import photo_url, png_url
+from noise2map_core.report.pages import Table, render
+from noise2map_core.runtime.atomic import write_atomically
 
 PHOTO_BYTES = 1_600_000
-OVERLAY_BYTES = 600_000
-"""Two photographs and four overlays at most, outlines and the page: under 10 MB in base64."""
-
 
 SPEED_ROWS = {
     "mpx_per_s": ("speed", "{:,.3g} Mpx/s"),
@@ -48,7 +36,65 @@ SPEED_ROWS = {
 """Of the manifest's throughput: what people read."""
 
 
-def report_page(
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts by bins."""
+
+    title: str
+    labels: list[str]
+    """Lower edge of each bin."""
+    counts: list[int]
+    unit: str
+
+
+@dataclass(frozen=True)
+class MapReport:
+    """All that the page says. Plain text throughout."""
+
+    title: str
+    summary: str
+    width: int
+    """Pixels of the preview."""
+    height: int
+    metres_per_px: float
+    photos: list[tuple[str, str, str]]
+    """Earlier first: "before" or "after", its caption, `data:` URL. A map of one date has one."""
+    layers: list[Layer]
+    areas: list[Area]
+    """Largest first."""
+    areas_note: str
+    several_classes: bool
+    dates: dict[str, str]
+    """What an opened polygon says of time."""
+    histograms: list[Histogram]
+    disputed: str
+    """A chip over timesteps and orders, `data:` URL; empty if passes were not compared."""
+    figures: dict[str, Table]
+    """Tables by caption."""
+    provenance: dict[str, Table]
+    sources: Table
+    """Item id, date, acquisition time, where the item lies."""
+    attribution: list[str]
+    files: list[tuple[str, str]]
+    """Products beside the report: relative path, what it is."""
+
+    def data(self) -> dict[str, Any]:
+        """What the page's script draws."""
+        layers = [{k: v for k, v in asdict(layer).items() if k != "url"} for layer in self.layers]
+        return {
+            "width": self.width, "height": self.height, "metres_per_px": self.metres_per_px,
+            "layers": layers, "areas": [asdict(area) for area in self.areas],
+            "several_classes": self.several_classes, "dates": self.dates,
+            "histograms": [asdict(histogram) for histogram in self.histograms],
+        }  # fmt: skip
+
+
+def write_report(path: Path, report: MapReport) -> None:
+    """Write the page, whole or not at all."""
+    write_atomically(path, render("map.html", page=report))
+
+
+def map_report(
     subject: MapSubject,
     grid: RegionGrid,
     photos: dict[str, NDArray[np.float32]],
@@ -57,11 +103,11 @@ def report_page(
     facts: dict[str, Any],
     files: list[tuple[str, str]],
     disputed: Path | None = None,
-) -> ReportPage:
+) -> MapReport:
     """Everything that the page says. `photos` are by epoch; `facts` are the manifest's; `disputed`
     is a picture of a chip over timesteps."""
     height, width = survey.pictures["class"].shape
-    return ReportPage(
+    return MapReport(
         title=subject.title,
         summary=_summary(subject, tally),
         width=width,
@@ -71,7 +117,7 @@ def report_page(
             (name, f"{name} {date:%Y-%m-%d}", photo_url(photos[name], PHOTO_BYTES))
             for name, (_, date) in subject.epochs.items()
         ],
-        layers=_layers(subject, survey),
+        layers=layers_of(subject, survey),
         areas=areas_of(tally.largest, subject.colors, grid, survey.step),
         areas_note=_areas_note(tally),
         several_classes=len(subject.sought) > 1,
@@ -118,52 +164,6 @@ def _metres(grid: RegionGrid) -> float:
     region = grid.region
     middle = Window(region.row + region.height // 2, region.col + region.width // 2, 1, 1)
     return float(np.sqrt(pixel_areas(grid, middle)[0, 0]))
-
-
-def _layers(subject: MapSubject, survey: Survey) -> list[Layer]:
-    colors = {value: opaque(subject.colors[value]) for value in subject.sought}
-    legend = [(subject.colors[value], name) for value, name in subject.sought.items()]
-    layers = [_layer("class", subject.task, survey, colors, legend, shown=True)]
-    amounts = {"probability": "probability", "disagreement": "disagreement"}
-    for name, title in amounts.items():
-        if name in survey.pictures:
-            layers.append(_layer(name, title, survey, *_amount_colors(title)))
-    if "reason" in survey.pictures and (found := _reasons(survey)):
-        shades = {int(reason): opaque(REASON_COLORS[reason]) for reason in found}
-        words = [(REASON_COLORS[r], reason_names()[r]) for r in found]
-        layers.append(_layer("reason", "why no decision", survey, shades, words))
-    return layers
-
-
-def _reasons(survey: Survey) -> list[Reason]:
-    return [reason for reason in REASON_COLORS if survey.counts["reason"][reason]]
-
-
-def _amount_colors(title: str) -> tuple[dict[int, Rgba], list[tuple[str, str]]]:
-    """Of percents."""
-    shades, fives = amount_shades(), 100 // (NUM_SHADES - 1)
-    shade_of = {percent: shades[percent // fives] for percent in range(101)}
-    legend = [
-        (css_color(shade_of[percent]), f"{title} {percent} %") for percent in (0, 25, 50, 75, 100)
-    ]
-    return shade_of, legend
-
-
-def _layer(
-    name: str,
-    title: str,
-    survey: Survey,
-    colors: dict[int, Rgba],
-    legend: list[tuple[str, str]],
-    shown: bool = False,
-) -> Layer:
-    """Values without a colour are clear; equal colours share a number, which packs better."""
-    distinct = [CLEAR, *dict.fromkeys(colors.values())]
-    number = np.zeros(256, np.uint8)
-    for value, color in colors.items():
-        number[value] = distinct.index(color)
-    url = overlay_url(number[survey.pictures[name]], distinct, OVERLAY_BYTES)
-    return Layer(name, title, url, legend, shown)
 
 
 def _histograms(survey: Survey, tally: PolygonTally) -> list[Histogram]:

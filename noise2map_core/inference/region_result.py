@@ -1,0 +1,77 @@
+"""What a run says of itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.region_run import RegionRun
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.products.bundle import CLASS_FILES, NOT_DECIDED, MapFigures
+from noise2map_core.products.verification import count_reasons
+
+
+@dataclass(frozen=True)
+class InferRegionResult:
+    """What a run did."""
+
+    output: Path
+    tiles: int
+    """Tiles of the region."""
+    predicted: int
+    """Tiles that this run predicted."""
+    figures: MapFigures | None
+    """None: the products were current already."""
+    map_file: str
+    """Name of the map in `output`."""
+    warnings: tuple[str, ...] = ()
+    """What does not look right."""
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        kept = self.tiles - self.predicted
+        done = [
+            f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs",
+            *self.warnings,
+        ]
+        if self.figures is None:
+            return [*done, f"nothing new: {self.output} is complete and current"]
+        area = f"{self.figures.changed_m2 / 1e4:,.1f} ha"
+        return [
+            *done,
+            f"{area} in {self.figures.polygons:,} polygons",
+            f"map       {self.output / self.map_file}",
+            f"polygons  {self.output / 'polygons.parquet'}",
+            f"picture   {self.output / 'quicklook.png'}",
+            f"report    {self.output / 'report.html'}",
+        ]
+
+
+def result_of(run: RegionRun, figures: MapFigures | None) -> InferRegionResult:
+    """The result of a run that is over; `figures` None: its products were current already."""
+    warnings = (
+        *run.work.strange.lines(run.job.spec.value_range),
+        *(run.pair.warnings if run.pair else ()),
+        *_lost(run.comparison),
+        *_undecided(figures, run.mosaic),
+    )
+    return InferRegionResult(
+        run.config.output, run.comparison.tiles, run.comparison.missing, figures,
+        CLASS_FILES[run.job.task_name], warnings,
+    )  # fmt: skip
+
+
+def _lost(comparison: Comparison) -> list[str]:
+    """A warning where pixels were gone that the ledger has."""
+    if not comparison.lost:
+        return []
+    tiles = "1 tile" if comparison.lost == 1 else f"{comparison.lost:,} tiles"
+    return [f"warning: the pixels of {tiles} were missing or damaged, and were made again"]
+
+
+def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
+    """A warning where the map says nothing at all, with the reasons."""
+    if figures is None or any(n for name, n in figures.pixels.items() if name != NOT_DECIDED):
+        return []
+    counts = sorted(count_reasons(mosaic).items(), key=lambda entry: -entry[1])
+    said = ", ".join(f"{name.replace('_', ' ')} {count:,} pixels" for name, count in counts)
+    return [f"warning: no pixel of the area has a decision: {said}. Set other dates or masks."]

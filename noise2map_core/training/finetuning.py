@@ -1,0 +1,115 @@
+"""What a fine-tuning trains, what comes of it, and what is kept of that."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from noise2map_core.chips.store import ChipStore
+from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.shipped import checkpoint_folder
+from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Task
+from noise2map_core.training.model_card import write_card
+from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
+from noise2map_core.training.training_data import class_weights, plan_spec
+from noise2map_core.training.validation import TaskValidation, with_validation
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a worker needs; picklable."""
+
+    chips: Path
+    """Chip store, absolute."""
+    state: Path
+    """Where Ray Train keeps checkpoints, absolute."""
+    spec: CheckpointSpec
+    """Of the model to come; its thresholds are not chosen yet."""
+    tasks: dict[Task, TaskTrainingConfig]
+    """How each of its tasks is learnt."""
+    class_weights: dict[Task, tuple[float, ...]]
+    """Weight of each class in the losses of a task."""
+    backbone: Path | None
+    """Published UNet that the backbone starts from, absolute."""
+    training: TrainingConfig
+    seed: int
+    reader_cpus: float = 1.0
+    """Of each reading task, where Ray Data streams the chips."""
+
+
+@dataclass(frozen=True)
+class TrainedWeights:
+    """The chosen epoch of a run."""
+
+    weights: dict[str, Tensor]
+    """State dict of the moving average."""
+    epoch: int
+    """Epochs that it had been trained for."""
+    tasks: dict[Task, TaskValidation]
+    """What validation says of each task: thresholds, temperature."""
+    val_f1: float
+    """Validation F1 of the classes that are sought, mean over the tasks."""
+    history: list[dict[str, Any]]
+    """Of every validated epoch: epoch, loss, train_s, resources, val_f1, val_score, val_error,
+    tasks."""
+
+
+def plan_job(
+    settings: TrialSettings, store: ChipStore, state: Path, seed: int, reader_cpus: float = 1.0
+) -> TrainingJob:
+    """What these settings train on a store, in a fine-tuning or in a trial of a sweep.
+
+    Raises ConfigError or ChipStoreError where settings do not fit.
+    """
+    tasks, backbone = settings.of_tasks(), settings.model.backbone
+    return TrainingJob(
+        chips=absolute(store.path),
+        state=state,
+        spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
+        tasks=tasks,
+        class_weights=class_weights(store, tasks),
+        backbone=checkpoint_folder(backbone) if backbone else None,
+        training=settings.training,
+        seed=seed,
+        reader_cpus=reader_cpus,
+    )
+
+
+def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
+    """What finetune-maps trains, for those who train it by other means, too."""
+    state = absolute(config.output) / STATE_FOLDER
+    return plan_job(config, store, state, config.seed, config.resources.reader_cpus)
+
+
+def finetuning_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
+    """The run of a config: its weights depend on the settings and on every byte of the chips."""
+    unused = {"change", "segment"} - set(config.tasks)
+    settings = learnt_settings(config, {"chips", "output", "resources", "card", "mlflow"} | unused)
+    digest = digest_of({"settings": settings, "chips": store.objects})
+    return TrainingRun(config.output, config, digest)
+
+
+def save_trained(
+    trained: TrainedWeights,
+    spec: CheckpointSpec,
+    store: ChipStore,
+    training_run: TrainingRun,
+    config: FinetuneMapsConfig,
+) -> None:
+    """Write the checkpoint, then the note that the run is finished."""
+    spec = with_validation(spec, trained.tasks)
+    model = Noise2Map(spec)
+    model.load_state_dict(trained.weights)
+    card = write_card(
+        spec, store, trained.tasks, trained.val_f1, trained.epoch, trained.history, config.seed,
+        config.card,
+    )  # fmt: skip
+    save_checkpoint(model, spec, training_run.checkpoint, card)
+    training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)

@@ -1,0 +1,21 @@
+"""Settings of plan."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from noise2map_core.settings.numbers import NonNegativeFloat
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.launch import Workflow
+
+
+class PlanConfig(InferRegionConfig):
+    """Those of infer-region, and what a machine costs."""
+
+    moved: ClassVar[dict[str, str]] = {}
+
+    price_per_hour: NonNegativeFloat | None = None
+    """What an hour of the machine or cluster costs; with it, the costs of the run."""
+
+
+WORKFLOW = Workflow(PlanConfig)

@@ -1,0 +1,23 @@
+"""Settings of verify."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from noise2map_core.runtime.storage import Location
+from noise2map_core.workflows.launch import Workflow
+
+
+class VerifyConfig(BaseModel):
+    """Which output is checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    output: Location
+    """Directory that infer-region wrote."""
+
+    repair: bool = False
+    """First make again what is missing or damaged, by the settings in the manifest."""
+
+
+WORKFLOW = Workflow(VerifyConfig, operands=("output",))
