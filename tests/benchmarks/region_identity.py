@@ -18,6 +18,7 @@ import time
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -58,20 +59,19 @@ class _Bench:
 
     def compare_workers(self) -> None:
         """Every number of predictors with every super-tile, in one cluster."""
-        from noise2map_core.distributed import region
         from noise2map_core.distributed.cluster.session import ray_session
+        from noise2map_core.distributed.prediction import predict_tiles
         from noise2map_core.settings.resources import ResourcesConfig
         from noise2map_core.workflows.infer_region import InferRegionConfig
         from pipelines.infer_region import run
 
-        predict, same = region.predict_tiles, []
-        rng = np.random.default_rng(0)
+        same, rng = [], np.random.default_rng(0)
 
         def shuffled(job: Any, tiles: Any, resources: Any) -> Any:
-            return predict(job, rng.permutation(tiles), resources)
+            return predict_tiles(job, rng.permutation(tiles), resources)
 
-        region.predict_tiles = shuffled
-        with ray_session(ResourcesConfig(num_cpus=2)):
+        shuffles = patch("noise2map_core.distributed.region.predict_tiles", shuffled)
+        with shuffles, ray_session(ResourcesConfig(num_cpus=2)):
             for predictors, tiles in product((1, 2, 4), (1, 3, 7)):
                 name = f"{predictors} predictors, {tiles} tiles a task"
                 resources = {
@@ -80,7 +80,6 @@ class _Bench:
                 run(InferRegionConfig.model_validate(self._settings(name, resources)))
                 same.append(_digests(self._root / name) == self._bytes)
                 print(f"{name}, shuffled: {'the same' if same[-1] else 'OTHER BYTES'}", flush=True)
-        region.predict_tiles = predict
         print(f"{sum(same)} of {len(same)} the same to the byte", flush=True)
 
     def kill(self, kills: int) -> None:
