@@ -39,6 +39,7 @@ class NumericPath:
 
     def apply(self) -> None:
         """Set this process to compute on this path."""
+        # Workers compute; the driver that resolves a path needs no torch.
         import torch
 
         # cuBLAS gives the same bits again only with a workspace of fixed size.

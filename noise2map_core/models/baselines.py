@@ -103,6 +103,7 @@ def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
             "baseline networks need segmentation-models-pytorch. Install noise2map[baselines]."
         )
     let_torchvision_import()
+    # An extra, for baselines alone.
     import segmentation_models_pytorch as smp
 
     try:

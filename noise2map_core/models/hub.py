@@ -32,6 +32,7 @@ def resolve_unet(name: str) -> Path:
 
 
 def _download(repository: str, subfolder: str) -> Path:
+    # Half a second, for names of the hub alone.
     from huggingface_hub import HfApi, snapshot_download
 
     prefix = f"{subfolder}/" if subfolder else ""

@@ -199,6 +199,7 @@ def require_optuna() -> None:
     """Raise ConfigError where the extra is not installed; keep Optuna from talking otherwise."""
     if find_spec("optuna") is None:
         raise ConfigError("the search needs Optuna: pip install 'noise2map[tune]'.")
+    # An extra, for searches alone.
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -264,6 +265,7 @@ def write_winner(sweep: Sweep, trial: Trial) -> Path:
 
 def importance_of(space: SearchSpace, trials: list[Trial]) -> dict[str, float]:
     """Part of each parameter in the variance of F1 over full trials, as Optuna has it."""
+    # An extra, for searches alone.
     import optuna
 
     full = full_trials(trials)

@@ -74,6 +74,7 @@ class Tracker:
         Of a step that is taken again after a kill MLflow keeps what it was told first. Points that
         it does not take now are offered again with the next ones: training goes on.
         """
+        # An extra, for those who track.
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
@@ -104,6 +105,7 @@ class Tracker:
     def end(self, status: str) -> None:
         """Mark the run as ended otherwise; where MLflow does not answer, what ended it matters
         more."""
+        # An extra, for those who track.
         from mlflow.exceptions import MlflowException
 
         with suppress(MlflowException):
@@ -117,6 +119,7 @@ class Tracker:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
+        # An extra, for those who track.
         from mlflow.exceptions import MlflowException
 
         try:
@@ -130,6 +133,7 @@ class Tracker:
 
 def _client(tracking_uri: str) -> "MlflowClient":
     try:
+        # An extra, for those who track.
         from mlflow import MlflowClient
     except ImportError:
         raise ConfigError(
@@ -163,6 +167,7 @@ def _last_steps(client: "MlflowClient", run: "Run") -> dict[str, int]:
 
 
 def _log_settings(client: "MlflowClient", run_id: str, training_run: TrainingRun) -> None:
+    # An extra, for those who track.
     from mlflow.entities import Param
 
     settings = training_run.config.model_dump(mode="json", exclude={"mlflow"})

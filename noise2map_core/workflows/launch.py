@@ -56,8 +56,9 @@ class Command:
 
     @property
     def workflow(self) -> Workflow:
-        """Its settings: `WORKFLOW` of the module of `workflows` with its name."""
-        found: Any = import_module(f"noise2map_core.workflows.{self.path.stem}")
+        """Its settings: `WORKFLOW` of the module with its name, of tools in `workflows.tools`."""
+        folder = "workflows.tools" if self.name in TOOLS else "workflows"
+        found: Any = import_module(f"noise2map_core.{folder}.{self.path.stem}")
         workflow: Workflow = found.WORKFLOW
         return workflow
 

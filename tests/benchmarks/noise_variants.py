@@ -54,8 +54,8 @@ from noise2map_core.training.finetuning import plan_training
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from noise2map_core.workflows.pair_chips import PairChipsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
+from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 from pipelines.ingest_region import run as ingest
 from pipelines.pretrain_denoiser import run
 

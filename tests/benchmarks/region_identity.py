@@ -17,6 +17,7 @@ import time
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -25,8 +26,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.distributed import region
 from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.distributed.prediction import predict_tiles
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.digest import file_sha256
@@ -66,15 +67,14 @@ class _Bench:
 
     def compare_workers(self) -> None:
         """Every number of predictors with every super-tile, in one cluster."""
-        predict: Any = vars(region)["predict_tiles"]
         same: list[bool] = []
         rng = np.random.default_rng(0)
 
         def shuffled(job: Any, tiles: Any, resources: Any) -> Any:
-            return predict(job, rng.permutation(tiles), resources)
+            return predict_tiles(job, rng.permutation(tiles), resources)
 
-        setattr(region, "predict_tiles", shuffled)  # noqa: B010
-        with ray_session(ResourcesConfig(num_cpus=2)):
+        shuffles = patch("noise2map_core.distributed.region.predict_tiles", shuffled)
+        with shuffles, ray_session(ResourcesConfig(num_cpus=2)):
             for predictors, tiles in product((1, 2, 4), (1, 3, 7)):
                 name = f"{predictors} predictors, {tiles} tiles a task"
                 resources = {
@@ -83,7 +83,6 @@ class _Bench:
                 run(InferRegionConfig.model_validate(self._settings(name, resources)))
                 same.append(_digests(self._root / name) == self._bytes)
                 print(f"{name}, shuffled: {'the same' if same[-1] else 'OTHER BYTES'}", flush=True)
-        setattr(region, "predict_tiles", predict)  # noqa: B010
         print(f"{sum(same)} of {len(same)} the same to the byte", flush=True)
 
     def kill(self, kills: int) -> None:

@@ -39,10 +39,10 @@ from noise2map_core.models.start import require_start, start_digest, start_from
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
-from noise2map_core.workflows.export_reference import ExportReferenceConfig
-from noise2map_core.workflows.import_reference import ImportReferenceConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
-from noise2map_core.workflows.study_timesteps import StudyTimestepsConfig
+from noise2map_core.workflows.tools.export_reference import ExportReferenceConfig
+from noise2map_core.workflows.tools.import_reference import ImportReferenceConfig
+from noise2map_core.workflows.tools.study_timesteps import StudyTimestepsConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import UNET, checkpoint_spec
 from tests.unit.evaluation.test_evaluation import SPLIT

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, jaccard_score
 from noise2map_core.cli.commands.demo import DemoResult, run, step_settings
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
-from noise2map_core.workflows.demo import DemoConfig
+from noise2map_core.workflows.tools.demo import DemoConfig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

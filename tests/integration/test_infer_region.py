@@ -47,7 +47,7 @@ from noise2map_core.runtime.errors import OutputError, OutputHeldError
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
-from noise2map_core.workflows.plan import PlanConfig
+from noise2map_core.workflows.tools.plan import PlanConfig
 from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
 from tests.raster_factories import state_no_checksums

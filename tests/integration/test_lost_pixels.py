@@ -15,7 +15,7 @@ from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.workflows.verify import VerifyConfig
+from noise2map_core.workflows.tools.verify import VerifyConfig
 from tests.nightly_factories import random_checkpoint
 from tests.region_in_process import in_process, map_here
 

@@ -15,8 +15,8 @@ from noise2map_core.settings.datasets import SpaceNet7Config
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
-from noise2map_core.workflows.rank import RankConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.rank import RankConfig
 from pipelines.evaluate_maps import run as evaluate
 from pipelines.finetune_maps import run as finetune
 from tests.dataset_factories import write_spacenet7

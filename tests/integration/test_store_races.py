@@ -23,9 +23,9 @@ from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputHeldError
 from noise2map_core.runtime.store_lease import hold_store
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
-from noise2map_core.workflows.pair_chips import PairChipsConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 from pipelines import ingest_region
 from tests import dataset_factories
 from tests.chip_factories import make_store, plan_store

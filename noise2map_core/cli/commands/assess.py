@@ -12,7 +12,7 @@ from noise2map_core.assessment.result import Assessment, assess
 from noise2map_core.assessment.sample_files import STRATA, read_design, read_references
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.assess import AssessConfig
+from noise2map_core.workflows.tools.assess import AssessConfig
 
 
 def run(config: AssessConfig) -> Assessment:

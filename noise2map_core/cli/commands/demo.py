@@ -25,8 +25,8 @@ from noise2map_core.learning.metrics import IGNORE, ClassScores, ConfusionCounts
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.reading import Settings, build_config, read_settings
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
-from noise2map_core.workflows.demo import WRITTEN_AT, DemoConfig
 from noise2map_core.workflows.launch import applications_root, find_command
+from noise2map_core.workflows.tools.demo import WRITTEN_AT, DemoConfig
 
 STEPS = {
     "ingest": "ingest-region",

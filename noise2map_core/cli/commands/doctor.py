@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from noise2map_core.runtime.errors import CatalogError, Noise2MapError
-from noise2map_core.workflows.doctor import DoctorConfig
+from noise2map_core.workflows.tools.doctor import DoctorConfig
 
 DRIVERS = ("GTiff", "COG")
 SHARED_MEMORY = Path("/dev/shm")
@@ -74,6 +74,7 @@ def examine(config: DoctorConfig) -> Iterator[Check]:
 # Each check imports its own library: that one cannot be imported is what it finds.
 def check_gdal() -> Check:
     """rasterio's GDAL, and the drivers that read and write maps."""
+    # What cannot be imported is what a check finds.
     import rasterio
 
     with rasterio.Env() as environment:
@@ -88,6 +89,7 @@ def check_gdal() -> Check:
 
 def check_proj() -> Check:
     """PROJ's database: one of another version, found through the environment, breaks every map."""
+    # What cannot be imported is what a check finds.
     from pyproj import Transformer
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
@@ -105,6 +107,7 @@ def check_proj() -> Check:
 
 def check_ray() -> Check:
     """Ray's version against the range that the project is tested with."""
+    # What cannot be imported is what a check finds.
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
@@ -136,6 +139,7 @@ def check_ray_token() -> Check:
 
 def check_bytecode() -> Check:
     """That compiled libraries are kept: else each of Ray's processes compiles them anew."""
+    # What cannot be imported is what a check finds.
     import ray
 
     cached = Path(cache_from_source(ray.__file__))
@@ -179,6 +183,7 @@ def _temporary() -> Path:
 
 def check_torch() -> Check:
     """torch, and how many threads it would take."""
+    # What cannot be imported is what a check finds.
     import torch
 
     return Check("torch", "ok", f"{version('torch')}, {torch.get_num_threads()} threads")
@@ -186,6 +191,7 @@ def check_torch() -> Check:
 
 def check_gpu() -> Check:
     """A GPU that torch can use; none is fine."""
+    # What cannot be imported is what a check finds.
     import torch
 
     if torch.cuda.is_available():
@@ -201,6 +207,7 @@ def check_gpu() -> Check:
 
 def check_catalog(catalog: str) -> Check:
     """A catalogue that answers as STAC."""
+    # What cannot be imported is what a check finds.
     from noise2map_core.catalog.stac import open_catalog
 
     try:

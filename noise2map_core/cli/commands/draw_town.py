@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noise2map_core.testing.town_catalog import TownCatalog, write_town
-from noise2map_core.workflows.draw_town import DrawTownConfig
+from noise2map_core.workflows.tools.draw_town import DrawTownConfig
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.published import export_published
 from noise2map_core.runtime.errors import OutputMismatchError
 from noise2map_core.runtime.storage import PARTIAL
-from noise2map_core.workflows.export_reference import ExportReferenceConfig
+from noise2map_core.workflows.tools.export_reference import ExportReferenceConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from noise2map_core.models.hub import resolve_unet
 from noise2map_core.models.noise2map import count_parameters
 from noise2map_core.models.published import import_published
 from noise2map_core.runtime.errors import OutputMismatchError
-from noise2map_core.workflows.import_reference import ImportReferenceConfig
+from noise2map_core.workflows.tools.import_reference import ImportReferenceConfig
 
 CARD = """# Imported Noise2Map model: {task}
 

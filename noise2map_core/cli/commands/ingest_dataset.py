@@ -22,7 +22,7 @@ from noise2map_core.datasets.chips import DatasetJob, make_shard, plan_job
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import sweep
 from noise2map_core.runtime.store_lease import hold_store
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
 
 @dataclass(frozen=True)

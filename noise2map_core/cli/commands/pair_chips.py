@@ -10,7 +10,7 @@ from noise2map_core.chips.summary import split_line
 from noise2map_core.datasets.mask_pairs import PairRule, pairs_header, write_pairs
 from noise2map_core.runtime.storage import Location
 from noise2map_core.runtime.store_lease import hold_store
-from noise2map_core.workflows.pair_chips import PairChipsConfig
+from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.estimate import RegionEstimate, estimate_region
 from noise2map_core.inference.planning import plan_job
 from noise2map_core.models.spec import read_spec, read_weights
-from noise2map_core.workflows.plan import PlanConfig
+from noise2map_core.workflows.tools.plan import PlanConfig
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from noise2map_core.evaluation.ranking import (
     read_scores,
 )
 from noise2map_core.runtime.atomic import write_atomically
-from noise2map_core.workflows.rank import RankConfig
+from noise2map_core.workflows.tools.rank import RankConfig
 
 
 @dataclass(frozen=True)

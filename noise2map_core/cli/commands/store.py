@@ -20,7 +20,7 @@ from noise2map_core.chips.summary import store_lines
 from noise2map_core.chips.writer import clear_progress
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.store_lease import hold_store, lease_folder
-from noise2map_core.workflows.store import StoreConfig
+from noise2map_core.workflows.tools.store import StoreConfig
 
 
 class StoreReport(NamedTuple):

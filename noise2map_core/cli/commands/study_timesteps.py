@@ -15,7 +15,7 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.network import Task
-from noise2map_core.workflows.study_timesteps import StudyTimestepsConfig
+from noise2map_core.workflows.tools.study_timesteps import StudyTimestepsConfig
 
 
 def run(config: StudyTimestepsConfig) -> StudiedTimesteps:

@@ -14,7 +14,7 @@ from noise2map_core.runtime.errors import OutputError
 from noise2map_core.settings.reading import build_config
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.launch import find_command
-from noise2map_core.workflows.verify import VerifyConfig
+from noise2map_core.workflows.tools.verify import VerifyConfig
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from noise2map_core.settings.datasets import (
     WhuConfig,
     XView2Config,
 )
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 from tests.dataset_factories import (
     picture,
     save,

@@ -13,8 +13,8 @@ from noise2map_core.cli.commands import ingest_dataset, pair_chips
 from noise2map_core.datasets.mask_pairs import PIXELS
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.settings.datasets import WhuConfig
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
-from noise2map_core.workflows.pair_chips import PairChipsConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 from tests.dataset_factories import write_whu_segment
 
 

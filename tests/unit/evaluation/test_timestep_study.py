@@ -21,7 +21,7 @@ from noise2map_core.evaluation.timestep_study import (
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.study_timesteps import StudyTimestepsConfig
+from noise2map_core.workflows.tools.study_timesteps import StudyTimestepsConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.training_factories import finished_training, segmentation_task

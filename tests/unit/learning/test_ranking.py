@@ -6,7 +6,7 @@ import pytest
 from noise2map_core.cli.commands.rank import run
 from noise2map_core.evaluation.ranking import Score, rank_models, read_scores
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.rank import RankConfig
+from noise2map_core.workflows.tools.rank import RankConfig
 
 TABLE = """\
 model,dataset,task,f1,iou,protocol

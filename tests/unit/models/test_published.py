@@ -21,8 +21,8 @@ from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.published import import_published, read_published
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.network import Task
-from noise2map_core.workflows.export_reference import ExportReferenceConfig
-from noise2map_core.workflows.import_reference import ImportReferenceConfig
+from noise2map_core.workflows.tools.export_reference import ExportReferenceConfig
+from noise2map_core.workflows.tools.import_reference import ImportReferenceConfig
 
 CASES: list[tuple[str, Task, int]] = [
     ("cd256", "change", 256), ("sem256", "segment", 256), ("cd128", "change", 128)

@@ -19,7 +19,7 @@ from noise2map_core.search.sweep import SWEEP_FILE, open_sweep
 from noise2map_core.settings.reading import build_config, parse_yaml, read_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
-from noise2map_core.workflows.plan import PlanConfig
+from noise2map_core.workflows.tools.plan import PlanConfig
 
 
 def sweep_at(path: Path) -> object:

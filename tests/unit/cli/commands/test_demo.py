@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from noise2map_core.cli.commands.demo import STEPS, step_settings
 from noise2map_core.settings.reading import build_config, read_settings
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from noise2map_core.workflows.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.launch import find_command
-from noise2map_core.workflows.pair_chips import PairChipsConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
+from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 
 TOOLS = {"pairs": PairChipsConfig, "dataset": IngestDatasetConfig}
 PRESETS = sorted((Path(__file__).parents[4] / "pipelines" / "configs" / "presets").glob("*.yaml"))

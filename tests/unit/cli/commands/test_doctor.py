@@ -11,7 +11,7 @@ from noise2map_core.cli.commands import doctor
 from noise2map_core.cli.commands.doctor import examine, run
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.testing.scenes import EmbeddedCatalog
-from noise2map_core.workflows.doctor import DoctorConfig
+from noise2map_core.workflows.tools.doctor import DoctorConfig
 
 Usage = namedtuple("Usage", "total used free")
 

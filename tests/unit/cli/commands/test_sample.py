@@ -16,8 +16,8 @@ from noise2map_core.cli.commands.assess import run as run_assess
 from noise2map_core.cli.commands.sample import run as run_sample
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
-from noise2map_core.workflows.assess import AssessConfig
-from noise2map_core.workflows.sample import SampleConfig
+from noise2map_core.workflows.tools.assess import AssessConfig
+from noise2map_core.workflows.tools.sample import SampleConfig
 from tests.raster_factories import frame, write_tif
 
 SHAPE = (200, 240)
