@@ -11,6 +11,7 @@ from noise2map_core.distributed.cluster.needs import predictor_needs, require_he
 from noise2map_core.distributed.region import predict_missing
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.model import read_model
 from noise2map_core.inference.planning import plan_job
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.region_output import open_mosaic, require_output
@@ -18,7 +19,6 @@ from noise2map_core.inference.region_products import are_current, disputed_chip,
 from noise2map_core.inference.region_result import InferRegionResult, result_of
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.ledger import Ledger
-from noise2map_core.models.spec import read_spec, read_weights
 from noise2map_core.products.bundle import MapFigures
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.stopwatch import Stopwatch
@@ -34,8 +34,7 @@ def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResul
     """
     watch = Stopwatch()
     require_here(predictor_needs(config.resources), config.resources)
-    spec = read_spec(config.checkpoint)
-    read_weights(config.checkpoint, spec)  # refused here, before the workers would find out
+    spec = read_model(config.checkpoint, config.search.bands, config)
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
         job = plan_job(config, spec, aoi)

@@ -32,15 +32,16 @@ class _Busy:
 
 
 def map_here(
-    embedded: EmbeddedCatalog, checkpoint: Path, output: Path, watch: Watch | None = None,
+    embedded: EmbeddedCatalog, checkpoint: Path | None, output: Path, watch: Watch | None = None,
     recheck: bool = False, **more: Any,
 ) -> InferRegionResult:  # fmt: skip
     """Run infer-region on the embedded scene."""
     settings = {
         "aoi": str(embedded.map_aoi),
         "search": {"catalog": str(embedded.catalog), "collection": embedded.collection},
-        "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
-        "output": str(output), "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
+        "before": embedded.before, "after": embedded.after,
+        "checkpoint": None if checkpoint is None else str(checkpoint), "output": str(output),
+        "grid": {"tile_px": 64}, "resources": {"num_cpus": 2}, **more,
     }  # fmt: skip
     config = InferRegionConfig.model_validate(settings)
     with in_process(watch):

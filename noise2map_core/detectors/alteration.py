@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 from scipy.special import chdtrc
+
+from noise2map_core.imagery.radiometry import canonical_vectors
 
 Floats = NDArray[np.float64]
 
@@ -25,21 +26,6 @@ SAME_CORRELATIONS = 1e-3
 """The iteration ends when no canonical correlation moves by more."""
 RIDGE = 1e-6
 """Of the mean variance, added to each: bands may repeat one another."""
-
-
-def mad_vectors(both: Floats, weight: Floats, ridge: Floats) -> tuple[Floats, Floats, Floats]:
-    """Canonical vectors a, b [band, variate] and correlations (Nielsen 2007, eq. 1-5).
-
-    `both` [2 · band, pixel]: the bands before, then after, each with its weighted mean taken off;
-    `ridge` [2 · band] is added to the variances.
-    """
-    size = len(both) // 2
-    covariance = (both * weight) @ both.T / weight.sum() + np.diag(ridge)
-    s11, s22, s12 = covariance[:size, :size], covariance[size:, size:], covariance[:size, size:]
-    squares, a = linalg.eigh(s12 @ linalg.solve(s22, s12.T, assume_a="sym"), s11)
-    correlations = np.sqrt(squares.clip(1e-12, 1 - 1e-9))
-    b = linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations
-    return a, b, correlations
 
 
 def t_weights(distance: Floats, size: int) -> Floats:
@@ -68,7 +54,8 @@ def alteration_matrix(
     for _ in range(MAX_ITERATIONS):
         centre = both @ weight / weight.sum()
         centred = both - centre[:, None]
-        a, b, correlations = mad_vectors(centred, weight, np.full(2 * size, RIDGE))
+        covariance = (centred * weight) @ centred.T / weight.sum()
+        a, b, correlations = canonical_vectors(covariance + RIDGE * np.eye(2 * size))
         matrix = np.hstack([-a.T, b.T])
         variates = matrix @ centred
         spread = np.sqrt((np.square(variates) * weight).sum(axis=1) / weight.sum())

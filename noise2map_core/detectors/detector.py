@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,14 @@ from noise2map_core.detectors.alteration import (
 )
 from noise2map_core.detectors.null import NullModel, Posterior, fit_null, fit_posterior
 from noise2map_core.runtime.errors import PairRejectedError
-
-Kind = Literal["mad", "irmad", "cva"]
+from noise2map_core.settings.detector import Kind
 
 SIGMA_PX: dict[Kind, float] = {"mad": 1.0, "irmad": 1.0, "cva": 1.5}
 """Standard deviation of the Gaussian mean over neighbours; change is rarely one pixel wide."""
 TRUNCATE = 3.0
 MIN_PIXELS = 1_000
-"""With fewer pixels seen at both dates nothing is estimated."""
+MIN_SHARE = 0.01
+"""With fewer pixels of the sample seen at both dates nothing is estimated."""
 LEAST_LENGTH = 1e-6
 MULTISPECTRAL = 4
 """Bands from which mixtures of bands tell change from light better than each band by itself."""
@@ -61,7 +61,7 @@ class Detector:
         seen = np.concatenate([image[..., valid] for image, valid in samples], axis=-1)
         before, after = np.moveaxis(seen.astype(np.float64), -1, 1)
         varied = (before.std(axis=0) > 0) & (after.std(axis=0) > 0)
-        _require_enough(len(before), varied)
+        _require_enough(len(before), sum(valid.size for _, valid in samples), varied)
         matrix, offset = _fitted(kind, before[:, varied], after[:, varied])
         wide = np.zeros((len(offset), 2, before.shape[1]))
         wide[:, :, varied] = matrix.reshape(len(offset), 2, -1)
@@ -104,11 +104,11 @@ def _fitted(kind: Kind, before: Floats, after: Floats) -> tuple[Floats, Floats]:
     return alteration_matrix(before, after, t_weights if kind == "mad" else no_change_weights)
 
 
-def _require_enough(pixels: int, varied: NDArray[np.bool_]) -> None:
-    if pixels < MIN_PIXELS:
+def _require_enough(pixels: int, of: int, varied: NDArray[np.bool_]) -> None:
+    if pixels < max(MIN_PIXELS, MIN_SHARE * of):
         raise PairRejectedError(
-            f"only {pixels} pixels of the sample are observed at both dates, so no statistics can "
-            "be had of them. Set other dates, or mask less."
+            f"only {pixels:,} of {of:,} pixels of the sample are observed at both dates, too few "
+            "for statistics. Set other dates, mask less, or name a checkpoint."
         )
     if not varied.any():
         raise PairRejectedError(

@@ -17,7 +17,9 @@ from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.work import WorkSource, unread_because
 from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.model import predictor_of
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile import predict_tile
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
@@ -104,16 +106,9 @@ class TileWorker:
     def __init__(self, job: RegionJob) -> None:
         # Here and not above: the readers, processes of their own, need no torch.
         from noise2map_core.inference.out_of_memory import within_memory
-        from noise2map_core.inference.predictor import Predictor
-        from noise2map_core.inference.tile import predict_tile
-        from noise2map_core.models.checkpoint import load_checkpoint
 
         self._job = job
-        model = load_checkpoint(job.checkpoint)
-        predictor = Predictor(
-            model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence
-        )
-        self._predict = partial(predict_tile, job, predictor)
+        self._predict = partial(predict_tile, job, predictor_of(job))
         self._within_memory = partial(within_memory, batch=job.path.batch)
         self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid, job.fence)
         self._shards, self._ledger = job.shards, Ledger(job.output)

@@ -81,22 +81,28 @@ def no_change_probability(before: Samples, after: Samples) -> NDArray[np.float64
 def _mad(
     both: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """MAD variates [band, pixel] and canonical correlations (Nielsen 2007, eq. 1-5).
-
-    `both` [2 · band, pixel]: the bands before, then after.
-    """
-    from scipy import linalg  # as above
-
+    """MAD variates [band, pixel] and canonical correlations. `both` [2 · band, pixel]."""
     size, total = len(both) // 2, weight.sum()
     centred = both - (both @ weight / total)[:, None]
     covariance = (centred * weight) @ centred.T / total
-    ridge = 1e-9 * np.diag(np.diag(covariance))
-    s11, s22 = (covariance + ridge)[:size, :size], (covariance + ridge)[size:, size:]
-    s12 = covariance[:size, size:]
+    a, b, correlations = canonical_vectors(covariance + 1e-9 * np.diag(np.diag(covariance)))
+    return a.T @ centred[:size] - b.T @ centred[size:], correlations
+
+
+def canonical_vectors(
+    covariance: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Canonical vectors a, b [band, variate] and their rising correlations (Nielsen 2007, eq. 1-5).
+
+    `covariance` [2 · band, 2 · band]: of the bands before, then after; regular.
+    """
+    from scipy import linalg  # slow to import, and workers do without
+
+    size = len(covariance) // 2
+    s11, s22, s12 = covariance[:size, :size], covariance[size:, size:], covariance[:size, size:]
     squares, a = linalg.eigh(s12 @ linalg.solve(s22, s12.T, assume_a="sym"), s11)
     correlations = np.sqrt(squares.clip(1e-12, 1 - 1e-9))
-    b = linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations
-    return a.T @ centred[:size] - b.T @ centred[size:], correlations
+    return a, linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations, correlations
 
 
 def orthogonal_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

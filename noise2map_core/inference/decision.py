@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.detectors.spec import MapTask
 from noise2map_core.mapping.mosaic import (
     NO_DECISION,
     NO_PROBABILITY,
@@ -11,13 +12,12 @@ from noise2map_core.mapping.mosaic import (
     TileMap,
 )
 from noise2map_core.mapping.recut import of_decided
-from noise2map_core.models.spec import TaskSpec
 
 TOLERANCE = 1e-6
 """Takes in probabilities that equal a threshold but for the last bit of a float32."""
 
 
-def decide_classes(probability: NDArray[np.float32], task: TaskSpec) -> NDArray[np.uint8]:
+def decide_classes(probability: NDArray[np.float32], task: MapTask) -> NDArray[np.uint8]:
     """The class of each pixel [..., H, W] from class probabilities [..., K, H, W].
 
     Classes with a threshold come first, in their order; the rest is for the most probable one of
@@ -35,7 +35,7 @@ def decide_classes(probability: NDArray[np.float32], task: TaskSpec) -> NDArray[
 
 def decide(
     probability: NDArray[np.float32],
-    task: TaskSpec,
+    task: MapTask,
     valid: NDArray[np.bool_],
     inside: NDArray[np.bool_],
     masked: NDArray[np.bool_] | None = None,
@@ -64,7 +64,7 @@ def decide(
 
 
 def _classes(
-    probability: NDArray[np.float32], task: TaskSpec
+    probability: NDArray[np.float32], task: MapTask
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     """Class and stored probability of each pixel."""
     if len(task.classes) == 2:
@@ -76,7 +76,7 @@ def _classes(
     return classes, _stored(probability[1] if is_change(task) else taken)
 
 
-def is_change(task: TaskSpec) -> bool:
+def is_change(task: MapTask) -> bool:
     """Change is what needs two dates."""
     return task.num_dates > 1
 

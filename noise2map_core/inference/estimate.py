@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.comparison import Comparison
-from noise2map_core.inference.predictor import Predictor
+from noise2map_core.inference.model import predictor_of
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile import predict_tile
+from noise2map_core.inference.tile import TilePredictor, predict_tile
 from noise2map_core.inference.tile_image import read_tile
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.settings.resources import ResourcesConfig
 
 NUM_SAMPLES = 3
@@ -122,8 +121,7 @@ def _readers(resources: ResourcesConfig) -> float:
 
 
 def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
-    model = load_checkpoint(job.checkpoint)
-    predictor = Predictor(model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence)
+    predictor = predictor_of(job)
     count = min(NUM_SAMPLES, len(missing))
     rows = missing[[(2 * i + 1) * len(missing) // (2 * count) for i in range(count)]]
     with TemporaryDirectory(prefix="noise2map-plan-") as folder:
@@ -142,7 +140,7 @@ def _measure(job: RegionJob, missing: NDArray[np.int32]) -> TileCost:
 
 
 def _timed(
-    job: RegionJob, predictor: Predictor, mosaic: Mosaic, tile: Tile
+    job: RegionJob, predictor: TilePredictor, mosaic: Mosaic, tile: Tile
 ) -> tuple[float, float, float, int]:
     """Make a tile: seconds of reading, predicting and writing it, and bytes of its pixels."""
     begun = time.perf_counter()

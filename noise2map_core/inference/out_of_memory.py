@@ -2,10 +2,9 @@
 
 import gc
 import re
+import sys
 from collections.abc import Callable
-from typing import TypeVar
-
-import torch
+from typing import Any, TypeVar
 
 from noise2map_core.runtime.errors import TileMemoryError
 
@@ -14,12 +13,12 @@ T = TypeVar("T")
 _TOLD = re.compile(
     r"out of memory|not enough memory|can(no|')t allocate memory|ALLOC_FAILED", re.IGNORECASE
 )
-"""What torch, cuDNN and cuBLAS say in errors that have no class of their own."""
+"""What torch, cuDNN and cuBLAS say in their RuntimeErrors."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True for an allocation that failed, on a GPU or off it."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_TOLD.search(str(error)))
 
@@ -38,7 +37,7 @@ def within_memory(predict: Callable[[], T], batch: int) -> T:
                 raise
             reason = " ".join(str(error).split()) or "no memory"
         _give_back()  # here, where the error and the tensors that it holds are gone
-    where = "GPU" if torch.cuda.is_initialized() else "main"
+    where = "GPU" if _cuda() else "main"
     raise TileMemoryError(
         f"out of {where} memory with inference.batch {batch} ({reason[:200]}). Lower "
         "inference.batch (all tiles are predicted anew then: it is part of what a map is), "
@@ -48,5 +47,11 @@ def within_memory(predict: Callable[[], T], batch: int) -> T:
 
 def _give_back() -> None:
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if cuda := _cuda():
+        cuda.empty_cache()
+
+
+def _cuda() -> Any:
+    """torch's CUDA, if it is in use: a detector has not even imported torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

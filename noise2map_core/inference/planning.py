@@ -1,11 +1,15 @@
 """A run's plan: everything that is decided before the first pixel is read."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.detectors.fitting import fit_detector
+from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
@@ -13,7 +17,7 @@ from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
 from noise2map_core.imagery.usable import usable_scenes
-from noise2map_core.inference.numeric_path import resolve_numeric_path
+from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
@@ -31,7 +35,7 @@ NUM_TIMESTEPS = 4
 """Of a disagreement over timesteps that were not named."""
 
 
-def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInterest) -> RegionJob:
+def plan_job(config: InferRegionConfig, spec: MapSpec, aoi: AreaOfInterest) -> RegionJob:
     """Find the scenes and lay the grid: the job of mapping `aoi`, before anything is written.
 
     Raises ConfigError for settings that the checkpoint does not allow or that do not go together,
@@ -41,7 +45,8 @@ def plan_job(config: InferRegionConfig, spec: CheckpointSpec, aoi: AreaOfInteres
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
     require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
     require_threshold(config.products.threshold, spec.task(task))
-    require_bands(config.search.bands, spec, config.checkpoint)
+    if isinstance(spec, CheckpointSpec):
+        require_bands(config.search.bands, spec, config.checkpoint)
     found = usable_scenes(_search(config, task, aoi, spec), aoi)
     masks = config.mask.use != "off"
     before, after = (pin_scenes(scenes, masks=masks) for scenes in found)
@@ -65,7 +70,7 @@ def plan_pixels(
 
 
 def _search(
-    config: InferRegionConfig, task: Task, aoi: AreaOfInterest, spec: CheckpointSpec
+    config: InferRegionConfig, task: Task, aoi: AreaOfInterest, spec: MapSpec
 ) -> tuple[list[Scene], list[Scene]]:
     """Scenes of both dates; of segmentation, none and those of its date."""
     if task == "segment":
@@ -78,33 +83,55 @@ def _search(
 
 
 def _job(
-    config: InferRegionConfig, spec: CheckpointSpec, task: Task, grid: RegionGrid, pair: PairPlan
+    config: InferRegionConfig, spec: MapSpec, task: Task, grid: RegionGrid, pair: PairPlan
 ) -> RegionJob:
-    inference = config.inference
-    require_settings(inference, spec, task)
     scenes = [*pair.before, *pair.after]
-    place = centre_of_grid(grid.geobox(grid.region))
-    require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
-    return RegionJob(
+    identities = asset_identities(scenes, masks=pair.recipe.masked)
+    made = partial(
+        RegionJob,
         output=absolute(config.output),
         grid=grid,
-        spec=spec,
-        checkpoint=checkpoint_folder(config.checkpoint),
-        lattice=ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
-        timesteps=inference.timesteps or spec.task(task).inference_timesteps,
-        path=resolve_numeric_path(inference, config.resources.predictor_gpus),
         before=pair.before,
         after=pair.after,
-        identities=asset_identities(scenes, masks=pair.recipe.masked),
+        identities=identities,
         dtype=str(pixel_type(scenes)),
         fence=0,
         task_name=task,
         recipe=pair.recipe,
-        evidence=plan_evidence(inference, spec.task(task)),
     )
+    if isinstance(spec, DetectorSpec):
+        fitted = fit_detector(spec, pair, grid, identities, absolute(config.output))
+        return made(spec=fitted, **_by_detector(spec))
+    require_settings(config.inference, spec, task)
+    place = centre_of_grid(grid.geobox(grid.region))
+    require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
+    return made(spec=spec, **_by_network(config, spec, task))
 
 
-def require_bands(wanted: tuple[str, ...], spec: CheckpointSpec, checkpoint: Path) -> None:
+def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> dict[str, Any]:
+    """Of a job, how the network is run."""
+    inference = config.inference
+    assert config.checkpoint is not None
+    return {
+        "checkpoint": checkpoint_folder(config.checkpoint),
+        "lattice": ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
+        "timesteps": inference.timesteps or spec.task(task).inference_timesteps,
+        "path": resolve_numeric_path(inference, config.resources.predictor_gpus),
+        "evidence": plan_evidence(inference, spec.task(task)),
+    }
+
+
+def _by_detector(spec: DetectorSpec) -> dict[str, Any]:
+    """Of a job, how a detector is run: pixel by pixel, in the same way on any machine."""
+    return {
+        "checkpoint": Path(spec.kind),
+        "lattice": ChipLattice(spec.chip_px, spec.stride_px),
+        "timesteps": (),
+        "path": NumericPath("cpu", "any", "float64", batch=1, threads=1, torch="", form="detector"),
+    }
+
+
+def require_bands(wanted: tuple[str, ...], spec: CheckpointSpec, checkpoint: Path | None) -> None:
     """Raise ConfigError if bands are asked for that are not the checkpoint's."""
     if wanted and wanted != spec.bands:
         raise ConfigError(
@@ -166,7 +193,7 @@ def require_settings(config: InferenceConfig, spec: CheckpointSpec, task: Task =
         )
 
 
-def require_threshold(threshold: float | None, task: TaskSpec) -> None:
+def require_threshold(threshold: float | None, task: MapTask) -> None:
     """Raise ConfigError for a threshold of a map that is not cut at one."""
     if threshold is not None and len(task.classes) != 2:
         raise ConfigError(
@@ -176,7 +203,7 @@ def require_threshold(threshold: float | None, task: TaskSpec) -> None:
 
 
 def require_gsd(
-    side: float, spec: CheckpointSpec, checkpoint: Path, finest: float | None = None
+    side: float, spec: CheckpointSpec, checkpoint: Path | None, finest: float | None = None
 ) -> None:
     """Raise CheckpointError if the checkpoint does not accept pixels of `side` metres.
 

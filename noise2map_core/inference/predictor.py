@@ -1,7 +1,6 @@
 """One tile: chips in, blended probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +11,7 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
+from noise2map_core.inference.tile import Prediction
 from noise2map_core.mapping.blend import TileBlend
 from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
@@ -19,21 +19,6 @@ from noise2map_core.settings.network import Task
 
 MAP, REVERSED = "map", "reversed map"
 """Layers that are blended besides those of single passes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the network says of one tile."""
-
-    probability: NDArray[np.float32]
-    """[class, height, width], calibrated."""
-    chips: int
-    """Chips that went through the network."""
-    spread: NDArray[np.float32] | None = None
-    """[height, width] highest less lowest probability over the passes of the evidence, of the class
-    in which they differ most; None: no evidence was asked for."""
-    reversed_probability: NDArray[np.float32] | None = None
-    """As `probability`, the dates in reversed order; None where that was not asked for."""
 
 
 class Predictor:

@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.detectors.spec import DetectorSpec, MapTask
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.models.spec import WEIGHTS_NAME, TaskSpec
+from noise2map_core.models.spec import WEIGHTS_NAME
 from noise2map_core.products.subject import MapSubject
 
 
-def class_table(task: TaskSpec) -> list[dict[str, Any]]:
+def class_table(task: MapTask) -> list[dict[str, Any]]:
     """The classes as plain values, for attributes and items."""
     return [entry.model_dump() for entry in task.classes]
 
@@ -22,20 +23,33 @@ def map_subject(
 ) -> MapSubject:
     """What the products say of the map; `threshold` None: the checkpoint's; `holes`: failed
     tiles."""
-    model = {
-        "checkpoint": job.checkpoint.name,
-        "digest": job.spec.digest,
-        "preset": job.spec.preset,
-        "bands": ", ".join(job.spec.bands),
-        "trained at": f"{job.spec.gsd:g} m a pixel",
-    }
+    model = _model_facts(job)
     if len(job.task.classes) == 2:
         model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
-        task=job.task_name, mlm=_mlm(job), weights=str(job.checkpoint / WEIGHTS_NAME),
-        holes=holes,
+        task=job.task_name, holes=holes, **_network_facts(job),
     )  # fmt: skip
+
+
+def _model_facts(job: RegionJob) -> dict[str, str]:
+    spec = job.spec
+    if isinstance(spec, DetectorSpec):
+        return spec.facts()
+    return {
+        "checkpoint": job.checkpoint.name,
+        "digest": spec.digest,
+        "preset": spec.preset,
+        "bands": ", ".join(spec.bands),
+        "trained at": f"{spec.gsd:g} m a pixel",
+    }
+
+
+def _network_facts(job: RegionJob) -> dict[str, Any]:
+    """What there is to say of a network, and not of a detector."""
+    if isinstance(job.spec, DetectorSpec):
+        return {}
+    return {"mlm": _mlm(job), "weights": str(job.checkpoint / WEIGHTS_NAME)}
 
 
 def _mlm(job: RegionJob) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.detectors.spec import MapSpec, MapTask
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.mapping.shards import ARRAYS, Shards
-from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 from noise2map_core.runtime.digest import canonical_json, digest_of
 from noise2map_core.settings.network import Task
 
@@ -51,8 +51,9 @@ class RegionJob:
 
     output: Path
     grid: RegionGrid
-    spec: CheckpointSpec
+    spec: MapSpec
     checkpoint: Path
+    """Of a detector, its name."""
     lattice: ChipLattice
     timesteps: tuple[int, ...]
     path: NumericPath
@@ -72,7 +73,7 @@ class RegionJob:
     """Forward passes whose disagreement is written beside the map; empty: none."""
 
     @property
-    def task(self) -> TaskSpec:
+    def task(self) -> MapTask:
         """What the map shows."""
         return self.spec.tasks[self.task_name]
 

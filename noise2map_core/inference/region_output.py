@@ -1,5 +1,7 @@
 """The output of a run: whether it may be written, and its mosaic."""
 
+from noise2map_core.detectors.fitting import keep_detector
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.mosaic import Mosaic, is_legible, require_same_output
@@ -28,6 +30,8 @@ def require_output(config: InferRegionConfig, job: RegionJob, *, recheck: bool) 
 
 def require_model(job: RegionJob) -> None:
     """Raise CheckpointError for weights that no worker could load."""
+    if isinstance(job.spec, DetectorSpec):
+        return
     # Here and not above: without tiles to predict, nights and reruns need no torch.
     from noise2map_core.models.checkpoint import require_loadable
 
@@ -42,6 +46,8 @@ def open_mosaic(config: InferRegionConfig, job: RegionJob, *, recheck: bool) -> 
     sweep(config.output, below=False)
     create = Mosaic.renew if recheck else Mosaic.create
     path = config.output / MOSAIC
+    if isinstance(job.spec, DetectorSpec):
+        keep_detector(job.spec, config.output)
     return create(path, job.grid, class_table(job.task), job.layers, job.fence)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.mosaic import Mosaic
@@ -25,12 +26,15 @@ class InferRegionResult:
     """Name of the map in `output`."""
     warnings: tuple[str, ...] = ()
     """What does not look right."""
+    about: str = ""
+    """What the map was made by, where nobody named it."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         kept = self.tiles - self.predicted
         done = [
             f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs",
+            *filter(None, [self.about]),
             *self.warnings,
         ]
         if self.figures is None:
@@ -56,8 +60,19 @@ def result_of(run: RegionRun, figures: MapFigures | None) -> InferRegionResult:
     )
     return InferRegionResult(
         run.config.output, run.comparison.tiles, run.comparison.missing, figures,
-        CLASS_FILES[run.job.task_name], warnings,
+        CLASS_FILES[run.job.task_name], warnings, _about(run),
     )  # fmt: skip
+
+
+def _about(run: RegionRun) -> str:
+    spec = run.job.spec
+    if run.config.checkpoint is not None or not isinstance(spec, DetectorSpec):
+        return ""
+    return (
+        f"no checkpoint was named: the detector {spec.kind} made the map, from the statistics of "
+        "both dates. It finds any change, the season's too; of what did not change about "
+        f"{spec.false_alarms:.2%} may be false alarms (--detector.false_alarms)"
+    )
 
 
 def _lost(comparison: Comparison) -> list[str]:

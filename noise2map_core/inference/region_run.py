@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.geo.grid import Tile
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.inference.comparison import Comparison
-from noise2map_core.inference.holes import mark_holes
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
 from noise2map_core.mapping.ledger import Ledger
-from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Mosaic, Reason, TileMap
 from noise2map_core.runtime.errors import IncompleteRegionError
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -40,7 +42,8 @@ class RegionRun:
         allowed."""
         if not self.config.allow_incomplete:
             self.require_complete("no map was made")
-        mark_holes(self.job, self.mosaic, self.work.failed)
+        for record in self.work.failed:
+            self.mosaic.write(record.tile, hole(self.job, record.tile))
 
     def require_complete(self, outcome: str) -> None:
         """Raise IncompleteRegionError if tiles failed: how many, why, the outcome, what to do."""
@@ -53,3 +56,16 @@ class RegionRun:
             f"{len(failed)} tiles of {self.job.output} failed: {shown}{more}. What is done is kept "
             f"and {outcome}; repair the sources and run the same command again."
         )
+
+
+def hole(job: RegionJob, tile: Tile) -> TileMap:
+    """A tile that could not be made: no decision, and the reason READ_FAILED."""
+    inside = job.inside(tile)
+    nothing = np.full(inside.shape, NO_PROBABILITY, np.uint16)
+    return TileMap(
+        classes=np.full(inside.shape, NO_DECISION, np.uint8),
+        probability=nothing,
+        valid=np.zeros(inside.shape, np.bool_),
+        reason=np.where(inside, Reason.READ_FAILED, Reason.OUTSIDE).astype(np.uint8),
+        disagreement=nothing if job.layers else None,
+    )

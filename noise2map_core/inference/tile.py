@@ -1,17 +1,50 @@
 """One tile of a region, predicted."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import Tile
+from noise2map_core.geo.window import Window
 from noise2map_core.inference.decision import decide
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage
 from noise2map_core.mapping.mosaic import TileMap
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is said of one tile."""
+
+    probability: NDArray[np.float32]
+    """[class, height, width], calibrated."""
+    chips: int
+    """Chips that went through a network."""
+    spread: NDArray[np.float32] | None = None
+    """[height, width] highest less lowest probability over the passes of the evidence, of the class
+    in which they differ most; None: no evidence was asked for."""
+    reversed_probability: NDArray[np.float32] | None = None
+    """As `probability`, the dates in reversed order; None where that was not asked for."""
+
+
+class TilePredictor(Protocol):
+    """Whatever says how probable classes are: a network, a detector."""
+
+    def predict(
+        self,
+        image: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        core: Window,
+        wanted: NDArray[np.bool_],
+    ) -> Prediction:
+        """Class probabilities of a tile's `core`.
+
+        `image` [date, band, H, W] and `valid` [date, H, W] cover the chips that touch the core;
+        `wanted` [height, width] marks core pixels that are to be decided. The result does not
+        depend on who works or on what came before.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +64,7 @@ class PredictedTile:
 
 
 def predict_tile(
-    job: RegionJob, predictor: Predictor, tile: Tile, pixels: TileImage
+    job: RegionJob, predictor: TilePredictor, tile: Tile, pixels: TileImage
 ) -> PredictedTile:
     """Map one tile."""
     core, inside = job.grid.window(tile), job.inside(tile)

@@ -13,8 +13,8 @@ from typing import Any
 
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.inference.model import read_model
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.models.spec import read_spec, read_weights
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
@@ -66,8 +66,8 @@ def watch_area(name: str, area: Area | Noise2MapError, until: date | None) -> Wa
 
 def _plan(area: Area, cursor: Cursor | None, until: date | None) -> AreaPlan:
     config = area.config
-    spec = read_spec(config.checkpoint)
-    read_weights(config.checkpoint, spec)  # vanished or damaged: found before there is work
+    # Vanished or damaged: found before there is work.
+    spec = read_model(config.checkpoint, area.search.bands, config)
     interval = search_interval(config, cursor, until)
     try:
         scenes = search_scenes(area.search, read_aoi(config.aoi), interval, spec.bands)

@@ -10,17 +10,18 @@ import numpy as np
 
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.comparison import whole_tiles
+from noise2map_core.inference.model import read_model
 from noise2map_core.inference.planning import plan_job
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.region_output import require_model
 from noise2map_core.mapping.ledger import Done, Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, require_same_output
-from noise2map_core.models.spec import read_spec
 from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.plan import SlicePlan
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.pixels import RegionConfig
 
 RECORDS = 1_000
 """Copied tiles that are recorded together."""
@@ -31,7 +32,7 @@ Settings = dict[str, Any]
 def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
     """What infer-region is told, as plain values; `grid` are those of the first slice, if any."""
     config = area.config
-    same = {"composite", "mask", "pair_quality", "radiometry", "inference", "resources"}
+    same = set(RegionConfig.model_fields) - {"grid", "products"}
     return {
         "aoi": str(config.aoi.resolve()),
         "search": area.search.model_dump(mode="json"),
@@ -49,7 +50,8 @@ def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
 def plan_slice(settings: Settings) -> RegionJob:
     """The tiles of a slice and what each is made from. Reads no imagery, and needs no Ray."""
     config = InferRegionConfig.model_validate(settings)
-    return plan_job(config, read_spec(config.checkpoint), read_aoi(config.aoi))
+    spec = read_model(config.checkpoint, config.search.bands, config)
+    return plan_job(config, spec, read_aoi(config.aoi))
 
 
 def grid_settings(job: RegionJob) -> Settings:

@@ -38,8 +38,10 @@ class InferRegionConfig(RegionConfig):
     after: str
     """Second date or date range; of segmentation, the only one."""
 
-    checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
+    checkpoint: Location | None = None
+    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
+    detector, which needs no labels and finds any change: mad, irmad, cva. None: the detector that
+    suits the number of bands."""
 
     output: Location
     """Directory of the bundle, or s3://bucket/prefix; a rerun continues it."""

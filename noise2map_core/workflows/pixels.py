@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from noise2map_core.settings.detector import DetectorConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
@@ -40,6 +41,9 @@ class RegionConfig(PixelsConfig):
 
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     """How the network is run."""
+
+    detector: DetectorConfig = Field(default_factory=DetectorConfig)
+    """How a detector decides, where one is named in place of a checkpoint."""
 
     products: ProductsConfig = Field(default_factory=ProductsConfig)
     """What is made from the mosaic."""

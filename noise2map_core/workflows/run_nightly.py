@@ -59,8 +59,8 @@ class AreaConfig(RegionConfig):
     """One of `sensors`."""
 
     checkpoint: Location
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings. It has
-    to know the task change."""
+    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
+    detector: mad, irmad, cva. It has to know the task change."""
 
     since: date
     """First day that may become a slice."""

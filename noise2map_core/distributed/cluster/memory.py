@@ -13,7 +13,9 @@ import numpy as np
 import ray
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.geo.grid import Tile
+from noise2map_core.models.spec import WEIGHTS_NAME
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.resources import ClusterConfig, MemorySetting, ResourcesConfig
 
@@ -31,6 +33,8 @@ CUDA_BYTES = 2500 * MB
 """Of main memory, besides, where it computes on a GPU: CUDA and its libraries."""
 COPIES = 3
 """Times that the pixels of a tile are there while they are read, handed on or blended."""
+DETECTOR_COPIES = 8
+"""Numbers of a pixel that a detector holds besides those of the bands."""
 WEIGHT_COPIES = 4
 """Times that the weights are there while they are loaded and written out for a timestep."""
 BATCH_BYTES = 1024
@@ -69,11 +73,19 @@ def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     cover = job.cover(Tile(0, 0))
     classes, passes = len(job.task.classes), 1 + len(job.evidence)
     blends = COPIES * passes * (classes + 1) * cover.height * cover.width * np.float32().nbytes
-    weights = (job.checkpoint / "model.safetensors").stat().st_size
+    if isinstance(job.spec, DetectorSpec):
+        numbers = 2 * len(job.spec.bands) + DETECTOR_COPIES
+        own = cover.height * cover.width * numbers * np.float64().nbytes
+    else:
+        own = _network_bytes(job)
+    return PREDICTOR_BYTES + own + blends + COPIES * tile_bytes
+
+
+def _network_bytes(job: "RegionJob") -> int:
+    weights = (job.checkpoint / WEIGHTS_NAME).stat().st_size
     on_gpu = job.path.device == "cuda"
     batch = 0 if on_gpu else job.path.batch * job.lattice.chip_px**2 * BATCH_BYTES
-    own = PREDICTOR_BYTES + CUDA_BYTES * on_gpu + WEIGHT_COPIES * weights
-    return own + batch + blends + COPIES * tile_bytes
+    return CUDA_BYTES * on_gpu + WEIGHT_COPIES * weights + batch
 
 
 def _fitted(

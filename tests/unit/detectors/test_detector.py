@@ -11,9 +11,10 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 from noise2map_core.detectors.alteration import alteration_matrix
-from noise2map_core.detectors.detector import Detector, Kind, default_kind, halo_px
+from noise2map_core.detectors.detector import Detector, default_kind, halo_px
 from noise2map_core.detectors.null import fit_null, fit_posterior
 from noise2map_core.runtime.errors import PairRejectedError
+from noise2map_core.settings.detector import Kind
 
 BANDS = ("blue", "green", "red", "nir08", "swir16", "swir22")
 KINDS: tuple[Kind, ...] = ("mad", "irmad", "cva")
@@ -158,7 +159,7 @@ def test_a_band_that_does_not_vary_is_left_out() -> None:
 
 def test_too_little_to_compare_is_refused() -> None:
     image = pair(9)
-    with pytest.raises(PairRejectedError, match="only 12 pixels"):
+    with pytest.raises(PairRejectedError, match="only 12 of 9,216 pixels"):
         valid = np.zeros(image.shape[2:], bool)
         valid[:3, :4] = True
         Detector.fit("mad", [(image, valid)])
