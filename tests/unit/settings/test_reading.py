@@ -20,14 +20,15 @@ from scipy.ndimage import gaussian_filter
 
 from noise2map_core.chips.ingest import plan_ingest
 from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.inference.model import read_model
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.planning import plan_job, plan_pixels
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import read_spec
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.chips import ChipsConfig
+from noise2map_core.settings.detector import DetectorConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
@@ -208,6 +209,7 @@ PROBES: dict[str, list[Value]] = {
     "BlockSplit.side_px": [40],
     "BlockSplit.fractions": [{"train": 0.5, "val": 0.5}],
     "BlockSplit.seed": [1],
+    "DetectorConfig.false_alarms": [0.1],
     "InferenceConfig.stride_px": [8],
     "InferenceConfig.timesteps": [(500,)],
     "InferenceConfig.disagreement": ["timesteps", "order"],
@@ -305,7 +307,7 @@ def made(config: IngestRegionConfig) -> dict[str, str]:
 
 def mapped(config: InferRegionConfig) -> dict[str, str]:
     """What a map will be made of."""
-    spec = read_spec(config.checkpoint)
+    spec = read_model(config.checkpoint, config.search.bands, config)
     job = plan_job(config, spec, read_aoi(config.aoi))
     keys = [job.key(tile) for tile in job.grid.tiles()]
     pair = plan_pixels(config, job.before, job.after, job.grid, report=True)
@@ -427,7 +429,8 @@ def test_every_field_of_the_settings_is_tried_or_said_to_be_tested_elsewhere() -
     sections = (
         IngestRegionConfig, InferRegionConfig, SearchConfig, GridConfig, ChipsConfig, MaskConfig,
         CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels, PolygonLabels,
-        SplitConfig, BlockSplit, InferenceConfig, ProductsConfig, ClusterConfig, ResourcesConfig,
+        SplitConfig, BlockSplit, InferenceConfig, DetectorConfig, ProductsConfig, ClusterConfig,
+        ResourcesConfig,
     )  # fmt: skip
     fields = {
         f"{section.__name__}.{name}"
