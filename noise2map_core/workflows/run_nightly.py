@@ -53,7 +53,7 @@ class AreaConfig(RegionConfig):
     """Name of the area and of its folder: letters, digits, - and _."""
 
     aoi: LocalPath
-    """GeoJSON in EPSG:4326."""
+    """Area of interest: a file of polygons, or a box, as of infer-region."""
 
     sensor: str
     """One of `sensors`."""
