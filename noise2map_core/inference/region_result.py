@@ -25,11 +25,14 @@ class InferRegionResult:
     """Name of the map in `output`."""
     warnings: tuple[str, ...] = ()
     """What does not look right."""
+    dates: tuple[str, ...] = ()
+    """Lines on dates that were chosen."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         kept = self.tiles - self.predicted
         done = [
+            *self.dates,
             f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs",
             *self.warnings,
         ]
@@ -56,7 +59,7 @@ def result_of(run: RegionRun, figures: MapFigures | None) -> InferRegionResult:
     )
     return InferRegionResult(
         run.config.output, run.comparison.tiles, run.comparison.missing, figures,
-        CLASS_FILES[run.job.task_name], warnings,
+        CLASS_FILES[run.job.task_name], warnings, tuple(one.line for one in run.chosen),
     )  # fmt: skip
 
 

@@ -34,10 +34,12 @@ class InferRegionConfig(RegionConfig):
     """change or segment. None: what the checkpoint does; change, if it does both."""
 
     before: str | None = None
-    """First date or date range, "2000-03-01/2000-03-31". Segmentation has none."""
+    """First date or date range, "2000-03-01/2000-03-31", or "best 2000-03-01/2000-05-31": of that
+    range, the day with the least cloud over the area. Segmentation has none."""
 
     after: str
-    """Second date or date range; of segmentation, the only one."""
+    """Second date or date range; of segmentation, the only one. "best …" prefers the season of
+    `before` among days with about as little cloud."""
 
     checkpoint: Location
     """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
