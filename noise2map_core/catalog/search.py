@@ -138,7 +138,8 @@ def _found(
 
 def _shown(search: SearchConfig, aoi: AreaOfInterest, query: Query) -> tuple[str, ...]:
     source = open_catalog(search.catalog, search.allow_hosts, search.patience_s)
-    collection, first = source.collection(search.collection), ()
+    collection = source.collection(search.collection)
+    first: tuple[str, ...] = ()
     for item in source.items(query):
         found = pictured_bands(item)
         if found == RGB:

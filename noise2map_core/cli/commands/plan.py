@@ -33,9 +33,9 @@ class RegionPlan:
         """Lines for people."""
         return [
             *(one.line for one in self.chosen),
+            *self.estimate.lines(self.price_per_hour),
             *_scene_lines("before", self.job.before),
             *_scene_lines("after", self.job.after),
-            *self.estimate.lines(self.price_per_hour),
         ]
 
 
