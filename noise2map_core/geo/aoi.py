@@ -131,14 +131,17 @@ def _in_degrees(geometry: BaseGeometry, crs: CRS, path: Path) -> BaseGeometry:
         raise ConfigError(
             f"area {path} lies where its CRS, {crs.name}, has no coordinates. Mend it."
         )
-    return shapely.union_all([_cut(part) for part in shapely.get_parts(moved)])
+    return shapely.union_all([_cut(part, path) for part in shapely.get_parts(moved)])
 
 
-def _cut(part: BaseGeometry) -> BaseGeometry:
+def _cut(part: BaseGeometry, path: Path) -> BaseGeometry:
     """A polygon whose longitudes jump from one end of the map to the other, as its two pieces."""
     longitudes = shapely.get_coordinates(part.exterior)[:, 0]
     if not (np.abs(np.diff(longitudes)) > HALF_TURN).any():
         return part
+    way = np.unwrap(longitudes, period=2 * HALF_TURN)
+    if abs(way[-1] - way[0]) > HALF_TURN:
+        raise ConfigError(f"area {path} goes round a pole. Cut it into parts that do not.")
     return wrapped(shapely.transform(part, _eastwards))
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import groupby
 from typing import Any, Literal
 
@@ -80,16 +81,29 @@ class Day:
     their items say."""
     coverage: float
     """Share of the area within the scenes' footprints."""
-    gsd: float | None
-    """Side of the finest pixels, metres; None: not known."""
     hidden: Mask
     """[H, W] of the coarse area: masked in every scene that shows it; all False without masks."""
+    place: tuple[float, float]
+    """Longitude and latitude of the middle of the area."""
 
     @property
     def sensor(self) -> str:
         """Constellations or platforms; "?" if no item names one."""
         names = sorted({scene.sensor for scene in self.scenes if scene.sensor})
         return ", ".join(names) or "?"
+
+    @cached_property
+    def gsd(self) -> float | None:
+        """Side of the finest pixels, metres: as the items say, else the first scene's files, which
+        are opened. None: not known."""
+        stated = [scene.gsd for scene in self.scenes if scene.gsd]
+        if stated:
+            return min(stated)
+        try:
+            return float(f"{finest_on_ground(self.scenes[:1], *self.place):.3g}")
+        except AssetReadError as error:
+            _LOGGER.warning("item %s: %s", self.scenes[0].id, error)
+            return None
 
     @property
     def cloud_text(self) -> str:
@@ -123,8 +137,8 @@ def _day(
     ordered = tuple(order_scenes(scenes, UNCHANGED, coarse.geobox))
     hidden, clear = _looked_at(ordered, mask, coarse)
     cloud, cloud_of = _cloud(ordered, int(hidden.sum()), int(clear.sum()))
-    coverage = covered(ordered, aoi.geometry)
-    return Day(day, ordered, cloud, cloud_of, coverage, _gsd(ordered, aoi), hidden)
+    coverage, place = covered(ordered, aoi.geometry), centre_of(aoi.geometry)
+    return Day(day, ordered, cloud, cloud_of, coverage, hidden, place)
 
 
 def _looked_at(scenes: Sequence[Scene], mask: MaskConfig, coarse: CoarseArea) -> tuple[Mask, Mask]:
@@ -169,15 +183,3 @@ def _equal_area(geometries: Any) -> Any:
     return shapely.transform(
         geometries, lambda xy: np.stack([xy[:, 0], np.sin(np.radians(xy[:, 1]))], axis=1)
     )
-
-
-def _gsd(scenes: Sequence[Scene], aoi: AreaOfInterest) -> float | None:
-    """As the items say; else of the first scene's files."""
-    stated = [scene.gsd for scene in scenes if scene.gsd]
-    if stated:
-        return min(stated)
-    try:
-        return float(f"{finest_on_ground(scenes[:1], *centre_of(aoi.geometry)):.3g}")
-    except AssetReadError as error:
-        _LOGGER.warning("item %s: %s", scenes[0].id, error)
-        return None

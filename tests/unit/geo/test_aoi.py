@@ -213,6 +213,8 @@ def test_of_a_geopackage_with_several_layers_the_layers_are_named(tmp_path: Path
     [
         (in_utm(), "is empty"),
         (in_utm(shapely.Point(5e5, 53e5)), "holds a Point; only polygons"),
+        (in_utm(shapely.box(-1e6, -1e6, 1e6, 1e6), crs="EPSG:3031"), "goes round a pole"),
+        (in_utm(shapely.box(1e9, 1e9, 2e9, 2e9)), "no coordinates|outside longitude|is empty"),
         (in_utm(shapely.box(5e5, 53e5, 52e4, 531e4)).set_crs(None, allow_override=True), "none"),
         (pd.DataFrame({"a": [1]}), "cannot be read"),
     ],

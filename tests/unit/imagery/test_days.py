@@ -289,7 +289,7 @@ def test_pictures_of_one_band_and_of_none(search: SearchConfig) -> None:
 
 def made_day(when: str, cloud: float | None, coverage: float = 1.0) -> Day:
     nothing = np.zeros((1, 1), np.bool_)
-    return Day(date.fromisoformat(when), (), cloud, "area", coverage, None, nothing)
+    return Day(date.fromisoformat(when), (), cloud, "area", coverage, nothing, (0, 0))
 
 
 @pytest.mark.parametrize(
