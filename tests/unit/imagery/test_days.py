@@ -49,6 +49,11 @@ def clouds(seed: int, share: float) -> Any:
     return np.where(blobs < share, 9, 4).astype(np.uint8)
 
 
+def stated(cover: float) -> dict[str, Any]:
+    """What an item says of its whole scene, percent."""
+    return {"eo:cloud_cover": cover}
+
+
 def day_item(
     folder: Path, when: str, classes: Any = None, name: str = "", cols: slice = slice(None),
     **more: Any,
@@ -74,8 +79,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
     folder = tmp_path_factory.mktemp("days")
     items = [
         day_item(folder, "2020-03-01T10:00:00Z", clouds(1, 0.5), constellation="sentinel-2"),
-        day_item(folder, "2020-05-01T10:00:00Z", clouds(2, 0.1), **{"eo:cloud_cover": 90.0}),
-        day_item(folder, "2020-06-01T10:00:00Z", **{"eo:cloud_cover": 21.0}, platform="landsat-8"),
+        day_item(folder, "2020-05-01T10:00:00Z", clouds(2, 0.1), **stated(90.0)),
+        day_item(folder, "2020-06-01T10:00:00Z", **stated(21.0), platform="landsat-8"),
         day_item(folder, "2020-07-01T10:00:00Z", gsd=12),
         day_item(folder, "2020-08-01T10:00:00Z", clouds(3, 0.6), "west", slice(0, 40)),
         day_item(folder, "2020-08-01T10:00:20Z", clouds(4, 0.4), "east", slice(20, PX)),
@@ -175,9 +180,7 @@ def test_real_items_cover_the_same_at_the_antimeridian(real_data: Path) -> None:
 def test_a_mask_that_is_gone_leaves_what_the_item_says(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    document = day_item(
-        tmp_path, "2020-05-01T10:00:00Z", clouds(1, 0.5), **{"eo:cloud_cover": 40.0}
-    )
+    document = day_item(tmp_path, "2020-05-01T10:00:00Z", clouds(1, 0.5), **stated(40.0))
     search = catalog_of(tmp_path, document)
     (tmp_path / "s-2020-05-01-scl.tif").unlink()
     (day,) = find_days(search, AREA, ALL, ["red"], MaskConfig(), CoarseArea.of(AREA))
