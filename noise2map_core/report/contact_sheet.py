@@ -1,7 +1,9 @@
 """A contact sheet: small pictures with captions, in rows."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,44 @@ SIDE_PX = 256
 """Of the square that a picture is fitted into."""
 LEAST_PX = 150
 """Of a side: a caption needs it."""
-GAP_PX, CAPTION_PX, FOOT_PX = 12, 40, 34
+GAP_PX, CAPTION_PX = 12, 40
+LETTER_PX, LINE_PX = 7, 14
+"""Of the foot, about."""
 DPI = 100
 
 Picture = NDArray[np.float32]
 """RGB [H, W, 3] in 0–1."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where things lie on a sheet, pixels."""
+
+    columns: int
+    rows: int
+    height: int
+    width: int
+    """Of a cell, without its caption."""
+    foot_lines: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the sheet."""
+        foot = GAP_PX + LINE_PX * self.foot_lines
+        return self._left(self.columns), self._top(self.rows) - CAPTION_PX + foot
+
+    def box(self, number: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of a cell, as shares of the sheet from below."""
+        row, column = divmod(number, self.columns)
+        across, down = self.size
+        bottom = 1 - (self._top(row) + self.height) / down
+        return self._left(column) / across, bottom, self.width / across, self.height / down
+
+    def _left(self, column: int) -> int:
+        return GAP_PX + column * (self.width + GAP_PX)
+
+    def _top(self, row: int) -> int:
+        return GAP_PX + row * (self.height + CAPTION_PX + GAP_PX) + CAPTION_PX
 
 
 def write_sheet(path: Path, entries: Sequence[tuple[str, Picture | None]], foot: str) -> None:
@@ -28,20 +63,16 @@ def write_sheet(path: Path, entries: Sequence[tuple[str, Picture | None]], foot:
 
     None in place of a picture leaves an empty frame.
     """
-    columns = min(COLUMNS, len(entries))
     height, width = _cell(picture for _, picture in entries)
-    rows = math.ceil(len(entries) / columns)
-    across = columns * (width + GAP_PX) + GAP_PX
-    down = rows * (height + CAPTION_PX + GAP_PX) + GAP_PX + FOOT_PX
+    columns = min(COLUMNS, len(entries))
+    said = textwrap.wrap(foot, columns * (width + GAP_PX) // LETTER_PX)
+    layout = _Layout(columns, math.ceil(len(entries) / columns), height, width, len(said))
+    across, down = layout.size
     figure = Figure(figsize=(across / DPI, down / DPI), dpi=DPI)
     FigureCanvasAgg(figure)
     for number, (caption, picture) in enumerate(entries):
-        row, column = divmod(number, columns)
-        left = GAP_PX + column * (width + GAP_PX)
-        top = GAP_PX + row * (height + CAPTION_PX + GAP_PX) + CAPTION_PX
-        box = (left / across, 1 - (top + height) / down, width / across, height / down)
-        _draw(figure, box, caption, picture)
-    figure.text(GAP_PX / across, GAP_PX / down, foot, fontsize=8, parse_math=False)
+        _draw(figure, layout.box(number), caption, picture)
+    figure.text(GAP_PX / across, GAP_PX / down, "\n".join(said), fontsize=8, parse_math=False)
     with whole_file(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
 
