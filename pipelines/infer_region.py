@@ -10,6 +10,7 @@ from dataclasses import replace
 from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
 from noise2map_core.distributed.region import predict_missing
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
+from noise2map_core.imagery.best_day import choose_dates, with_chosen
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.planning import plan_job
@@ -37,10 +38,14 @@ def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResul
     spec = read_model(config.checkpoint, config.search.bands, config)
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
-        job = plan_job(config, spec, aoi)
+        chosen = choose_dates(
+            config.search, aoi, config.before, config.after, spec.bands, config.mask
+        )
+        job = plan_job(with_chosen(config, chosen), spec, aoi)
     require_output(config, job, recheck=recheck)
     with hold_lease(config.output) as fence:
         made = _begin(config, replace(job, fence=fence), aoi, watch, recheck)
+        made.chosen = chosen
         predict_missing(made)
         made.mark_holes()
         figures = _update_products(made)

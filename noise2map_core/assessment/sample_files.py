@@ -17,7 +17,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from noise2map_core.labels.vectors import read_table
+from noise2map_core.geo.vectors import read_table
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.documents import parse_json, read_text, require_file

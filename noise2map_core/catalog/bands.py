@@ -1,18 +1,25 @@
 """Finding the bands that were asked for among an item's assets."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
-from noise2map_core.catalog.sensors import numbers_of
+from noise2map_core.catalog.sensors import MASK_KEYS, numbers_of
 from noise2map_core.runtime.errors import CatalogError
 from noise2map_core.runtime.redact import unsigned
 
 PICTURE_ROLES = {"thumbnail", "overview", "visual", "metadata"}
 """Assets of these roles are looked at, not measured; their bands are found by asset key only. One
 that is data besides is taken where nothing else has the band: imagery that is a picture."""
+
+
+RGB = ("red", "green", "blue")
+
+UNMEASURED = PICTURE_ROLES | {"labels", "labels-raster", "data-mask", "saturation", "cloud"}
+"""Roles of assets whose numbers are no picture of the ground."""
 
 
 class LacksBandsError(CatalogError):
@@ -67,6 +74,25 @@ def band_names(item: Item) -> list[str]:
     """Names under which the item's bands can be asked for, in order."""
     names = [band.asset if band.count == 1 else band.name for band in _bands(item)]
     return list(dict.fromkeys(name for name in names if name))
+
+
+def pictured_bands(item: Item) -> tuple[str, ...]:
+    """Names of the bands that show an item to people: red, green and blue if it has them, else the
+    first three that are measured, or the first of fewer; empty if it has no band."""
+    with suppress(CatalogError):  # lacks some, or has several of a name
+        if find_bands(item, RGB):
+            return RGB
+    measured = [band for band in _bands(item) if _is_measured(item, band)]
+    names = [band.asset if band.count == 1 else band.name for band in measured]
+    found = tuple(dict.fromkeys(name for name in names if name))
+    return found[: 3 if len(found) >= 3 else 1]
+
+
+def _is_measured(item: Item, band: _Band) -> bool:
+    """False for pictures, documents and masks."""
+    asset = item.assets[band.asset]
+    image = str(asset.get("type") or "image/").lower().startswith("image/")
+    return image and band.asset not in MASK_KEYS and not UNMEASURED & set(_roles(item, band.asset))
 
 
 def _bands(item: Item) -> list[_Band]:

@@ -16,13 +16,12 @@ from stac_geoparquet.arrow import stac_table_to_items
 from noise2map_core.catalog.access import MAX_FILE_BYTES, TIMEOUT_S, WarySession
 from noise2map_core.catalog.item import Document, Item
 from noise2map_core.catalog.query import Query, unknown_collection
+from noise2map_core.geo.arrow import pickled_columns
 from noise2map_core.geo.wkb import require_shallow
 from noise2map_core.runtime.errors import CatalogError
 from noise2map_core.settings.catalog import PATIENCE_S
 
 METADATA_KEY = b"stac-geoparquet"
-PLAIN_EXTENSIONS = ("geoarrow.", "arrow.")
-"""Extension types of Arrow that hold numbers and text."""
 
 
 class GeoParquetCatalog:
@@ -109,23 +108,6 @@ class GeoParquetCatalog:
             return set()
         names = self._file.read(columns=["collection"])["collection"].unique().to_pylist()
         return {str(name) for name in names if name is not None}
-
-
-def pickled_columns(schema: pa.Schema) -> list[str]:
-    """Columns that are, or hold, what a registered extension type of Arrow would unpickle.
-
-    Ray registers one; any process that has imported Ray Data would run what such a column holds.
-    """
-    return [field.name for field in schema if _is_extended(field.type)]
-
-
-def _is_extended(kind: pa.DataType) -> bool:
-    if isinstance(kind, pa.BaseExtensionType):
-        plain = kind.extension_name.startswith(PLAIN_EXTENSIONS)
-        return not plain or _is_extended(kind.storage_type)
-    if pa.types.is_dictionary(kind):
-        return _is_extended(kind.value_type)
-    return any(_is_extended(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def _is_plain(footprints: NDArray[np.object_]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.links import resolve
-from noise2map_core.geo.aoi import finite_shape
+from noise2map_core.geo.geojson import finite_shape
 from noise2map_core.geo.turns import WHOLE_MAP, outline_of, wrapped
 from noise2map_core.runtime.errors import CatalogError
 

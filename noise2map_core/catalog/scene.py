@@ -104,3 +104,5 @@ class Scene:
     """Share of the scene under cloud, percent, if the item says so."""
     proj_transform: tuple[float, ...] | None = None
     """The item's own claim of the first band's affine transform; the file is trusted over it."""
+    sensor: str = field(default="", compare=False)
+    """Constellation or platform, for people; "" if the item names none. Not kept with outputs."""

@@ -4,13 +4,21 @@ import logging
 import math
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pystac
 import shapely
 
-from noise2map_core.catalog.bands import FoundBands, LacksBandsError, band_names, find_bands
+from noise2map_core.catalog.bands import (
+    RGB,
+    FoundBands,
+    LacksBandsError,
+    band_names,
+    find_bands,
+    pictured_bands,
+)
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
 from noise2map_core.catalog.item import Document, Item
@@ -22,6 +30,8 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.runtime.redact import distinguished, unsigned
 from noise2map_core.settings.catalog import SearchConfig
+
+T = TypeVar("T")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,6 +69,15 @@ def search_scenes(
     return _search(search, aoi, parse_interval(interval), bands)
 
 
+def picture_bands(search: SearchConfig, aoi: AreaOfInterest, interval: str) -> tuple[str, ...]:
+    """Bands to look at: red, green, blue if an item over `aoi` within `interval` has them; else the
+    first three, or the first, that the first such item has.
+
+    Raises ConfigError and CatalogError as `search_scenes` does.
+    """
+    return _asked(search, aoi, parse_interval(interval), lambda query: _shown(search, aoi, query))
+
+
 def search_labels(
     search: SearchConfig, aoi: AreaOfInterest, asset: str, interval: str
 ) -> list[Scene]:
@@ -72,10 +91,17 @@ def search_labels(
 def _search(
     search: SearchConfig, aoi: AreaOfInterest, interval: Interval, bands: Sequence[str]
 ) -> list[Scene]:
+    return _asked(search, aoi, interval, lambda query: _found(search, aoi, query, bands))
+
+
+def _asked(
+    search: SearchConfig, aoi: AreaOfInterest, interval: Interval, answer: Callable[[Query], T]
+) -> T:
+    """What `answer` makes of the query. Raises CatalogError for what is not STAC."""
     chosen = PropertyFilter(search.filter) if search.filter else None
     query = Query(search.collection, aoi.geometry, interval, chosen)
     try:
-        return _found(search, aoi, query, bands)
+        return answer(query)
     except NOT_STAC as error:
         raise CatalogError(
             f"catalogue {search.catalog} holds what is not STAC ({type(error).__name__}: "
@@ -108,6 +134,20 @@ def _found(
         )
     require_told_apart(scenes.values())
     return sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id))
+
+
+def _shown(search: SearchConfig, aoi: AreaOfInterest, query: Query) -> tuple[str, ...]:
+    source = open_catalog(search.catalog, search.allow_hosts, search.patience_s)
+    collection = source.collection(search.collection)
+    first: tuple[str, ...] = ()
+    for item in source.items(query):
+        found = pictured_bands(item)
+        if found == RGB:
+            return found
+        first = first or found
+    if not first:
+        raise _nothing(source, query, collection, aoi)
+    return first
 
 
 def require_told_apart(scenes: Iterable[Scene]) -> None:
@@ -153,6 +193,7 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         mask=find_mask(item),
         cloud_cover=item.number(properties, "eo:cloud_cover"),
         proj_transform=_proj_transform(item, bands.assets[0]),
+        sensor=str(properties.get("constellation") or properties.get("platform") or ""),
     )
 
 

@@ -9,7 +9,9 @@ from noise2map_core.catalog.scene import Scene
 
 _SCENE = TypeAdapter(Scene)
 _OF_THE_RUN = {"signed", "version", "patience_s"}
-_PASSING: Any = {"bands": {"__all__": _OF_THE_RUN}, "mask": {"source": _OF_THE_RUN}}
+_PASSING: Any = {
+    "bands": {"__all__": _OF_THE_RUN}, "mask": {"source": _OF_THE_RUN}, "sensor": True,
+}  # fmt: skip
 
 
 def scene_to_json(scene: Scene) -> dict[str, Any]:

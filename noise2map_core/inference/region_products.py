@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.imagery.best_day import chosen_facts
 from noise2map_core.inference.decision import is_change
 from noise2map_core.inference.provenance import job_facts, map_subject
 from noise2map_core.inference.region_run import RegionRun
@@ -62,6 +63,7 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
     return {
         "config": settings,
         "config_digest": digest_of(settings),
+        **chosen_facts(run.chosen),
         **job_facts(run.job, run.comparison, run.work.failed),
         "pixels": run.job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),

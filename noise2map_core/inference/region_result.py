@@ -28,11 +28,14 @@ class InferRegionResult:
     """What does not look right."""
     about: str = ""
     """What the map was made by, where nobody named it."""
+    dates: tuple[str, ...] = ()
+    """Lines on dates that were chosen."""
 
     def summary(self) -> list[str]:
         """Lines for people."""
         kept = self.tiles - self.predicted
         done = [
+            *self.dates,
             f"{self.predicted} of {self.tiles} tiles predicted, {kept} kept from earlier runs",
             *filter(None, [self.about]),
             *self.warnings,
@@ -61,6 +64,7 @@ def result_of(run: RegionRun, figures: MapFigures | None) -> InferRegionResult:
     return InferRegionResult(
         run.config.output, run.comparison.tiles, run.comparison.missing, figures,
         CLASS_FILES[run.job.task_name], warnings, _about(run),
+        tuple(one.line for one in run.chosen),
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """A run: what it set out to do, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import Tile
+from noise2map_core.imagery.best_day import ChosenDate
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
@@ -29,6 +31,8 @@ class RegionRun:
     watch: Stopwatch
     recheck: bool = False
     """Whether what is kept is read and compared with its digests."""
+    chosen: Sequence[ChosenDate] = ()
+    """Dates that were left to the imagery."""
     work: TileWork = field(default_factory=TileWork)
     pair: PairPlan | None = None
     """None: nothing was to be predicted, so the dates were not compared."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.geo.aoi import absolute_aoi, read_aoi
 from noise2map_core.inference.comparison import whole_tiles
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.planning import plan_job
@@ -34,7 +34,7 @@ def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
     config = area.config
     same = set(RegionConfig.model_fields) - {"grid", "products"}
     return {
-        "aoi": str(config.aoi.resolve()),
+        "aoi": absolute_aoi(config.aoi),
         "search": area.search.model_dump(mode="json"),
         "task": "change",
         "before": plan.before,

@@ -6,6 +6,10 @@ PATIENCE_S = 180.0
 """Seconds that one request may be tried again for, where no setting says so."""
 
 
+BEST = "best "
+"""Begins a range of dates of which one day is chosen: "best 2023-06-01/2023-08-31"."""
+
+
 class SearchConfig(BaseModel):
     """Which catalogue, which collection, which bands."""
 

@@ -24,7 +24,8 @@ class InferRegionConfig(RegionConfig):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     aoi: LocalPath
-    """Area of interest: GeoJSON in EPSG:4326."""
+    """Area of interest: a file of polygons (GeoJSON, GeoParquet, GeoPackage, FlatGeobuf, Shapefile)
+    in any CRS that it states, or a box in degrees: "west,south,east,north"."""
 
     search: SearchConfig
     """Where the imagery is."""
@@ -33,10 +34,12 @@ class InferRegionConfig(RegionConfig):
     """change or segment. None: what the checkpoint does; change, if it does both."""
 
     before: str | None = None
-    """First date or date range, "2000-03-01/2000-03-31". Segmentation has none."""
+    """First date or date range, "2000-03-01/2000-03-31", or "best 2000-03-01/2000-05-31": of that
+    range, the day with the least cloud over the area. Segmentation has none."""
 
     after: str
-    """Second date or date range; of segmentation, the only one."""
+    """Second date or date range; of segmentation, the only one. "best …" prefers the season of
+    `before` among days with about as little cloud."""
 
     checkpoint: Location | None = None
     """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a

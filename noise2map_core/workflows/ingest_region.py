@@ -19,7 +19,8 @@ class IngestRegionConfig(PixelsConfig):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     aoi: LocalPath
-    """Area of interest: GeoJSON in EPSG:4326."""
+    """Area of interest: a file of polygons (GeoJSON, GeoParquet, GeoPackage, FlatGeobuf, Shapefile)
+    in any CRS that it states, or a box in degrees: "west,south,east,north"."""
 
     search: SearchConfig
     """Where the imagery is."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.runtime.storage import LocalPath, Location
-from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.catalog import BEST, SearchConfig
 from noise2map_core.settings.numbers import Days, PositiveInt
 from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
@@ -26,6 +26,15 @@ class FixedPair(_Section):
     kind: Literal["fixed"] = "fixed"
     baseline: str
     """Date or date range, "2023-06-01/2023-08-31"; ends before `since`."""
+
+    @field_validator("baseline")
+    @classmethod
+    def _not_chosen(cls, dates: str) -> str:
+        if dates.strip().startswith(BEST):
+            raise ValueError(
+                'nights choose no "best" date, their windows decide; write a date or a date range'
+            )
+        return dates
 
 
 class RollingPair(_Section):
@@ -53,7 +62,7 @@ class AreaConfig(RegionConfig):
     """Name of the area and of its folder: letters, digits, - and _."""
 
     aoi: LocalPath
-    """GeoJSON in EPSG:4326."""
+    """Area of interest: a file of polygons, or a box, as of infer-region."""
 
     sensor: str
     """One of `sensors`."""

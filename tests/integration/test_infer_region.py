@@ -33,7 +33,7 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.cli.commands import plan
+from noise2map_core.cli.commands import plan, verify
 from noise2map_core.distributed import region
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.reader import read_pixels
@@ -45,6 +45,7 @@ from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputHeldError
 from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.testing.item_table import write_item_table
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.tools.plan import PlanConfig
@@ -405,6 +406,74 @@ def test_a_plan_writes_nothing_and_says_what_the_run_does(
     assert not (tmp_path / "map").exists()
     again = planned(embedded, checkpoint, undisturbed)
     assert again.estimate.todo == 0 and "predict nothing" in again.summary()[0]
+
+
+@pytest.fixture(scope="module")
+def cloudy(embedded: EmbeddedCatalog, tmp_path_factory: pytest.TempPathFactory) -> SearchConfig:
+    """The earlier scene on three days, the later one on two, each under a cloud of its own; the
+    items say the contrary of their masks."""
+    folder = tmp_path_factory.mktemp("cloudy")
+    told = {
+        "before": [("2023-04-02", 0.5), ("2023-06-12", 0.1), ("2023-08-20", 0.9)],
+        "after": [("2025-02-03", 0.02), ("2025-06-20", 0.05)],
+    }
+    items = [
+        on_another_day(embedded, folder, part, day, share)
+        for part, days in told.items()
+        for day, share in days
+    ]
+    table = folder / "items.parquet"
+    write_item_table(items, table)
+    return SearchConfig(catalog=str(table), collection=embedded.collection)
+
+
+def on_another_day(
+    embedded: EmbeddedCatalog, folder: Path, part: str, day: str, share: float
+) -> dict[str, Any]:
+    """An item of a scene, its rows of the top hidden by the classes of another file."""
+    home = embedded.root / embedded.collection / f"{embedded.collection}-{part}"
+    item: dict[str, Any] = json.loads((home / f"{home.name}.json").read_text())
+    for asset in item["assets"].values():
+        asset["href"] = str((home / asset["href"]).resolve())
+    with rasterio.open(item["assets"]["red"]["href"]) as file:
+        height, width, transform, crs = file.height, file.width, file.transform, file.crs
+    classes = np.full((height, width), 4, np.uint8)
+    classes[: round(share * height)] = 9
+    path = folder / f"scl-{day}.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=height, width=width, dtype="uint8", nodata=0,
+        crs=crs, transform=transform,
+    ) as file:  # fmt: skip
+        file.write(classes, 1)
+    item["assets"]["scl"] = {"href": str(path), "roles": ["data"]}
+    item["properties"] |= {"datetime": f"{day}T10:00:00Z", "eo:cloud_cover": 100 * (1 - share)}
+    return {**item, "id": f"{part}-{day}", "links": []}
+
+
+def test_the_best_days_of_two_ranges_are_mapped_as_if_they_had_been_named(
+    ray_cluster: None, embedded: EmbeddedCatalog, checkpoint: Path, cloudy: SearchConfig,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    search = cloudy.model_dump(mode="json")
+    asked = {"before": "best 2023", "after": "best 2025-01-01/2025-12-31"}
+    made = infer(embedded, checkpoint, tmp_path / "best", search=search, **asked)
+    first, second = made.summary()[:2]
+    assert re.fullmatch(r"before: 2023-06-12, \d+ % cloud, of 3 dates", first)
+    assert re.fullmatch(r"after: 2025-06-20, \d+ % cloud, of 2 dates", second)  # as in June before
+    named = {"before": "2023-06-12", "after": "2025-06-20"}
+    infer(embedded, checkpoint, tmp_path / "named", search=search, **named)
+    assert pixels(tmp_path / "best") == pixels(tmp_path / "named")
+    manifest = json.loads((tmp_path / "best" / "manifest.json").read_text())
+    assert {name: manifest["config"][name] for name in asked} == asked
+    assert manifest["chosen_dates"] == named
+    assert "chosen_dates" not in json.loads((tmp_path / "named" / "manifest.json").read_text())
+    again = infer(embedded, checkpoint, tmp_path / "best", search=search, **asked)
+    assert again.predicted == 0 and "nothing new" in again.summary()[-1]
+    mended = verify.repair(tmp_path / "best")  # by the days as they were chosen
+    assert mended[0].startswith("0 of ") and "nothing new" in mended[-1]
+    lines = planned(embedded, checkpoint, tmp_path / "best", search=search, **asked).summary()
+    assert lines[:2] == [first, second] and "predict nothing" in lines[2]
+    assert lines[3:] == ["before   before-2023-06-12", "after    after-2025-06-20"]
 
 
 def test_an_undisturbed_output_verifies(undisturbed: Path) -> None:

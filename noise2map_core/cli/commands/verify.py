@@ -43,12 +43,14 @@ def repair(output: Path) -> list[str]:
     Reads the imagery of the tiles concerned. Raises OutputError if the output does not say how it
     was made, and whatever infer-region raises.
     """
-    settings = read_manifest(output).get("config")
+    manifest = read_manifest(output)
+    settings = manifest.get("config")
     if settings is None:
         raise OutputError(
             f"{output} has no manifest that says how it was made. Run the same infer-region "
             "command again; it makes what is missing."
         )
-    config = build_config(InferRegionConfig, settings, {"output": str(output), "overwrite": False})
+    given = {**manifest.get("chosen_dates", {}), "output": str(output), "overwrite": False}
+    config = build_config(InferRegionConfig, settings, given)
     found: list[str] = load(find_command("infer-region")).run(config, recheck=True).summary()
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from noise2map_core.catalog.bands import band_names, find_bands
+from noise2map_core.catalog.bands import band_names, find_bands, pictured_bands
 from noise2map_core.catalog.item import Item
 from noise2map_core.runtime.errors import CatalogError
 
@@ -82,3 +82,39 @@ def test_an_item_without_any_of_the_bands_has_none_and_with_some_is_an_error() -
 def test_names_to_ask_for_are_listed(real_data: Path) -> None:
     path = real_data / "items" / "landsat-c2-l2-etm.json"
     assert {"red", "nir08", "qa_pixel"} <= set(band_names(Item(json.loads(path.read_text()), "x")))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("s2-l2a-baseline-0212", ("red", "green", "blue")),
+        ("s2-l2a-baseline-0509-antimeridian", ("red", "green", "blue")),
+        ("s2-l2a-earth-search-style-2022", ("red", "green", "blue")),
+        ("landsat-c2-l2-oli", ("red", "green", "blue")),
+        ("landsat-c2-l2-tm", ("red", "green", "blue")),
+    ],
+)
+def test_real_items_are_shown_in_natural_colour(
+    name: str, shown: tuple[str, ...], real_data: Path
+) -> None:
+    path = real_data / "items" / f"{name}.json"
+    assert pictured_bands(Item(json.loads(path.read_text()), str(path))) == shown
+
+
+@pytest.mark.parametrize(
+    ("assets", "shown"),
+    [
+        ({"vv": {"href": "vv.tif"}, "vh": {"href": "vh.tif"}}, ("vv",)),
+        ({"a": {"href": "a.tif"}, "b": {"href": "b.tif"}, "c": {"href": "c.tif"},
+          "d": {"href": "d.tif"}}, ("a", "b", "c")),
+        ({"scl": {"href": "s.tif"}, "meta": {"href": "m.xml", "type": "application/xml"},
+          "thumb": {"href": "t.png", "roles": ["thumbnail"]}, "nir": {"href": "n.tif"}}, ("nir",)),
+        ({"change": {"href": "c.tif", "roles": ["labels", "labels-raster"]}}, ()),
+        ({"image": {"href": "i.tif", "bands": [{"name": "x"}, {"name": "y"}]}}, ("x",)),
+        ({"image": {"href": "i.tif", "bands": [{}, {}]}}, ()),
+    ],
+)  # fmt: skip
+def test_what_has_no_colours_is_shown_in_its_first_bands(
+    assets: dict[str, Any], shown: tuple[str, ...]
+) -> None:
+    assert pictured_bands(item(assets)) == shown

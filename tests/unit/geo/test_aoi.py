@@ -4,6 +4,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given
@@ -102,10 +103,10 @@ def test_any_boxes_come_back_as_their_union(
         (polygon([[5e5, 5e6], [6e5, 5e6], [6e5, 6e6], [5e5, 5e6]]), "not in EPSG:4326"),
         (polygon([[179, 5], [181, 5], [181, 6], [179, 5]]), "crosses the antimeridian"),
         (polygon([[179, 5], [-179, 5], [-179, 6], [179, 6], [179, 5]]), "cut it there in two"),
-        (polygon(SQUARE) | named_crs("urn:ogc:def:crs:EPSG::32633"), "EPSG::32633.*Reproject"),
-        (polygon(SQUARE) | named_crs("EPSG:14326"), "EPSG:14326.*Reproject"),
-        (polygon(SQUARE) | {"crs": "EPSG:3857"}, "EPSG:3857.*Reproject"),
+        (polygon(SQUARE) | named_crs("EPSG:14326"), "CRS that is not known: .*EPSG:14326"),
+        (polygon(SQUARE) | {"crs": "EPSG:3857"}, "CRS that is not known: EPSG:3857"),
         (polygon(SQUARE) | {"crs": {"type": "EPSG", "properties": {"code": 32633}}}, "32633"),
+        (polygon(SQUARE) | {"crs": {"type": "link", "properties": {"href": "/a"}}}, "not known"),
         ({"type": "Point", "coordinates": [15, 48]}, "holds a Point; only polygons"),
         (collection({"type": "LineString", "coordinates": SQUARE}), "holds a LineString"),
         ({"hello": "world"}, "not GeoJSON: it has no 'type'"),
@@ -155,3 +156,117 @@ def test_an_area_of_a_million_corners_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [saw]}))
     with pytest.raises(ConfigError, match=r"saw\.geojson has more than 100,000 corners\. Simplify"):
         read_aoi(path)
+
+
+UTM_33 = "EPSG:32633"
+FORMATS = {"geojson": "GeoJSON", "gpkg": "GPKG", "fgb": "FlatGeobuf", "shp": "ESRI Shapefile"}
+
+
+def in_utm(*parts: shapely.Polygon, crs: str = UTM_33) -> gpd.GeoDataFrame:
+    return gpd.GeoDataFrame(geometry=list(parts), crs=crs)
+
+
+def km2_apart(one: shapely.Geometry, other: shapely.Geometry) -> float:
+    """Area of their difference in an equal-area projection."""
+    both = gpd.GeoSeries([one, other], crs="EPSG:4326").to_crs("EPSG:6933")
+    return float(both.iloc[0].symmetric_difference(both.iloc[1]).area) / 1e6
+
+
+@pytest.mark.parametrize("ending", ["geojson", "parquet", "gpkg", "fgb", "shp"])
+def test_polygons_of_any_format_and_crs_are_one_area_in_degrees(
+    ending: str, tmp_path: Path
+) -> None:
+    parts = shapely.box(5e5, 53e5, 52e4, 531e4), shapely.box(515e3, 5305e3, 53e4, 5315e3)
+    path = tmp_path / f"place.{ending}"
+    if ending == "parquet":
+        in_utm(*parts).to_parquet(path)
+    else:
+        in_utm(*parts).to_file(path, driver=FORMATS[ending])
+    area = read_aoi(path)
+    union = in_utm(shapely.union_all(parts).segmentize(100)).to_crs("EPSG:4326").geometry[0]
+    assert area.name == "place"
+    assert area.geometry.geom_type == "Polygon"
+    assert km2_apart(area.geometry, union) < 1e-3
+
+
+def test_an_area_in_metres_over_the_antimeridian_is_cut_there(tmp_path: Path) -> None:
+    path = tmp_path / "fiji.gpkg"
+    in_utm(shapely.box(10e4, 79e5, 26e4, 81e5), crs="EPSG:32701").to_file(path)
+    area = read_aoi(path).geometry
+    west, _, east, _ = area.bounds
+    assert (west, east) == (-180, 180)
+    assert len(area.geoms) == 2
+    metres = gpd.GeoSeries([area], crs="EPSG:4326").to_crs("EPSG:32701")[0]
+    assert metres.area == pytest.approx(16e4 * 2e5, rel=1e-4)
+
+
+def test_of_a_geopackage_with_several_layers_the_layers_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "two.gpkg"
+    for layer in ("fields", "woods"):
+        in_utm(shapely.box(5e5, 53e5, 52e4, 531e4)).to_file(path, layer=layer)
+    with pytest.raises(ConfigError, match=r"several layers: fields, woods\. Save the one"):
+        read_aoi(path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (in_utm(), "is empty"),
+        (in_utm(shapely.Point(5e5, 53e5)), "holds a Point; only polygons"),
+        (in_utm(shapely.box(-1e6, -1e6, 1e6, 1e6), crs="EPSG:3031"), "goes round a pole"),
+        (in_utm(shapely.box(1e9, 1e9, 2e9, 2e9)), "no coordinates|outside longitude|is empty"),
+        (in_utm(shapely.box(5e5, 53e5, 52e4, 531e4)).set_crs(None, allow_override=True), "none"),
+        (pd.DataFrame({"a": [1]}), "cannot be read"),
+    ],
+)
+def test_a_table_that_is_no_area_is_refused_in_one_line(
+    frame: Any, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "place.parquet"
+    frame.to_parquet(path)
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_aoi(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("15,48,15.1,48.1", shapely.box(15, 48, 15.1, 48.1)),
+        (" -1.5, 50.25, 2e0, 51 ", shapely.box(-1.5, 50.25, 2, 51)),
+        (
+            "178.5,-18,-179,-16",
+            shapely.MultiPolygon(
+                [shapely.box(178.5, -18, 180, -16), shapely.box(-180, -18, -179, -16)]
+            ),
+        ),
+        ("178,-18,-180,-16", shapely.box(178, -18, 180, -16)),
+    ],
+)
+def test_an_area_may_be_a_box(text: str, box: shapely.Geometry) -> None:
+    area = read_aoi(Path(text))
+    assert area.geometry.equals(box)
+    assert area.name == "_".join(["box", *text.replace(" ", "").split(",")])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("15,48,15.1", "is not four numbers"),
+        ("15,48,15.1,48.1,3", "is not four numbers"),
+        ("15,,15.1,48.1", "is not four numbers"),
+        ("15,48.1,15.1,48", "south above its north"),
+        ("48,15,48.1,195", "outside longitude and latitude"),
+        ("15,48,15,48.1", "is empty"),
+        ("15,48,15.1,48", "is empty"),
+        ("15.1,48,15,48.1", "more than half round the world, from 15.1 eastwards to 15"),
+        ("-180,-10,180,10", "more than half round the world"),
+        ("15,48,15.1,1e999", "outside longitude and latitude"),
+    ],
+)
+def test_what_is_no_box_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_aoi(text)
+    assert "west,south,east,north" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -19,7 +19,8 @@ import shapely
 from noise2map_core.assessment.sampling import open_map
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.datasets.images import inspect_image
-from noise2map_core.labels.vectors import read_table, read_vectors, vectors_digest
+from noise2map_core.geo.vectors import read_table, vectors_digest
+from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.rasters.files import inspect
 from noise2map_core.runtime.errors import AssetReadError, ConfigError
 from tests import hostile

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from noise2map_core.catalog.interval import parse_interval
 from noise2map_core.catalog.scene import Scene
@@ -130,6 +131,11 @@ def test_days_are_those_of_the_time_zone() -> None:
     (one,) = plan(config, [scene(BASE), scene("2024-02-01T20:00")]).slices
     assert one.day == date(2024, 2, 2)
     assert parse_interval(one.after).end == datetime.fromisoformat("2024-02-02T10:59:59+00:00")
+
+
+def test_the_baseline_is_never_chosen_by_the_imagery() -> None:
+    with pytest.raises(ValidationError, match='choose no "best" date, their windows decide'):
+        area(pair={"kind": "fixed", "baseline": "best 2020-05-01/2020-09-30"})
 
 
 def test_the_search_reaches_from_the_baseline_to_the_day_that_was_asked_for() -> None:

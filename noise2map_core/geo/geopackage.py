@@ -36,6 +36,14 @@ _EXTENDED = 0b10_0000
 """Flag of a geometry that is not of the standard."""
 
 
+class SeveralLayersError(ValueError):
+    """Raised for a GeoPackage with several layers of which none was named."""
+
+    def __init__(self, names: str) -> None:
+        super().__init__(f"it has several layers: {names}. Labels name one by labels.layer")
+        self.names = names
+
+
 def read_geopackage(path: Path, layer: str | None, *, private: bool) -> gpd.GeoDataFrame:
     """A layer of a GeoPackage: geometries and columns, without the key.
 
@@ -74,7 +82,7 @@ def _layer(database: sqlite3.Connection, wanted: str | None) -> tuple[str, str, 
         asked = "layer with geometries" if wanted is None else f"layer {wanted!r} with geometries"
         raise ValueError(f"it has no {asked}; its layers are: {names}")
     if len(chosen) > 1:
-        raise ValueError(f"it has several layers: {names}. Labels name one by labels.layer")
+        raise SeveralLayersError(names)
     _require_table(database, chosen[0][0])
     return chosen[0]
 
