@@ -169,8 +169,8 @@ def ring(*points: tuple[float, float]) -> dict[str, Any]:
         (ring((538e3, 5343e3), (539e3, 5343e3), (539e3, 5344e3)), "not in EPSG:4326.*Reproject"),
         (
             ring((15.4, 48.2), (15.5, 48.2), (15.5, 48.3))
-            | {"crs": {"type": "name", "properties": {"name": "EPSG:32633"}}},
-            "EPSG:32633.*Reproject",
+            | {"crs": {"type": "name", "properties": {"name": "EPSG:99999"}}},
+            "CRS that is not known: .*EPSG:99999",
         ),
         ("<html></html>", "not GeoJSON"),
         ({"type": "Point", "coordinates": [15.4, 48.2]}, "only polygons"),
@@ -181,7 +181,7 @@ def ring(*points: tuple[float, float]) -> dict[str, Any]:
         "empty",
         "self-crossing",
         "projected",
-        "stated CRS",
+        "unknown CRS",
         "HTML",
         "point",
         "the long way round",
