@@ -11,7 +11,9 @@ from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.reader import pixel_type
+from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
+from noise2map_core.imagery.suspicion import plan_suspicion
 from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
@@ -20,6 +22,7 @@ from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 from noise2map_core.rasters.identity import asset_identities, pin_scenes
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.imagery import MapMaskConfig
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -61,7 +64,25 @@ def plan_pixels(
     quality = config.pair_quality
     if quality.action == "report" and not report:
         quality = quality.model_copy(update={"action": "off"})
-    return plan_pair(before, after, grid, config.composite, config.mask, quality, config.radiometry)
+    return plan_pair(
+        before, after, grid, config.composite, config.mask.of_scenes, quality, config.radiometry
+    )
+
+
+def suspecting(
+    recipe: PixelRecipe, mask: MapMaskConfig, spec: CheckpointSpec, task: Task, pixel_m: float,
+    dtype: str,
+) -> PixelRecipe:  # fmt: skip
+    """The recipe with what clouds are suspected by, unless masks know or the setting is off.
+
+    The statistics are those of the numbers that the model learnt from: they are there before
+    anything is read.
+    """
+    if recipe.masked or not mask.suspect:
+        return recipe
+    numbers, top = spec.task(task).normalisation, 255.0 if dtype == "uint8" else None
+    suspicion = plan_suspicion(spec.bands, numbers.mean, numbers.std, pixel_m, top)
+    return recipe.model_copy(update={"suspicion": suspicion})
 
 
 def _search(
@@ -83,7 +104,7 @@ def _job(
     inference = config.inference
     require_settings(inference, spec, task)
     scenes = [*pair.before, *pair.after]
-    place = centre_of_grid(grid.geobox(grid.region))
+    place, dtype = centre_of_grid(grid.geobox(grid.region)), str(pixel_type(scenes))
     require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
     return RegionJob(
         output=absolute(config.output),
@@ -96,10 +117,10 @@ def _job(
         before=pair.before,
         after=pair.after,
         identities=asset_identities(scenes, masks=pair.recipe.masked),
-        dtype=str(pixel_type(scenes)),
+        dtype=dtype,
         fence=0,
         task_name=task,
-        recipe=pair.recipe,
+        recipe=suspecting(pair.recipe, config.mask, spec, task, grid.ground_m, dtype),
         evidence=plan_evidence(inference, spec.task(task)),
     )
 

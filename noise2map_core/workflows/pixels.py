@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
+    MapMaskConfig,
     MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
@@ -37,6 +38,9 @@ class PixelsConfig(BaseModel):
 
 class RegionConfig(PixelsConfig):
     """From scenes to a map."""
+
+    mask: MapMaskConfig = Field(default_factory=MapMaskConfig)
+    """Cloud, shadow and defects."""
 
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     """How the network is run."""
