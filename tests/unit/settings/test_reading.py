@@ -434,7 +434,8 @@ def branches() -> list[Any]:
 def test_every_field_of_the_settings_is_tried_or_said_to_be_tested_elsewhere() -> None:
     sections = (
         IngestRegionConfig, InferRegionConfig, SearchConfig, GridConfig, ChipsConfig, MaskConfig,
-        MapMaskConfig, CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels, PolygonLabels,
+        MapMaskConfig, CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels,
+        PolygonLabels,
         SplitConfig, BlockSplit, InferenceConfig, ProductsConfig, ClusterConfig, ResourcesConfig,
     )  # fmt: skip
     fields = {
