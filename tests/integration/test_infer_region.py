@@ -591,7 +591,7 @@ def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
         grid={"tile_px": 512},
     )  # fmt: skip
     assert any(
-        re.search(r"no pixel of the area has a decision: masked after [\d,]+ pixels", line)
+        re.search(r"no pixel of the area has a decision: cloud after [\d,]+ pixels", line)
         for line in result.summary()
     )
     with rasterio.open(tmp_path / "map" / "change.tif") as file:

@@ -250,6 +250,7 @@ ELSEWHERE = {
     "ResourcesConfig.predictor_gpus": "where it is computed: tests of numeric paths",
     "ResourcesConfig.tiles_per_task": "how fast: tests of infer-region",
     "MapMaskConfig.suspect": "clouds where there are no masks: tests of suspicion and planning",
+    "ProductsConfig.min_area_px": "polygons: tests of products",
     "ProductsConfig.min_area_m2": "polygons: tests of products",
     "ProductsConfig.simplify_m": "polygons: tests of products",
     "ProductsConfig.evidence": "further rasters: tests of products",
