@@ -99,11 +99,12 @@ def suspected_clouds(
     Right for all pixels but those within `reach_px` of an edge beyond which there are more.
     """
     found = np.zeros(valid.shape, np.bool_)
-    both = valid.all(axis=0)
+    both = np.asarray(valid.all(axis=0))
     for date in (0, 1):
         if _any_bright(image[date], both, suspicion, date):
-            seen = [_standardised(image[one], both, suspicion, one) for one in (date, 1 - date)]
-            found[date] = both & _cloud(*seen, suspicion, suspicion.bright[date])
+            seen = _standardised(image[date], both, suspicion, date)
+            other = _standardised(image[1 - date], both, suspicion, 1 - date)
+            found[date] = both & _cloud(seen, other, suspicion, suspicion.bright[date])
     return found
 
 
