@@ -21,7 +21,7 @@ TOP_SHARE = 0.8
 COLOURED = 0.5
 """Spread of the visible bands over their mean, both in standard deviations, from which a pixel is
 no longer white."""
-ROUGH = 0.25
+ROUGH = 0.35
 """Standard deviation over mean of `FILTER_PX`² pixels from which they are no longer smooth."""
 FILTER_PX = 5
 FRINGE = 0.7
@@ -33,7 +33,7 @@ of 14 cities of OSCD is hidden, nor any pixel between ten years of NAIP."""
 RADIUS_PX = (3, 40)
 """Where that is fewer pixels, a disc says nothing; where more, imagery is so fine that a cloud
 cannot be told from a roof within what a tile reads."""
-FRINGE_RADII = 4 / 3
+FRINGE_RADII = 2
 """How far the fringe reaches from the disc, radii."""
 
 Mask = NDArray[np.bool_]
@@ -57,7 +57,7 @@ class Suspicion(BaseModel):
     @property
     def fringe_px(self) -> int:
         """How far a fringe reaches from the disc."""
-        return round(FRINGE_RADII * self.radius_px)
+        return FRINGE_RADII * self.radius_px
 
     @property
     def reach_px(self) -> int:
