@@ -37,19 +37,27 @@ def region_grid(height: int, width: int, tile_px: int) -> RegionGrid:
 
 
 def write_mosaic(
-    path: Path, classes: NDArray[np.uint8], tile_px: int = 64, table: Any = CLASSES
-) -> Mosaic:
-    """A mosaic with these classes [H, W]; probabilities and reasons fit them."""
+    path: Path, classes: NDArray[np.uint8], tile_px: int = 64, table: Any = CLASSES,
+    reasons: NDArray[np.uint8] | None = None,
+) -> Mosaic:  # fmt: skip
+    """A mosaic with these classes [H, W]; probabilities fit them, and reasons unless given."""
     height, width = classes.shape
     grid = region_grid(height, width, tile_px)
-    whole = np.full((grid.tile_frame.height, grid.tile_frame.width), 255, np.uint8)
-    whole[grid.region.slices_in(grid.tile_frame)] = classes
+    if reasons is None:
+        reasons = (classes == 255) * np.uint8(4)
+    whole, why = (
+        np.full((grid.tile_frame.height, grid.tile_frame.width), fill, np.uint8)
+        for fill in (255, 4)
+    )
+    whole[grid.region.slices_in(grid.tile_frame)] = np.where(reasons > 0, 255, classes)
+    why[grid.region.slices_in(grid.tile_frame)] = reasons
     mosaic = Mosaic.create(path, grid, table)
     for number, tile in enumerate(grid.tiles()):
         part = whole[grid.window(tile).slices_in(grid.tile_frame)]
         rough = np.random.default_rng(number).integers(0, 4000, part.shape)
         probability = np.where(part == 255, 65_535, rough + 6000 * (part > 0)).astype(np.uint16)
-        mosaic.write(tile, TileMap(part, probability, part != 255, (part == 255) * np.uint8(4)))
+        here = why[grid.window(tile).slices_in(grid.tile_frame)]
+        mosaic.write(tile, TileMap(part, probability, part != 255, here))
     return mosaic
 
 

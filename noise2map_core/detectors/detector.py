@@ -51,6 +51,10 @@ class Detector:
     posterior: Posterior
     pixels: int
     """Pixels that it was fitted to."""
+    mean: tuple[tuple[float, ...], ...]
+    """[date][band] of these, raw numbers."""
+    std: tuple[tuple[float, ...], ...]
+    """[date][band]"""
 
     @classmethod
     def fit(cls, kind: Kind, samples: Sequence[SamplePair]) -> Self:
@@ -72,6 +76,8 @@ class Detector:
         return cls(
             kind, tuple(map(tuple, rows.tolist())), tuple(offset.tolist()), null,
             fit_posterior(sample, null), len(before),
+            mean=_nested(before.mean(axis=0), after.mean(axis=0)),
+            std=_nested(before.std(axis=0), after.std(axis=0)),
         )  # fmt: skip
 
     def probability(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -91,6 +97,10 @@ class Detector:
     def threshold(self, false_alarms: float) -> float:
         """The probability that so large a share of unchanged pixels has, or more."""
         return float(self.posterior.of(np.array([self.null.value_of(false_alarms)]))[0])
+
+
+def _nested(*dates: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(numbers.tolist()) for numbers in dates)
 
 
 def halo_px(kind: Kind) -> int:

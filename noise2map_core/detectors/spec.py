@@ -139,11 +139,10 @@ def load_detector(text: str, key: str) -> Detector | None:
         found: dict[str, Any] = json.loads(text)
         if (found.pop("format_version"), found.pop("key")) != (FORMAT_VERSION, key):
             return None
-        null, posterior = NullModel(**found.pop("null")), found.pop("posterior")
-        curve = Posterior(*(tuple(posterior[name]) for name in ("log_u", "probability")))
-        rows = tuple(map(tuple, found.pop("matrix")))
-        return Detector(
-            matrix=rows, offset=tuple(found.pop("offset")), null=null, posterior=curve, **found
-        )
+        for name in ("matrix", "mean", "std"):
+            found[name] = tuple(map(tuple, found[name]))
+        curve = {name: tuple(values) for name, values in found.pop("posterior").items()}
+        found |= {"offset": tuple(found["offset"]), "null": NullModel(**found["null"])}
+        return Detector(**found, posterior=Posterior(**curve))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

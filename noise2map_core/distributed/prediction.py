@@ -81,7 +81,7 @@ def _block_size(size: int) -> Iterator[None]:
 def _tile_bytes(job: RegionJob, tiles: NDArray[np.int32]) -> int:
     """Size of one tile's pixels: a block of the stream holds about one."""
     cover = job.cover(Tile(int(tiles[0, 0]), int(tiles[0, 1])))
-    of_date = len(job.spec.bands) * np.dtype(job.dtype).itemsize + 2  # valid, masked
+    of_date = len(job.spec.bands) * np.dtype(job.dtype).itemsize + 2  # valid, hidden
     return cover.height * cover.width * len(job.dates) * of_date
 
 
@@ -95,7 +95,7 @@ def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
         pixels, error = unread_tile(job, tile), unread_because(failure)
     return {
         "tile_row": [row], "tile_col": [col], "image": pixels.image[None],
-        "valid": pixels.valid[None], "masked": pixels.masked[None], "error": [error],
+        "valid": pixels.valid[None], "hidden": pixels.hidden[None], "error": [error],
         "read_s": [time.perf_counter() - start],
     }  # fmt: skip
 
@@ -139,7 +139,7 @@ class TileWorker:
         if batch["error"][index]:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
-        pixels = TileImage(*(batch[name][index] for name in ("image", "valid", "masked")))
+        pixels = TileImage(*(batch[name][index] for name in ("image", "valid", "hidden")))
         start = time.perf_counter()
         try:
             made = self._within_memory(partial(self._predict, tile, pixels))

@@ -12,9 +12,18 @@ from odc.geo.geobox import GeoBox
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.hidden import Kinds
 from noise2map_core.imagery.masks import hidden_by
 from noise2map_core.imagery.radiometry import corrected
-from noise2map_core.imagery.reader import Hide, inspect, pixel_type, reach, read_bands, read_mosaic
+from noise2map_core.imagery.reader import (
+    Hide,
+    admitted,
+    inspect,
+    pixel_type,
+    reach,
+    read_bands,
+    read_mosaic,
+)
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.runtime.errors import ConfigError
 
@@ -30,8 +39,14 @@ class DatePixels:
     """[band, H, W] in the source dtype; 0 where it is not valid."""
     valid: NDArray[np.bool_]
     """[H, W], True = observed and not masked."""
-    masked: NDArray[np.bool_]
-    """[H, W], True = observed, but masked in every scene; where neither, no scene has data."""
+    hidden: Kinds
+    """[H, W], by what pixels are hidden that are observed, but masked in every scene; where neither
+    valid nor hidden, no scene has data."""
+
+    @property
+    def masked(self) -> NDArray[np.bool_]:
+        """[H, W], True = observed, but hidden."""
+        return self.hidden > 0
 
 
 def read_date(
@@ -53,10 +68,10 @@ def read_date(
         geobox = GeoBox(geobox.shape, moved, geobox.crs)
     hide = hidden_by(recipe.mask) if recipe.masked else None
     read = _read_median if recipe.composite.kind == "median" else read_mosaic
-    image, valid, masked = read(scenes, geobox, resampling, hide)
+    image, valid, hidden = read(scenes, geobox, resampling, hide)
     if correction is not None:
         image = corrected(image, valid, correction, inspect(scenes[0].bands[0]).nodata)
-    return DatePixels(image, valid, masked)
+    return DatePixels(image, valid, hidden)
 
 
 def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
@@ -97,16 +112,16 @@ def _own_zone_first(scenes: Sequence[Scene], region: GeoBox) -> list[Scene]:
 def _masked_share(scene: Scene, recipe: PixelRecipe, region: GeoBox) -> float:
     """Percent of the pixels of the region that a scene shows."""
     hidden, known = hidden_by(recipe.mask)(scene, region)
-    return 100.0 * float(hidden.sum()) / max(int(known.sum()), 1)
+    return 100.0 * float((hidden > 0).sum()) / max(int(known.sum()), 1)
 
 
 def _read_median(
     scenes: Sequence[Scene], geobox: GeoBox, resampling: str, hide: Hide | None
-) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_], Kinds]:
     """The median of all scenes, per band; of an even number, the mean of the middle two, rounded
     towards the lower. Holds all of them in memory."""
     frame, images, seen = Window(0, 0, 0, 0), [], []
-    masked = np.zeros(geobox.shape, np.bool_)
+    hidden = np.zeros(geobox.shape, np.uint8)
     for scene in scenes:
         part = reach(scene, geobox)
         if part.is_empty:
@@ -114,17 +129,16 @@ def _read_median(
         place = part.slices_in(frame)
         pixels, observed = read_bands(scene.bands, geobox[place], resampling)
         if hide is not None and observed.any():
-            hidden, known = hide(scene, geobox[place])
-            masked[place] |= observed & hidden
-            observed &= known & ~hidden
+            observed &= admitted(hidden[place], observed, *hide(scene, geobox[place]))
         if observed.any():
             images.append(_laid(pixels, part, geobox))
             seen.append(_laid(observed[None], part, geobox)[0])
     if not images:
         image = np.zeros((len(scenes[0].bands), *geobox.shape), pixel_type(scenes))
-        return image, np.zeros(geobox.shape, np.bool_), masked
+        return image, np.zeros(geobox.shape, np.bool_), hidden
     image, valid = median_of(np.stack(images), np.stack(seen))
-    return image, valid, masked & ~valid
+    hidden[valid] = 0
+    return image, valid, hidden
 
 
 def _laid(pixels: NDArray[Any], part: Window, geobox: GeoBox) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Cloud masks of sensors, on any grid."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -7,13 +8,18 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.imagery.hidden import Hidden, Kinds
 from noise2map_core.imagery.reader import Hide, Mask, inspect, read_bands
 from noise2map_core.runtime.errors import AssetReadError
 from noise2map_core.settings.imagery import MaskConfig
 
 SCL_NO_DATA = 0
+SCL_SHADOWS = (2, 3)
+"""Scene classes of dark ground and of shadows of clouds."""
 QA_FILL = 1
 """Bit 0 of QA_PIXEL: nothing was recorded."""
+QA_SHADOW = 4
+"""Bit of QA_PIXEL: shadow of a cloud."""
 
 
 def hidden_by(config: MaskConfig) -> Hide:
@@ -21,8 +27,8 @@ def hidden_by(config: MaskConfig) -> Hide:
     return partial(read_hidden, config=config)
 
 
-def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Mask, Mask]:
-    """[H, W] where a scene's mask hides its pixels, grown, and where the mask knows.
+def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Kinds, Mask]:
+    """[H, W] by what a scene's mask hides its pixels, grown, and where the mask knows.
 
     The mask is read as far beyond `geobox` as it grows, so that tiles agree at their seams. Raises
     AssetReadError if the scene has none, or it cannot be read.
@@ -40,11 +46,20 @@ def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Mask,
     if scene.mask.kind == "scl":
         known &= values[0] != SCL_NO_DATA
         hidden = np.isin(values[0], config.scl_classes)
+        shadow = np.isin(values[0], SCL_SHADOWS)
     else:
         known &= (values[0] & QA_FILL) == 0
-        hidden = (values[0] & sum(1 << bit for bit in config.qa_bits)) > 0
+        hidden = (values[0] & _bits(config.qa_bits)) > 0
+        shadow = (values[0] & _bits(set(config.qa_bits) - {QA_SHADOW})) == 0
+    hidden &= known
+    kinds = np.where(_grown(hidden, margin), Hidden.SHADOW, Hidden.NOTHING).astype(np.uint8)
+    kinds[_grown(hidden & ~shadow, margin)] = Hidden.CLOUD
     inner = (slice(margin, margin + geobox.shape[0]), slice(margin, margin + geobox.shape[1]))
-    return _grown(hidden & known, margin)[inner], known[inner]
+    return kinds[inner], known[inner]
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    return sum(1 << bit for bit in numbers)
 
 
 def _padded(geobox: GeoBox, margin: int) -> GeoBox:

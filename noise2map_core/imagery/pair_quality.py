@@ -198,26 +198,41 @@ def normalisation_of(samples: PairSamples) -> Normalisation | None:
 def judged(quality: PairQuality, config: PairQualityConfig) -> PairQuality:
     """The same numbers with verdict and reasons."""
     rejects: list[str] = []
-    warns = [f"not all windows could be read: {text}" for text in quality.reasons]
+    warns = [f"not all windows could be read: {text} See to the files." for text in quality.reasons]
     length = math.hypot(*quality.shift_px) if quality.shift_px else 0.0
-    text = f"the dates lie {length:.2f} px apart"
+    text = f"the dates lie {length:.2f} px apart; radiometry.correct_shift auto takes that back"
     if length > config.reject_shift_px:
         rejects.append(text)
     elif length > config.warn_shift_px:
         warns.append(text)
-    text = f"{quality.valid_overlap:.1%} of the pixels are observed at both dates"
+    text = (
+        f"{quality.valid_overlap:.1%} of the pixels are observed at both dates; longer ranges of "
+        "dates show more"
+    )
     if quality.valid_overlap < config.reject_overlap:
         rejects.append(text)
     elif quality.valid_overlap < config.warn_overlap:
         warns.append(text)
     if quality.offset_suspected:
-        warns.append(f"numbers differ by about {OFFSET_DN} in every band, as by a sensor's offset")
+        warns.append(
+            f"numbers differ by about {OFFSET_DN} in every band, as by a sensor's offset; see to "
+            "the items' offsets, or set radiometry.use to auto"
+        )
     if (quality.radiometry or 0) > config.warn_radiometry:
-        warns.append(f"unchanged ground differs by {quality.radiometry:.2f} standard deviations")
+        warns.append(
+            f"unchanged ground differs by {quality.radiometry:.2f} standard deviations; "
+            "radiometry.use auto evens that out"
+        )
     if (quality.sun_deg or 0) > config.warn_sun_deg:
-        warns.append(f"the sun stands {quality.sun_deg:.0f} degrees apart")
+        warns.append(
+            f"the sun stands {quality.sun_deg:.0f} degrees apart, and shadows differ; choose dates "
+            "of one season and time of day"
+        )
     if quality.season_days > config.warn_season_days:
-        warns.append(f"the seasons are {quality.season_days:.0f} days apart")
+        warns.append(
+            f"the seasons are {quality.season_days:.0f} days apart, and plants differ; choose "
+            "dates of one season"
+        )
     warns += quality.grid_mismatch
     verdict: Verdict = "reject" if rejects else "warn" if warns else "ok"
     return replace(quality, verdict=verdict, reasons=(*rejects, *warns))
@@ -263,10 +278,12 @@ def _mismatch(scene: Scene) -> str:
     """How an item's projection differs from its first file's; empty if it does not."""
     info = inspect(scene.bands[0])
     if scene.proj_code and info.crs.startswith("EPSG:") and scene.proj_code != info.crs:
-        return f"item {scene.id} states {scene.proj_code}, its file {info.crs}"
+        return f"item {scene.id} states {scene.proj_code}, its file {info.crs}; mend the catalogue"
     if scene.proj_transform is None:
         return ""
     to_file = ~info.transform @ Affine(*scene.proj_transform)
     corners = ((0, 0), (0, info.shape[0]), (info.shape[1], 0), info.shape[::-1])
     off = max(math.dist(to_file @ corner, corner) for corner in corners)
-    return f"item {scene.id} lies {off:.2f} px off its file" if off > SAME_GRID_PX else ""
+    if off <= SAME_GRID_PX:
+        return ""
+    return f"item {scene.id} lies {off:.2f} px off its file; mend the catalogue"

@@ -14,6 +14,7 @@ from noise2map_core.catalog.scene import BandSource, Scene
 from noise2map_core.geo.turns import edge_in, half_turns_to
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.convention import without_offset
+from noise2map_core.imagery.hidden import Kinds
 from noise2map_core.rasters.blocks import read_window
 from noise2map_core.rasters.files import SourceInfo, inspect
 from noise2map_core.rasters.placement import grid_shift
@@ -29,8 +30,8 @@ Pixels = NDArray[Any]
 Mask = NDArray[np.bool_]
 Bounds = tuple[float, float, float, float]
 """West, south, east, north."""
-Hide = Callable[[Scene, GeoBox], tuple[Mask, Mask]]
-"""Of a scene on a grid: [H, W] where it shows no ground (cloud), and where its mask knows."""
+Hide = Callable[[Scene, GeoBox], tuple[Kinds, Mask]]
+"""Of a scene on a grid: [H, W] what hides the ground, and where its mask knows."""
 
 
 def read_pixels(
@@ -51,14 +52,15 @@ def read_pixels(
 
 def read_mosaic(
     scenes: Sequence[Scene], geobox: GeoBox, resampling: str = "bilinear", hide: Hide | None = None
-) -> tuple[Pixels, Mask, Mask]:
-    """Image and valid as of `read_pixels`, and masked [H, W]: observed, but hidden in every scene.
+) -> tuple[Pixels, Mask, Kinds]:
+    """Image and valid as of `read_pixels`, and hidden [H, W]: by what, of pixels that are observed,
+    but hidden in every scene; of several, the first scene's.
 
     A pixel that `hide` hides is left to the next scene.
     """
     dtype = pixel_type(scenes)
     image = np.zeros((len(scenes[0].bands), *geobox.shape), dtype)
-    valid, masked = np.zeros(geobox.shape, np.bool_), np.zeros(geobox.shape, np.bool_)
+    valid, hidden = np.zeros(geobox.shape, np.bool_), np.zeros(geobox.shape, np.uint8)
     for scene in scenes:
         part = _missing(valid).intersect(reach(scene, geobox))
         if part.is_empty:
@@ -66,9 +68,7 @@ def read_mosaic(
         place = part.slices_in(Window(0, 0, 0, 0))
         pixels, observed = read_bands(scene.bands, geobox[place], resampling)
         if hide is not None and observed.any():
-            hidden, known = hide(scene, geobox[place])
-            masked[place] |= observed & hidden
-            observed &= known & ~hidden
+            observed &= admitted(hidden[place], observed, *hide(scene, geobox[place]))
         fresh = observed & ~valid[place]
         if fresh.all():  # most scenes show all of a window: no need to choose
             image[:, *place] = pixels
@@ -77,7 +77,15 @@ def read_mosaic(
         valid[place] |= fresh
         if valid.all():
             break
-    return image, valid, masked & ~valid
+    hidden[valid] = 0
+    return image, valid, hidden
+
+
+def admitted(hidden: Kinds, observed: Mask, kinds: Kinds, known: Mask) -> Mask:
+    """What a mask lets through; what it hides of the `observed` is written into `hidden`, unless
+    another scene's mask did so before."""
+    np.copyto(hidden, kinds, where=observed & (hidden == 0))
+    return known & (kinds == 0)
 
 
 def pixel_type(scenes: Sequence[Scene]) -> np.dtype[Any]:

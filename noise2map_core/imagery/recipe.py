@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.imagery.suspicion import Suspicion
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
 from noise2map_core.settings.unused import changed
@@ -32,7 +33,7 @@ class Correction(BaseModel):
 
 
 class PixelRecipe(BaseModel):
-    """Composite, mask and correction of one pair. Picklable; the default changes nothing."""
+    """Composite, mask, correction and suspicion of a pair. Picklable; by default nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -41,11 +42,18 @@ class PixelRecipe(BaseModel):
     """`on` or `off`: decided from the scenes by `plan_recipe`."""
     correction: Correction = Field(default_factory=Correction)
     """Of the last date."""
+    suspicion: Suspicion | None = None
+    """What clouds are suspected by that no mask knows; None: none are."""
 
     @property
     def masked(self) -> bool:
         """True if masks are read."""
         return self.mask.use != "off"
+
+    @property
+    def reach_px(self) -> int:
+        """How far around a window is read, so that what is suspected does not depend on it."""
+        return 0 if self.suspicion is None else self.suspicion.reach_px
 
     def key(self) -> dict[str, Any]:
         """What moves pixels, for the keys of tiles and stores; empty for the default."""
@@ -56,6 +64,8 @@ class PixelRecipe(BaseModel):
             parts["mask"] = self.mask.model_dump(mode="json")
         if not self.correction.is_nothing:
             parts["correction"] = self.correction.model_dump(mode="json")
+        if self.suspicion is not None:
+            parts["suspicion"] = self.suspicion.model_dump(mode="json")
         return parts
 
 

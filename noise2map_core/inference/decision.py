@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.detectors.spec import MapTask
+from noise2map_core.imagery.hidden import Hidden, Kinds
 from noise2map_core.mapping.mosaic import (
     NO_DECISION,
     NO_PROBABILITY,
@@ -12,6 +13,13 @@ from noise2map_core.mapping.mosaic import (
     TileMap,
 )
 from noise2map_core.mapping.recut import of_decided
+
+HIDDEN_REASONS = {
+    Hidden.CLOUD: (Reason.MASKED_BEFORE, Reason.MASKED_AFTER),
+    Hidden.SHADOW: (Reason.SHADOW_BEFORE, Reason.SHADOW_AFTER),
+    Hidden.SUSPECTED: (Reason.SUSPECTED_BEFORE, Reason.SUSPECTED_AFTER),
+}
+"""What becomes of a pixel that is hidden before, or after."""
 
 TOLERANCE = 1e-6
 """Takes in probabilities that equal a threshold but for the last bit of a float32."""
@@ -38,19 +46,19 @@ def decide(
     task: MapTask,
     valid: NDArray[np.bool_],
     inside: NDArray[np.bool_],
-    masked: NDArray[np.bool_] | None = None,
+    hidden: Kinds | None = None,
     spread: NDArray[np.float32] | None = None,
 ) -> TileMap:
     """The map of one tile from class probabilities [class, height, width].
 
-    `valid` [date, height, width] says what was observed at each date, `masked` which of the other
-    pixels were observed but are not used, `inside` [height, width] what lies in the area of
+    `valid` [date, height, width] says what was observed at each date, `hidden` by what the other
+    pixels are hidden that were observed, `inside` [height, width] what lies in the area of
     interest. Change stores the probability of the changed class, segmentation that of the class
     that was decided. Two classes are cut from the probability as it is stored, so that a threshold
     applied to the mosaic later gives the same map.
     """
     classes, stored = _classes(probability, task)
-    reason = _reasons(valid, np.zeros_like(valid) if masked is None else masked, inside)
+    reason = _reasons(valid, np.zeros(valid.shape, np.uint8) if hidden is None else hidden, inside)
     decided = reason == Reason.DECIDED
     return TileMap(
         classes=np.where(decided, classes, NO_DECISION).astype(np.uint8),
@@ -86,14 +94,13 @@ def _stored(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _reasons(
-    valid: NDArray[np.bool_], masked: NDArray[np.bool_], inside: NDArray[np.bool_]
+    valid: NDArray[np.bool_], hidden: Kinds, inside: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """A single date counts as the second one; where both dates fail, the first is the reason."""
     reason = np.full(inside.shape, Reason.DECIDED, np.uint8)
-    reason[~valid[-1]] = Reason.NODATA_AFTER
-    reason[masked[-1]] = Reason.MASKED_AFTER
-    if len(valid) > 1:
-        reason[~valid[0]] = Reason.NODATA_BEFORE
-        reason[masked[0]] = Reason.MASKED_BEFORE
+    for date in (-1, 0)[: len(valid)]:
+        reason[~valid[date]] = (Reason.NODATA_BEFORE, Reason.NODATA_AFTER)[date]
+        for kind, of_date in HIDDEN_REASONS.items():
+            reason[hidden[date] == kind] = of_date[date]
     reason[~inside] = Reason.OUTSIDE
     return reason

@@ -8,6 +8,7 @@ from typing import Any
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.fitting import fit_detector
 from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
 from noise2map_core.geo.aoi import AreaOfInterest
@@ -15,15 +16,18 @@ from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.reader import pixel_type
+from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
+from noise2map_core.imagery.suspicion import plan_suspicion
 from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.models.shipped import checkpoint_folder
-from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.models.spec import CheckpointSpec, Normalisation, TaskSpec
 from noise2map_core.rasters.identity import asset_identities, pin_scenes
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.imagery import MapMaskConfig
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -66,7 +70,24 @@ def plan_pixels(
     quality = config.pair_quality
     if quality.action == "report" and not report:
         quality = quality.model_copy(update={"action": "off"})
-    return plan_pair(before, after, grid, config.composite, config.mask, quality, config.radiometry)
+    return plan_pair(
+        before, after, grid, config.composite, config.mask.of_scenes, quality, config.radiometry
+    )
+
+
+def suspecting(
+    recipe: PixelRecipe, mask: MapMaskConfig, bands: tuple[str, ...],
+    numbers: Normalisation | Detector, pixel_m: float, dtype: str,
+) -> PixelRecipe:  # fmt: skip
+    """The recipe with what clouds are suspected by, unless masks know or the setting is off.
+
+    `numbers` are those that a network learnt from, or that a detector was fitted to.
+    """
+    if recipe.masked or not mask.suspect:
+        return recipe
+    top = 255.0 if dtype == "uint8" else None
+    suspicion = plan_suspicion(bands, numbers.mean, numbers.std, pixel_m, top)
+    return recipe.model_copy(update={"suspicion": suspicion})
 
 
 def _search(
@@ -86,7 +107,9 @@ def _job(
     config: InferRegionConfig, spec: MapSpec, task: Task, grid: RegionGrid, pair: PairPlan
 ) -> RegionJob:
     scenes = [*pair.before, *pair.after]
-    identities = asset_identities(scenes, masks=pair.recipe.masked)
+    identities, dtype = (
+        asset_identities(scenes, masks=pair.recipe.masked), str(pixel_type(scenes)),
+    )  # fmt: skip
     made = partial(
         RegionJob,
         output=absolute(config.output),
@@ -94,18 +117,22 @@ def _job(
         before=pair.before,
         after=pair.after,
         identities=identities,
-        dtype=str(pixel_type(scenes)),
+        dtype=dtype,
         fence=0,
         task_name=task,
-        recipe=pair.recipe,
+    )
+    suspect = partial(
+        suspecting, pair.recipe, config.mask, spec.bands, pixel_m=grid.ground_m, dtype=dtype
     )
     if isinstance(spec, DetectorSpec):
         fitted = fit_detector(spec, pair, grid, identities, absolute(config.output))
-        return made(spec=fitted, **_by_detector(spec))
+        assert fitted.fitted is not None
+        return made(spec=fitted, recipe=suspect(fitted.fitted), **_by_detector(spec))
     require_settings(config.inference, spec, task)
     place = centre_of_grid(grid.geobox(grid.region))
     require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
-    return made(spec=spec, **_by_network(config, spec, task))
+    recipe = suspect(spec.task(task).normalisation)
+    return made(spec=spec, recipe=recipe, **_by_network(config, spec, task))
 
 
 def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> dict[str, Any]:

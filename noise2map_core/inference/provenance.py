@@ -125,7 +125,7 @@ def _pixel_facts(job: RegionJob) -> dict[str, Any]:
     """Decided pixels with numbers outside the model's range, and those that get another class with
     the dates reversed, where that was tried."""
     strange = strange_tiles = unlike = decided = 0
-    for record in _done(job):
+    for record in done_records(job):
         strange, strange_tiles = (
             strange + record.strange_px,
             strange_tiles + (record.strange_px > 0),
@@ -138,7 +138,7 @@ def _pixel_facts(job: RegionJob) -> dict[str, Any]:
     return facts
 
 
-def _done(job: RegionJob) -> Iterator[TileRecord]:
+def done_records(job: RegionJob) -> Iterator[TileRecord]:
     """The newest records of the region's finished tiles, a band at a time."""
     view = Ledger(job.output).view()
     for rows in job.grid.bands():

@@ -29,6 +29,8 @@ from noise2map_core.settings.network import Task
 ALGORITHM_VERSION = 4
 """Raised when the same inputs give other pixels; every tile is then made again."""
 
+REASONS_VERSION = 2
+"""Raised when masked pixels get other reasons: 2 tells shadow from cloud."""
 
 TouchingScenes = tuple[tuple[int, ...], ...]
 """Numbers of scenes, by date."""
@@ -142,12 +144,13 @@ class RegionJob:
         return list(zip(*by_date, strict=True))
 
     def _frames(self, tiles: NDArray[np.int32]) -> NDArray[np.object_]:
-        """The tiles with their halo, a pixel more on each side, in the grid's CRS."""
+        """The tiles with all that they read, a pixel more on each side, in the grid's CRS."""
+        margin = self.recipe.reach_px + 1
         (rows, row_of), (cols, col_of) = (
             np.unique(tiles[:, axis], return_inverse=True) for axis in (0, 1)
         )
-        tall = [self.cover(Tile(int(row), int(cols[0]))).grow(1) for row in rows]
-        wide = [self.cover(Tile(int(rows[0]), int(col))).grow(1) for col in cols]
+        tall = [self.cover(Tile(int(row), int(cols[0]))).grow(margin) for row in rows]
+        wide = [self.cover(Tile(int(rows[0]), int(col))).grow(margin) for col in cols]
         lines = np.array([[window.row, window.row_stop] for window in tall])[row_of]
         columns = np.array([[window.col, window.col_stop] for window in wide])[col_of]
         north, south = self.grid.y_origin - self.grid.resolution * lines.T
@@ -187,10 +190,11 @@ class RegionJob:
         """Only what is set enters the key: an output made before there was a choice stays good."""
         task = {} if self.task_name == "change" else {"task": self.task_name}
         passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
-        pixels = self.recipe.key()
+        pixels, told_apart = self.recipe.key(), {"reasons": REASONS_VERSION}
         return (
             task | ({"evidence": passes} if passes else {}) | ({"pixels": pixels} if pixels else {})
-        )
+            | (told_apart if self.recipe.masked else {})
+        )  # fmt: skip
 
     @cached_property
     def _footprints(self) -> list[shapely.STRtree]:

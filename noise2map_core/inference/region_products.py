@@ -6,6 +6,7 @@ from typing import Any
 
 from noise2map_core.imagery.best_day import chosen_facts
 from noise2map_core.inference.decision import is_change
+from noise2map_core.inference.doubts import run_doubts
 from noise2map_core.inference.provenance import job_facts, map_subject
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.mosaic import Mosaic
@@ -45,7 +46,8 @@ def write_map(run: RegionRun) -> MapFigures:
     facts = run_facts(run, mosaic)
     figures = write_products(mosaic, subject, config.products, facts, run.watch)
     names = product_files(mosaic, subject, config.products)
-    told = {**facts, "figures": asdict(figures)}
+    numbers = asdict(figures)
+    told = {**facts, "warnings": list(numbers.pop("warnings")), "figures": numbers}
     write_manifest(config.output, products_key(run), names, told)
     return figures
 
@@ -60,6 +62,7 @@ def products_key(run: RegionRun) -> str:
 def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
     """What the manifest says of the run; `mosaic` is what the products are made from."""
     settings = run.config.model_dump(mode="json")
+    speed = _speed(run)
     return {
         "config": settings,
         "config_digest": digest_of(settings),
@@ -67,7 +70,8 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
         **job_facts(run.job, run.comparison, run.work.failed),
         "pixels": run.job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
-        **_speed(run),
+        **speed,
+        "warnings": run_doubts(run.job, speed["pair_quality"], run.work.failed),
         "seconds": run.watch.seconds,
     }
 

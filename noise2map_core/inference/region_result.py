@@ -6,9 +6,8 @@ from pathlib import Path
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region_run import RegionRun
-from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.products.bundle import CLASS_FILES, NOT_DECIDED, MapFigures
-from noise2map_core.products.verification import count_reasons
+from noise2map_core.products.bundle import CLASS_FILES, MapFigures
+from noise2map_core.products.manifest import read_manifest
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class InferRegionResult:
     map_file: str
     """Name of the map in `output`."""
     warnings: tuple[str, ...] = ()
-    """What does not look right."""
+    """What does not look right, and what to do; a rerun without work repeats them."""
     about: str = ""
     """What the map was made by, where nobody named it."""
     dates: tuple[str, ...] = ()
@@ -42,10 +41,9 @@ class InferRegionResult:
         ]
         if self.figures is None:
             return [*done, f"nothing new: {self.output} is complete and current"]
-        area = f"{self.figures.changed_m2 / 1e4:,.1f} ha"
         return [
             *done,
-            f"{area} in {self.figures.polygons:,} polygons",
+            *_found(self.figures),
             f"map       {self.output / self.map_file}",
             f"polygons  {self.output / 'polygons.parquet'}",
             f"picture   {self.output / 'quicklook.png'}",
@@ -55,12 +53,9 @@ class InferRegionResult:
 
 def result_of(run: RegionRun, figures: MapFigures | None) -> InferRegionResult:
     """The result of a run that is over; `figures` None: its products were current already."""
-    warnings = (
-        *run.work.strange.lines(run.job.spec.value_range),
-        *(run.pair.warnings if run.pair else ()),
-        *_lost(run.comparison),
-        *_undecided(figures, run.mosaic),
-    )
+    stated = read_manifest(run.config.output).get("warnings", ())
+    doubts = stated if figures is None else figures.warnings
+    warnings = (*_lost(run.comparison), *(f"warning: {text}" for text in doubts))
     return InferRegionResult(
         run.config.output, run.comparison.tiles, run.comparison.missing, figures,
         CLASS_FILES[run.job.task_name], warnings, _about(run),
@@ -87,10 +82,14 @@ def _lost(comparison: Comparison) -> list[str]:
     return [f"warning: the pixels of {tiles} were missing or damaged, and were made again"]
 
 
-def _undecided(figures: MapFigures | None, mosaic: Mosaic) -> list[str]:
-    """A warning where the map says nothing at all, with the reasons."""
-    if figures is None or any(n for name, n in figures.pixels.items() if name != NOT_DECIDED):
-        return []
-    counts = sorted(count_reasons(mosaic).items(), key=lambda entry: -entry[1])
-    said = ", ".join(f"{name.replace('_', ' ')} {count:,} pixels" for name, count in counts)
-    return [f"warning: no pixel of the area has a decision: {said}. Set other dates or masks."]
+def _found(figures: MapFigures) -> list[str]:
+    """What the map shows, what is too small for a polygon, and what has no decision."""
+    lines = [f"{figures.changed_m2 / 1e4:,.1f} ha in {figures.polygons:,} polygons"]
+    if figures.left_out:
+        area = f"{figures.left_out_m2 / 1e4:,.1f} ha"
+        lines.append(f"{area} in {figures.left_out:,} areas too small for a polygon")
+    if figures.undecided:
+        total = sum(figures.pixels.values())
+        shares = (f"{name} {count / total:.1%}" for name, count in figures.undecided.items())
+        lines.append(f"no decision: {', '.join(shares)}")
+    return lines

@@ -73,8 +73,8 @@ def predict_tile(
     wanted = inside & valid.all(axis=0)
     said = predictor.predict(pixels.image, pixels.valid, core, wanted)
     strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
-    masked = pixels.masked[:, *at_core]
-    made, unlike = decide(said.probability, job.task, valid, inside, masked, said.spread), 0
+    hidden = pixels.hidden[:, *at_core]
+    made, unlike = decide(said.probability, job.task, valid, inside, hidden, said.spread), 0
     if said.reversed_probability is not None:
         other = decide(said.reversed_probability, job.task, valid, inside)
         unlike = int((made.classes != other.classes).sum())

@@ -11,6 +11,8 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import read_date
+from noise2map_core.imagery.hidden import Hidden, Kinds
+from noise2map_core.imagery.suspicion import suspected_clouds
 from noise2map_core.inference.region import RegionJob
 
 
@@ -22,8 +24,8 @@ class TileImage:
     """[date, band, H, W] in the source dtype, raw numbers."""
     valid: NDArray[np.bool_]
     """[date, H, W], True = observed and not masked."""
-    masked: NDArray[np.bool_]
-    """[date, H, W], True = observed, but masked."""
+    hidden: Kinds
+    """[date, H, W], by what pixels are hidden that are observed, but not valid."""
 
 
 def read_tile(job: RegionJob, tile: Tile) -> TileImage:
@@ -33,15 +35,20 @@ def read_tile(job: RegionJob, tile: Tile) -> TileImage:
 
 def read_window(job: RegionJob, window: Window, dates: Sequence[Sequence[Scene]]) -> TileImage:
     """The pixels of a window of the grid, from the scenes of each date. Raises AssetReadError."""
-    geobox = job.grid.geobox(window)
-    found, last = _nothing(job, window), len(dates) - 1
+    wide = window.grow(job.recipe.reach_px)
+    found, geobox, last = _nothing(job, wide), job.grid.geobox(wide), len(dates) - 1
     for date, scenes in enumerate(dates):
         if scenes:
             pixels = read_date(scenes, geobox, job.recipe, last=date == last)
             found.image[date] = pixels.image
             found.valid[date] = pixels.valid
-            found.masked[date] = pixels.masked
-    return found
+            found.hidden[date] = pixels.hidden
+    if job.recipe.suspicion is not None:
+        clouds = suspected_clouds(found.image, found.valid, job.recipe.suspicion)
+        found.valid[clouds], found.hidden[clouds] = False, Hidden.SUSPECTED
+        found.image[np.broadcast_to(clouds[:, None], found.image.shape)] = 0
+    place = window.slices_in(wide)
+    return TileImage(found.image[:, :, *place], found.valid[:, *place], found.hidden[:, *place])
 
 
 def unread_tile(job: RegionJob, tile: Tile) -> TileImage:
@@ -52,5 +59,5 @@ def unread_tile(job: RegionJob, tile: Tile) -> TileImage:
 def _nothing(job: RegionJob, window: Window) -> TileImage:
     dates = len(job.dates)
     image = np.zeros((dates, len(job.spec.bands), window.height, window.width), job.dtype)
-    valid, masked = np.zeros((2, dates, window.height, window.width), np.bool_)
-    return TileImage(image, valid, masked)
+    valid = np.zeros((dates, window.height, window.width), np.bool_)
+    return TileImage(image, valid, valid.astype(np.uint8))

@@ -25,23 +25,23 @@ class StrangeTiles:
             ranked = sorted([*self.worst, record], key=lambda r: (-r.strange_px, r.row, r.col))
             self.worst = ranked[:MAX_SHOWN]
 
-    def lines(self, value_range: tuple[float, float]) -> tuple[str, ...]:
-        """Warnings for people, the worst tiles by name; none if there is nothing to say."""
+    def doubts(self, value_range: tuple[float, float]) -> list[str]:
+        """What to say to people, the worst tiles by name; none if there is nothing to say."""
         if not self.tiles:
-            return ()
+            return []
         low, high = value_range
-        return (
-            f"warning: {self.px:,} pixels in {self.tiles} tiles lie outside the numbers that the "
-            f"checkpoint expects ({low:g} to {high:g}); is the product level or scaling another?",
-            *(f"  {record.tile}: {record.strange_px:,} pixels" for record in self.worst),
-        )
+        worst = ", ".join(f"{record.tile}: {record.strange_px:,}" for record in self.worst)
+        return [
+            f"{self.px:,} pixels in {self.tiles} tiles lie outside the numbers that the checkpoint "
+            f"expects ({low:g} to {high:g}), most in {worst}. See whether the product level or the "
+            "scaling of the imagery is another than that of the checkpoint."
+        ]
 
 
 @dataclass
 class TileWork:
     """What became of the tiles of a run; the driver's memory does not grow with them."""
 
-    strange: StrangeTiles = field(default_factory=StrangeTiles)
     throughput: Throughput = field(default_factory=Throughput)
     failed: list[TileRecord] = field(default_factory=list)
 
@@ -51,4 +51,3 @@ class TileWork:
             self.failed.append(record)
         else:
             self.throughput.add(record, at_s)
-            self.strange.add(record)

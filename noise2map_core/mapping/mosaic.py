@@ -63,6 +63,10 @@ class Reason(IntEnum):
     MASKED_AFTER = 5
     PAIR_REJECTED = 6
     READ_FAILED = 7
+    SUSPECTED_BEFORE = 8
+    SUSPECTED_AFTER = 9
+    SHADOW_BEFORE = 10
+    SHADOW_AFTER = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
 from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.doubts import map_doubts
 from noise2map_core.products.item import write_item
 from noise2map_core.products.manifest import forget_products
-from noise2map_core.products.palette import class_colors, reason_colors, reason_names
+from noise2map_core.products.palette import class_colors, reason_colors, reason_legend, reason_names
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
 from noise2map_core.products.polygons import PolygonRules, PolygonTally, iter_polygons
 from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import RasterSpec, write_cog
-from noise2map_core.products.report import map_report, write_report
+from noise2map_core.products.report import map_report, undecided_pixels, write_report
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, strongest, survey_mosaic
 from noise2map_core.runtime.atomic import whole_files
@@ -28,9 +29,10 @@ PREVIEW_PX = 2048
 """Longest side of the report's pictures."""
 
 CLASS_FILES = {"change": "change.tif", "segment": "classes.tif"}
+REASON = "reason"
+"""Array and stem of the raster that every map has of why a pixel has no decision."""
 EVIDENCE = {
     "valid": "1 where every image was observed",
-    "reason": "Why a pixel has no decision",
     "disagreement": "Disagreement of several forward passes, percent",
 }
 """Arrays of the mosaic that are products if asked for."""
@@ -57,6 +59,14 @@ class MapFigures:
     """Geodesic area of all polygons: of every class but the background."""
     pixels: dict[str, int]
     """Pixels of each class in the region, and without a decision."""
+    undecided: dict[str, int]
+    """Of these, how many for which reason."""
+    left_out: int
+    """Areas that are too small to be polygons …"""
+    left_out_m2: float
+    """… and how much they cover."""
+    warnings: tuple[str, ...] = ()
+    """What does not look right, of run and map, and what to do."""
 
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
@@ -68,7 +78,11 @@ def clear_output(output: Path) -> None:
     """Delete an output's mosaic, records, products and manifest; whatever else lies there stays."""
     for folder in ("mosaic.zarr", "ledger/records", "ledger/segments"):
         remove(output / folder)
-    rasters = [*CLASS_FILES.values(), "probability.tif", *(f"{name}.tif" for name in EVIDENCE)]
+    rasters = [
+        *CLASS_FILES.values(),
+        "probability.tif",
+        *(f"{name}.tif" for name in (REASON, *EVIDENCE)),
+    ]
     side_cars = [name + SIDE_CAR for name in rasters]
     for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
@@ -83,8 +97,8 @@ def write_products(
 ) -> MapFigures:
     """Write every product beside the mosaic, in place of older ones: all of them, or none.
 
-    `facts` are what the manifest says of the run; the report repeats some of them. The seconds of
-    each kind of product go to `watch`.
+    `facts` are what the manifest says of the run; the report repeats some of them, and its
+    `warnings` with those of the map. The seconds of each kind of product go to `watch`.
     """
     output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
     watch = watch or Stopwatch()
@@ -99,15 +113,19 @@ def write_products(
                 bar.update()
             with watch.stage("report"):
                 survey = _survey(mosaic)
-                _write_pages(mosaic, folder, subject, config, tally, survey, facts or {})
+                told = dict(facts or {})
+                told["warnings"] = [*told.get("warnings", ()), *map_doubts(subject, survey)]
+                _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
             titles = _titles(rasters, mosaic)
-            write_item(mosaic, folder, subject, titles, rasters, config.collection)
+            write_item(
+                mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
+            )
             forget_products(output)  # from here on, and until there is a new manifest
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
-    return _figures(subject, tally, survey)
+    return _figures(subject, tally, survey, told["warnings"])
 
 
 def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
@@ -118,6 +136,10 @@ def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> lis
             "Class map", "mode", names=subject.names, colors=class_colors(subject.colors),
         ),
         RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
+        RasterSpec(
+            REASON, "reason.tif", "Why a pixel has no decision", "mode", None,
+            reason_names(one_date=not subject.before), reason_colors(),
+        ),
     ]  # fmt: skip
     if config.evidence:
         rasters += [_evidence(name) for name in EVIDENCE if name in mosaic.arrays]
@@ -128,8 +150,7 @@ def _evidence(name: str) -> RasterSpec:
     file, title = f"{name}.tif", EVIDENCE[name]
     if name == "disagreement":
         return RasterSpec(name, file, title, "average")
-    meaning = (reason_names(), reason_colors()) if name == "reason" else ({}, {})
-    return RasterSpec(name, file, title, "mode", None, *meaning)
+    return RasterSpec(name, file, title, "mode", None)
 
 
 def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
@@ -153,13 +174,15 @@ def _write_polygons(
 ) -> PolygonTally:
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
     tally = PolygonTally()
-    rules = PolygonRules(subject.sought, subject.dates, config.min_area_m2, config.simplify_m)
+    rules = PolygonRules(
+        subject.sought, subject.dates, config.min_area_m2, config.min_area_px, config.simplify_m
+    )
     style = polygon_style(subject.colors, subject.sought)
     with (
         GeoParquetFile(folder / "polygons.parquet") as parquet,
         GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
     ):
-        for batch in iter_polygons(mosaic, rules):
+        for batch in iter_polygons(mosaic, rules, tally.left_out):
             parquet.write(batch)
             package.write(batch)
             tally.add(batch)
@@ -181,9 +204,15 @@ def _write_pages(
     facts: dict[str, Any],
 ) -> None:
     """The quicklook and the report, of the same pictures."""
+    reasons, legend = survey.pictures[REASON], survey.counts[REASON]
     photos = {
         name: read_picture(
-            scenes, subject.bands, mosaic.grid, survey.step, skip_unreadable=subject.holes > 0
+            scenes,
+            subject.bands,
+            mosaic.grid,
+            survey.step,
+            skip_unreadable=subject.holes > 0,
+            plain=reasons == Reason.DECIDED,
         )
         for name, (scenes, _) in subject.epochs.items()
     }
@@ -194,6 +223,7 @@ def _write_pages(
         [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
+        (strongest(reasons, thin), reason_legend(legend, one_date=not subject.before)),
         subject.colors,
         subject.names,
         subject.title,
@@ -205,11 +235,17 @@ def _write_pages(
     write_report(folder / "report.html", report)
 
 
-def _figures(subject: MapSubject, tally: PolygonTally, survey: Survey) -> MapFigures:
+def _figures(
+    subject: MapSubject, tally: PolygonTally, survey: Survey, warnings: list[str]
+) -> MapFigures:
     counts = survey.counts["class"]
     names = {**subject.names, NO_DECISION: NOT_DECIDED}
     return MapFigures(
         tally.count,
         sum(tally.area_m2.values()),
         {name: int(counts[value]) for value, name in names.items()},
+        undecided_pixels(subject, survey),
+        tally.left_out.count,
+        tally.left_out.area_m2,
+        tuple(warnings),
     )

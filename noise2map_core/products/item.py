@@ -46,11 +46,14 @@ def write_item(
     titles: dict[str, str],
     rasters: Sequence[RasterSpec],
     collection: Path | None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """`item.json` in `folder`, for the products that lie there, or beside the mosaic already;
     `titles` are by file name."""
     output, item = mosaic.path.parent, _item(mosaic.grid, subject)
     specs = {spec.file: spec for spec in rasters}
+    if warnings:
+        item.properties["noise2map:warnings"] = list(warnings)
     for name, title in titles.items():
         if name != "item.json":
             file = folder / name if (folder / name).exists() else output / name

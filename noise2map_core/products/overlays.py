@@ -8,7 +8,6 @@ import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.products.palette import (
     CLEAR,
     NUM_SHADES,
@@ -16,7 +15,7 @@ from noise2map_core.products.palette import (
     amount_shades,
     css_color,
     opaque,
-    reason_names,
+    reason_legend,
 )
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
@@ -70,15 +69,11 @@ def layers_of(subject: MapSubject, survey: Survey) -> list[Layer]:
     for name, title in amounts.items():
         if name in survey.pictures:
             layers.append(_layer(name, title, survey, *_amount_colors(title)))
-    if "reason" in survey.pictures and (found := _reasons(survey)):
+    if found := reason_legend(survey.counts["reason"], one_date=not subject.before):
         shades = {int(reason): opaque(REASON_COLORS[reason]) for reason in found}
-        words = [(REASON_COLORS[r], reason_names()[r]) for r in found]
-        layers.append(_layer("reason", "why no decision", survey, shades, words))
+        words = [(REASON_COLORS[reason], f"no decision: {name}") for reason, name in found.items()]
+        layers.append(_layer("reason", "why no decision", survey, shades, words, shown=True))
     return layers
-
-
-def _reasons(survey: Survey) -> list[Reason]:
-    return [reason for reason in REASON_COLORS if survey.counts["reason"][reason]]
 
 
 def _amount_colors(title: str) -> tuple[dict[int, Rgba], list[tuple[str, str]]]:

@@ -20,8 +20,11 @@ def read_picture(
     grid: RegionGrid,
     step: int,
     skip_unreadable: bool = False,
+    plain: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """The region at `step` times its pixel size: RGB [H, W, 3] in 0–1, white where not valid.
+
+    The contrast is that of the pixels that are `plain` [H, W], ground and no cloud; None: of all.
 
     Read at that size, and only the bands that are shown: the region is never in memory whole.
     `skip_unreadable` leaves out scenes that cannot be read: those behind the holes of a map that
@@ -35,7 +38,7 @@ def read_picture(
     if not thinned:
         return np.ones((*coarse_geobox(grid, step).shape, 3), np.float32)
     image, valid = read_pixels(thinned, coarse_geobox(grid, step))
-    return stretched(image, valid, [chosen.index(band) for band in shown])
+    return stretched(image, valid, [chosen.index(band) for band in shown], plain)
 
 
 def _is_readable(scene: Scene, geobox: GeoBox) -> bool:
@@ -55,15 +58,19 @@ def coarse_geobox(grid: RegionGrid, step: int) -> GeoBox:
 
 
 def stretched(
-    image: NDArray[np.generic], valid: NDArray[np.bool_], rgb: Sequence[int]
+    image: NDArray[np.generic],
+    valid: NDArray[np.bool_],
+    rgb: Sequence[int],
+    plain: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Bands `rgb` of `image` [band, H, W] as [H, W, 3] in 0–1: 2nd to 98th percentile; white where
-    not valid."""
+    """Bands `rgb` of `image` [band, H, W] as [H, W, 3] in 0–1: 2nd to 98th percentile, of pixels
+    that are `plain` where there are any; white where not valid."""
+    told = valid if plain is None or not (valid & plain).any() else valid & plain
     picture = np.ones((*valid.shape, 3), np.float32)
     for channel, band in enumerate(rgb):
         values = image[band].astype(np.float32)
-        if valid.any():
-            low, high = np.percentile(values[valid], (2, 98))
+        if told.any():
+            low, high = np.percentile(values[told], (2, 98))
             values = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
         picture[..., channel] = np.where(valid, values, 1)
     return picture

@@ -44,9 +44,24 @@ class PolygonRules:
     """Name of each class that becomes polygons."""
     dates: Dates
     min_area_m2: float = 0.0
-    """Smaller ones are left out."""
+    """Smaller ones are left out …"""
+    min_area_px: int = 1
+    """… and those of fewer pixels."""
     simplify_m: float = 0.0
     """How far an outline may move, in units of the grid's CRS; 0: every pixel's edge is kept."""
+
+
+@dataclass
+class LeftOut:
+    """Areas that are too small to become polygons."""
+
+    count: int = 0
+    area_m2: float = 0.0
+
+    def add(self, areas: Areas) -> None:
+        """Count a batch."""
+        self.count += len(areas)
+        self.area_m2 += float(areas.area_m2.sum())
 
 
 @dataclass
@@ -60,6 +75,7 @@ class PolygonTally:
     """How many polygons there are by area: bins of half a power of ten, from 1 m²."""
     largest: gpd.GeoDataFrame | None = None
     """At most `NUM_LARGEST`, the largest first."""
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def add(self, polygons: gpd.GeoDataFrame) -> None:
         """Count a batch."""
@@ -74,8 +90,11 @@ class PolygonTally:
         self.largest = ranked.head(NUM_LARGEST).reset_index(drop=True)
 
 
-def iter_polygons(mosaic: Mosaic, rules: PolygonRules) -> Iterator[gpd.GeoDataFrame]:
+def iter_polygons(
+    mosaic: Mosaic, rules: PolygonRules, left_out: LeftOut | None = None
+) -> Iterator[gpd.GeoDataFrame]:
     """The areas of each class that hang together by pixel edges, in batches; one batch at least.
+    Those that the rules leave out are counted in `left_out`.
 
     The same as if the region had been traced whole. Columns: polygon_id (class, row and column of
     the first pixel on the anchored grid), class, class_name, area_m2 (geodesic, of the pixels),
@@ -83,15 +102,18 @@ def iter_polygons(mosaic: Mosaic, rules: PolygonRules) -> Iterator[gpd.GeoDataFr
     finished then, by first pixel. Memory is bounded by what reaches from one row of tiles into the
     next; a polygon that covers the whole region is held whole.
     """
-    for areas in _batches(iter_areas(mosaic, list(rules.names)), rules.min_area_m2):
+    several = iter_areas(mosaic, list(rules.names))
+    for areas in _batches(several, rules, LeftOut() if left_out is None else left_out):
         yield _table(areas, mosaic.grid, rules)
 
 
-def _batches(several: Iterable[Areas], min_area_m2: float) -> Iterator[Areas]:
+def _batches(several: Iterable[Areas], rules: PolygonRules, left_out: LeftOut) -> Iterator[Areas]:
     waiting: list[Areas] = []
     polygons = corners = 0
     for areas in several:
-        large = areas.of(areas.area_m2 >= min_area_m2)
+        wanted = (areas.area_m2 >= rules.min_area_m2) & (areas.pixels >= rules.min_area_px)
+        left_out.add(areas.of(~wanted))
+        large = areas.of(wanted)
         waiting.append(large)
         polygons, corners = polygons + len(large), corners + len(large.corners)
         if polygons >= BATCH_POLYGONS or corners >= BATCH_CORNERS:

@@ -10,11 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from noise2map_core.mapping.mosaic import NO_DECISION
+from noise2map_core.mapping.mosaic import NO_DECISION, Reason
+from noise2map_core.products.palette import REASON_COLORS
 from noise2map_core.products.pictures import literal
 from noise2map_core.runtime.atomic import whole_file
 
-NO_DECISION_COLOR = "#cfc6e6"
+OUTSIDE_COLOR = "#e8e8e8"
+COLUMNS = 6
+"""Entries of the legend in a row, at most."""
 DPI = 100
 
 
@@ -22,6 +25,7 @@ def write_quicklook(
     path: Path,
     pictures: Sequence[tuple[str, NDArray[np.float32]]],
     classes: tuple[str, NDArray[np.uint8]],
+    reasons: tuple[NDArray[np.uint8], dict[Reason, str]],
     colors: dict[int, str],
     names: dict[int, str],
     title: str,
@@ -29,7 +33,8 @@ def write_quicklook(
     """Draw `pictures` (title, RGB [H, W, 3] in 0–1) and the map `classes` (title, [H, W]) in a row.
 
     A PNG; north is up, as in the arrays. `colors` and `names` are by class value, the background
-    first: it is left out of the map.
+    first: it is left out of the map. `reasons` [H, W] for no decision come with those that the
+    legend names.
     """
     height, width = classes[1].shape
     panels = len(pictures) + 1
@@ -44,25 +49,35 @@ def write_quicklook(
     for axis, (name, picture) in zip(axes, pictures, strict=False):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(name)
-    axes[-1].imshow(_colored(classes[1], colors, backdrop=pictures[-1][1]), interpolation="nearest")
+    grey = 0.55 + 0.4 * pictures[-1][1].mean(axis=2, keepdims=True)
+    axes[-1].imshow(_colored(classes[1], reasons[0], colors, grey), interpolation="nearest")
     axes[-1].set_title(classes[0])
     for axis in axes:
         axis.set_axis_off()
     figure.suptitle(literal(title), fontsize="medium")
     handles = [Patch(color=colors[value], label=literal(names[value])) for value in colors]
-    handles.append(Patch(color=NO_DECISION_COLOR, label="no decision"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    handles += [Patch(color=REASON_COLORS[r], label=name) for r, name in reasons[1].items()]
+    if (reasons[0] == Reason.OUTSIDE).any():
+        handles.append(Patch(color=OUTSIDE_COLOR, label="outside the area"))
+    columns = min(len(handles), COLUMNS)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     with whole_file(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
 
 
 def _colored(
-    classes: NDArray[np.uint8], colors: dict[int, str], backdrop: NDArray[np.float32]
+    classes: NDArray[np.uint8],
+    reasons: NDArray[np.uint8],
+    colors: dict[int, str],
+    grey: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """The map over a pale grey of the later picture, so that one sees what changed where."""
-    grey = 0.55 + 0.4 * backdrop.mean(axis=2, keepdims=True)
+    """The map over a pale grey [H, W, 1] of the later picture, so that one sees what changed where;
+    over what has no decision, why."""
     picture = np.repeat(grey, 3, axis=2).astype(np.float32)
     for value, color in list(colors.items())[1:]:
         picture[classes == value] = to_rgb(color)
-    picture[classes == NO_DECISION] = to_rgb(NO_DECISION_COLOR)
+    undecided = classes == NO_DECISION
+    picture[undecided] = to_rgb(OUTSIDE_COLOR)
+    for reason, color in REASON_COLORS.items():
+        picture[undecided & (reasons == reason)] = to_rgb(color)
     return picture

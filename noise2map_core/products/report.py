@@ -14,6 +14,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION
 from noise2map_core.products.overlays import Area, Layer, areas_of, layers_of
+from noise2map_core.products.palette import reason_legend
 from noise2map_core.products.pixel_area import pixel_areas
 from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, PolygonTally
 from noise2map_core.products.subject import MapSubject
@@ -53,6 +54,8 @@ class MapReport:
 
     title: str
     summary: str
+    warnings: list[str]
+    """What does not look right, and what to do."""
     width: int
     """Pixels of the preview."""
     height: int
@@ -110,6 +113,7 @@ def map_report(
     return MapReport(
         title=subject.title,
         summary=_summary(subject, tally),
+        warnings=list(facts.get("warnings", ())),
         width=width,
         height=height,
         metres_per_px=_metres(grid) * survey.step,
@@ -149,9 +153,28 @@ def _summary(subject: MapSubject, tally: PolygonTally) -> str:
 
 
 def _areas_note(tally: PolygonTally) -> str:
-    if tally.count <= NUM_LARGEST:
-        return f"All {tally.count:,}. Choose one here or on the map."
-    return f"The {NUM_LARGEST:,} largest of {tally.count:,}. Choose one here or on the map."
+    which = f"All {tally.count:,}."
+    if tally.count > NUM_LARGEST:
+        which = f"The {NUM_LARGEST:,} largest of {tally.count:,}."
+    return f"{which} {left_out_text(tally)}Choose one here or on the map."
+
+
+def left_out_text(tally: PolygonTally) -> str:
+    """How many areas are no polygons, as a sentence with a space behind it; empty if none."""
+    small = tally.left_out
+    if not small.count:
+        return ""
+    return (
+        f"{small.count:,} smaller ones ({hectares(small.area_m2)} in all) are on the map and not "
+        "in the list. "
+    )
+
+
+def undecided_pixels(subject: MapSubject, survey: Survey) -> dict[str, int]:
+    """How many pixels of the region have no decision, by reason."""
+    counts = survey.counts["reason"]
+    found = reason_legend(counts, one_date=not subject.before)
+    return {name: int(counts[reason]) for reason, name in found.items()}
 
 
 def hectares(m2: float) -> str:
@@ -207,6 +230,11 @@ def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: Poly
             (f"{name}: pixels", f"{counts[value]:,} ({counts[value] / total:.1%})")
             for value, name in names.items()
         ),
+        *(
+            (f"no decision, {name}: pixels", f"{count:,} ({count / total:.1%})")
+            for name, count in undecided_pixels(subject, survey).items()
+        ),
+        ("areas too small for a polygon", f"{tally.left_out.count:,}"),
         ("size", f"{grid.region.width:,} × {grid.region.height:,} pixels"),
         ("pixel", f"{grid.resolution:g} m"),
         ("grid", grid.crs),

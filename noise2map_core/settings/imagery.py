@@ -45,6 +45,20 @@ class MaskConfig(BaseModel):
         return self
 
 
+class MapMaskConfig(MaskConfig):
+    """Pixels that no map decides: what masks hide and, without masks, what looks like cloud."""
+
+    suspect: bool = True
+    """Without a mask that is known, suspect clouds: what is bright, white, smooth and 240 m wide at
+    one date and not at the other has no decision. For pixels of 3 to 40 m with blue, green and
+    red."""
+
+    @property
+    def of_scenes(self) -> MaskConfig:
+        """What concerns the scenes' own masks."""
+        return MaskConfig(**self.model_dump(exclude={"suspect"}))
+
+
 class PairQualityConfig(BaseModel):
     """Whether two dates can be compared: shift, radiometry, overlap, sun, season, grids."""
 

@@ -1,6 +1,6 @@
 """Settings of the map products."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from noise2map_core.runtime.storage import Location
 from noise2map_core.settings.numbers import NonNegativeFloat, SidePx
@@ -11,17 +11,20 @@ class ProductsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    min_area_px: PositiveInt = 4
+    """Minimum mapping unit, pixels: areas of fewer are left out of the polygon files and of what is
+    listed; 1 keeps all. The rasters keep every pixel."""
+
     min_area_m2: NonNegativeFloat = 0.0
-    """Minimum mapping unit: smaller polygons are left out of the polygon files. The rasters keep
-    every pixel."""
+    """The same in square metres; what either leaves out is out."""
 
     simplify_m: NonNegativeFloat = 0.0
     """How far polygon outlines may move, to have fewer vertices. 0 keeps every pixel's edge; areas
     are those of the pixels in any case."""
 
     evidence: bool = False
-    """Also write, as rasters, why a pixel was decided or not: valid.tif, reason.tif and, where it
-    was computed, disagreement.tif."""
+    """Also write, as rasters, where all images are valid (valid.tif) and, where it was computed,
+    how passes disagree (disagreement.tif)."""
 
     collection: Location | None = None
     """STAC collection (collection.json) that lists this map's item; made if it is not there."""

@@ -1,4 +1,4 @@
-"""What a satellite sees of a landscape: reflectance, light, haze, cloud, sensor."""
+"""What a satellite sees of a landscape: reflectance, light, haze, cloud, sensor, scene classes."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,12 @@ SCALE = 10_000
 """Digital numbers are reflectance times SCALE; 0 is nodata."""
 VEIL = 0.1
 """Share of the signal from which cloud counts as cloud; its fringes look like anything."""
+SHADE = 0.25
+"""Share of a cloud's density from which its shadow counts as shadow."""
+SCL_NO_DATA, SCL_SHADOW, SCL_GROUND, SCL_CLOUD, SCL_DENSE_CLOUD = 0, 3, 5, 8, 9
+"""Scene classes of Sentinel-2; ground is all that is neither cloud nor shadow."""
+DENSE = 0.6
+"""Share of the signal from which cloud is dense."""
 
 Image = NDArray[np.float32]
 
@@ -83,20 +89,26 @@ SKIES = (
 """Before and after: one cloud in the west before, a larger one in the east after."""
 
 
-def expose(rng: Generator, land: Landscape) -> tuple[NDArray[np.uint16], Mask]:
-    """Pictures uint16 [before/after, band, y, x] and cloud [before/after, y, x].
+def expose(rng: Generator, land: Landscape) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Pictures uint16 [before/after, band, y, x] and their scene classes [before/after, y, x].
 
     Crops are drawn for each date on their own, so that fields differ wherever they please.
     """
     texture = _Texture.draw(rng, land.parcel.shape[0])
     crops = _crops(rng)
-    pictures, clouds = [], []
+    pictures, classes = [], []
     for date, sky in enumerate(SKIES):
         ground = _shade(land, _ground(rng, land, date, crops[date], texture), date)
-        seen, cloudy = _through_air(rng, ground, sky)
+        seen, scene_classes = _through_air(rng, ground, sky)
         pictures.append(_record(rng, seen))
-        clouds.append(cloudy)
-    return np.stack(pictures), np.stack(clouds)
+        classes.append(scene_classes)
+    return np.stack(pictures), np.stack(classes)
+
+
+def is_cloud(classes: NDArray[np.uint8]) -> Mask:
+    """Where scene classes say cloud."""
+    cloudy: Mask = classes >= SCL_CLOUD
+    return cloudy
 
 
 @dataclass(frozen=True)
@@ -180,8 +192,8 @@ def _shade(land: Landscape, ground: Image, date: int) -> Image:
     return shaded
 
 
-def _through_air(rng: Generator, ground: Image, sky: Sky) -> tuple[Image, Mask]:
-    """The ground under haze, cloud and its shadow; and where cloud veils the ground."""
+def _through_air(rng: Generator, ground: Image, sky: Sky) -> tuple[Image, NDArray[np.uint8]]:
+    """The ground under haze, cloud and its shadow; and where these are, as scene classes."""
     size = ground.shape[1]
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     wisps = 0.02 * fractal_noise(rng, size, size / 6, 1.8)
@@ -194,7 +206,14 @@ def _through_air(rng: Generator, ground: Image, sky: Sky) -> tuple[Image, Mask]:
     shadow = ndimage.shift(cloud, offset, order=0, mode="constant")
     lit = ground * (1 - 0.58 * shadow) * np.array(sky.gain, dtype=np.float32)[:, None, None]
     hazy = lit * (1 - haze) + HAZE * haze
-    return hazy * (1 - cloud) + CLOUD * (1 + 0.05 * puffs) * cloud, cloud > VEIL
+    return hazy * (1 - cloud) + CLOUD * (1 + 0.05 * puffs) * cloud, _scene_classes(cloud, shadow)
+
+
+def _scene_classes(cloud: Field, shadow: Field) -> NDArray[np.uint8]:
+    classes = np.where(shadow > SHADE, SCL_SHADOW, SCL_GROUND).astype(np.uint8)
+    classes[cloud > VEIL] = SCL_CLOUD
+    classes[cloud > DENSE] = SCL_DENSE_CLOUD
+    return classes
 
 
 def _record(rng: Generator, seen: Image) -> NDArray[np.uint16]:

@@ -1,8 +1,9 @@
 """The embedded catalogue: an invented two-date scene with a known change, as static STAC.
 
 Fields rotate their crops, light and haze differ, each date has a cloud, and the later date lacks a
-wedge of pixels; the labelled change is built-up land that came or went, and nothing else. All of it
-follows from the seed: the same libraries write the same bytes.
+wedge of pixels; a classification (`scl`) says of each date, as Sentinel-2's does, where its cloud
+and the shadow of it are. The labelled change is built-up land that came or went, and nothing else.
+All of it follows from the seed: the same libraries write the same bytes.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from shapely.geometry import Polygon, mapping
 
-from noise2map_core.testing.exposure import BANDS, expose
+from noise2map_core.testing.exposure import BANDS, SCL_NO_DATA, expose, is_cloud
 from noise2map_core.testing.landscape import Mask, build_landscape
 from noise2map_core.testing.static_catalog import About, catalog_of, save
 
@@ -36,6 +37,7 @@ ABOUT = About(
     "Invented farmland at two dates, 5 bands, 10 m, with every change of built-up land known.",
 )
 LABEL_ASSET = "change"
+MASK_ASSET = "scl"
 DATES = {
     "before": datetime(2023, 6, 12, 10, tzinfo=UTC),
     "after": datetime(2025, 6, 20, 10, tzinfo=UTC),
@@ -119,14 +121,15 @@ def write_catalog(root: Path, *, size_px: int = 1024, seed: int = 0) -> Embedded
     """
     rng = np.random.default_rng(seed)
     land = build_landscape(rng, size_px)
-    pictures, clouds = expose(rng, land)
+    pictures, classes = expose(rng, land)
     pictures[1][:, _beyond_swath(size_px)] = NODATA
-    hidden = clouds.any(axis=0) | (pictures == NODATA).any(axis=(0, 1))
+    classes[(pictures == NODATA).any(axis=1)] = SCL_NO_DATA
+    hidden = (is_cloud(classes) | (classes == SCL_NO_DATA)).any(axis=0)
     frame = _Frame(size_px)
     root.mkdir(parents=True, exist_ok=True)
     items = [
-        _write_scene(root, frame, date, picture, cloud)
-        for date, picture, cloud in zip(DATES, pictures, clouds, strict=True)
+        _write_scene(root, frame, date, picture, classes_then)
+        for date, picture, classes_then in zip(DATES, pictures, classes, strict=True)
     ]
     items.append(_write_label(root, frame, land.change, hidden))
     _write_json(root, items)
@@ -191,17 +194,26 @@ def _write_area(path: Path, box: Box) -> Path:
 
 
 def _write_scene(
-    root: Path, frame: _Frame, date: str, picture: NDArray[np.uint16], cloud: Mask
+    root: Path,
+    frame: _Frame,
+    date: str,
+    picture: NDArray[np.uint16],
+    classes: NDArray[np.uint8],
 ) -> pystac.Item:
     item = _item(root, frame, f"{COLLECTION}-{date}", DATES[date], (*EXTENSIONS, EO))
     item.properties["gsd"] = RESOLUTION
-    item.properties["eo:cloud_cover"] = round(100 * float(cloud.mean()), 2)
+    item.properties["eo:cloud_cover"] = round(100 * float(is_cloud(classes).mean()), 2)
     for name, pixels in zip(BANDS, picture, strict=True):
         path = root / COLLECTION / item.id / f"{name}.tif"
         _write_cog(path, frame, pixels, NODATA)
         fields = _file_fields(path, "uint16", NODATA)
         fields["bands"] = [{"name": name, "eo:common_name": name}]
         item.add_asset(name, pystac.Asset(str(path), name, None, COG, ["data"], fields))
+    path = root / COLLECTION / item.id / f"{MASK_ASSET}.tif"
+    _write_cog(path, frame, classes, SCL_NO_DATA)
+    title = "scene classes as of Sentinel-2: 3 cloud shadow, 5 ground, 8 and 9 cloud"
+    fields = _file_fields(path, "uint8", SCL_NO_DATA)
+    item.add_asset(MASK_ASSET, pystac.Asset(str(path), title, None, COG, ["data"], fields))
     return item
 
 

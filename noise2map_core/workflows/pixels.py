@@ -6,6 +6,7 @@ from noise2map_core.settings.detector import DetectorConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
+    MapMaskConfig,
     MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
@@ -38,6 +39,9 @@ class PixelsConfig(BaseModel):
 
 class RegionConfig(PixelsConfig):
     """From scenes to a map."""
+
+    mask: MapMaskConfig = Field(default_factory=MapMaskConfig)
+    """Cloud, shadow and defects."""
 
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     """How the network is run."""

@@ -29,6 +29,7 @@ from pystac.errors import STACValidationError
 from pystac.validation import validate_dict
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rio_cogeo.cogeo import cog_validate
+from scipy import ndimage
 
 from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.pairing import search_pair
@@ -136,11 +137,13 @@ def test_rasters_are_valid_cogs_on_the_source_grid(
             assert (row, col) == (pytest.approx(round(row)), pytest.approx(round(col)))
 
 
-def test_polygons_hold_exactly_the_changed_pixels(undisturbed: Path) -> None:
+def test_polygons_hold_the_changed_pixels_of_all_areas_of_four_or_more(undisturbed: Path) -> None:
     polygons = gpd.read_parquet(undisturbed / "polygons.parquet")
     with rasterio.open(undisturbed / "change.tif") as file:
         changed = file.read(1) == 1
-    assert polygons["pixels"].sum() == changed.sum() > 0
+    sizes = np.bincount(ndimage.label(changed)[0].ravel())[1:]
+    assert sorted(polygons["pixels"]) == sorted(sizes[sizes >= 4])
+    assert len(polygons) > 0
     assert polygons["polygon_id"].is_unique
 
 
@@ -158,6 +161,12 @@ def test_numbers_that_the_checkpoint_does_not_expect_are_counted_by_tile_and_sai
     assert f"{strange['total']:,} pixels in {strange['tiles']} tiles" in warning
     assert strange["total"] == strange_in_sources(embedded, tmp_path / "map" / "change.tif") > 0
     assert "(0 to 500)" in warning
+    assert manifest["warnings"][0] == warning.removeprefix("warning: ")
+    again = infer(embedded, narrow, tmp_path / "map")
+    assert again.figures is None
+    assert warning in again.summary()
+    item = json.loads((tmp_path / "map" / "item.json").read_text())
+    assert item["properties"]["noise2map:warnings"] == manifest["warnings"]
 
 
 def strange_in_sources(embedded: EmbeddedCatalog, change: Path) -> int:
@@ -660,7 +669,7 @@ def test_a_region_that_is_all_cloud_makes_a_map_of_no_decision_and_says_so(
         grid={"tile_px": 512},
     )  # fmt: skip
     assert any(
-        re.search(r"no pixel of the area has a decision: masked after [\d,]+ pixels", line)
+        re.search(r"no pixel of the area has a decision: cloud after [\d,]+ pixels", line)
         for line in result.summary()
     )
     with rasterio.open(tmp_path / "map" / "change.tif") as file:

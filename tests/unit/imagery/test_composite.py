@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource, Scene
 from noise2map_core.imagery.composite import median_of, order_scenes, read_date
+from noise2map_core.imagery.hidden import Hidden
 from noise2map_core.imagery.recipe import UNCHANGED, Correction, PixelRecipe, plan_recipe
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
@@ -113,6 +114,19 @@ def test_a_mask_grows_by_exactly_its_radius(tmp_path: Path) -> None:
     assert np.array_equal(found.masked, np.hypot(y - 20, x - 11) <= 3)
 
 
+def test_shadow_is_told_from_cloud_and_cloud_stands_before_it(tmp_path: Path) -> None:
+    whole = frame(40, 40)
+    path = write_tif(tmp_path / "a.tif", noise(40, 40), whole)
+    classes = np.full((40, 40), 5, np.uint8)
+    classes[20, 11], classes[20, 15] = 9, 3
+    scene = with_mask(scene_of(path, geobox=whole), write_tif(tmp_path / "scl.tif", classes, whole))
+    found = read_date([scene], whole, MASKED)
+    y, x = np.ogrid[:40, :40]
+    cloud, shadow = np.hypot(y - 20, x - 11) <= 3, np.hypot(y - 20, x - 15) <= 3
+    assert np.array_equal(found.hidden == Hidden.CLOUD, cloud)
+    assert np.array_equal(found.hidden == Hidden.SHADOW, shadow & ~cloud)
+
+
 @pytest.mark.parametrize(
     ("bits", "state"), [(0b1, "nodata"), (0b1000, "masked"), (0b10000, "masked"), (0b1000000, "ok")]
 )
@@ -124,6 +138,7 @@ def test_bits_of_landsat_mask_and_its_fill_is_nodata(tmp_path: Path, bits: int, 
     scene = with_mask(scene_of(path, geobox=whole), mask, "qa_pixel")
     found = read_date([scene], whole, MASKED)
     assert found.valid.all() == (state == "ok") and found.masked.all() == (state == "masked")
+    assert (found.hidden == Hidden.SHADOW).all() == (bits == 0b10000)
 
 
 def test_a_mask_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:

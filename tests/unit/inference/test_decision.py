@@ -29,6 +29,16 @@ def test_what_is_masked_has_a_reason_of_its_own() -> None:
     ]]  # fmt: skip
 
 
+def test_cloud_shadow_and_suspicion_are_told_apart_at_each_date() -> None:
+    probability, inside = np.full((2, 1, 4), 0.5, np.float32), np.ones((1, 4), np.bool_)
+    kinds = np.array([[[1, 2, 3, 0]], [[0, 0, 0, 3]]], np.uint8)
+    found = decide(probability, CHANGE, kinds == 0, inside, kinds)
+    assert found.reason.tolist() == [[
+        Reason.MASKED_BEFORE, Reason.SHADOW_BEFORE, Reason.SUSPECTED_BEFORE, Reason.SUSPECTED_AFTER,
+    ]]  # fmt: skip
+    assert (found.classes == 255).all()
+
+
 def of_second(p: float) -> np.ndarray:
     """Probabilities [2, 1, 1] of one pixel."""
     return np.asarray([1 - p, p], np.float32).reshape(2, 1, 1)

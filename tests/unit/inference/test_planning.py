@@ -1,24 +1,57 @@
 """What a run may ask of a checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from noise2map_core.diffusion.corruption import difference_gain
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe
 from noise2map_core.inference.planning import (
     MIN_GAIN,
     plan_evidence,
     require_gsd,
     require_threshold,
+    suspecting,
 )
 from noise2map_core.inference.region import Pass
 from noise2map_core.models.spec import ClassSpec
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.settings.imagery import MapMaskConfig, MaskConfig
 from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.network import Task
 from tests.factories import checkpoint_spec, task_spec
 
+RGB = ("red", "green", "blue")
 CHANGE, SEGMENT = task_spec("change"), task_spec("segment")
+
+
+def suspicion_of(
+    recipe: PixelRecipe = UNCHANGED, suspect: bool = True, task: Task = "change"
+) -> Any:
+    spec = checkpoint_spec(
+        bands=RGB, tasks={name: task_spec(name, 3) for name in ("change", "segment")}
+    )
+    numbers = spec.task(task).normalisation
+    mask = MapMaskConfig(suspect=suspect)
+    return suspecting(recipe, mask, spec.bands, numbers, 10.0, "uint16").suspicion
+
+
+def test_clouds_are_suspected_by_the_numbers_that_the_model_learnt_from() -> None:
+    found = suspicion_of()
+    assert found.mean == ((1000.0,) * 3,) * 2
+    assert found.unit == (500.0, 500.0)
+    assert sorted(found.bands) == [0, 1, 2]
+
+
+def test_where_masks_know_nothing_is_suspected() -> None:
+    assert suspicion_of(PixelRecipe(mask=MaskConfig(use="on"))) is None
+
+
+def test_suspicion_is_off_by_a_flag_and_for_one_date() -> None:
+    assert suspicion_of(suspect=False) is None
+    assert suspicion_of(task="segment") is None
 
 
 def test_without_disagreement_there_are_no_passes() -> None:

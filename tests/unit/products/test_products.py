@@ -22,6 +22,7 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.products.bundle import clear_output, product_files, write_products
 from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.pictures import stretched
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputMismatchError
@@ -54,7 +55,7 @@ def validator(real_data: Path) -> JsonSchemaSTACValidator:
 def test_exactly_the_promised_files_are_written_and_cleared(
     mosaic: Mosaic, subject: MapSubject
 ) -> None:
-    output, config = mosaic.path.parent, ProductsConfig(evidence=True)
+    output, config = mosaic.path.parent, ProductsConfig(evidence=True, min_area_px=1)
     figures = write_products(mosaic, subject, config)
     names = {path.name for path in output.iterdir()} - {"mosaic.zarr"}
     assert names == set(product_files(mosaic, subject, config))
@@ -85,6 +86,94 @@ def test_a_mapping_unit_leaves_the_rasters_alone(mosaic: Mosaic, subject: MapSub
     assert file_sha256(output / "change.tif") == change
 
 
+def test_areas_under_four_pixels_are_no_polygons_and_are_counted(
+    tmp_path: Path, subject: MapSubject
+) -> None:
+    classes = np.zeros(SHAPE, np.uint8)
+    for size in range(1, 7):
+        classes[10 * size, 5 : 5 + size] = 1
+    (tmp_path / "map").mkdir()
+    mosaic = write_mosaic(tmp_path / "map" / "mosaic.zarr", classes)
+    figures = write_products(mosaic, subject, ProductsConfig())
+    output = tmp_path / "map"
+    assert sorted(gpd.read_parquet(output / "polygons.parquet")["pixels"]) == [4, 5, 6]
+    assert (figures.polygons, figures.left_out) == (3, 3)
+    assert figures.left_out_m2 == pytest.approx(600, rel=0.01)
+    assert figures.pixels["changed"] == 21
+    page = (output / "report.html").read_text()
+    assert "3 smaller ones (0.1 ha in all) are on the map and not in the list" in page
+    with rasterio.open(output / "change.tif") as file:
+        assert (file.read(1) == 1).sum() == 21
+
+
+def test_reasons_are_told_apart_in_raster_item_quicklook_and_report(tmp_path: Path) -> None:
+    reasons = np.zeros((96, 96), np.uint8)
+    for number, reason in enumerate((3, 4, 9, 10)):
+        reasons[10:40, 20 * number : 20 * number + 12] = reason
+    output = tmp_path / "map"
+    output.mkdir()
+    classes = np.eye(96, dtype=np.uint8)
+    mosaic = write_mosaic(output / "mosaic.zarr", classes, reasons=reasons)
+    figures = write_products(mosaic, subject_of(tmp_path / "scenes", 96, 96), ProductsConfig())
+    told = ["cloud before", "cloud shadow before", "cloud suspected after", "no image after"]
+    assert list(figures.undecided) == told
+    assert set(figures.undecided.values()) == {360}
+    with rasterio.open(output / "reason.tif") as file:
+        assert np.array_equal(file.read(1), reasons)
+        assert file.colormap(1)[4] == (43, 131, 186, 255)
+    item = json.loads((output / "item.json").read_text())
+    table = {e["value"]: e for e in item["assets"]["reason"]["classification:classes"]}
+    assert table[9]["name"] == "cloud_suspected_after"
+    assert table[9]["color_hint"] == "66C2A4"
+    picture = np.asarray(Image.open(output / "quicklook.png").convert("RGB"))
+    for color in ((43, 131, 186), (74, 78, 105), (102, 194, 164), (194, 165, 207)):
+        assert (picture == color).all(axis=2).sum() > 100
+    layers = report_data(output)["layers"]
+    (reason,) = (layer for layer in layers if layer["id"] == "reason")
+    assert reason["shown"]
+    assert [text for _, text in reason["legend"]] == [f"no decision: {name}" for name in told]
+
+
+def report_data(output: Path) -> dict[str, Any]:
+    page = (output / "report.html").read_text()
+    start = page.index('type="application/json">') + len('type="application/json">')
+    found: dict[str, Any] = json.loads(page[start : page.index("</script>", start)])
+    return found
+
+
+def test_warnings_stand_in_report_and_item_and_say_what_to_do(tmp_path: Path) -> None:
+    classes, reasons = np.ones((96, 96), np.uint8), np.zeros((96, 96), np.uint8)
+    classes[:10], reasons[-20:] = 0, 8
+    output = tmp_path / "map"
+    output.mkdir()
+    mosaic = write_mosaic(output / "mosaic.zarr", classes, reasons=reasons)
+    subject = subject_of(tmp_path / "scenes", 96, 96)
+    figures = write_products(mosaic, subject, ProductsConfig(), {"warnings": ["a <run>. Mend it."]})
+    run, changed, suspected = figures.warnings
+    assert run == "a <run>. Mend it."
+    assert changed.startswith("87% of the decided pixels are changed")
+    assert "products.threshold" in changed
+    assert suspected.startswith("clouds are suspected on 20.8% of the area")
+    assert "mask.suspect" in suspected
+    item = json.loads((output / "item.json").read_text())
+    assert item["properties"]["noise2map:warnings"] == list(figures.warnings)
+    page = (output / "report.html").read_text()
+    assert page.index("a &lt;run&gt;. Mend it.") < page.index('id="stage"')
+
+
+def test_the_contrast_is_that_of_the_ground_and_not_of_clouds() -> None:
+    image = np.linspace(0, 100, 400).reshape(1, 20, 20)
+    image[0, :5] = 10_000
+    valid, ground = np.ones((20, 20), np.bool_), np.ones((20, 20), np.bool_)
+    ground[:5] = False
+    picture = stretched(image, valid, (0, 0, 0), ground)
+    assert picture[5:].std() > 0.25
+    assert stretched(image, valid, (0, 0, 0))[5:].std() < 0.01
+    assert np.array_equal(
+        stretched(image, valid, (0, 0, 0), ~valid), stretched(image, valid, (0, 0, 0))
+    )
+
+
 def test_a_map_of_classes_has_its_own_names_and_all_classes_but_the_first_as_polygons(
     tmp_path: Path, subject: MapSubject
 ) -> None:
@@ -98,7 +187,7 @@ def test_a_map_of_classes_has_its_own_names_and_all_classes_but_the_first_as_pol
     (tmp_path / "map").mkdir()
     mosaic = write_mosaic(tmp_path / "map" / "mosaic.zarr", classes, table=table)
     one_date = replace(subject, before=(), classes=table, task="segment")
-    figures = write_products(mosaic, one_date, ProductsConfig())
+    figures = write_products(mosaic, one_date, ProductsConfig(min_area_px=1))
     output = tmp_path / "map"
     assert not (output / "change.tif").exists()
     with rasterio.open(output / "classes.tif") as file:
@@ -127,7 +216,8 @@ def test_the_item_is_valid_offline_and_says_what_gdal_says(
     assert band["statistics"]["mean"] == pytest.approx(values.mean())
     assert band["statistics"]["maximum"] == values.max()
     names = [entry["name"] for entry in item["assets"]["reason"]["classification:classes"]]
-    assert names[4] == "masked_before"
+    assert names[4] == "cloud_before"
+    assert item["properties"].get("noise2map:warnings") is None
 
 
 def test_maps_of_two_models_or_areas_have_ids_of_their_own_in_a_collection(
@@ -188,7 +278,7 @@ def test_quicklook_shows_north_up_and_the_class_colour(mosaic: Mosaic, subject: 
     write_products(mosaic, subject, ProductsConfig())
     picture = np.asarray(Image.open(mosaic.path.parent / "quicklook.png").convert("RGB"))
     red = (picture == (215, 25, 28)).all(axis=2)
-    no_decision = (picture == (207, 198, 230)).all(axis=2)
+    no_decision = (picture == (43, 131, 186)).all(axis=2)  # cloud before
     assert red.any()
     rows, cols = np.nonzero(no_decision[: no_decision.shape[0] // 2])
     assert rows.mean() < np.nonzero(red)[0].mean() and cols.mean() < np.nonzero(red)[1].mean() + 1
@@ -220,6 +310,5 @@ def test_the_report_holds_no_markup_that_it_was_given(
     page = (mosaic.path.parent / "report.html").read_text()
     assert page.count("<script") == 2 and page.count("</script") == 2
     assert "<img src=x" not in page and 'href="javascript' not in page
-    start = page.index('type="application/json">') + len('type="application/json">')
-    data = json.loads(page[start : page.index("</script>", start)])
+    data = report_data(mosaic.path.parent)
     assert data["areas"][0]["class_name"] == hostile + "changed"

@@ -32,6 +32,7 @@ from noise2map_core.settings.detector import DetectorConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
+    MapMaskConfig,
     MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
@@ -168,6 +169,10 @@ PROBES: dict[str, list[Value]] = {
     "MaskConfig.scl_classes": [(4,)],
     "MaskConfig.qa_bits": [(3,)],
     "MaskConfig.dilate_px": [5],
+    "MapMaskConfig.use": ["off"],
+    "MapMaskConfig.scl_classes": [(4,)],
+    "MapMaskConfig.qa_bits": [(3,)],
+    "MapMaskConfig.dilate_px": [5],
     "PairQualityConfig.action": ["off"],
     "PairQualityConfig.windows": [1],
     "PairQualityConfig.window_px": [80],
@@ -246,6 +251,8 @@ ELSEWHERE = {
     "ResourcesConfig.predictor_cpus": "how fast",
     "ResourcesConfig.predictor_gpus": "where it is computed: tests of numeric paths",
     "ResourcesConfig.tiles_per_task": "how fast: tests of infer-region",
+    "MapMaskConfig.suspect": "clouds where there are no masks: tests of suspicion and planning",
+    "ProductsConfig.min_area_px": "polygons: tests of products",
     "ProductsConfig.min_area_m2": "polygons: tests of products",
     "ProductsConfig.simplify_m": "polygons: tests of products",
     "ProductsConfig.evidence": "further rasters: tests of products",
@@ -256,6 +263,8 @@ ELSEWHERE = {
 
 BY_DATA = {
     ("MaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
+    ("MapMaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
+    ("MapMaskConfig.use", "plain"): "off is what auto comes to without masks",
     ("MaskConfig.use", "plain"): "off is what auto comes to without masks",
     ("RadiometryConfig.use", "auto"): "on does what auto does: the light differs by far",
     ("RadiometryConfig.correct_shift", "auto"): "on does what auto does: they lie apart",
@@ -428,9 +437,9 @@ def branches() -> list[Any]:
 def test_every_field_of_the_settings_is_tried_or_said_to_be_tested_elsewhere() -> None:
     sections = (
         IngestRegionConfig, InferRegionConfig, SearchConfig, GridConfig, ChipsConfig, MaskConfig,
-        CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels, PolygonLabels,
-        SplitConfig, BlockSplit, InferenceConfig, DetectorConfig, ProductsConfig, ClusterConfig,
-        ResourcesConfig,
+        MapMaskConfig, CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels,
+        PolygonLabels, SplitConfig, BlockSplit, InferenceConfig, DetectorConfig, ProductsConfig,
+        ClusterConfig, ResourcesConfig,
     )  # fmt: skip
     fields = {
         f"{section.__name__}.{name}"

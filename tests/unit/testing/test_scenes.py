@@ -9,6 +9,7 @@ import pystac
 import pytest
 import rasterio
 from jsonschema import Draft7Validator
+from odc.geo.geobox import GeoBox
 from pystac.validation import validate_dict
 from rio_cogeo import cog_validate
 from scipy.ndimage import uniform_filter
@@ -16,10 +17,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import precision_recall_curve
 from threadpoolctl import threadpool_limits
 
+from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.testing.exposure import expose
+from noise2map_core.imagery.composite import read_date
+from noise2map_core.imagery.recipe import plan_recipe
+from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
+from noise2map_core.testing.exposure import expose, is_cloud
 from noise2map_core.testing.landscape import build_landscape
 from noise2map_core.testing.scenes import EmbeddedCatalog, write_catalog
 
@@ -97,7 +103,8 @@ def test_truth_is_where_built_up_land_differs_and_nowhere_else(scene: EmbeddedCa
 def test_label_is_the_truth_except_under_nodata_and_cloud(scene: EmbeddedCatalog) -> None:
     label, truth = read_label(scene), read(scene.truth)
     rng = np.random.default_rng(3)
-    _, clouds = expose(rng, build_landscape(rng, 256))
+    _, classes = expose(rng, build_landscape(rng, 256))
+    clouds = is_cloud(classes)
     nodata = (read_bands(scene, "before") == 0).any(0) | (read_bands(scene, "after") == 0).any(0)
     hidden = clouds.any(axis=0) | nodata
     assert nodata.any()
@@ -105,6 +112,21 @@ def test_label_is_the_truth_except_under_nodata_and_cloud(scene: EmbeddedCatalog
     assert clouds[1].any()
     assert (label[hidden] == IGNORE).all()
     assert np.array_equal(label[~hidden], truth[~hidden])
+
+
+def test_auto_masks_hide_opaque_cloud_and_leave_most_of_the_change(scene: EmbeddedCatalog) -> None:
+    search = SearchConfig(catalog=scene.catalog, collection=scene.collection)
+    dates = search_pair(search, read_aoi(scene.map_aoi), scene.before, scene.after, scene.bands)
+    recipe = plan_recipe(CompositeConfig(), MaskConfig(), [*dates[0], *dates[1]])
+    with rasterio.open(scene.truth) as file:
+        box = GeoBox(file.shape, file.transform, file.crs)
+    hidden = [read_date(of_date, box, recipe).masked for of_date in dates]
+    for name, masked in zip(("before", "after"), hidden, strict=True):
+        opaque = read_bands(scene, name)[:3].min(axis=0) > 5000
+        assert opaque.any()
+        assert masked[opaque].all()
+    change = read(scene.truth) == 1
+    assert np.any(hidden, axis=0)[change].mean() < 0.25
 
 
 def test_nodata_is_a_wedge_of_the_later_date_in_every_band(scene: EmbeddedCatalog) -> None:
@@ -161,7 +183,7 @@ def test_same_seed_same_bytes_and_another_seed_another_land(
 
 def test_every_raster_is_a_cog_on_the_grid_of_its_item(scene: EmbeddedCatalog) -> None:
     rasters = sorted(scene.root.rglob("*.tif"))
-    assert len(rasters) == 2 * len(scene.bands) + 2
+    assert len(rasters) == 2 * (len(scene.bands) + 1) + 2
     for path in rasters:
         valid, errors, warnings = cog_validate(path, strict=True)
         assert valid, (path, errors, warnings)

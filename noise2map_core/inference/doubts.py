@@ -1,0 +1,60 @@
+"""What does not look right in a run, and what to do about it: the same after every rerun."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from noise2map_core.geo.turns import centre_of_grid
+from noise2map_core.imagery.region import MAX_UPSAMPLING, SAME_SIZE, finest_on_ground
+from noise2map_core.inference.provenance import done_records
+from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.tile_work import StrangeTiles
+from noise2map_core.mapping.ledger import TileRecord
+
+
+def run_doubts(
+    job: RegionJob, quality: dict[str, Any] | None, failed: Sequence[TileRecord]
+) -> list[str]:
+    """Sentences for people, of the tiles' records, of the `quality` of the pair, as manifests have
+    it, and of tiles that `failed`; none if all is well."""
+    strange = StrangeTiles()
+    for record in done_records(job):
+        strange.add(record)
+    place = centre_of_grid(job.grid.geobox(job.grid.region))
+    finest = finest_on_ground([*job.before, *job.after], *place)
+    return [
+        *_holes(failed),
+        *strange.doubts(job.spec.value_range),
+        *_pair(quality or {}),
+        *grid_doubts(job.grid.ground_m, finest),
+    ]
+
+
+def _holes(failed: Sequence[TileRecord]) -> list[str]:
+    if not failed:
+        return []
+    return [
+        f"{len(failed)} tiles could not be made and are holes in the map: {failed[0].tile}: "
+        f"{failed[0].reason.rstrip('.')}. Repair the sources and run the same command again."
+    ]
+
+
+def _pair(quality: dict[str, Any]) -> list[str]:
+    if quality.get("verdict", "ok") == "ok":
+        return []
+    return [f"pair of dates: {reason}" for reason in quality["reasons"]]
+
+
+def grid_doubts(side: float, finest: float) -> list[str]:
+    """Whether pixels of `side` metres are much finer or coarser than those of the imagery, of which
+    the finest has `finest` metres."""
+    most = MAX_UPSAMPLING * (1 + SAME_SIZE)
+    if side * most < finest:
+        what = f"{finest:.3g} m: what lies between theirs is invented"
+    elif side > finest * most:
+        what = f"{finest:.3g} m: detail of theirs is lost"
+    else:
+        return []
+    return [
+        f"the map has pixels of {side:.3g} m, and the imagery of {what}. Leave grid.resolution "
+        "out, or choose imagery and a checkpoint of that size."
+    ]
