@@ -11,10 +11,10 @@ from typing import Any
 import shapely
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.catalog.scene_json import scene_from_json, scene_to_json
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe
-from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 from noise2map_core.labels.layers import layer_from_json
 from noise2map_core.labels.sources import LabelSource
 from noise2map_core.settings.chips import ChipsConfig

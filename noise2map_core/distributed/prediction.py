@@ -105,7 +105,7 @@ class TileWorker:
 
     def __init__(self, job: RegionJob) -> None:
         # Here and not above: the readers, processes of their own, need no torch.
-        from noise2map_core.inference.out_of_memory import within_memory
+        from noise2map_core.distributed.out_of_memory import within_memory
 
         self._job = job
         self._predict = partial(predict_tile, job, predictor_of(job))

@@ -1,14 +1,46 @@
 """What does not look right in a run, and what to do about it: the same after every rerun."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.region import MAX_UPSAMPLING, SAME_SIZE, finest_on_ground
 from noise2map_core.inference.provenance import done_records
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile_work import StrangeTiles
 from noise2map_core.mapping.ledger import TileRecord
+
+MAX_SHOWN = 5
+"""Tiles that a line for people names; the ledger has them all."""
+
+
+@dataclass
+class StrangeTiles:
+    """Tiles with numbers that the model does not expect: how many, and the worst of them."""
+
+    tiles: int = 0
+    px: int = 0
+    worst: list[TileRecord] = field(default_factory=list)
+    """At most `MAX_SHOWN`: the driver's memory must not grow with the region."""
+
+    def add(self, record: TileRecord) -> None:
+        """Count a tile."""
+        if record.strange_px:
+            self.tiles, self.px = self.tiles + 1, self.px + record.strange_px
+            ranked = sorted([*self.worst, record], key=lambda r: (-r.strange_px, r.row, r.col))
+            self.worst = ranked[:MAX_SHOWN]
+
+    def doubts(self, value_range: tuple[float, float]) -> list[str]:
+        """What to say to people, the worst tiles by name; none if there is nothing to say."""
+        if not self.tiles:
+            return []
+        low, high = value_range
+        worst = ", ".join(f"{record.tile}: {record.strange_px:,}" for record in self.worst)
+        return [
+            f"{self.px:,} pixels in {self.tiles} tiles lie outside the numbers that the checkpoint "
+            f"expects ({low:g} to {high:g}), most in {worst}. See whether the product level or the "
+            "scaling of the imagery is another than that of the checkpoint."
+        ]
 
 
 def run_doubts(

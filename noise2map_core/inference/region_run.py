@@ -10,13 +10,29 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.imagery.best_day import ChosenDate
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.doubts import MAX_SHOWN
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile_work import MAX_SHOWN, TileWork
-from noise2map_core.mapping.ledger import Ledger
+from noise2map_core.inference.throughput import Throughput
+from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Mosaic, Reason, TileMap
 from noise2map_core.runtime.errors import IncompleteRegionError
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.workflows.infer_region import InferRegionConfig
+
+
+@dataclass
+class TileWork:
+    """What became of the tiles of a run; the driver's memory does not grow with them."""
+
+    throughput: Throughput = field(default_factory=Throughput)
+    failed: list[TileRecord] = field(default_factory=list)
+
+    def add(self, record: TileRecord, at_s: float) -> None:
+        """Count a tile that was there `at_s` seconds after the start of the work."""
+        if record.status == "failed":
+            self.failed.append(record)
+        else:
+            self.throughput.add(record, at_s)
 
 
 @dataclass

@@ -12,9 +12,9 @@ from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.catalog.scene_json import scene_from_json, scene_to_json
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.reader import read_pixels
-from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 from noise2map_core.labels import IGNORE
 from noise2map_core.labels.vectors import read_vectors
 from noise2map_core.rasters.identity import asset_identities

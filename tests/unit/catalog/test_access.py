@@ -16,10 +16,10 @@ from urllib3.connection import HTTPConnection
 from noise2map_core.catalog import access, links
 from noise2map_core.catalog.access import Grant, PlanetaryComputer, WarySession, grant_for
 from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.catalog.scene_json import scene_from_json, scene_to_json
 from noise2map_core.catalog.search import require_told_apart, search_scenes
 from noise2map_core.catalog.stac import open_catalog
 from noise2map_core.geo.aoi import read_aoi
-from noise2map_core.imagery.scene_json import scene_from_json, scene_to_json
 from noise2map_core.rasters import files
 from noise2map_core.rasters.files import inspect, opened
 from noise2map_core.rasters.identity import asset_identities

@@ -14,13 +14,13 @@ import shapely
 from PIL import Image
 from rasterio.features import geometry_mask
 
+from noise2map_core.catalog.scene_json import scene_to_json
 from noise2map_core.catalog.search import picture_bands
 from noise2map_core.cli.commands import scenes
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.imagery.best_day import best_day, choose_dates, season_days
 from noise2map_core.imagery.days import CoarseArea, Day, covered, find_days
 from noise2map_core.imagery.preview import CLOUD, draw_day
-from noise2map_core.imagery.scene_json import scene_to_json
 from noise2map_core.runtime.errors import AssetReadError, ConfigError, NoImageryError
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.imagery import MaskConfig

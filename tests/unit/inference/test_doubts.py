@@ -2,8 +2,7 @@
 
 import pytest
 
-from noise2map_core.inference.doubts import grid_doubts
-from noise2map_core.inference.tile_work import StrangeTiles
+from noise2map_core.inference.doubts import StrangeTiles, grid_doubts
 from noise2map_core.mapping.ledger import TileRecord
 
 

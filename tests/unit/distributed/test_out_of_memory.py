@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from noise2map_core.inference.out_of_memory import is_out_of_memory, within_memory
+from noise2map_core.distributed.out_of_memory import is_out_of_memory, within_memory
 from noise2map_core.runtime.errors import TileMemoryError
 
 HUGE = 1 << 60
