@@ -26,6 +26,7 @@ MIN_PIXELS = 1_000
 MIN_SHARE = 0.01
 """With fewer pixels of the sample seen at both dates nothing is estimated."""
 LEAST_LENGTH = 1e-6
+ONE_IN_A_HUNDRED = 0.01
 MULTISPECTRAL = 4
 """Bands from which mixtures of bands tell change from light better than each band by itself."""
 
@@ -55,6 +56,8 @@ class Detector:
     """[date][band] of these, raw numbers."""
     std: tuple[tuple[float, ...], ...]
     """[date][band]"""
+    outstanding: float
+    """Share of these that stand out as one in a hundred would without any change."""
 
     @classmethod
     def fit(cls, kind: Kind, samples: Sequence[SamplePair]) -> Self:
@@ -78,6 +81,7 @@ class Detector:
             fit_posterior(sample, null), len(before),
             mean=_nested(before.mean(axis=0), after.mean(axis=0)),
             std=_nested(before.std(axis=0), after.std(axis=0)),
+            outstanding=float((sample > null.value_of(ONE_IN_A_HUNDRED)).mean()),
         )  # fmt: skip
 
     def probability(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.region import MAX_UPSAMPLING, SAME_SIZE, finest_on_ground
 from noise2map_core.inference.provenance import done_records
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
+
+LEAST_OUTSTANDING = 0.001
+"""Share of pixels that stand out, from which a detector is believed."""
 
 MAX_SHOWN = 5
 """Tiles that a line for people names; the ledger has them all."""
@@ -56,6 +60,7 @@ def run_doubts(
     return [
         *_holes(failed),
         *strange.doubts(job.spec.value_range),
+        *_detector(job),
         *_pair(quality or {}),
         *grid_doubts(job.grid.ground_m, finest),
     ]
@@ -67,6 +72,18 @@ def _holes(failed: Sequence[TileRecord]) -> list[str]:
     return [
         f"{len(failed)} tiles could not be made and are holes in the map: {failed[0].tile}: "
         f"{failed[0].reason.rstrip('.')}. Repair the sources and run the same command again."
+    ]
+
+
+def _detector(job: RegionJob) -> list[str]:
+    """Fewer pixels that stand out than chance alone would give: the rest is no lack of change."""
+    fitted = job.spec.fitted if isinstance(job.spec, DetectorSpec) else None
+    if fitted is None or fitted.outstanding >= LEAST_OUTSTANDING:
+        return []
+    return [
+        f"only {fitted.outstanding:.2%} of the pixels stand out where chance alone would give 1 %: "
+        "the dates hardly resemble each other, and the detector cannot tell what did not change. "
+        "Choose dates of one season and light, or name a checkpoint."
     ]
 
 
