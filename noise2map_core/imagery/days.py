@@ -150,7 +150,8 @@ def _looked_at(scenes: Sequence[Scene], mask: MaskConfig, coarse: CoarseArea) ->
     undilated = mask.model_copy(update={"dilate_px": 0})  # meant for pixels of the map's size
     try:
         for scene in scenes:
-            masked, known = read_hidden(scene, coarse.geobox, undilated)
+            kinds, known = read_hidden(scene, coarse.geobox, undilated)
+            masked = kinds > 0
             hidden, clear = hidden | masked, clear | (known & ~masked)
     except AssetReadError as error:
         if not error.missing:

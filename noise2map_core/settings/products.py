@@ -1,9 +1,9 @@
 """Settings of the map products."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
-from noise2map_core.settings.numbers import NonNegativeFloat, SidePx
+from noise2map_core.settings.numbers import NonNegativeFloat, PositiveInt, SidePx
 
 
 class ProductsConfig(BaseModel):
