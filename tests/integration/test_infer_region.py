@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.cli.commands import plan, verify
 from noise2map_core.distributed import region
 from noise2map_core.geo.aoi import read_aoi
+from noise2map_core.imagery.composite import read_date
 from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.imagery.recipe import plan_recipe
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
@@ -46,6 +48,7 @@ from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputHeldError
 from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
 from noise2map_core.testing.item_table import write_item_table
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -186,6 +189,13 @@ def scenes_of(embedded: EmbeddedCatalog) -> tuple[list[Scene], list[Scene]]:
     return list(before), list(after)
 
 
+def seen_of(scenes: Sequence[Scene], frame: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+    """Image [band, H, W] and what the scenes' masks leave of it [H, W]."""
+    recipe = plan_recipe(CompositeConfig(), MaskConfig(), scenes)
+    pixels = read_date(scenes, frame, recipe)
+    return pixels.image, pixels.valid
+
+
 def test_a_pair_in_memory_gives_the_map_of_the_pipeline_to_the_bit(
     undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path
 ) -> None:
@@ -193,7 +203,7 @@ def test_a_pair_in_memory_gives_the_map_of_the_pipeline_to_the_bit(
     frame = expected.odc.geobox.pad(32)  # the chips that reach in from outside
     images = [
         wrap_xr(np.where(valid, pixels, 0), frame, nodata=0, axis=1)
-        for pixels, valid in (read_pixels(scenes, frame) for scenes in scenes_of(embedded))
+        for pixels, valid in (seen_of(scenes, frame) for scenes in scenes_of(embedded))
     ]
     made = predict_pair(images[0].chunk(y=100), images[1], checkpoint, tile_px=TILE_PX)
     assert is_dask_collection(made["class"].data)
@@ -596,7 +606,7 @@ def test_the_mosaic_equals_one_pass_over_the_whole_image(
         search, read_aoi(embedded.map_aoi), embedded.before, embedded.after, spec.bands
     )
     frame = mosaic.odc.geobox.pad(chip)
-    image, valid = (np.stack(a) for a in zip(*(read_pixels(d, frame) for d in dates), strict=True))
+    image, valid = (np.stack(a) for a in zip(*(seen_of(d, frame) for d in dates), strict=True))
     total, weight = np.zeros((2, *frame.shape)), np.zeros(frame.shape)
     ramp = np.minimum(np.arange(chip) + 0.5, chip - np.arange(chip) - 0.5)
     # Tiles, 64 pixels, are whole numbers of strides, so that the frame's corner is on the lattice.
