@@ -18,6 +18,7 @@ from noise2map_core.imagery.pair_quality import sample_pair
 from noise2map_core.imagery.recipe import scene_key
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.storage import read_bytes
 from noise2map_core.settings.imagery import PairQualityConfig
 
 FILE = "detector.json"
@@ -76,6 +77,6 @@ def _key(spec: DetectorSpec, pair: PairPlan, grid: RegionGrid, identities: dict[
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_bytes(file).decode(errors="replace")  # what is damaged is fitted anew
     except (FileNotFoundError, NotADirectoryError):
         return ""

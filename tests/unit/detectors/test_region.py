@@ -10,14 +10,16 @@ import rasterio
 from sklearn.metrics import roc_auc_score
 
 from noise2map_core.detectors.detector import Detector
-from noise2map_core.detectors.fitting import FILE
+from noise2map_core.detectors.fitting import FILE, keep_detector
 from noise2map_core.detectors.spec import DetectorSpec, dump_detector, load_detector
 from noise2map_core.inference.model import read_model
 from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.runtime.storage import location, read_bytes
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from tests.memory_bucket import keep_in_memory
 from tests.region_in_process import map_here
 
 PLAIN = {
@@ -106,6 +108,15 @@ def test_a_detector_is_read_back_as_it_was_fitted(output: Path) -> None:
     assert load_detector(text, "another") is None
     for damaged in (text[:-40], "{}", "[]", text.replace('"null"', '"nul"')):
         assert load_detector(damaged, key) is None
+
+
+def test_a_detector_is_kept_as_an_object_too(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (output / FILE).read_text()
+    key = json.loads(text)["key"]
+    spec = DetectorSpec("mad", ("a", "b", "c", "d"), 0.01, load_detector(text, key), key)
+    keep_in_memory(monkeypatch)
+    keep_detector(spec, location("s3://bucket/map"))
+    assert read_bytes(location("s3://bucket/map") / FILE).decode() == text
 
 
 @pytest.mark.parametrize(
