@@ -1,4 +1,7 @@
-"""Invent a scene pair with a known change, and take it through all the steps to a map."""
+"""Invent a scene pair with a known change, and take it through all the steps to a map.
+
+The pair is mapped first without labels, then by a network that learns from them.
+"""
 
 import json
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +32,7 @@ from noise2map_core.workflows.launch import applications_root, find_command
 from noise2map_core.workflows.tools.demo import WRITTEN_AT, DemoConfig
 
 STEPS = {
+    "first": "infer-region",
     "ingest": "ingest-region",
     "finetune": "finetune-maps",
     "evaluate": "evaluate-maps",
@@ -44,6 +48,8 @@ class DemoResult:
     output: Path
     model: ClassScores
     """The map's changed class against the known truth."""
+    first: ClassScores
+    """The same of the map without labels, on the same pixels."""
     baseline: ClassScores
     """Change vector analysis on the same pixels."""
     num_pixels: int
@@ -58,7 +64,8 @@ class DemoResult:
             f"picture   {self.output / 'quicklook.png'}",
             f"report    {self.output / 'report.html'}",
             f"Change in the map against the known truth, {self.num_pixels:,} pixels:",
-            f"  noise2map               {_scores_line(self.model)}",
+            f"  learnt from labels      {_scores_line(self.model)}",
+            f"  without labels, first/  {_scores_line(self.first)}",
             f"  change vector analysis  {_scores_line(self.baseline)}",
         ]
 
@@ -105,16 +112,19 @@ def score_map(output: Path, scenes: EmbeddedCatalog) -> DemoResult:
 
     The baseline has the statistics and the threshold of the training part, as in evaluate-maps.
     """
+    with rasterio.open(output / "first" / "change.tif") as file:
+        first = file.read(1)
     with rasterio.open(output / "change.tif") as file, rasterio.open(scenes.truth) as known:
         predicted = file.read(1)
         window = from_bounds(*file.bounds, transform=known.transform)
         truth = known.read(1, window=window, boundless=True, fill_value=IGNORE)
         truth = np.where(predicted == IGNORE, IGNORE, truth)
         baseline = _baseline_map(output, scenes, file.transform, file.shape)
-    map_counts = ConfusionCounts.of(truth, predicted, 2)
-    baseline_counts = ConfusionCounts.of(truth, baseline, 2)
+    learnt, without, vector = (
+        ConfusionCounts.of(truth, said, 2) for said in (predicted, first, baseline)
+    )
     return DemoResult(
-        output, map_counts.scores(1), baseline_counts.scores(1), map_counts.num_pixels
+        output, learnt.scores(1), without.scores(1), vector.scores(1), learnt.num_pixels
     )
 
 
