@@ -13,13 +13,22 @@ from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.evaluation.card_scores import add_to_card, score_rows
 from noise2map_core.evaluation.results import EvaluateMapsResult, write_scores
 from noise2map_core.evaluation.scores import evaluate_baseline, evaluate_model, require_evaluable
+from noise2map_core.evaluation.transfer_run import evaluate_transfer
+from noise2map_core.evaluation.transfer_table import TransferResult
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
 
-def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
+def run(config: EvaluateMapsConfig) -> EvaluateMapsResult | TransferResult:
+    """Score models and baselines on a split, or on places that they never saw."""
+    if config.protocol == "transfer":
+        return evaluate_transfer(config)
+    return _evaluate(config)
+
+
+def _evaluate(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
     store = open_store(config.chips)
     origin = store.attributes.get("dataset", {})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.append import begin, finish, look_at
 from noise2map_core.chips.header import plan_header
 from noise2map_core.chips.manifest import object_digest, read_manifest
 from noise2map_core.chips.pixels import ChipJob, make_shard
@@ -65,6 +66,7 @@ def plan_store(
     split: SplitConfig | None = None,
     area: AreaOfInterest | None = None,
     chips: ChipsConfig = CHIPS,
+    place: str = "here",
 ) -> ChipJob:
     """A store that is planned and not yet begun; its sources are written to `folder`.
 
@@ -76,12 +78,40 @@ def plan_store(
     source = labels if labelled else None
     grid = RegionGrid.covering(area or AREA, CRS, 10.0, tile_px=64)
     places = plan_splits(split, grid)
-    header = plan_header(grid, chips, split.buffer_px, places, source, dates)
+    header = plan_header(grid, chips, split.buffer_px, places, source, dates, place)
     lattice = ChipLattice(chips.chip_px, chips.stride_px)
     table = plan_chips(grid, lattice, places, dates, source)
     scenes = tuple(map(tuple, dates))
     ingest = Ingest(0, table.num_chips, grid, chips, scenes, source, header.identities)
     return ChipJob(store, header, (ingest,), table)
+
+
+def append_store(path: Path, job: ChipJob, **changes: Any) -> int:
+    """What `ingest-region` does with a planned store; returns the shards that were written."""
+    header = replace(job.header, **changes)
+    standing = look_at(path, header, len(job.ingests[0].dates))
+    if standing.current and standing.store:
+        return 0
+    todo = begin(path, standing.store, header, job.ingests[0], job.table)
+    if todo is None:
+        return 0
+    shards = range(todo.first_shard, todo.num_shards)
+    for shard in shards:
+        make_shard(todo, shard)
+    finish(path, todo)
+    return len(shards)
+
+
+def store_of_places(folder: Path, names: Sequence[str], chips: ChipsConfig = CHIPS) -> Path:
+    """A store of strips of the scenery, from north to south, each a place of its own."""
+    path, height = folder / "chips.zarr", HEIGHT // len(names)
+    for number, name in enumerate(names):
+        strip = BOX[number * height : (number + 1) * height, :]
+        area = AreaOfInterest(name, strip.geographic_extent.geom)
+        job = plan_store(folder / "sources", path, area=area, place=name, chips=chips,
+                         split=SplitConfig(buffer_px=0))  # fmt: skip
+        append_store(path, job)
+    return path
 
 
 def change_labels(folder: Path, pixels: Scenery) -> LabelSource:

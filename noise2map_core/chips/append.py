@@ -137,12 +137,32 @@ def _require_appendable(store: ChipStore, header: StoreHeader, num_dates: int) -
     stored = {"dtype": str(store.array("image").dtype), "dates": store.num_dates}
     theirs = store.attributes | stored
     names = (
-        "crs_table", "gsd", "origin", "tile_px", "chip_px", "stride_px", "dtype", "bands",
-        "classes", "buffer_px", "dates",
-    )  # fmt: skip
+        "gsd",
+        "tile_px",
+        "chip_px",
+        "stride_px",
+        "dtype",
+        "bands",
+        "classes",
+        "buffer_px",
+        "dates",
+    )
     for name in names:
         if digest_of(mine[name]) != digest_of(theirs[name]):
             raise _differs(store.path, name, theirs[name], mine[name])
+    _require_same_pixels(store, header)
+
+
+def _require_same_pixels(store: ChipStore, header: StoreHeader) -> None:
+    """Places in several zones go into one store; pixels of one CRS lie on one grid, and those of
+    all are equally large on the ground."""
+    theirs = StoreHeader.of(store)
+    origins, crs = dict(zip(theirs.systems, theirs.all_origins, strict=True)), header.grid.crs
+    mine = (header.grid.x_origin, header.grid.y_origin)
+    if origins.get(crs, mine) != mine:
+        raise _differs(store.path, "origin", list(origins[crs]), list(mine))
+    if crs not in origins and header.ground_gsd != store.attributes.get("ground_gsd"):
+        raise _differs(store.path, "CRS", ", ".join(origins), crs)
 
 
 def _differs(path: Path, name: str, theirs: Any, mine: Any) -> OutputMismatchError:
@@ -187,27 +207,36 @@ def _require_same_reading(path: Path, earlier: Sequence[Ingest], ingest: Ingest)
 def _joined_header(
     store: ChipStore, header: StoreHeader, table: ChipTable
 ) -> tuple[StoreHeader, ChipTable]:
-    """The header of both, and the table in its numbers of items and splits."""
-    items, splits = list(store.attributes["items"]), list(store.attributes["splits"])
+    """The header of both, and the table in its numbers of items, splits, systems and scenes."""
+    kept = StoreHeader.of(store)
+    items, splits = list(kept.items), list(kept.splits)
     for item in header.items:
         if item not in items:
             items.append(item)
     splits += [split for split in header.splits if split not in splits]
     numbers = np.asarray([*(items.index(item) for item in header.items), -1], np.int32)
     codes = np.asarray([splits.index(split) for split in header.splits], np.uint8)
-    labels_from = dict.fromkeys((*store.attributes.get("labels_from", ()), *header.labels_from))
+    systems = dict(zip(kept.systems, kept.all_origins, strict=True))
+    systems |= {header.grid.crs: (header.grid.x_origin, header.grid.y_origin)}
     joined = replace(
-        header, items=items, splits=tuple(splits), labels_from=tuple(labels_from),
+        header, items=items, splits=tuple(splits), crs_table=tuple(systems),
+        labels_from=tuple(dict.fromkeys((*kept.labels_from, *header.labels_from))),
+        origins=tuple(systems.values()), places=(*kept.places, *header.places),
         earlier_keys=tuple(store.attributes["keys"]),
     )  # fmt: skip
-    return joined, replace(table, items=numbers[table.items], split=codes[table.split])
+    crs = np.full_like(table.crs, list(systems).index(header.grid.crs))
+    mine = replace(
+        table, items=numbers[table.items], split=codes[table.split], crs=crs,
+        scene=table.scene + np.uint32(len(kept.places)),
+    )  # fmt: skip
+    return joined, mine
 
 
 def read_table(store: ChipStore) -> ChipTable:
     """The chips of a store, as they were planned."""
-    names = ("row", "col", "footprint", "split", "datetime", "items", "crs")
+    names = ("row", "col", "footprint", "split", "datetime", "items", "crs", "scene")
     columns = {name: store.read(name) for name in names}
-    return table_of(columns, store.attributes["gsd"], *store.attributes["origin"])
+    return table_of(columns, store.attributes["gsd"], store.attributes["origins"])
 
 
 def _fresh(
@@ -253,7 +282,8 @@ def _require_same_content(path: Path, earlier: Sequence[Ingest], ingest: Ingest)
 
 
 def _place(table: ChipTable, chip: int) -> tuple[int, ...]:
-    return (int(table.row[chip]), int(table.col[chip]), *table.datetime[chip].tolist())
+    where = (table.crs[chip], table.row[chip], table.col[chip])
+    return (*map(int, where), *table.datetime[chip].tolist())
 
 
 def _corner(table: ChipTable, chip: int) -> str:

@@ -33,12 +33,13 @@ def plan_header(
     grid: RegionGrid,
     chips: ChipsConfig,
     buffer_px: int,
-    places: Sequence[SplitWindow],
+    windows: Sequence[SplitWindow],
     labels: LabelSource | None,
     dates: Sequence[Sequence[Scene]],
+    place: str,
     recipe: PixelRecipe = UNCHANGED,
 ) -> StoreHeader:
-    """The header of the store that these settings make of these scenes.
+    """The header of the store that these settings make of these scenes of a place.
 
     Asks once for the identity of every asset. Raises AssetReadError.
     """
@@ -50,7 +51,7 @@ def plan_header(
         "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin, grid.tile_px],
         "outline": shapely.to_wkt(grid.outline, rounding_precision=3),
         "chips": chips.model_dump(mode="json"),
-        "split": [buffer_px, *map(_place, places)],
+        "split": [buffer_px, *map(_window, windows)],
         "labels": of_labels[0],
         "label_assets": of_labels[1],
         "dates": [
@@ -67,9 +68,10 @@ def plan_header(
         dtype=str(pixel_type(scenes)),
         bands=_band_table(scenes),
         classes=labels.classes if labels else {},
-        splits=tuple(dict.fromkeys(place.split for place in places)),
+        splits=tuple(dict.fromkeys(window.split for window in windows)),
         buffer_px=buffer_px,
         items=[_item(scene) for scene in scenes],
+        places=(place,) * len(dates),
         identities=identities,
         labels_key=digest_of(of_labels),
         ground_gsd=_ground_gsd(grid),
@@ -82,9 +84,9 @@ def _ground_gsd(grid: RegionGrid) -> float | None:
     return None if grid.ground_m == grid.resolution else round(grid.ground_m, 4)
 
 
-def _place(place: SplitWindow) -> list[Any]:
-    area = None if place.within is None else shapely.to_wkt(place.within, rounding_precision=3)
-    return [place.split, *astuple(place.window), area]
+def _window(part: SplitWindow) -> list[Any]:
+    area = None if part.within is None else shapely.to_wkt(part.within, rounding_precision=3)
+    return [part.split, *astuple(part.window), area]
 
 
 def _meaning(labels: LabelSource) -> dict[str, Any]:

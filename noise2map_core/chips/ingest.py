@@ -37,7 +37,7 @@ class IngestPlan:
     """Everything that is decided before the first pixel is written."""
 
     ingest: Ingest
-    places: list[SplitWindow]
+    windows: list[SplitWindow]
     header: StoreHeader
     warnings: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class IngestPlan:
         """
         ingest, lattice = self.ingest, ChipLattice(self.header.chip_px, self.header.stride_px)
         labels, survey = ingest.labels, LabelSurvey()
-        table = plan_chips(ingest.grid, lattice, self.places, ingest.dates, labels, survey)
+        table = plan_chips(ingest.grid, lattice, self.windows, ingest.dates, labels, survey)
         return table, survey.warnings(labels) if labels is not None else []
 
 
@@ -74,16 +74,17 @@ def plan_ingest(config: IngestRegionConfig) -> IngestPlan:
     pair = _plan_pixels(config, grid, found)
     dates = (pair.before, pair.after) if len(found) > 1 else (pair.after,)
     labels = open_labels(config.labels, config.search, aoi, list(map(_interval, dates)), grid)
-    places = plan_splits(config.split, grid)
+    windows = plan_splits(config.split, grid)
     header = plan_header(
-        grid, config.chips, config.split.buffer_px, places, labels, dates, pair.recipe
-    )
+        grid, config.chips, config.split.buffer_px, windows, labels, dates,
+        config.place or aoi.name, pair.recipe,
+    )  # fmt: skip
     quality = pair.quality.as_dict() if pair.quality else None
     ingest = Ingest(
         0, 0, grid, config.chips, dates, labels, header.identities, pair.recipe, quality,
         header.labels_key,
     )  # fmt: skip
-    return IngestPlan(ingest, places, header, pair.warnings)
+    return IngestPlan(ingest, windows, header, pair.warnings)
 
 
 def _find(config: IngestRegionConfig, aoi: AreaOfInterest) -> Dates:

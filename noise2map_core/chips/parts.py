@@ -33,7 +33,7 @@ from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.runtime.storage import local_copy, move, publish, remove
 
-PART_COLUMNS = ("row", "col", "footprint", "split", "datetime", "items", "crs")
+PART_COLUMNS = ("row", "col", "footprint", "split", "datetime", "items", "crs", "scene")
 """What must be known of a chip besides its pixels."""
 
 
@@ -124,7 +124,8 @@ def _write_part(path: Path, header: StoreHeader, columns: Columns) -> Part:
     create_store(folder, header, table)
     pixels = {name: columns[name] for name in _needed(header) if name not in PART_COLUMNS}
     counted = counted_pixels(table, range(table.num_chips), header)
-    write_shard(folder, 0, ShardContent(pixels, np.asarray(header.splits)[table.split], counted))
+    splits, places = header.names_of(table)
+    write_shard(folder, 0, ShardContent(pixels, splits, places, counted))
     rest = columns if table.num_chips < CHIPS_PER_SHARD else dict.fromkeys(PART_COLUMNS)
     with (
         whole_file(folder / "chips.npz") as npz,
@@ -142,8 +143,7 @@ def _load_rest(part: Part) -> Columns:
 
 
 def _table(header: StoreHeader, columns: Columns) -> ChipTable:
-    grid = header.grid
-    return table_of(columns, grid.resolution, grid.x_origin, grid.y_origin)
+    return table_of(columns, header.grid.resolution, header.all_origins)
 
 
 def _take_in(staged: Path, shard: int, part: Part) -> None:

@@ -51,9 +51,10 @@ def make_shard(job: ChipJob, shard: int) -> ShardRecord:
     """Read, write and record one shard. Raises AssetReadError; OSError if it cannot be written."""
     start = shard * CHIPS_PER_SHARD
     chips = range(start, min(start + CHIPS_PER_SHARD, job.table.num_chips))
-    names = np.asarray(job.header.splits)[job.table.split[chips.start : chips.stop]]
+    mine = slice(chips.start, chips.stop)
+    splits, places = (names[mine] for names in job.header.names_of(job.table))
     counted = counted_pixels(job.table, chips, job.header)
-    content = ShardContent(read_chips_of(job, chips), names, counted)
+    content = ShardContent(read_chips_of(job, chips), splits, places, counted)
     return write_shard(job.store, shard, content)
 
 

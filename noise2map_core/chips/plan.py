@@ -47,6 +47,8 @@ class ChipTable:
     """[chip, date, slot] numbers of the scenes that touch the chip, preferred first; -1: none."""
     crs: NDArray[np.unsignedinteger[Any]]
     """Code of the CRS in the store's table."""
+    scene: NDArray[np.uint32]
+    """[chip, date] code of the scene, one place at one time, in the store's table."""
 
     @property
     def num_chips(self) -> int:
@@ -100,10 +102,14 @@ class _Block:
 
 
 def table_of(
-    columns: Mapping[str, NDArray[Any]], gsd: float, x_origin: float, y_origin: float
+    columns: Mapping[str, NDArray[Any]], gsd: float, origins: Sequence[Sequence[float]]
 ) -> ChipTable:
-    """The table of a store's arrays of one row a chip; `clip` follows from `footprint`."""
+    """The table of a store's arrays of one row a chip; `clip` follows from `footprint`.
+
+    `origins` [crs, (x, y)] are those of the pixels, by the code of the CRS.
+    """
     west, south, east, north = columns["footprint"].T
+    x_origin, y_origin = np.asarray(origins, np.float64)[columns["crs"]].T
     top, bottom = ((y_origin - edge) / gsd for edge in (north, south))
     left, right = ((edge - x_origin) / gsd for edge in (west, east))
     clip = np.round(np.stack([top, left, bottom - top, right - left], axis=1)).astype(np.int64)
@@ -142,7 +148,8 @@ def plan_chips(
     table = _item_table(items)
     times = np.asarray(seconds, np.int64)[table[:, :, 0]]
     crs = np.zeros(len(corners), np.uint16)
-    return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table, crs)
+    scene = np.tile(np.arange(len(dates), dtype=np.uint32), (len(corners), 1))
+    return ChipTable(corners[:, 0], corners[:, 1], clips, split, times, table, crs, scene)
 
 
 def read_labels(labels: LabelSource, grid: RegionGrid, window: Window) -> dict[str, Labels]:

@@ -31,7 +31,7 @@ from noise2map_core.runtime.storage import location, zarr_store
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CHIPS_PER_SHARD = 32
 
 PIXEL_ARRAYS = {
@@ -52,9 +52,12 @@ CHIP_ARRAYS: dict[str, tuple[str, ...]] = {
     "row": ("chip",), "col": ("chip",), "tile_row": ("chip",), "tile_col": ("chip",),
     "x": ("chip",), "y": ("chip",), "crs": ("chip",), "split": ("chip",),
     "datetime": ("chip", "date"), "items": ("chip", "date", "slot"),
-    "footprint": ("chip", "edge"), "quality_valid": ("chip",),
+    "footprint": ("chip", "edge"), "quality_valid": ("chip",), "scene": ("chip", "date"),
 }  # fmt: skip
 """Arrays of one row a chip."""
+
+SCENE_ARRAYS: dict[str, tuple[str, ...]] = {"light": ("scene", "moment", "band")}
+"""Arrays of one row a scene, one place at one time: robust centre and spread of its bands."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -67,6 +70,8 @@ class ChipStore:
     attributes: dict[str, Any]
     objects: dict[str, Digest]
     """Length and SHA-256 of every object, from the manifest."""
+    parts: NDArray[np.str_] | None = None
+    """Split of every chip, where it is not what was ingested; see `places.dealt`."""
 
     @property
     def num_chips(self) -> int:
@@ -115,7 +120,23 @@ class ChipStore:
     @cached_property
     def splits(self) -> NDArray[np.str_]:
         """Split name of every chip."""
-        return self._decoded("split", "splits")
+        return self._decoded("split", "splits") if self.parts is None else self.parts
+
+    @cached_property
+    def places(self) -> NDArray[np.str_]:
+        """Name of the place of every chip: of its first date's scene."""
+        names = [scene["place"] for scene in self.attributes["scenes"]]
+        return np.asarray(names)[self.read("scene")[:, 0]]
+
+    def lights(self, chips: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Robust centre and spread of the scenes of chips, [chip, date, 2, band]; NaN where too
+        little of a scene is observed."""
+        scene, light = self._scenes
+        return np.asarray(light[scene[chips]])
+
+    @cached_property
+    def _scenes(self) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+        return self.read("scene"), self.read("light")
 
     def chips_of(self, split: str | None) -> NDArray[np.int64]:
         """Numbers of the chips of a split, in order; None: of all."""

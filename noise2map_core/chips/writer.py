@@ -5,8 +5,9 @@ shard that is written, made after its pixels; and, of an append, what it will ad
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from noise2map_core.chips.manifest import (
     object_digest,
 )
 from noise2map_core.chips.plan import ChipTable
+from noise2map_core.chips.scenes import scene_lights
 from noise2map_core.chips.store import (
     CHIP_ARRAYS,
     CHIPS_PER_SHARD,
     FORMAT_VERSION,
     LABEL_ARRAYS,
     PIXEL_ARRAYS,
+    SCENE_ARRAYS,
     ChipStore,
     Columns,
     read_attributes,
@@ -76,8 +79,12 @@ class StoreHeader:
     """Least distance between boxes of different splits."""
     items: list[dict[str, Any]]
     """Id, collection, datetime, href and attribution of the source items."""
+    places: tuple[str, ...]
+    """Of every scene by its code, the name of the place that it shows."""
     crs_table: tuple[str, ...] = ()
     """Where the chips lie on several grids of one kind: their CRS by code. Empty: the grid's."""
+    origins: tuple[tuple[float, float], ...] = ()
+    """Upper left corner of the pixels of every CRS, by code. Empty: the grid's, of all."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """Of a published data set: which, its task and protocol."""
     earlier_keys: tuple[str, ...] = ()
@@ -98,9 +105,9 @@ class StoreHeader:
         """The header of a store that is there; its grid covers the chips."""
         found, footprints = store.attributes, store.read("footprint")
         outline = shapely.box(*footprints[:, :2].min(axis=0), *footprints[:, 2:].max(axis=0))
-        x_origin, y_origin = found["origin"]
+        origins = tuple((x, y) for x, y in found["origins"])
         grid = RegionGrid(
-            found["crs_table"][0], found["gsd"], x_origin, y_origin, found["tile_px"],
+            found["crs_table"][0], found["gsd"], *origins[0], found["tile_px"],
             Window(0, 0, 1, 1), outline,
         )  # fmt: skip
         same = ("key", "chip_px", "stride_px", "bands", "classes", "buffer_px", "items")
@@ -109,12 +116,28 @@ class StoreHeader:
             dtype=str(store.array("image").dtype),
             splits=tuple(found["splits"]),
             crs_table=tuple(found["crs_table"]),
+            origins=origins,
+            places=tuple(scene["place"] for scene in found["scenes"]),
             earlier_keys=tuple(found["keys"][:-1]),
             dataset=found.get("dataset", {}),
             labels_from=tuple(found.get("labels_from", ())),
             made_pairs=found.get("made_pairs", {}),
             **{name: found[name] for name in same},
         )
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The CRS of every code."""
+        return self.crs_table or (self.grid.crs,)
+
+    @property
+    def all_origins(self) -> tuple[tuple[float, float], ...]:
+        """Upper left corner of the pixels of every CRS, by code."""
+        return self.origins or ((self.grid.x_origin, self.grid.y_origin),) * len(self.systems)
+
+    def names_of(self, table: ChipTable) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+        """Split and place of every chip."""
+        return np.asarray(self.splits)[table.split], np.asarray(self.places)[table.scene[:, 0]]
 
     def attributes(self, num_chips: int) -> dict[str, Any]:
         """The group's attributes."""
@@ -137,10 +160,11 @@ class StoreHeader:
             "classes": self.classes,
             "splits": list(self.splits),
             "buffer_px": self.buffer_px,
-            "crs_table": list(self.crs_table) or [grid.crs],
-            "origin": [grid.x_origin, grid.y_origin],
+            "crs_table": list(self.systems),
+            "origins": [list(origin) for origin in self.all_origins],
             "tile_px": grid.tile_px,
             "items": self.items,
+            "scenes": [{"place": place} for place in self.places],
             **{name: value for name, value in optional.items() if value},
         }
 
@@ -155,6 +179,8 @@ class ShardRecord:
     splits: dict[str, dict[str, Any]]
     """Per split: chips, pixels, valid pixels per date, labelled and observed pixels per task and
     class, moments. A pixel of the ground is counted once, in the chip whose centre is nearest."""
+    places: dict[str, dict[str, Any]]
+    """The same per place."""
     quality_valid: list[float]
     """Of each chip, the share of its pixels that is observed at every date."""
 
@@ -211,7 +237,7 @@ def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         chunks=(min(max(len(values), 1), ROWS_PER_CHUNK), *values.shape[1:]),
         compressors=COMPRESSORS,
         fill_value=0,
-        dimension_names=CHIP_ARRAYS[name],
+        dimension_names=SCENE_ARRAYS.get(name) or CHIP_ARRAYS[name],
         attributes=units if name == "datetime" else None,
         overwrite=True,
         config=ALWAYS_WRITTEN,
@@ -221,25 +247,27 @@ def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
 def _chip_columns(header: StoreHeader, table: ChipTable) -> Columns:
     """The arrays of one row a chip."""
     grid, half = header.grid, header.chip_px // 2
+    x_origin, y_origin = np.asarray(header.all_origins, np.float64)[table.crs].T
     top, left, height, width = table.clip.T
     edges = [
-        grid.x_origin + left * grid.resolution,
-        grid.y_origin - (top + height) * grid.resolution,
-        grid.x_origin + (left + width) * grid.resolution,
-        grid.y_origin - top * grid.resolution,
+        x_origin + left * grid.resolution,
+        y_origin - (top + height) * grid.resolution,
+        x_origin + (left + width) * grid.resolution,
+        y_origin - top * grid.resolution,
     ]
     return {
         "row": table.row,
         "col": table.col,
         "tile_row": (table.row + half) // grid.tile_px,
         "tile_col": (table.col + half) // grid.tile_px,
-        "x": grid.x_origin + table.col * grid.resolution,
-        "y": grid.y_origin - table.row * grid.resolution,
+        "x": x_origin + table.col * grid.resolution,
+        "y": y_origin - table.row * grid.resolution,
         "crs": table.crs,
         "split": table.split,
         "datetime": table.datetime,
         "items": table.items,
         "footprint": np.stack(edges, axis=1),
+        "scene": table.scene,
     }
 
 
@@ -251,6 +279,8 @@ class ShardContent:
     """image, valid and the labels of the store's tasks, of each chip."""
     splits: NDArray[np.str_]
     """Split of each chip."""
+    places: NDArray[np.str_]
+    """Place of each chip."""
     counted: NDArray[np.bool_]
     """[chip, y, x] pixels that statistics count: chips overlap, and each pixel counts once."""
 
@@ -278,8 +308,7 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
     Numbers that are not finite are no observation, whatever `valid` says of them.
     """
     content = replace(content, arrays=_only_numbers(content.arrays))
-    arrays, splits = content.arrays, content.splits
-    start = shard * CHIPS_PER_SHARD
+    arrays, start = content.arrays, shard * CHIPS_PER_SHARD
     group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
     for name, values in arrays.items():
         array = group[name]
@@ -293,7 +322,8 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
     record = ShardRecord(
         shard,
         {key: _written(path, key) for key in keys},
-        {name: _summary(content, splits == name, classes) for name in sorted(set(splits.tolist()))},
+        _summaries(content, content.splits, classes),
+        _summaries(content, content.places, classes),
         arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
     )
     write_record(path, record)
@@ -322,6 +352,13 @@ def write_record(path: Path, record: ShardRecord) -> None:
     file = progress_folder(path) / f"shard-{record.shard:08d}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(vars(record)))
+
+
+def _summaries(
+    content: ShardContent, names: NDArray[np.str_], classes: dict[str, list[dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    """The chips of each name."""
+    return {name: _summary(content, names == name, classes) for name in sorted({*names.tolist()})}
 
 
 def _summary(
@@ -429,6 +466,8 @@ def write_totals(
     totals = _totals(whole, before.attributes["whole_shards"] if before else None)
     group.attrs.update(_totals([partial], totals) if partial else totals)
     group.attrs.update({"whole_shards": totals})
+    known = None if before is None else before.read("light")
+    _create_rows(group, "light", scene_lights(group, known))
     objects = {key: value for record in records for key, value in record.objects.items()}
     for key in list_objects(path):
         if not is_shard(key):
@@ -442,22 +481,39 @@ def clear_progress(path: Path) -> None:
 
 
 def _totals(records: list[ShardRecord], start: dict[str, Any] | None) -> dict[str, Any]:
-    """Statistics and counts per split, merged in shard order: the same numbers in every run."""
-    start = start or {"statistics": {}, "counts": {}}
-    moments = {split: Moments.from_json(part) for split, part in start["statistics"].items()}
+    """Statistics and counts per split, and of places, merged in shard order: the same numbers in
+    every run."""
+    start = start or {"statistics": {}, "counts": {}, "places": {"statistics": {}, "counts": {}}}
+    splits = [record.splits for record in records]
+    places = [record.places for record in records]
+    return {**_merged(splits, start), "places": _merged(places, start["places"])}
+
+
+def _merged(parts: list[dict[str, dict[str, Any]]], start: dict[str, Any]) -> dict[str, Any]:
+    moments = {name: Moments.from_json(part) for name, part in start["statistics"].items()}
     counts: dict[str, dict[str, Any]] = dict(start["counts"])
-    for record in records:
-        for split, part in record.splits.items():
+    for summaries in parts:
+        for name, part in summaries.items():
             fresh = Moments.from_json(part["statistics"])
-            moments[split] = moments[split].merge(fresh) if split in moments else fresh
-            counts[split] = _added(counts.get(split), part)
+            moments[name] = moments[name].merge(fresh) if name in moments else fresh
+            counts[name] = added_counts(counts.get(name), part)
     return {
-        "statistics": {split: moments[split].to_json() for split in sorted(moments)},
-        "counts": {split: counts[split] for split in sorted(counts)},
+        "statistics": {name: moments[name].to_json() for name in sorted(moments)},
+        "counts": {name: counts[name] for name in sorted(counts)},
     }
 
 
-def _added(total: dict[str, Any] | None, part: dict[str, Any]) -> dict[str, Any]:
+def merged_totals(totals: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Statistics and counts of several splits or places together, as one."""
+    moments = [Moments.from_json(totals["statistics"][name]) for name in names]
+    counts: dict[str, Any] | None = None
+    for name in names:
+        counts = added_counts(counts, totals["counts"][name])
+    return {"statistics": reduce(Moments.merge, moments).to_json(), "counts": counts}
+
+
+def added_counts(total: dict[str, Any] | None, part: dict[str, Any]) -> dict[str, Any]:
+    """Chips and pixels of two parts together; None: of the second alone."""
     if total is None:
         return {name: part[name] for name in ("chips", "px", "valid_px", "label_px")}
     sums = {name: np.add(total[name], part[name]).tolist() for name in ("chips", "px", "valid_px")}

@@ -77,12 +77,13 @@ def make_shard(job: DatasetJob, shard: int) -> ShardRecord:
     """Read, write and record one shard. Raises AssetReadError; OSError if it cannot be written."""
     start = shard * CHIPS_PER_SHARD
     chips = range(start, min(start + CHIPS_PER_SHARD, len(job.sample)))
-    names = np.asarray(job.header.splits)[job.table.split[chips.start : chips.stop]]
+    mine = slice(chips.start, chips.stop)
+    splits, places = (names[mine] for names in job.header.names_of(job.table))
     groups = [list(group) for _, group in groupby(chips, lambda chip: int(job.sample[chip]))]
     parts = [_read_group(job, group) for group in groups]
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     counted = np.stack([_inside(job, chip) for chip in chips])
-    return write_shard(job.store, shard, ShardContent(arrays, names, counted))
+    return write_shard(job.store, shard, ShardContent(arrays, splits, places, counted))
 
 
 def _inspected(benchmark: Benchmark) -> dict[Path, ImageInfo]:
@@ -160,8 +161,14 @@ def _header(
         buffer_px=0,
         items=_items(benchmark),
         crs_table=tuple(_local_crs(place) for place in places),
+        places=tuple(name for name in _areas(benchmark) for _ in benchmark.samples[0].images),
         dataset=_origin(benchmark),
     )
+
+
+def _areas(benchmark: Benchmark) -> list[str]:
+    """Names of what is one place for trainings and tables, each once."""
+    return list(dict.fromkeys(sample.area or sample.place for sample in benchmark.samples))
 
 
 def _local_crs(name: str) -> str:
@@ -226,6 +233,8 @@ def _table(
     place = {name: code for code, name in enumerate(dict.fromkeys(s.place for s in samples))}
     corners = np.asarray([(chip.row, chip.col) for chip, _ in windows], np.int64)
     clips = [(clip.row, clip.col, clip.height, clip.width) for _, clip in windows]
+    dates, areas = len(samples[0].images), {n: i for i, n in enumerate(_areas(benchmark))}
+    area = np.asarray([areas[s.area or s.place] for s in samples], np.int64)[sample]
     known = [[_seconds(times[path]) for path in s.images] for s in samples]
     return ChipTable(
         row=corners[:, 0],
@@ -235,6 +244,7 @@ def _table(
         datetime=np.asarray(known, np.int64)[sample],
         items=np.asarray([[[number[p]] for p in s.images] for s in samples], np.int32)[sample],
         crs=np.asarray([place[s.place] for s in samples], np.uint32)[sample],
+        scene=(dates * area[:, None] + np.arange(dates)).astype(np.uint32),
     )
 
 

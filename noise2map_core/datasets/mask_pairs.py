@@ -65,12 +65,15 @@ def pairs_header(stores: Sequence[ChipStore], rule: PairRule) -> StoreHeader:
         _require_masks(store)
         _require_alike(stores[0], store)
     headers = [StoreHeader.of(store) for store in stores]
+    origins = _origins(stores, headers)
     return replace(
         headers[0],
         key=digest_of(["mask_pairs", vars(rule), [store.objects for store in stores]]),
         classes={**headers[0].classes, "change": CHANGE},
         splits=_merged(header.splits for header in headers),
-        crs_table=_merged(header.crs_table for header in headers),
+        crs_table=tuple(origins),
+        origins=tuple(origins.values()),
+        places=tuple(place for header in headers for place in header.places),
         items=[item for header in headers for item in header.items],
         buffer_px=min(header.buffer_px for header in headers),
         labels_from=_merged(header.labels_from for header in headers),
@@ -89,12 +92,27 @@ def _require_masks(store: ChipStore) -> None:
 
 
 def _require_alike(first: ChipStore, other: ChipStore) -> None:
-    for name in ("bands", "classes", "chip_px", "gsd", "origin"):
+    for name in ("bands", "classes", "chip_px", "gsd"):
         if first.attributes[name] != other.attributes[name]:
             raise ChipStoreError(
                 f"chip stores {first.path} and {other.path} differ in {name}. Ingest both with the "
                 "same settings."
             )
+
+
+def _origins(
+    stores: Sequence[ChipStore], headers: Sequence[StoreHeader]
+) -> dict[str, tuple[float, float]]:
+    """Of every CRS of any store."""
+    found: dict[str, tuple[float, float]] = {}
+    for store, header in zip(stores, headers, strict=True):
+        for crs, origin in zip(header.systems, header.all_origins, strict=True):
+            if found.setdefault(crs, origin) != origin:
+                raise ChipStoreError(
+                    f"chip stores {stores[0].path} and {store.path} differ in origin. Ingest both "
+                    "with the same settings."
+                )
+    return found
 
 
 def _merged(tables: Any) -> tuple[str, ...]:
@@ -161,6 +179,9 @@ def make_pairs(
     return {
         **{name: first[name] for name in PART_COLUMNS},
         **dates,
+        "scene": _in_order(
+            first["scene"], np.where(pasted[:, :, 0, 0], first["scene"], second["scene"]), swapped
+        ),
         "label_change": change.astype(np.uint8),
         "datetime": np.concatenate([first["datetime"], second["datetime"]], axis=1),
         "items": np.concatenate([first["items"], second["items"]], axis=1),
@@ -191,17 +212,22 @@ class _Tables:
     split: list[NDArray[np.uint8]]
     crs: list[NDArray[np.uint32]]
     first_item: list[int]
+    first_scene: list[int]
     slots: int
     """Items that a chip of any store has at most."""
 
     @classmethod
     def of(cls, stores: Sequence[ChipStore], header: StoreHeader) -> "_Tables":
         found = [store.attributes for store in stores]
-        counts = [len(one["items"]) for one in found]
+        firsts = [
+            np.cumsum([0, *(len(one[name]) for one in found[:-1])]).tolist()
+            for name in ("items", "scenes")
+        ]
         return cls(
             [_codes(one["splits"], header.splits, np.uint8) for one in found],
             [_codes(one["crs_table"], header.crs_table, np.uint32) for one in found],
-            np.cumsum([0, *counts[:-1]]).tolist(),
+            firsts[0],
+            firsts[1],
             max(store.array("items").shape[-1] for store in stores),
         )
 
@@ -213,6 +239,7 @@ class _Tables:
             "split": self.split[number][batch["split"]],
             "crs": self.crs[number][batch["crs"]],
             "items": np.where(items < 0, items, items + np.int32(self.first_item[number])),
+            "scene": batch["scene"] + np.uint32(self.first_scene[number]),
         }
 
 

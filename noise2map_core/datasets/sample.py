@@ -33,6 +33,9 @@ class Sample:
     """The mask of change, or two masks of which it is the xor; empty: not labelled for change."""
     datetimes: tuple[datetime, ...] = ()
     """Of each image, UTC; empty: unknown."""
+    area: str = ""
+    """What it is a part of: a scene or a city, by which trainings and tables tell places apart.
+    Empty: the place itself."""
 
 
 @dataclass(frozen=True, slots=True)

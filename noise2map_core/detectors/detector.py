@@ -90,8 +90,13 @@ class Detector:
         A pixel's value depends on it and on what is valid within `halo_px`, and on nothing else, to
         the last bit.
         """
+        return self.posterior.of(self.log_length(image, valid))
+
+    def log_length(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> Floats:
+        """Logarithm of the length of the change vector [H, W], of which the probability is a
+        function; see `probability`."""
         rows, offset = np.asarray(self.matrix), np.asarray(self.offset)
-        return self.posterior.of(_log_length(rows, offset, SIGMA_PX[self.kind], image, valid))
+        return _log_length(rows, offset, SIGMA_PX[self.kind], image, valid)
 
     @property
     def halo_px(self) -> int:

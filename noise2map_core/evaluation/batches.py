@@ -36,6 +36,8 @@ class ChipBatch:
     """change [chip, y, x], segment [chip, date, y, x]; 255 = not labelled."""
     chip: Int64
     """[chip] numbers of the chips in the store."""
+    light: NDArray[np.float64]
+    """[chip, date, 2, band] robust centre and spread of the scenes; NaN where unknown."""
 
     def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
@@ -44,6 +46,13 @@ class ChipBatch:
             image, valid = image.transpose(0, 1), valid.transpose(0, 1)
             return image.flatten(0, 1).to(device), valid.flatten(0, 1)[:, None].to(device)
         return image.flatten(1, 2).to(device), valid.to(device)
+
+    def light_of(self, task: Task, device: torch.device | str = "cpu") -> Tensor:
+        """Centre and spread of the scenes [sample, 2, date·band], float32, for `Noise2Map`."""
+        light = torch.from_numpy(self.light.astype(np.float32))
+        if task == "segment":
+            return light.transpose(0, 1).flatten(0, 1).to(device)
+        return light.transpose(1, 2).flatten(2, 3).to(device)
 
     def labels_of(self, task: Task) -> NDArray[np.uint8]:
         """Labels [sample, y, x], 255 = not labelled."""
@@ -90,7 +99,8 @@ class ChipReader:
             )
             for name in self._columns
         )
-        return ChipBatch(image, valid, dict(zip(self._tasks, labels, strict=True)), chips)
+        labelled = dict(zip(self._tasks, labels, strict=True))
+        return ChipBatch(image, valid, labelled, chips, self._store.lights(chips))
 
     def shards_held(self, shard: int) -> int:
         """How many shards of the size of `shard` fit into the cache; at least one."""

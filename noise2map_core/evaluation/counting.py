@@ -44,7 +44,8 @@ def model_logits_over(
     def logits(batch: ChipBatch) -> NDArray[np.float32]:
         image, valid = batch.inputs(task, model.device)
         with torch.inference_mode():
-            each = model.logits_over(image, steps, valid, task)
+            light = batch.light_of(task, model.device)
+            each = model.logits_over(image, steps, valid, task, light=light)
         return np.asarray(each.cpu().numpy())
 
     return logits

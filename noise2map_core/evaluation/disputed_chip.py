@@ -60,4 +60,6 @@ def _read_chip(job: RegionJob, chip: Window) -> ChipBatch:
     image, valid = pixels.image[None], pixels.valid[None]
     unlabelled = np.full(valid.shape, IGNORE, np.uint8)
     label = unlabelled if job.task_name == "segment" else unlabelled[:, 0]
-    return ChipBatch(image, valid, {job.task_name: label}, np.zeros(1, np.int64))
+    unknown = np.full((len(job.dates), 2, len(job.spec.bands)), np.nan)
+    light = unknown if job.light is None else np.asarray(job.light.dates)
+    return ChipBatch(image, valid, {job.task_name: label}, np.zeros(1, np.int64), light[None])

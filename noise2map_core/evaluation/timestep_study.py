@@ -74,6 +74,7 @@ def study_chip(
     """The study of a batch's first chip; of its first date where the task has one."""
     spec = model.spec.tasks[task]
     image, valid = (part[:1] for part in batch.inputs(task, model.device))
+    light = batch.light_of(task, model.device)[:1]
     orders = {"normal": False} | ({"swapped": True} if spec.num_dates > 1 else {})
     with torch.inference_mode():
         probability = [
@@ -81,7 +82,7 @@ def study_chip(
                 [
                     probability_of(logits.cpu().numpy(), spec.temperature)
                     for logits in model.logits_over(
-                        image, timesteps, valid, task, reverse_dates=swapped
+                        image, timesteps, valid, task, light=light, reverse_dates=swapped
                     )
                 ]
             )

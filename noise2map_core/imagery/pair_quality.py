@@ -130,7 +130,13 @@ def sample_pair(
 
 def sample_windows(grid: RegionGrid, config: PairQualityConfig) -> list[Window]:
     """Windows evenly over the region that touch the area of interest; one at least."""
-    region = grid.region
+    windows = spread_windows(grid.region, config)
+    touching = [w for w in windows if grid.bounds_polygon(w).intersects(grid.outline)]
+    return touching or windows[len(windows) // 2 :][:1]
+
+
+def spread_windows(region: Window, config: PairQualityConfig) -> list[Window]:
+    """Up to `windows`² windows evenly over a region, by rows."""
     height, width = min(config.window_px, region.height), min(config.window_px, region.width)
     rows, cols = (
         _starts(first, length, side, config.windows)
@@ -138,9 +144,7 @@ def sample_windows(grid: RegionGrid, config: PairQualityConfig) -> list[Window]:
             (region.row, region.height, height), (region.col, region.width, width)
         )
     )  # fmt: skip
-    windows = [Window(row, col, height, width) for row in rows for col in cols]
-    touching = [w for w in windows if grid.bounds_polygon(w).intersects(grid.outline)]
-    return touching or windows[len(windows) // 2 :][:1]
+    return [Window(row, col, height, width) for row in rows for col in cols]
 
 
 def _starts(first: int, length: int, side: int, count: int) -> list[int]:

@@ -61,6 +61,7 @@ def run_doubts(
         *_holes(failed),
         *strange.doubts(job.spec.value_range),
         *_detector(job),
+        *_light(job),
         *_pair(quality or {}),
         *grid_doubts(job.grid.ground_m, finest),
     ]
@@ -84,6 +85,16 @@ def _detector(job: RegionJob) -> list[str]:
         f"only {fitted.outstanding:.2%} of the pixels stand out where chance alone would give 1 %: "
         "the dates hardly resemble each other, and the detector cannot tell what did not change. "
         "Choose dates of one season and light, or name a checkpoint."
+    ]
+
+
+def _light(job: RegionJob) -> list[str]:
+    """Dates that are normalised by the training part, for want of pixels."""
+    return [
+        f"too little of date {number + 1} is observed to tell how bright it is: it is normalised "
+        "by what the checkpoint was trained on, which may be of other light. Take a larger area, "
+        "or dates with fewer clouds."
+        for number in (job.light.unknown if job.light else ())
     ]
 
 

@@ -55,7 +55,9 @@ def predictor_of(job: RegionJob) -> TilePredictor:
     from noise2map_core.models.checkpoint import load_checkpoint
 
     model = load_checkpoint(job.checkpoint)
-    return Predictor(model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence)
+    return Predictor(
+        model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence, job.light
+    )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A pair of images in memory, mapped by the code of the pipeline: for notebooks."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +20,12 @@ from odc.geo.geobox import GeoBox
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
+from noise2map_core.imagery.pair_quality import spread_windows
 from noise2map_core.inference.decision import decide
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
+from noise2map_core.inference.scene_light import SAMPLE, SceneLight, light_of
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
@@ -70,6 +73,7 @@ def predict_pair(
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         config.timesteps or spec.task("change").inference_timesteps,
         resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),
+        _light(spec.task("change"), before, after),
     )  # fmt: skip
     pixels = _layers(job, before, after, tile_px)
     if not (is_dask_collection(before.data) or is_dask_collection(after.data)):
@@ -89,6 +93,7 @@ class _PairJob:
     lattice: ChipLattice
     timesteps: tuple[int, ...]
     path: NumericPath
+    light: SceneLight | None
 
     def predict(
         self, image: NDArray[Any], valid: NDArray[np.bool_], seen: Window, core: Window
@@ -100,7 +105,7 @@ class _PairJob:
         inside = _padded(np.ones((self.frame.height, self.frame.width), bool), self.frame, core)
         with _ONE_AT_A_TIME:
             predictor = _predictor(
-                self.checkpoint, self.digest, self.lattice, self.timesteps, self.path
+                self.checkpoint, self.digest, self.lattice, self.timesteps, self.path, self.light
             )
             said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
         decided = decide(said.probability, self.task, at_core, inside).arrays()
@@ -115,12 +120,28 @@ def _predictor(
     lattice: ChipLattice,
     timesteps: tuple[int, ...],
     path: NumericPath,
+    light: SceneLight | None,
 ) -> Predictor:
     """`digest` is there for the cache: a checkpoint that was trained again is loaded again."""
     model = load_checkpoint(checkpoint)
     if model.spec.digest != digest:
         raise CheckpointError(f"checkpoint {checkpoint} was replaced meanwhile. Predict again.")
-    return Predictor(model, path, lattice, timesteps)
+    return Predictor(model, path, lattice, timesteps, light=light)
+
+
+def _light(task: TaskSpec, before: xr.DataArray, after: xr.DataArray) -> SceneLight | None:
+    """Of each image, where the network normalises by scene: as of a region of its extent."""
+    if task.normalisation.of == "training":
+        return None
+    frame = Window(0, 0, *before.shape[1:])
+    return SceneLight(tuple(light_of(_windows_of(image, frame)) for image in (before, after)))
+
+
+def _windows_of(image: xr.DataArray, frame: Window) -> Iterator[NDArray[Any]]:
+    """Observed pixels [band, pixel] of each window that is looked at."""
+    for window in spread_windows(frame, SAMPLE):
+        part = image[:, *window.slices_in(frame)]
+        yield np.asarray(part.data)[:, np.asarray(_observed(part).data)]
 
 
 def _layers(job: _PairJob, before: xr.DataArray, after: xr.DataArray, tile_px: int) -> da.Array:

@@ -1,6 +1,7 @@
 """A run's plan: everything that is decided before the first pixel is read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from noise2map_core.imagery.suspicion import plan_suspicion
 from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
+from noise2map_core.inference.scene_light import read_light
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, Normalisation, TaskSpec
 from noise2map_core.rasters.identity import asset_identities, pin_scenes
@@ -132,7 +134,11 @@ def _job(
     place = centre_of_grid(grid.geobox(grid.region))
     require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
     recipe = suspect(spec.task(task).normalisation)
-    return made(spec=spec, recipe=recipe, **_by_network(config, spec, task))
+    job: RegionJob = made(spec=spec, recipe=recipe, **_by_network(config, spec, task))
+    if spec.task(task).normalisation.of != "scene":
+        return job
+    light = read_light(job.dates, grid, pair.recipe, identities, job.output)
+    return replace(job, light=light)
 
 
 def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
+from noise2map_core.inference.scene_light import SceneLight
 from noise2map_core.inference.tile import Prediction
 from noise2map_core.mapping.blend import TileBlend
 from noise2map_core.models.allocator import keep_freed_memory
@@ -36,6 +37,7 @@ class Predictor:
         timesteps: Sequence[int],
         task: Task = "change",
         evidence: Sequence[Pass] = (),
+        light: SceneLight | None = None,
     ) -> None:
         path.apply()
         keep_freed_memory()
@@ -51,6 +53,7 @@ class Predictor:
         }
         self._task_name: Task = task
         self._task = model.spec.tasks[task]
+        self._light = None if light is None else _on_device(light, path.device)
 
     def predict(
         self,
@@ -109,7 +112,7 @@ class Predictor:
         logits = {
             one: self._models[one.timestep].logits(
                 on_device, one.timestep, valid_on_device, self._task_name,
-                reverse_dates=one.reversed_dates,
+                light=self._light, reverse_dates=one.reversed_dates,
             )
             for one in dict.fromkeys(one for passes in self._sets.values() for one in passes)
         }  # fmt: skip
@@ -118,6 +121,12 @@ class Predictor:
             .mean(dim=0)[:count].float().cpu().numpy()
             for name, passes in self._sets.items()
         }  # fmt: skip
+
+
+def _on_device(light: SceneLight, device: str) -> torch.Tensor:
+    """[1, 2, date·band] of [date][centre, spread][band], for all chips."""
+    numbers = torch.tensor(light.dates, dtype=torch.float32)
+    return numbers.transpose(0, 1).flatten(1)[None].to(device)
 
 
 def name_of(one: Pass) -> str:

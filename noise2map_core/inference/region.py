@@ -22,6 +22,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
+from noise2map_core.inference.scene_light import SceneLight
 from noise2map_core.mapping.shards import ARRAYS, Shards
 from noise2map_core.runtime.digest import canonical_json, digest_of
 from noise2map_core.settings.network import Task
@@ -71,6 +72,9 @@ class RegionJob:
     task_name: Task = "change"
     recipe: PixelRecipe = UNCHANGED
     """How the pixels of a date come about."""
+    light: SceneLight | None = None
+    """Centre and spread of each date of the region, by which a network normalises; None: it has
+    its own."""
     evidence: tuple[Pass, ...] = ()
     """Forward passes whose disagreement is written beside the map; empty: none."""
 
@@ -190,10 +194,11 @@ class RegionJob:
         """Only what is set enters the key: an output made before there was a choice stays good."""
         task = {} if self.task_name == "change" else {"task": self.task_name}
         passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
+        light = {} if self.light is None else {"light": digest_of(repr(self.light.dates))}
         pixels, told_apart = self.recipe.key(), {"reasons": REASONS_VERSION}
         return (
             task | ({"evidence": passes} if passes else {}) | ({"pixels": pixels} if pixels else {})
-            | (told_apart if self.recipe.masked else {})
+            | (told_apart if self.recipe.masked else {}) | light
         )  # fmt: skip
 
     @cached_property

@@ -4,6 +4,7 @@ from noise2map_core.detectors.fitting import keep_detector
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.scene_light import keep_light
 from noise2map_core.mapping.mosaic import Mosaic, is_legible, require_same_output
 from noise2map_core.products.bundle import clear_output
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
@@ -48,6 +49,8 @@ def open_mosaic(config: InferRegionConfig, job: RegionJob, *, recheck: bool) -> 
     path = config.output / MOSAIC
     if isinstance(job.spec, DetectorSpec):
         keep_detector(job.spec, config.output)
+    if job.light is not None:
+        keep_light(job.light, config.output)
     return create(path, job.grid, class_table(job.task), job.layers, job.fence)
 
 

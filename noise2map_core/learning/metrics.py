@@ -158,6 +158,14 @@ class ScoreHistogram:
         below = np.cumsum(negative) - negative / 2
         return float(positive @ below / pairs) if pairs else None
 
+    @property
+    def average_precision(self) -> float | None:
+        """Mean precision over recall, a step for each bin; None without a positive pixel."""
+        if not self.num_positives:
+            return None
+        precision, _ = self.precision_recall()
+        return float(precision @ self.counts[1] / self.num_positives)
+
     def f1(self) -> NDArray[np.float64]:
         """F1 of the positive pixels [bins] at each threshold k / bins."""
         negative, positive = self._at_or_above()

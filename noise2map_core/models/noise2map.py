@@ -63,6 +63,16 @@ class _TaskConstants(nn.Module):
         for name, values in (("mean", task.normalisation.mean), ("std", task.normalisation.std)):
             constant = torch.tensor(values, dtype=torch.float32).flatten()[:, None, None]
             self.register_buffer(name, constant, persistent=False)
+        self.by_scene = task.normalisation.of == "scene"
+
+    def light(self, scenes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and std [B or nothing, date·band, 1, 1]; of `scenes` [B, 2, date·band], where they
+        are known and asked for."""
+        if scenes is None or not self.by_scene:
+            return self.mean, self.std
+        mean, std = scenes.to(self.mean)[..., None, None].unbind(dim=1)
+        known = torch.isfinite(mean) & torch.isfinite(std)
+        return torch.where(known, mean, self.mean), torch.where(known, std, self.std)
 
 
 class Noise2Map(nn.Module):
@@ -95,17 +105,19 @@ class Noise2Map(nn.Module):
         valid: Tensor | None = None,
         task: Task | None = None,
         *,
+        light: Tensor | None = None,
         reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits, float32 [B, K, H, W], of raw numbers [B, date·band, H, W].
 
         `valid` bool [B, date, H, W], True = observed; None: all. `task` None: the only one. H and W
-        must be multiples of `spec.network.stride`. `reverse_dates` shows the network the dates in
-        the other order, each normalised as itself. Blending, temperature and threshold are the
-        caller's. Raises CheckpointError if the model does not know the task.
+        must be multiples of `spec.network.stride`. `light` is as in `normalise`. `reverse_dates`
+        shows the network the dates in the other order, each normalised as itself. Blending,
+        temperature and threshold are the caller's. Raises CheckpointError if the model does not
+        know the task.
         """
         name = self.spec.task_name(task)
-        x_0 = self.normalise(image, valid, name)
+        x_0 = self.normalise(image, valid, name, light)
         if reverse_dates:
             x_0 = torch.cat(list(x_0.chunk(self.spec.tasks[name].num_dates, dim=1))[::-1], dim=1)
         batch = TaskInput(
@@ -124,6 +136,7 @@ class Noise2Map(nn.Module):
         valid: Tensor | None = None,
         task: Task | None = None,
         *,
+        light: Tensor | None = None,
         reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits at each of several timesteps, float32 [timestep, B, K, H, W].
@@ -131,15 +144,26 @@ class Noise2Map(nn.Module):
         Their mean is the prediction, their spread says how much it depends on the timestep.
         """
         return torch.stack(
-            [self.logits(image, t, valid, task, reverse_dates=reverse_dates) for t in timesteps]
+            [
+                self.logits(image, t, valid, task, light=light, reverse_dates=reverse_dates)
+                for t in timesteps
+            ]
         )
 
     def normalise(
-        self, image: Tensor, valid: Tensor | None = None, task: Task | None = None
+        self,
+        image: Tensor,
+        valid: Tensor | None = None,
+        task: Task | None = None,
+        light: Tensor | None = None,
     ) -> Tensor:
-        """z-scores, float32 [B, date·band, H, W]; 0 at every date where any date is invalid."""
-        constants = self._constants(self.spec.task_name(task))
-        normalised = (image.to(torch.float32) - constants.mean) / constants.std
+        """z-scores, float32 [B, date·band, H, W]; 0 at every date where any date is invalid.
+
+        `light` [B, 2, date·band] are centre and spread of each image's scenes, NaN where unknown;
+        used by a task that is normalised by scene.
+        """
+        mean, std = self._constants(self.spec.task_name(task)).light(light)
+        normalised = (image.to(torch.float32) - mean) / std
         # where, not a product: what lies under an invalid pixel may be NaN.
         return torch.where(_observed(image, valid), normalised, 0.0)
 

@@ -27,7 +27,7 @@ from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
-from noise2map_core.settings.network import Task
+from noise2map_core.settings.network import NormalisedBy, Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -75,6 +75,9 @@ class Normalisation(_Section):
     """
 
     kind: Literal["zscore"] = "zscore"
+    of: Annotated[NormalisedBy, Field(exclude_if=lambda of: of == "training")] = "training"
+    """Whose mean and std: those of the training part, below; or of each scene, one place at one
+    time, its own robust centre and spread, and those below where too little of it is observed."""
     mean: tuple[tuple[Mean, ...], ...]
     """[date][band]"""
     std: tuple[tuple[Spread, ...], ...]

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from noise2map_core.runtime.storage import LocalPath
 from noise2map_core.settings.numbers import PositiveFloat
+from noise2map_core.settings.unused import require_unset
 
 Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and
@@ -97,8 +98,21 @@ class FoldersConfig(BaseModel):
     attribution: str = ""
     """Who is to be named, and the licence."""
 
+    areas: LocalPath | None = None
+    """CSV table whose first column names images and whose column `area_column` says which city or
+    scene each is of: places that trainings and tables keep apart. None: each image is a place."""
+
+    area_column: str = "scene"
+    """Column of `areas`."""
+
     val_share: Share = VAL_SHARE
     """Share of train that becomes validation, in one block, where none is given (strict)."""
+
+    @model_validator(mode="after")
+    def _used(self) -> "FoldersConfig":
+        if self.areas is None:
+            require_unset(self, ("area_column",), "without areas")
+        return self
 
 
 DatasetConfig = Annotated[

@@ -18,6 +18,7 @@ SplitName = Literal["train", "val", "test"]
 
 
 _WHOLE = re.compile(r"^([+-]?\d+)\.0*$")
+"""A whole number that is written with a point."""
 
 Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 """West, south, east, north in units of the grid's CRS."""
@@ -259,4 +260,29 @@ class SplitConfig(BaseModel):
         return self
 
 
-"""A whole number that is written with a point."""
+class PlacesConfig(BaseModel):
+    """Which whole places are for training, validation and testing, whatever the store says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    val: tuple[str, ...] = ()
+    """Names of the places to choose epoch and threshold on, as the store has them."""
+
+    test: tuple[str, ...] = ()
+    """Names of the places that training does not see; the others, not named, are train. None
+    named at all: the parts are the store's."""
+
+    folds: int | None = Field(default=None, ge=2, le=1000)
+    """Deal the places out into so many folds, and train one model for each, in OUTPUT/fold-0,
+    fold-1, …: its places are test, those of the next fold val, the others train. None: one
+    model."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PlacesConfig":
+        if self.folds and (self.val or self.test):
+            raise ValueError("folds deal out all places: leave val and test out")
+        if twice := sorted(set(self.val) & set(self.test)):
+            raise ValueError(f"{twice[0]} is of val and of test: name it once")
+        if self.test and not self.val:
+            raise ValueError("test without val: name places to choose epoch and threshold on")
+        return self

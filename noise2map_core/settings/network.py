@@ -14,6 +14,19 @@ Preset = Literal[
 
 Task = Literal["segment", "change"]
 
+NormalisedBy = Literal["training", "scene"]
+
+
+class NormalisationConfig(BaseModel):
+    """How numbers are brought to one scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    of: NormalisedBy = "training"
+    """Whose mean and spread, per date and band. training: those of the training part, for all
+    places to come: levels mean something, and must be alike elsewhere. scene: of each place at each
+    time its own robust centre and spread: light, haze, season, sensor and scaling do not matter."""
+
 
 class ModelConfig(BaseModel):
     """Which network is trained."""

@@ -1,22 +1,24 @@
 """What a fine-tuning trains, what comes of it, and what is kept of that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from noise2map_core.chips.store import ChipStore
+from noise2map_core.chips.places import dealt, folds_of, places_of_fold
+from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.storage import absolute
+from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.training.model_card import write_card
-from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
+from noise2map_core.training.run import FOLD_FOLDER, STATE_FOLDER, TrainingRun, learnt_settings
 from noise2map_core.training.training_data import class_weights, plan_spec
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
@@ -42,6 +44,12 @@ class TrainingJob:
     seed: int
     reader_cpus: float = 1.0
     """Of each reading task, where Ray Data streams the chips."""
+    places: PlacesConfig = field(default_factory=PlacesConfig)
+    """Which whole places are train and val, if the store is not to say."""
+
+    def open_store(self) -> ChipStore:
+        """The chips, with the parts that are to be trained on."""
+        return dealt(open_store(self.chips), self.places)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def plan_job(
     return TrainingJob(
         chips=absolute(store.path),
         state=state,
-        spec=plan_spec(store, settings.model, tasks, settings.gsd_range),
+        spec=plan_spec(store, settings.model, tasks, settings.gsd_range, settings.normalisation.of),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
         backbone=checkpoint_folder(backbone) if backbone else None,
@@ -85,7 +93,24 @@ def plan_job(
 def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
     state = absolute(config.output) / STATE_FOLDER
-    return plan_job(config, store, state, config.seed, config.resources.reader_cpus)
+    job = plan_job(config, store, state, config.seed, config.resources.reader_cpus)
+    return replace(job, places=config.places)
+
+
+def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMapsConfig]:
+    """One training of each fold of places. Raises ChipStoreError."""
+    assert config.places.folds is not None
+    store.require((), config.tasks)
+    folds = folds_of(store, config.places.folds, config.tasks[0])
+    return [
+        config.model_copy(
+            update={
+                "output": config.output / f"{FOLD_FOLDER}{number}",
+                "places": places_of_fold(folds, number),
+            }
+        )
+        for number in range(len(folds))
+    ]
 
 
 def finetuning_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:

@@ -75,6 +75,23 @@ class FinetuneMapsResult:
 
 
 @dataclass(frozen=True)
+class FoldsResult:
+    """What the trainings of all folds of places made."""
+
+    folds: tuple[FinetuneMapsResult, ...]
+
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        lines = [
+            f"{one.checkpoint.parent.name:<10}  validation F1 {one.val_f1:.3f} after {one.epoch} "
+            f"epochs{', no better than chance' if one.doubts else ''}"
+            for one in self.folds
+        ]
+        output = self.folds[0].checkpoint.parents[1]
+        return [*lines, f"score       evaluate-maps --protocol transfer --checkpoint {output} …"]
+
+
+@dataclass(frozen=True)
 class PretrainDenoiserResult:
     """What a pretraining made."""
 

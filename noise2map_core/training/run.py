@@ -15,6 +15,8 @@ from noise2map_core.runtime.storage import location, read_bytes
 
 RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
+FOLD_FOLDER = "fold-"
+"""Of an output of several trainings, each on other places: the start of their folders' names."""
 STATE_FOLDER = "state"
 """Of an output: what a run goes on from."""
 

@@ -32,7 +32,7 @@ from noise2map_core.models.spec import (
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.settings.diffusion import DiffusionConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
-from noise2map_core.settings.network import ModelConfig, Task
+from noise2map_core.settings.network import ModelConfig, NormalisedBy, Task
 
 COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
 """Of the classes, by value; the first is what lies around the others."""
@@ -82,6 +82,7 @@ def plan_spec(
     model: ModelConfig,
     tasks: Mapping[Task, TaskTrainingConfig],
     gsd_range: tuple[float, float] | None,
+    normalised: NormalisedBy = "training",
 ) -> CheckpointSpec:
     """The spec of a model for the store's bands; normalised by its training part.
 
@@ -99,7 +100,10 @@ def plan_spec(
     std = band_spread(store, moments)
     with refused_as_settings(f"a model of chip store {store.path}"):
         return CheckpointSpec(
-            tasks={name: _plan_task(store, name, task.diffusion) for name, task in tasks.items()},
+            tasks={
+                name: _plan_task(store, name, task.diffusion, normalised)
+                for name, task in tasks.items()
+            },
             bands=tuple(store.bands),
             gsd=gsd,
             gsd_range=gsd_range or (gsd / 2, gsd * 2),
@@ -112,7 +116,9 @@ def plan_spec(
         )
 
 
-def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> TaskSpec:
+def _plan_task(
+    store: ChipStore, task: Task, diffusion: DiffusionConfig, normalised: NormalisedBy
+) -> TaskSpec:
     store.require((), (task,))
     try:
         timesteps = inference_timesteps(diffusion)
@@ -129,7 +135,7 @@ def _plan_task(store: ChipStore, task: Task, diffusion: DiffusionConfig) -> Task
     return TaskSpec(
         num_dates=1 if task == "segment" else store.num_dates,
         normalisation=Normalisation(
-            mean=_nested(moments.mean), std=_nested(band_spread(store, moments))
+            of=normalised, mean=_nested(moments.mean), std=_nested(band_spread(store, moments))
         ),
         corruption=diffusion.corruption,
         schedule=diffusion.schedule,

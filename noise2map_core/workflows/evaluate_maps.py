@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import LocalPath, Location
@@ -37,9 +39,11 @@ class EvaluateMapsConfig(BaseModel):
     task: Task | None = None
     """What is scored: change or segment. None: the checkpoint's only task."""
 
-    protocol: Protocol | None = None
+    protocol: Protocol | Literal["transfer"] | None = None
     """The protocol that the scores must be of; a store that was made under another one is refused.
-    None: whichever the store was made under."""
+    None: whichever the store was made under. transfer: `checkpoint` is the output of a training
+    with `places.folds`; every place is scored by the model that never saw it, pooled and by place,
+    beside methods without labels."""
 
     output: LocalPath | None = None
     """JSON file for the scores. None: only the table is printed."""

@@ -6,13 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
 from noise2map_core.settings.inference import CardConfig
+from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import (
     MlflowConfig,
     TaskTrainingConfig,
     TrainingConfig,
     segment_training,
 )
-from noise2map_core.settings.network import ModelConfig, Task
+from noise2map_core.settings.network import ModelConfig, NormalisationConfig, Task
 from noise2map_core.settings.numbers import PositiveFloat, Seed
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.launch import Workflow
@@ -28,6 +29,9 @@ class TrialSettings(BaseModel):
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
+
+    normalisation: NormalisationConfig = Field(default_factory=NormalisationConfig)
+    """How numbers are brought to one scale."""
 
     tasks: tuple[Task, ...] = Field(default=("change",), min_length=1)
     """What it learns: change, segment, or both at once with one shared backbone."""
@@ -57,6 +61,9 @@ class FinetuneMapsConfig(TrialSettings):
     output: Location
     """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
     from."""
+
+    places: PlacesConfig = Field(default_factory=PlacesConfig)
+    """Which whole places are for training, validation and testing."""
 
     seed: Seed = 0
     """Seed of weights, order, timesteps and augmentation."""

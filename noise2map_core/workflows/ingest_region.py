@@ -31,6 +31,10 @@ class IngestRegionConfig(PixelsConfig):
     after: str
     """Second date or date range."""
 
+    place: str | None = Field(default=None, min_length=1)
+    """Name of the area, by which trainings and tables tell places apart; None: the file's, or the
+    box."""
+
     output: Location
     """The chip store, a Zarr directory or s3://bucket/chips.zarr. A rerun continues it; another
     area or other dates are appended to it."""

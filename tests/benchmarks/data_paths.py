@@ -96,7 +96,7 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
 
     def streamed() -> StreamLoader:
         (stream,) = stream_chips(store, "change", numbers, 0, 0.5).streaming_split(1, equal=True)
-        return StreamLoader(stream, "change", len(numbers), training, 0, Ranks())
+        return StreamLoader(stream, store, "change", len(numbers), training, 0, Ranks())
 
     return {
         "sharded": lambda: sharded(CACHE_BYTES),

@@ -13,6 +13,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
+from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
 from noise2map_core.runtime.errors import (
@@ -28,7 +29,6 @@ from noise2map_core.training.curve import CURVE_FILE, read_losses
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from pipelines.evaluate_maps import run as evaluate
-from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
 from tests.unit.evaluation.test_evaluation import bounds
 

@@ -13,6 +13,7 @@ from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.distributed.fitting import loaders
 from noise2map_core.distributed.fitting.loaders import TURN, StreamLoader, stream_chips
+from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.evaluation.batches import ChipReader, labelled_chips
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.models.checkpoint import load_checkpoint
@@ -20,7 +21,6 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.reading import build_config
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
-from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
 from tests.integration.test_finetune_maps import SHORT, SPLIT, config
 
@@ -39,7 +39,7 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
     labelled = labelled_chips(reader, store.chips_of("train"), "change")
     dataset = stream_chips(store, "change", labelled, seed=0, cpus=0.5)
     (stream,) = dataset.streaming_split(1, equal=True)
-    loader = StreamLoader(stream, "change", len(labelled), SHORT, 0, Ranks())
+    loader = StreamLoader(stream, store, "change", len(labelled), SHORT, 0, Ranks())
     orders, asked = [], list[tuple[int, int]]()
     for epoch in range(2):
         loader.begin_epoch(epoch)

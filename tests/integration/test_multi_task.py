@@ -9,6 +9,7 @@ import xarray as xr
 from noise2map_core.chips.store import open_chips
 from noise2map_core.cli.commands.ingest_dataset import run as ingest_dataset
 from noise2map_core.cli.commands.rank import run as rank
+from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.errors import ChipStoreError
 from noise2map_core.settings.datasets import SpaceNet7Config
@@ -18,7 +19,6 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.tools.rank import RankConfig
 from pipelines.evaluate_maps import run as evaluate
-from pipelines.finetune_maps import run as finetune
 from tests.dataset_factories import write_spacenet7
 
 pytestmark = pytest.mark.slow

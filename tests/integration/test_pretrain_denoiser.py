@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.denoiser import load_denoiser
 from noise2map_core.runtime.errors import CheckpointError, OutputMismatchError
@@ -15,7 +16,6 @@ from noise2map_core.settings.learning import ImagesConfig, PretrainingConfig, Tr
 from noise2map_core.settings.network import ModelConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
-from pipelines.finetune_maps import run as finetune
 from pipelines.pretrain_denoiser import run as pretrain
 from tests.chip_factories import make_store, plan_store
 from tests.integration.test_finetune_maps import SPLIT

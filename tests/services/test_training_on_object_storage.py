@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
+from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import load_denoiser
 from noise2map_core.models.noise2map import Noise2Map
@@ -27,7 +28,6 @@ from noise2map_core.settings.learning import PretrainingConfig, TrainingConfig
 from noise2map_core.training.curve import CURVE_FILE, read_losses
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
-from pipelines.finetune_maps import run as finetune
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec
 from tests.integration.test_finetune_maps import SPLIT

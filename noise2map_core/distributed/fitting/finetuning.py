@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ray.data import Dataset
 
-from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.chips.store import ChipStore
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -65,7 +65,7 @@ def _streams(job: TrainingJob) -> dict[str, Dataset]:
     """The chips of every task, where Ray Data is to read them."""
     if job.training.loader == "sharded":
         return {}
-    store, streams = open_store(job.chips), dict[str, Dataset]()
+    store, streams = job.open_store(), dict[str, Dataset]()
     for name in job.tasks:
         chips = training_chips(ChipReader(store, (name,)), store, name, job.training, job.seed)
         streams[name] = stream_chips(store, name, chips, job.seed, job.reader_cpus)
@@ -149,7 +149,7 @@ class _Worker(TrainWorker):
 
     def chips_of(self, step: int) -> str:
         each = [data.loader.chips_of(step) for data in self.data.values()]
-        store, chips = open_store(self.job.chips), np.unique(np.concatenate(each))
+        store, chips = self.job.open_store(), np.unique(np.concatenate(each))
         rows, cols = (store.read(name)[chips].tolist() for name in ("tile_row", "tile_col"))
         tiles = [str(Tile(*place)) for place in sorted(set(zip(rows, cols, strict=True)))]
         numbers = ", ".join(map(str, chips))
@@ -168,7 +168,7 @@ class _Worker(TrainWorker):
         model = self.learner.model
         image, valid = batch.inputs(task, model.device)
         return TrainingBatch(
-            image=model.normalise(image, valid, task),
+            image=model.normalise(image, valid, task, batch.light_of(task, model.device)),
             label=torch.from_numpy(batch.labels_of(task)).to(model.device).long(),
             valid=valid.all(dim=1),
         )
@@ -187,12 +187,12 @@ class _TaskData:
     """The chips of one task: those to learn from, and this rank's part of those to judge by."""
 
     def __init__(self, job: TrainingJob, task: Task, link: TrainLink, ranks: Ranks) -> None:
-        store, training = open_store(job.chips), job.training
+        store, training = job.open_store(), job.training
         reader = ChipReader(store, (task,))
         chips = training_chips(reader, store, task, training, job.seed)
         if training.loader == "ray_data":
             self.loader: ChipLoader = StreamLoader(
-                link.stream(task), task, len(chips), training, job.seed, ranks
+                link.stream(task), store, task, len(chips), training, job.seed, ranks
             )
         else:
             rare = _rare_chips(job, store, task, reader, chips) if training.balance else chips

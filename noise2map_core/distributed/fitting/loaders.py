@@ -107,6 +107,7 @@ class StreamLoader(ChipLoader):
     def __init__(
         self,
         stream: DataIterator,
+        store: ChipStore,
         task: Task,
         num_chips: int,
         training: TrainingConfig,
@@ -114,7 +115,7 @@ class StreamLoader(ChipLoader):
         ranks: Ranks,
     ) -> None:
         """`stream` is this rank's part of what `stream_chips` gives, which has `num_chips`."""
-        self._stream, self._task, self._seed = stream, task, seed
+        self._stream, self._store, self._task, self._seed = stream, store, task, seed
         self._turn = _turn_of(stream) if ranks.rank == 0 else None
         self._size = training.batch_size // ranks.world_size
         self.num_steps = num_chips // training.batch_size
@@ -142,7 +143,8 @@ class StreamLoader(ChipLoader):
         rows = {name: _writable(values) for name, values in next(self._batches).items()}
         self._chips: Int64 = rows["chip"]
         labels = {self._task: rows[LABEL_ARRAYS[self._task]]}
-        return ChipBatch(rows["image"], rows["valid"], labels, self._chips)
+        light = self._store.lights(self._chips)
+        return ChipBatch(rows["image"], rows["valid"], labels, self._chips, light)
 
     def chips_of(self, step: int) -> Int64:
         """Of this rank, and of the step that was read last."""

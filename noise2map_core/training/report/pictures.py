@@ -106,7 +106,8 @@ def _from_date(batch: ChipBatch, sample: int) -> ChipBatch:
         task: label[:, sample:] if label.ndim == 4 else label
         for task, label in batch.labels.items()
     }
-    return ChipBatch(batch.image[:, sample:], batch.valid[:, sample:], labels, batch.chip)
+    image, valid, light = batch.image, batch.valid, batch.light
+    return ChipBatch(image[:, sample:], valid[:, sample:], labels, batch.chip, light[:, sample:])
 
 
 def _amounts(values: NDArray[np.float32]) -> str:

@@ -4,9 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from noise2map_core.chips.places import dealt
 from noise2map_core.chips.store import open_store
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.storage import read_bytes
+from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.training.curve import read_losses
 from noise2map_core.training.report.evidence import gather_evidence
 from noise2map_core.training.report.facts import training_page
@@ -28,8 +30,9 @@ class ReportPaths:
 
 def write_report(paths: ReportPaths, device: str = "cpu") -> None:
     """Write the report of a finished run."""
-    model, store = load_checkpoint(paths.checkpoint).to(device), open_store(paths.chips)
-    note = json.loads(read_bytes(paths.note))
+    model, note = load_checkpoint(paths.checkpoint).to(device), json.loads(read_bytes(paths.note))
+    places = PlacesConfig.model_validate(note["config"]["places"])
+    store = dealt(open_store(paths.chips), places)
     batch_size = int(note["config"]["training"]["batch_size"])
     evidence = {name: gather_evidence(model, store, name, batch_size) for name in model.spec.tasks}
     losses = read_losses(paths.curve)

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from odc.geo.geom import Geometry
 
 from noise2map_core.chips import manifest as chip_manifest
-from noise2map_core.chips.append import begin, complete_append, finish, look_at
+from noise2map_core.chips.append import complete_append
 from noise2map_core.chips.manifest import is_pending
-from noise2map_core.chips.pixels import ChipJob, make_shard
+from noise2map_core.chips.pixels import ChipJob
 from noise2map_core.chips.repair import iter_checks
 from noise2map_core.chips.store import CHIPS_PER_SHARD, open_chips, open_store
 from noise2map_core.geo.aoi import AreaOfInterest
@@ -23,26 +24,11 @@ from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.settings.imagery import CompositeConfig
 from noise2map_core.settings.labels import SplitConfig
 from tests.chip_factories import AREA, BOX, make_store, plan_store
+from tests.chip_factories import append_store as ingest
 from tests.raster_factories import CRS
 
 WEST = BOX[:, :60]
 SMALL = AreaOfInterest("west", WEST.geographic_extent.geom)
-
-
-def ingest(path: Path, job: ChipJob, **changes: Any) -> int:
-    """What `ingest-region` does with a planned store; returns the shards that were written."""
-    header = replace(job.header, **changes)
-    standing = look_at(path, header, len(job.ingests[0].dates))
-    if standing.current and standing.store:
-        return 0
-    todo = begin(path, standing.store, header, job.ingests[0], job.table)
-    if todo is None:
-        return 0
-    shards = range(todo.first_shard, todo.num_shards)
-    for shard in shards:
-        make_shard(todo, shard)
-    finish(path, todo)
-    return len(shards)
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +146,30 @@ def test_what_cannot_be_appended_is_named_and_nothing_touched(
 
 
 def test_another_grid_is_refused(store: Path, whole: ChipJob) -> None:
-    grid = replace(whole.header.grid, crs="EPSG:32634")
-    with pytest.raises(OutputMismatchError, match=r"its crs table is \['EPSG:32633'\]"):
-        ingest(store, whole, grid=grid)
+    moved = replace(whole.header.grid, x_origin=whole.header.grid.x_origin + 3.0)
+    with pytest.raises(OutputMismatchError, match=r"its origin is \["):
+        ingest(store, whole, grid=moved)
+    other = replace(whole.header.grid, crs="EPSG:3857")
+    with pytest.raises(OutputMismatchError, match="its CRS is EPSG:32633, not EPSG:3857"):
+        ingest(store, whole, grid=other, ground_gsd=7.1)
     with pytest.raises(OutputMismatchError, match=r"its gsd is 10.0, not 20.0"):
         ingest(store, whole, grid=replace(whole.header.grid, resolution=20.0))
+
+
+def test_a_place_of_another_zone_comes_into_the_same_store(store: Path, whole: ChipJob) -> None:
+    before = open_chips(store).load()
+    grid = replace(whole.header.grid, crs="EPSG:32634", x_origin=3.0, y_origin=-4.0)
+    ingests = (replace(whole.ingests[0], grid=grid),)
+    # The pixels are those of the first zone's box: where they lie is what is asked about here.
+    job = replace(whole, header=replace(whole.header, grid=grid, key="other"), ingests=ingests)
+    assert ingest(store, job, places=("there", "there"))
+    chips = open_chips(store).load()
+    xr.testing.assert_identical(before.drop_attrs(), chips.isel(chip=before.chip).drop_attrs())
+    fresh = chips.isel(chip=slice(before.sizes["chip"], None))
+    assert set(fresh.crs.values.tolist()) == {"EPSG:32634"} and fresh.sizes["chip"]
+    assert np.array_equal(fresh.corner_x, 3.0 + fresh.col * 10.0)
+    assert np.array_equal(fresh.corner_y, -4.0 - fresh.row * 10.0)
+    assert set(open_store(store).places.tolist()) == {"here", "there"}
 
 
 def test_another_composite_is_refused(store: Path, whole: ChipJob) -> None:

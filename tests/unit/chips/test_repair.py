@@ -122,7 +122,7 @@ def test_the_tool_tells_finds_and_mends(store: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_store_of_another_format_is_refused_with_the_way_out(store: Path) -> None:
-    for version, way_out in ((2, "Ingest it anew"), (4, "Update noise2map")):
+    for version, way_out in ((3, "Ingest it anew"), (5, "Update noise2map")):
         group = json.loads((store / "zarr.json").read_text())
         group["attributes"]["format_version"] = version
         (store / "zarr.json").write_text(json.dumps(group))

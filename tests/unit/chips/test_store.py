@@ -293,10 +293,10 @@ def test_what_is_no_finished_store_is_refused_with_the_way_out(copy: Path, tmp_p
     with pytest.raises(ChipStoreError, match=r"not finished. Run the same ingest-region command"):
         open_chips(copy)
     metadata = (
-        (copy / "zarr.json").read_text().replace('"format_version": 3', '"format_version": 4')
+        (copy / "zarr.json").read_text().replace('"format_version": 4', '"format_version": 5')
     )
     (copy / "zarr.json").write_text(metadata)
-    with pytest.raises(ChipStoreError, match=r"has format 4.*Update noise2map"):
+    with pytest.raises(ChipStoreError, match=r"has format 5.*Update noise2map"):
         open_chips(copy)
 
 

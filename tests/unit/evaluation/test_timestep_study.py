@@ -105,7 +105,11 @@ def test_the_picture_shows_the_class_of_each_timestep_in_its_colour(tmp_path: Pa
     decided = np.stack([np.full((16, 16), 1), np.full((16, 16), 2)])
     decided[1, :4] = 1
     batch = ChipBatch(
-        np.ones((1, 1, 2, 16, 16), np.uint16), np.ones((1, 1, 16, 16), bool), {}, np.zeros(1, int)
+        np.ones((1, 1, 2, 16, 16), np.uint16),
+        np.ones((1, 1, 16, 16), bool),
+        {},
+        np.zeros(1, int),
+        np.full((1, 1, 2, 2), np.nan),
     )
     study = study_of(decided, np.full((16, 16), 255, np.uint8))
     write_timestep_figure(tmp_path / "study.png", study, batch, ("green", "red"), "chip 0")

@@ -107,3 +107,37 @@ def test_without_noise_the_network_sees_the_clean_image() -> None:
     x_0 = model.normalise(raw())
     batch = TaskInput(x_0, torch.ones(3, 1, 32, 32).bool(), torch.tensor([0, 500, 999]))
     assert torch.equal(model.corrupt(batch, "change"), x_0)
+
+
+def test_a_scene_normalised_model_sees_no_gain_and_no_offset_of_a_date() -> None:
+    """As long as the scene's centre and spread move with them."""
+    torch.manual_seed(0)
+    spec = checkpoint_spec(normalisation=Normalisation(of="scene", mean=MEAN, std=STD))
+    model = Noise2Map(spec).eval()
+    image = raw(torch.float64)
+    light = torch.stack([image.mean(dim=(0, 2, 3)), image.std(dim=(0, 2, 3))]).expand(3, 2, 4)
+    gain, offset = torch.tensor([2.0, 3.0, 0.5, 7.0]), torch.tensor([10.0, -4.0, 100.0, 0.0])
+    moved = image * gain[:, None, None] + offset[:, None, None]
+    lit = torch.stack([light[:, 0] * gain + offset, light[:, 1] * gain], dim=1)
+    with torch.inference_mode():
+        first = model.logits(image, 999, light=light)
+        torch.testing.assert_close(model.logits(moved, 999, light=lit), first)
+        assert not torch.allclose(model.logits(moved, 999, light=light), first)
+
+
+def test_where_the_light_is_not_known_the_training_parts_counts() -> None:
+    by_scene = Normalisation(of="scene", mean=MEAN, std=STD)
+    torch.manual_seed(0)
+    model = Noise2Map(checkpoint_spec(normalisation=by_scene)).eval()
+    unknown = torch.full((3, 2, 4), torch.nan)
+    assert torch.equal(model.normalise(raw(), light=unknown), model.normalise(raw()))
+    unknown[1, :, 2] = torch.tensor([50.0, 5.0])
+    expected = model.normalise(raw())
+    expected[1, 2] = (raw()[1, 2].float() - 50) / 5
+    assert torch.equal(model.normalise(raw(), light=unknown), expected)
+
+
+def test_a_model_of_the_training_parts_numbers_takes_no_light(model: Noise2Map) -> None:
+    light = torch.full((3, 2, 4), 5.0)
+    assert torch.equal(model.normalise(raw(), light=light), model.normalise(raw()))
+    assert '"of"' not in model.spec.model_dump_json()  # digests of earlier checkpoints hold

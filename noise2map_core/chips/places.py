@@ -1,0 +1,84 @@
+"""Whole places for training, validation and testing, whatever the parts of a store are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from noise2map_core.chips.store import ChipStore
+from noise2map_core.chips.writer import merged_totals
+from noise2map_core.runtime.errors import ChipStoreError
+from noise2map_core.settings.labels import PlacesConfig
+
+Parts = Mapping[str, tuple[str, ...]]
+"""Names of places by split."""
+
+
+def dealt(store: ChipStore, config: PlacesConfig) -> ChipStore:
+    """The store with the parts that are set; itself where none are. Raises ChipStoreError."""
+    if not config.val:
+        return store
+    named = {"val": config.val, "test": config.test}
+    known = _known(store)
+    for name in (*config.val, *config.test):
+        if name not in known:
+            raise ChipStoreError(
+                f"chip store {store.path} has no place {name!r}; it has: {', '.join(known)}."
+            )
+    others = tuple(name for name in known if name not in (*config.val, *config.test))
+    if not others:
+        raise ChipStoreError(
+            f"chip store {store.path}: no place is left to train on. Name fewer of val and test."
+        )
+    return with_parts(store, {"train": others, **{n: p for n, p in named.items() if p}})
+
+
+def with_parts(store: ChipStore, parts: Parts) -> ChipStore:
+    """The store with these parts; places of none of them are in no split."""
+    of_place = {place: split for split, places in parts.items() for place in places}
+    splits = np.asarray([of_place.get(place, "") for place in store.places.tolist()])
+    totals = store.attributes["places"]
+    merged = {split: merged_totals(totals, places) for split, places in parts.items()}
+    attributes = store.attributes | {
+        "splits": list(parts),
+        "statistics": {split: part["statistics"] for split, part in merged.items()},
+        "counts": {split: part["counts"] for split, part in merged.items()},
+    }
+    return replace(store, attributes=attributes, parts=splits)
+
+
+def folds_of(store: ChipStore, count: int, task: str) -> list[tuple[str, ...]]:
+    """The places, dealt out into folds so that each has about as many pixels of the rarer classes.
+
+    The one with the most goes to the fold with the fewest; ties by name. Raises ChipStoreError if
+    there are fewer places than folds.
+    """
+    known = _known(store)
+    if len(known) < max(count, 3):
+        raise ChipStoreError(
+            f"chip store {store.path} has {len(known)} place(s): {', '.join(known)}. {count} folds "
+            f"need {max(count, 3)}: ingest more areas into it, or set fewer folds."
+        )
+    sought = {name: _sought(store, name, task) for name in known}
+    folds: list[list[str]] = [[] for _ in range(count)]
+    for name in sorted(known, key=lambda name: (-sought[name], name)):
+        least = min(folds, key=lambda fold: (len(fold), sum(sought[n] for n in fold)))
+        least.append(name)
+    return [tuple(sorted(fold)) for fold in folds]
+
+
+def places_of_fold(folds: Sequence[tuple[str, ...]], number: int) -> PlacesConfig:
+    """The fold's places for testing, and the next fold's for validation."""
+    following = folds[(number + 1) % len(folds)]
+    return PlacesConfig(test=folds[number], val=following)
+
+
+def _known(store: ChipStore) -> list[str]:
+    return sorted(store.attributes["places"]["counts"])
+
+
+def _sought(store: ChipStore, place: str, task: str) -> int:
+    """Pixels of a place that are not of its first class."""
+    found: Iterable[Any] = store.attributes["places"]["counts"][place]["label_px"][task].values()
+    return int(sum(list(found)[1:]))

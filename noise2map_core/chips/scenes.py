@@ -1,0 +1,77 @@
+"""How bright the scenes of a chip store are: robust centre and spread of their bands.
+
+A scene is one place at one time. What it is normalised by follows from its own pixels, whatever the
+light, the haze, the season or the sensor: a fixed sample of them, so that any run finds the same.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from noise2map_core.chips.store import CHIPS_PER_SHARD
+from noise2map_core.imagery.moments import robust_light
+
+SAMPLE_CHIPS = 64
+"""Chips of a scene that are looked at, evenly over all."""
+SAMPLE_SIDE = 32
+"""Rows and columns of a chip that are looked at, evenly over all."""
+
+Float64 = NDArray[np.float64]
+
+
+def scene_lights(group: zarr.Group, kept: Float64 | None = None) -> Float64:
+    """Centre and spread [scene, 2, band] of the scenes by their codes; NaN where too little of one
+    is observed.
+
+    The lights in `kept` stay as they are, and nothing is read of them: an append leaves their chips
+    where they are.
+    """
+    scene, bands = np.asarray(_array(group, "scene")[:]), _array(group, "image").shape[2]
+    kept = np.empty((0, 2, bands)) if kept is None else kept
+    found: dict[int, list[NDArray[np.generic]]] = {}
+    for code, values in _samples(group, scene, len(kept)):
+        found.setdefault(code, []).append(values)
+    lights = np.full((int(scene.max()) + 1, 2, bands), np.nan)
+    lights[: len(kept)] = kept
+    for code, parts in found.items():
+        lights[code] = robust_light(np.concatenate(parts, axis=1))
+    return lights
+
+
+def _samples(
+    group: zarr.Group, scene: NDArray[np.uint32], known: int
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """Codes, and observed pixels [band, pixel] of the chips that speak for them."""
+    image, valid = _array(group, "image"), _array(group, "valid")
+    wanted = _chosen(scene, known)
+    for shard in sorted({chip // CHIPS_PER_SHARD for chip, _ in wanted}):
+        start = shard * CHIPS_PER_SHARD
+        rows = slice(start, min(start + CHIPS_PER_SHARD, len(scene)))
+        pixels, seen = np.asarray(image[rows]), np.asarray(valid[rows])
+        step = max(1, pixels.shape[-1] // SAMPLE_SIDE)
+        for chip, date in sorted(wanted):
+            if chip // CHIPS_PER_SHARD == shard:
+                few = (chip - start, date, ..., slice(step // 2, None, step),
+                       slice(step // 2, None, step))  # fmt: skip
+                yield int(scene[chip, date]), pixels[few][:, seen[few]]
+
+
+def _chosen(scene: NDArray[np.uint32], known: int) -> set[tuple[int, int]]:
+    """Chips and dates of every scene from `known` on, evenly over those that show it."""
+    chosen = set()
+    chips, dates = np.nonzero(scene >= known)
+    codes = scene[chips, dates]
+    for code in np.unique(codes).tolist():
+        mine = np.flatnonzero(codes == code)
+        few = mine[:: -(-len(mine) // SAMPLE_CHIPS)]
+        chosen |= set(zip(chips[few].tolist(), dates[few].tolist(), strict=True))
+    return chosen
+
+
+def _array(group: zarr.Group, name: str) -> "zarr.Array[Any]":
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
