@@ -1,7 +1,7 @@
 """Image pairs in plain folders, as LEVIR-CD has them."""
 
-import csv
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from noise2map_core.datasets.sample import (
@@ -9,7 +9,6 @@ from noise2map_core.datasets.sample import (
     Benchmark,
     Sample,
     matched,
-    require_file,
     require_folder,
     require_no_share,
     split_names,
@@ -50,33 +49,20 @@ def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
 
 def _pairs(folder: Path, split: str, config: FoldersConfig) -> Iterator[Sample]:
     folders = [require_folder(folder / name, config) for name in ("A", "B", "label")]
-    area_of = _areas(config)
     for stem, (before, after, mask) in matched(folders).items():
-        yield Sample(f"{split}/{stem}", split, (before, after), change=(mask,), area=area_of(stem))
+        yield Sample(
+            f"{split}/{stem}", split, (before, after), change=(mask,), area=_area_of(stem, config)
+        )
 
 
-def _areas(config: FoldersConfig) -> Callable[[str], str]:
-    """The city or scene of an image, by its stem; raises ConfigError if the table lacks it."""
-    if config.areas is None:
-        return lambda stem: ""
-    found = read_areas(config.areas, config.area_column)
-
-    def area_of(stem: str) -> str:
-        if stem not in found:
-            raise ConfigError(f"table {config.areas} has no row for image {stem!r}. Add it.")
-        return found[stem]
-
-    return area_of
-
-
-def read_areas(path: Path, column: str) -> dict[str, str]:
-    """Which area each image is of, by its stem: the table's first column says which image."""
-    with require_file(path).open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        names = rows.fieldnames or ()
-        if column not in names:
-            raise ConfigError(
-                f"table {path} has no column {column!r}; it has: {', '.join(names) or 'none'}. Set "
-                "dataset.area_column."
-            )
-        return {Path(row[names[0]]).stem: row[column] for row in rows}
+def _area_of(stem: str, config: FoldersConfig) -> str:
+    """The city or scene of an image; empty: nobody said how to tell."""
+    if config.area_pattern is None:
+        return ""
+    found = re.match(config.area_pattern, stem)
+    if found is None:
+        raise ConfigError(
+            f"dataset.area_pattern {config.area_pattern!r} does not fit image {stem!r}. Set one "
+            "that fits all, or leave it out."
+        )
+    return found[1]

@@ -1,18 +1,29 @@
 """Settings of data sets."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from noise2map_core.runtime.storage import LocalPath
 from noise2map_core.settings.numbers import PositiveFloat
-from noise2map_core.settings.unused import require_unset
 
 Protocol = Literal["paper", "strict"]
 """paper: the filters and splits behind the published table. strict: every test chip counts, and
 validation is never test."""
 
 VAL_SHARE = 0.1
+
+
+def _with_a_group(pattern: str | None) -> str | None:
+    try:
+        groups = 1 if pattern is None else re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if not groups:
+        raise ValueError("needs a group in brackets, which says the area")
+    return pattern
+
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -98,21 +109,12 @@ class FoldersConfig(BaseModel):
     attribution: str = ""
     """Who is to be named, and the licence."""
 
-    areas: LocalPath | None = None
-    """CSV table whose first column names images and whose column `area_column` says which city or
-    scene each is of: places that trainings and tables keep apart. None: each image is a place."""
-
-    area_column: str = "scene"
-    """Column of `areas`."""
+    area_pattern: Annotated[str | None, AfterValidator(_with_a_group)] = None
+    """Regular expression whose first group catches in an image's name which city or scene it is of,
+    "(.+)-[0-9]+-[0-9]+": places that trainings and tables keep apart. None: each image is one."""
 
     val_share: Share = VAL_SHARE
     """Share of train that becomes validation, in one block, where none is given (strict)."""
-
-    @model_validator(mode="after")
-    def _used(self) -> "FoldersConfig":
-        if self.areas is None:
-            require_unset(self, ("area_column",), "without areas")
-        return self
 
 
 DatasetConfig = Annotated[

@@ -174,6 +174,22 @@ def test_pairs_that_no_folder_splits_are_all_for_testing(tmp_path: Path) -> None
     assert {item["attribution"] for item in store.attributes["items"]} == {config.attribution}
 
 
+def test_images_of_one_city_are_one_place(tmp_path: Path) -> None:
+    root = write_pairs(tmp_path / "pairs", {"test": 3}) / "test"
+    for path in sorted(root.glob("*/*.*")):
+        path.rename(path.with_stem(f"rome-{path.stem}"))
+    config = FoldersConfig(root=root, gsd=2, area_pattern="(.+)-[0-9]+$")
+    store = open_store(ingest(config, tmp_path / "chips.zarr", 16).output)
+    assert set(store.places.tolist()) == {"rome"}
+    assert len(store.attributes["crs_table"]) == 3  # each on pixels of its own
+    assert store.read("light").shape == (2, 2, 3)
+    with pytest.raises(ConfigError, match="does not fit image"):
+        ingest(config.model_copy(update={"area_pattern": "(x)"}), tmp_path / "other.zarr", 16)
+    for wrong, why in (("a", "a group"), ("(", "no regular expression")):
+        with pytest.raises(ValueError, match=why):
+            FoldersConfig(root=root, gsd=2, area_pattern=wrong)
+
+
 def test_whu_images_are_halved_as_pil_halves_them(tmp_path: Path) -> None:
     root = write_whu_segment(tmp_path / "whu", {"train": 2, "test": 1})
     config = WhuConfig(root=root, task="segment")
