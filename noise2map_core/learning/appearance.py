@@ -5,7 +5,6 @@ Normalised images hold z-scores, in which light is no factor: it is counted from
 
 import math
 from dataclasses import dataclass
-from typing import override
 
 import torch
 from torch import Tensor
@@ -28,6 +27,8 @@ SHADOWS = 3
 SHADOW_SIDES = (0.02, 0.15)
 """Half the sides of a shadow, as parts of the chip's."""
 PENUMBRA_PX = 2.0
+SEAM_COLOUR = 0.4
+"""How much bands differ in the step at a seam, as a part of what they have in common."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Light(Effect):
     cells: Tensor
     """float32 [B, date, cell, cell]: logarithm of the light for a strength of 1."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         field = smooth(self.cells * self.strength[:, None, None], frames.shape[-2:]).exp()
         return (frames - BLACK).mul_(field[:, None]).add_(BLACK)
 
@@ -50,8 +51,8 @@ class Shadow(Effect):
     places: Tensor
     """float32 [B, date, SHADOWS, 5], as of `covered`."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         cover = covered(self.places, frames.shape[-2:], PENUMBRA_PX)
         dark = (cover * self.strength[:, None, None])[:, None]
         return frames - dark * (frames - BLACK).clamp_min_(0)
@@ -64,8 +65,8 @@ class Tone(Effect):
     sign: Tensor
     """float32 [B, date]: 1 brings out the dark, -1 the bright."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         part = (self.strength * self.sign)[:, None, None, None]
         level = frames / -BLACK + 1
         curved = 2 * level / (1 + level.abs())
@@ -79,8 +80,8 @@ class Mix(Effect):
     weights: Tensor
     """float32 [B, date, band, band]: what each band gets of the others for a strength of 1."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         weights = self.weights * self.strength[:, None, None]
         return frames + (weights @ frames.flatten(2)).view_as(frames)
 
@@ -95,8 +96,8 @@ class Seam(Effect):
     """float32 [B, date, band], around 0, for a strength of 1; so is `offset`."""
     offset: Tensor
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         far = (beyond(self.line, frames.shape[-2:]) * self.strength[:, None, None])[:, None]
         other = frames * self.gain[:, :, None, None] + self.offset[:, :, None, None]
         return frames + far * other
@@ -106,7 +107,7 @@ def draw_appearance(
     shape: tuple[int, int, int], config: InvarianceConfig, generator: torch.Generator
 ) -> tuple[Effect, ...]:
     """For chips, dates and bands as many as `shape` says, in the order in which they happen."""
-    *dates, bands = shape
+    dates, bands = shape[:2], shape[2]
     effects: list[Effect] = []
 
     def strength(most: float) -> Tensor:
@@ -126,5 +127,6 @@ def draw_appearance(
         effects.append(Tone(strength(config.tone), normal().sign()))
     if config.seam:
         line = torch.rand(*dates, 3, generator=generator) * torch.tensor([1, 1, math.tau])
-        effects.append(Seam(strength(config.seam), line, normal(bands), normal(bands)))
+        gain, offset = (normal(1) + SEAM_COLOUR * normal(bands) for _ in range(2))
+        effects.append(Seam(strength(config.seam), line, gain, offset))
     return tuple(effects)

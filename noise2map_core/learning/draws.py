@@ -50,6 +50,10 @@ class Effect(Draws):
     strength: Tensor
     """float32 [B, date]; 0: the date is spared."""
 
+    def of_frames(self, chosen: Tensor, device: torch.device) -> Self:
+        """Of some of the dates, [n, …], which are counted over all chips."""
+        return self.each(lambda drawn: drawn.flatten(0, 1)[chosen].to(device))
+
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
         """Single dates under it, float32 [n, band, H, W], as many as draws.
 
@@ -67,8 +71,9 @@ def under(image: Tensor, valid: Tensor, effects: tuple[Effect, ...]) -> Tensor:
     for effect in effects:
         chosen = effect.strength.flatten().nonzero()[:, 0]
         if len(chosen):
-            at = effect.each(lambda drawn, at=chosen: drawn.flatten(0, 1)[at].to(image.device))
-            frames[chosen] = at.on(frames[chosen], valid[chosen // num_dates, None])
+            frames[chosen] = effect.of_frames(chosen, image.device).on(
+                frames[chosen], valid[chosen // num_dates, None]
+            )
     return frames.view_as(image)
 
 

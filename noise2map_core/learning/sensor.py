@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import override
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +22,8 @@ class Blur(Effect):
     weights: Tensor
     """float32 [B, date, tap]: its weights in a row of pixels, an odd number."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         observed = torch.cat([torch.where(seen, frames, 0), seen.to(frames)], dim=1)
         planes = observed.flatten(0, 1)[None]
         kernels = self.weights.repeat_interleave(observed.shape[1], dim=0)
@@ -41,8 +40,8 @@ class Noise(Effect):
     starts: Tensor
     """int64 [B, date, band, 2], as of `grain`."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         noise = grain(self.starts, frames.shape[-2:])
         return noise.mul_(self.strength[:, None, None, None]).add_(frames)
 
@@ -52,8 +51,8 @@ class Jpeg(Effect):
     """Rounded coefficients of the cosine transform of 8 x 8 pixels, in steps of so many standard
     deviations of their mean; the finer the pattern, the coarser."""
 
-    @override
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
+        """As of `Effect`."""
         height, width = frames.shape[-2:]
         rest = (0, -width % BLOCK_PX, 0, -height % BLOCK_PX)
         padded = F.pad(torch.where(seen, frames, 0), rest, mode="replicate")
@@ -82,7 +81,7 @@ def draw_sensor(
     shape: tuple[int, int, int], config: InvarianceConfig, generator: torch.Generator
 ) -> tuple[Effect, ...]:
     """For chips, dates and bands as many as `shape` says, in the order in which they happen."""
-    *dates, bands = shape
+    dates, bands = shape[:2], shape[2]
     effects: list[Effect] = []
 
     def strength(most: float) -> Tensor:
