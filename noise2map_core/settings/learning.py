@@ -14,6 +14,7 @@ from noise2map_core.settings.numbers import (
     PositiveInt,
     SidePx,
 )
+from noise2map_core.settings.unused import changed, require_unset
 
 
 class OptimisationConfig(BaseModel):
@@ -101,6 +102,7 @@ class OptimisationConfig(BaseModel):
 
 Share = Annotated[float, Field(ge=0, le=1)]
 FewPixels = Annotated[float, Field(ge=0, le=8)]
+Deviations = Annotated[float, Field(ge=0, le=10)]
 
 
 class InvarianceConfig(BaseModel):
@@ -134,24 +136,30 @@ class InvarianceConfig(BaseModel):
     shadow: Share = 0.0
     """Shadows that fall at one date: 1 lets no light through."""
 
-    light: NonNegativeFloat = 0.0
+    light: Deviations = 0.0
     """Light that changes over a chip, standard deviation of its logarithm."""
 
     tone: float = Field(default=0.0, ge=0, lt=1)
     """Bend of the tone curve, up or down; at 1 it would no longer rise everywhere."""
 
-    seam: NonNegativeFloat = 0.0
+    seam: Deviations = 0.0
     """Seam of a mosaic: gain and offset of each band on one side of a line, standard deviation."""
 
     blur_px: FewPixels = 0.0
     """Gaussian blur, standard deviation, pixels."""
 
-    noise: NonNegativeFloat = 0.0
+    noise: Deviations = 0.0
     """White noise, in standard deviations of the band."""
 
-    jpeg: NonNegativeFloat = 0.0
+    jpeg: Deviations = 0.0
     """Rounding by JPEG in blocks of 8 x 8 pixels: steps of their mean, in standard deviations of
     the band."""
+
+    @model_validator(mode="after")
+    def _share_of_something(self) -> "InvarianceConfig":
+        if changed(self) == ["share"]:
+            require_unset(self, ("share",), "where nothing is done to a share of the dates")
+        return self
 
 
 class TrainingConfig(OptimisationConfig):
