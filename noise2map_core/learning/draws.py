@@ -1,6 +1,7 @@
 """Random numbers of augmentations, and what is made of them over the pixels of a chip."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -44,7 +45,7 @@ def _each(held: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @dataclass(frozen=True)
-class Effect(Draws):
+class Effect(Draws, ABC):
     """One thing that makes dates look different; drawn for each date by itself."""
 
     strength: Tensor
@@ -54,12 +55,12 @@ class Effect(Draws):
         """Of some of the dates, [n, …], which are counted over all chips."""
         return self.each(lambda drawn: drawn.flatten(0, 1)[chosen].to(device))
 
+    @abstractmethod
     def on(self, frames: Tensor, seen: Tensor) -> Tensor:
         """Single dates under it, float32 [n, band, H, W], as many as draws.
 
         `seen` bool [n, 1, H, W]: where they are valid; what they show elsewhere does not matter.
         """
-        raise NotImplementedError
 
 
 def under(image: Tensor, valid: Tensor, effects: tuple[Effect, ...]) -> Tensor:

@@ -39,7 +39,7 @@ def seen(image: Tensor) -> TrainingBatch:
     return TrainingBatch(image, label, torch.ones_like(label).bool())
 
 
-def draws(seed: int = 0, num_dates: int = 2, **invariance: Any) -> AugmentDraws:
+def draws(seed: Any = 0, num_dates: Any = 2, **invariance: Any) -> AugmentDraws:
     config = TrainingConfig(
         flips=False, reverse_dates=False, jitter=0.0, invariance=InvarianceConfig(**invariance)
     )
