@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from noise2map_core.diffusion.corruption import corrupt
 from noise2map_core.diffusion.objectives import denoising_loss, velocity
 from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
-from noise2map_core.learning.augment import turned
+from noise2map_core.learning.geometry import turned
 from noise2map_core.learning.losses import ratio
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator

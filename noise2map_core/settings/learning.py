@@ -14,6 +14,7 @@ from noise2map_core.settings.numbers import (
     PositiveInt,
     SidePx,
 )
+from noise2map_core.settings.unused import changed, require_unset
 
 
 class OptimisationConfig(BaseModel):
@@ -99,6 +100,68 @@ class OptimisationConfig(BaseModel):
     """GPUs that one worker takes."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+FewPixels = Annotated[float, Field(ge=0, le=8)]
+Deviations = Annotated[float, Field(ge=0, le=10)]
+
+
+class InvarianceConfig(BaseModel):
+    """What is taught not to be change: how else dates of one place may differ. 0 is never."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the dates to which each of what follows `pasted` is done, drawn anew for each; how
+    strong is drawn, too, and what is given is the most."""
+
+    unchanged: Share = 0.0
+    """Share of the chips whose dates are replaced by copies of one of them and labelled unchanged;
+    what else is set makes them differ. Of change alone."""
+
+    pasted: Share = 0.0
+    """Share of the chips into which, at one date, a piece of another part of the chip is pasted,
+    and labelled changed, if it is of another colour than what the other date shows. Of change
+    alone."""
+
+    shift_px: FewPixels = 0.0
+    """Dates that do not lie on one another: how far one is shifted down and across, pixels. Of
+    change alone, as is `warp_px`."""
+
+    warp_px: FewPixels = 0.0
+    """The same, different from place to place and smooth in between, pixels."""
+
+    mix: Share = 0.0
+    """Season: parts of the other bands that are added to each, standard deviation."""
+
+    shadow: Share = 0.0
+    """Shadows that fall at one date: 1 lets no light through."""
+
+    light: Deviations = 0.0
+    """Light that changes over a chip, standard deviation of its logarithm."""
+
+    tone: float = Field(default=0.0, ge=0, lt=1)
+    """Bend of the tone curve, up or down; at 1 it would no longer rise everywhere."""
+
+    seam: Deviations = 0.0
+    """Seam of a mosaic: gain and offset of each band on one side of a line, standard deviation."""
+
+    blur_px: FewPixels = 0.0
+    """Gaussian blur, standard deviation, pixels."""
+
+    noise: Deviations = 0.0
+    """White noise, in standard deviations of the band."""
+
+    jpeg: Deviations = 0.0
+    """Rounding by JPEG in blocks of 8 x 8 pixels: steps of their mean, in standard deviations of
+    the band."""
+
+    @model_validator(mode="after")
+    def _share_of_something(self) -> "InvarianceConfig":
+        if changed(self) == ["share"]:
+            require_unset(self, ("share",), "where nothing is done to a share of the dates")
+        return self
+
+
 class TrainingConfig(OptimisationConfig):
     """How the network is trained."""
 
@@ -116,6 +179,9 @@ class TrainingConfig(OptimisationConfig):
     haze: float = Field(default=0.0, ge=0, le=1)
     """Share of the dates over which haze or clouds are laid at random, each date by itself; what an
     opaque cloud hides is not learnt from."""
+
+    invariance: InvarianceConfig = Field(default_factory=InvarianceConfig)
+    """What is taught not to be change, besides."""
 
     labels_share: float = Field(default=1.0, gt=0, le=1)
     """Share of the training chips that is used, drawn by the seed: what fewer labels would give."""

@@ -44,7 +44,7 @@ from noise2map_core.distributed.tuning import TuneLink
 from noise2map_core.evaluation.counting import SplitPixels, model_logits, probability_of
 from noise2map_core.evaluation.scores import evaluate_model
 from noise2map_core.inference.decision import decide_classes
-from noise2map_core.learning.augment import HAZE_CELLS
+from noise2map_core.learning.draws import CELLS
 from noise2map_core.learning.metrics import ConfusionCounts
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
 from noise2map_core.settings.learning import EvaluationConfig
@@ -337,7 +337,7 @@ def _hazed(batch: Any) -> Any:
     """Haze of half the greatest thickness, another on each date; raw numbers of eight bits."""
     count, dates, _, *size = batch.image.shape
     generator = torch.Generator().manual_seed(HAZE_SEED + int(batch.chip[0]))
-    cells = torch.rand(count, dates, HAZE_CELLS, HAZE_CELLS, generator=generator) * 0.6
+    cells = torch.rand(count, dates, CELLS, CELLS, generator=generator) * 0.6
     opacity = torch.nn.functional.interpolate(cells, size, mode="bicubic", align_corners=True)
     over = opacity.clamp(0, 1)[:, :, None].numpy()
     image = batch.image + over * (235 - batch.image.astype(np.float32))

@@ -5,7 +5,11 @@ loop with the same network, noise, loss, optimiser and moving average, whose one
 memory: no reading, no augmentation, no draws but the timesteps, nothing told. Both take the same
 number of steps with the same threads; the bare loop takes half of its own before and half behind.
 
+With --invariant: steps with all that `presets/invariant.yaml` sets against steps with no
+augmentation at all, in turns in one process, on chips of 64 pixels in memory.
+
     python tests/benchmarks/train_speed.py [--steps 500] [--batch 8] [--threads 2] [--preset tiny]
+    python tests/benchmarks/train_speed.py --invariant --steps 60 --batch 16 --threads 1
 """
 
 import json
@@ -18,21 +22,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
 from noise2map_core.chips.store import open_store
 from noise2map_core.cli.commands.demo import step_settings, write_whole_area
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.noise2map import TaskInput
+from noise2map_core.models.presets import network_of
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.network import Preset
 from noise2map_core.settings.reading import build_config
 from noise2map_core.testing.scenes import write_catalog
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines.ingest_region import run
+from tests.factories import checkpoint_spec
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+INVARIANT = CHECKOUT / "pipelines" / "configs" / "presets" / "invariant.yaml"
 
 
 @dataclass(frozen=True)
@@ -42,22 +56,26 @@ class Load:
     steps: int
     batch: int
     threads: int
-    preset: str
+    preset: Preset
 
 
 def main(
     steps: int = 500,
     batch: int = 8,
     threads: int = 2,
-    preset: str = "tiny",
+    preset: Preset = "tiny",
     bare: Path | None = None,
+    invariant: bool = False,
 ) -> None:
     """Print samples a second of both, and the ratio.
 
     Args:
         steps: At least so many steps.
         bare: For the process that is measured.
+        invariant: Measure what augmentations cost.
     """
+    if invariant:
+        return _compare_augmentations(Load(steps, batch, threads, preset))
     if bare:
         print(_bare_seconds(bare, steps, batch, threads))
         return
@@ -145,6 +163,46 @@ def _bare_seconds(checkpoint: Path, steps: int, batch: int, threads: int) -> flo
         optimiser.step()
         average.update_parameters(model)
     return time.perf_counter() - started
+
+
+def _compare_augmentations(load: Load) -> None:
+    """The median of steps with all augmentations and with none, which take turns."""
+    torch.set_num_threads(load.threads)
+    settings = yaml.safe_load(INVARIANT.read_text())["training"]
+    none = {"flips": False, "reverse_dates": False, "jitter": 0.0}
+    kinds = [TrainingConfig(**none), TrainingConfig(**settings)]
+    learners = [_learner(load, training) for training in kinds]
+    batch = _chips(load.batch)
+    seconds = np.array(
+        [[_step_seconds(one, batch, step) for one in learners] for step in range(load.steps)]
+    )
+    without, with_all = np.median(seconds, axis=0)
+    print(
+        f"{load.preset}, {load.batch} x 64 px, {load.threads} threads, {load.steps} steps of each\n"
+        f"  no augmentation  {without * 1e3:7.1f} ms of CPU\n"
+        f"  invariant.yaml   {with_all * 1e3:7.1f} ms of CPU\n"
+        f"  ratio {without / with_all:.3f} (wanted: 0.93)"
+    )
+
+
+def _learner(load: Load, training: TrainingConfig) -> Learner:
+    bands = ("red", "green", "blue")
+    network = network_of(load.preset, 64)
+    spec = checkpoint_spec(bands=bands, chip_px=64, network=network)
+    model = new_model(spec, 0, torch.device("cpu"))
+    return Learner(model, training, {"change": TaskTrainingConfig()}, {"change": (1.0, 1.0)}, 0)
+
+
+def _chips(count: int) -> TrainingBatch:
+    label = torch.randint(0, 2, (count, 64, 64))
+    return TrainingBatch(torch.randn(count, 6, 64, 64), label, torch.ones_like(label).bool())
+
+
+def _step_seconds(learner: Learner, batch: TrainingBatch, step: int) -> float:
+    """Of all threads, so that what else the machine does counts little."""
+    started = time.process_time()
+    learner.step({"change": batch}, 0, step, 10_000, Ranks())
+    return time.process_time() - started
 
 
 if __name__ == "__main__":
