@@ -8,7 +8,8 @@ from noise2map_core.models.spec import (
     ReferenceSpec,
     SegmentationModelSpec,
 )
-from noise2map_core.settings.network import Preset
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.network import Fusion, Preset
 
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""
@@ -53,8 +54,23 @@ def plain_unet(block_channels: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def network_of(preset: Preset, chip_px: int) -> NetworkSpec:
-    """The network of a preset, for chips of `chip_px` pixels."""
+def network_of(preset: Preset, chip_px: int, fusion: Fusion | None = None) -> NetworkSpec:
+    """The network of a preset, for chips of `chip_px` pixels.
+
+    `fusion` None: the preset's. Raises ConfigError if the preset has no choice.
+    """
+    network = _network_of(preset, chip_px)
+    if fusion is None:
+        return network
+    if not isinstance(network, PatchUNetSpec):
+        raise ConfigError(
+            f"preset {preset} has no choice of fusion. Leave model.fusion out, or set model.preset "
+            "to tiny, small or base."
+        )
+    return network.model_copy(update={"fusion": fusion})
+
+
+def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
     match preset:
         case "tiny":
             return PatchUNetSpec(patch=2, unet=plain_unet((32, 48, 64)))

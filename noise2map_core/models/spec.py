@@ -16,8 +16,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -27,7 +29,7 @@ from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
-from noise2map_core.settings.network import Task
+from noise2map_core.settings.network import Fusion, Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -103,11 +105,21 @@ class PatchUNetSpec(_Section):
     """Features that the UNet hands to the pixel path."""
     detail_channels: Annotated[int, Field(ge=1, le=4096)] = 32
     """Width of the pixel path."""
+    fusion: Fusion = "early"
+    """Whether the UNet sees all dates at once, or each by itself."""
 
     @property
     def stride(self) -> int:
         """Chip sides must be multiples of this many pixels."""
         return self.patch * unet_stride(self.unet)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `fusion` where it is early, so that checkpoints from before keep their digest."""
+        document: dict[str, Any] = dump(self)
+        if self.fusion == "early":
+            document.pop("fusion", None)
+        return document
 
 
 class ReferenceSpec(_Section):

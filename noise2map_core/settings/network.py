@@ -14,6 +14,8 @@ Preset = Literal[
 
 Task = Literal["segment", "change"]
 
+Fusion = Literal["early", "difference"]
+
 
 class ModelConfig(BaseModel):
     """Which network is trained."""
@@ -26,6 +28,13 @@ class ModelConfig(BaseModel):
     tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
     from scratch; for change their encoder sees each date, and the features are put side by side or,
     with _difference, subtracted."""
+
+    fusion: Fusion | None = None
+    """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
+    sees each date by itself, through one stem for all tasks, and change is the size of what differs
+    between its features of the dates, between their values, and, where segment is learnt too,
+    between their classes; so places and the order of the dates have no effect, and a pass takes
+    about twice as long. None: early."""
 
     backbone: Location | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,

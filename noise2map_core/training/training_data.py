@@ -89,7 +89,7 @@ def plan_spec(
     size, labels, timesteps or bands cannot be used.
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
-    network = network_of(model.preset, chip_px)
+    network = network_of(model.preset, chip_px, model.fusion)
     if chip_px % network.stride:
         raise ChipStoreError(
             f"chip store {store.path} has chips of {chip_px} pixels; preset {model.preset} needs a "
