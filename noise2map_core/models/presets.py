@@ -16,6 +16,11 @@ REFERENCE_PX = 256
 
 ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0"}
 
+LITE0 = "tu-tf_efficientnet_lite0"
+"""EfficientNet-Lite0 of timm, padded and normalised as TensorFlow does, as its weights need."""
+LITE0_DECODER = (128, 64, 48, 32, 16)
+"""Half the library's: with both tasks, a checkpoint stays under 20 MB."""
+
 
 def ddpm_unet(
     block_channels: tuple[int, ...], attention_level: int, layers_per_block: int, norm_groups: int
@@ -90,6 +95,15 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
             return _baseline("DeepLabV3Plus", preset)
         case "segformer" | "segformer_difference":
             return _baseline("Segformer", preset)
+        case "lite0" | "lite0_difference":
+            return SegmentationModelSpec(
+                architecture="Unet",
+                encoder=LITE0,
+                fusion=_siamese_fusion(preset),
+                decoder_channels=LITE0_DECODER,
+                shared_encoder=True,
+                encoder_weights="imagenet",
+            )
 
 
 def _baseline(
@@ -98,5 +112,9 @@ def _baseline(
     return SegmentationModelSpec(
         architecture=architecture,
         encoder=ENCODERS[architecture],
-        fusion="difference" if preset.endswith("_difference") else "concatenation",
+        fusion=_siamese_fusion(preset),
     )
+
+
+def _siamese_fusion(preset: str) -> Literal["concatenation", "difference"]:
+    return "difference" if preset.endswith("_difference") else "concatenation"

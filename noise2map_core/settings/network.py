@@ -10,6 +10,7 @@ Preset = Literal[
     "reference", "base", "small", "tiny",
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
+    "lite0", "lite0_difference",
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
@@ -27,7 +28,8 @@ class ModelConfig(BaseModel):
     on patches of 2 x 2 pixels, at full width. small: under 5 GFLOP a chip of 128 x 128 pixels.
     tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
     from scratch; for change their encoder sees each date, and the features are put side by side or,
-    with _difference, subtracted."""
+    with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
+    EfficientNet-Lite0, is one for all tasks and was trained on ImageNet."""
 
     fusion: Fusion | None = None
     """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
