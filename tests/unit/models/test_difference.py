@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from noise2map_core.learning.augment import TrainingBatch
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner
 from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec, save_denoiser
 from noise2map_core.models.difference import DifferenceUNet
@@ -20,6 +23,7 @@ from noise2map_core.models.start import start_from
 from noise2map_core.models.unet import TaskShape
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.diffusion import DenoisingConfig
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
 from tests.factories import UNET, checkpoint_spec, task_spec
 
@@ -240,3 +244,19 @@ def test_presets_without_a_choice_of_fusion_say_so() -> None:
     assert chosen == network_of("tiny", 128).model_copy(update={"fusion": "difference"})
     with pytest.raises(ConfigError, match=r"preset unet has no choice of fusion\. Leave"):
         network_of("unet", 128, "difference")
+
+
+def test_both_tasks_learn_by_the_same_steps() -> None:
+    torch.manual_seed(0)
+    tasks: dict[Task, TaskTrainingConfig] = {task: TaskTrainingConfig() for task in BOTH}
+    config = TrainingConfig(learning_rate=3e-3, epochs=3)
+    learner = Learner(model(), config, tasks, dict.fromkeys(BOTH, (1.0, 1.0)), seed=0)
+    label = (torch.rand(4, 1, 4, 4) < 0.5).long().repeat_interleave(8, 2).repeat_interleave(8, 3)
+    before, everywhere = torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32) > 0
+    after = before + 2 * label
+    batches: dict[Task, TrainingBatch] = {
+        "change": TrainingBatch(torch.cat([before, after], dim=1), label[:, 0], everywhere),
+        "segment": TrainingBatch(after, label[:, 0], everywhere),
+    }
+    losses = [learner.step(batches, 0, step, 20, Ranks()) for step in range(16)]
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
