@@ -15,7 +15,7 @@ from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
 from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepGuard, TaskBatches
-from noise2map_core.models.imagenet import start_encoder
+from noise2map_core.models.encoder_weights import start_encoder
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.models.start import start_from

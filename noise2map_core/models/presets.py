@@ -16,10 +16,10 @@ REFERENCE_PX = 256
 
 ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0"}
 
-LITE0 = "tu-tf_efficientnet_lite0"
-"""EfficientNet-Lite0 of timm, padded and normalised as TensorFlow does, as its weights need."""
-LITE0_DECODER = (128, 64, 48, 32, 16)
-"""Half the library's: with both tasks, a checkpoint stays under 20 MB."""
+LITE0, CSMASK = "tu-tf_efficientnet_lite0", "tu-tf_efficientnet_b4"
+"""EfficientNets of timm, padded and normalised as TensorFlow does, as their weights need."""
+SLIM_DECODER = (128, 64, 48, 32, 16)
+"""Half the library's: with both tasks, a checkpoint of lite0 stays under 20 MB."""
 
 
 def ddpm_unet(
@@ -100,9 +100,18 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
                 architecture="Unet",
                 encoder=LITE0,
                 fusion=_siamese_fusion(preset),
-                decoder_channels=LITE0_DECODER,
+                decoder_channels=SLIM_DECODER,
                 shared_encoder=True,
                 encoder_weights="imagenet",
+            )
+        case "csmask" | "csmask_difference":
+            return SegmentationModelSpec(
+                architecture="Unet",
+                encoder=CSMASK,
+                fusion=_siamese_fusion(preset),
+                decoder_channels=SLIM_DECODER,
+                shared_encoder=True,
+                encoder_weights="sentinel2",
             )
 
 

@@ -170,7 +170,7 @@ class SegmentationModelSpec(_Network):
     """Widths of the Unet's decoder, from the deepest level up. None: the library's."""
     shared_encoder: bool = False
     """Whether one encoder serves all tasks."""
-    encoder_weights: Literal["imagenet"] | None = None
+    encoder_weights: Literal["imagenet", "sentinel2"] | None = None
     """What the encoder starts its training from; None: random numbers."""
 
 

@@ -10,7 +10,7 @@ Preset = Literal[
     "reference", "base", "small", "tiny",
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
-    "lite0", "lite0_difference",
+    "lite0", "lite0_difference", "csmask", "csmask_difference",
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
@@ -29,7 +29,8 @@ class ModelConfig(BaseModel):
     tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
     from scratch; for change their encoder sees each date, and the features are put side by side or,
     with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
-    EfficientNet-Lite0, is one for all tasks and was trained on ImageNet."""
+    EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
+    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat."""
 
     fusion: Fusion | None = None
     """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it

@@ -21,7 +21,7 @@ from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
 from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.models.imagenet import require_encoder_weights
+from noise2map_core.models.encoder_weights import require_encoder_weights
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import (
     CheckpointSpec,
