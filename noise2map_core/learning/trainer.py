@@ -15,6 +15,7 @@ from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.optim import Optimisation
 from noise2map_core.learning.seeds import step_generator
 from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepGuard, TaskBatches
+from noise2map_core.models.encoder_weights import start_encoder
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.models.start import start_from
@@ -138,13 +139,15 @@ class Learner:
 def new_model(
     spec: CheckpointSpec, seed: int, device: torch.device, backbone: Path | None = None
 ) -> Noise2Map:
-    """A model with random weights that follow from the seed alone.
+    """A model with random weights that follow from the seed alone, but for an encoder that starts
+    from published ones.
 
     `backbone` is a folder of weights to start from; see `start_from`, which also says what it
     raises.
     """
     torch.manual_seed(seed)
     model = Noise2Map(spec)
+    start_encoder(model)
     if backbone is not None:
         start_from(model, backbone)
     return model.to(device)

@@ -1,4 +1,4 @@
-"""Baselines: networks of segmentation-models-pytorch, from scratch, behind the same interface.
+"""Baselines: networks of segmentation-models-pytorch, behind the same interface.
 
 They take the place of the diffusion UNet and know no timestep. For change, one encoder sees each
 date (siamese), and what it finds is put side by side or subtracted (Daudt et al. 2018).
@@ -19,19 +19,28 @@ from noise2map_core.settings.network import Task
 
 
 class SegmentationModels(nn.Module):
-    """One segmentation network a task."""
+    """One segmentation network a task; their encoders may be one."""
 
     def __init__(self, network: SegmentationModelSpec, shapes: Mapping[Task, TaskShape]) -> None:
         super().__init__()
         self.models = nn.ModuleDict(
             {task: SiameseModel(network, shape) for task, shape in shapes.items()}
         )
+        if network.shared_encoder:
+            self._share_encoder()
+
+    def _share_encoder(self) -> None:
+        """All tasks have the same bands, and so the same encoder."""
+        models: list[Any] = list(self.models.values())
+        self.encoder = models[0].encoder
+        for model in models:
+            del model.encoder  # it would stand in the state dict once more
 
     def forward(
         self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of `x` [B, C, H, W]; the other arguments have no effect."""
-        logits: Tensor = self.models[task](x)
+        logits: Tensor = self.models[task](x, getattr(self, "encoder", None))
         return logits
 
 
@@ -50,9 +59,10 @@ class SiameseModel(nn.Module):
             for channels in model.encoder.out_channels
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, K, H, W] of `x` [B, date·band, H, W]."""
-        dates = [self.encoder(date) for date in x.chunk(self.num_dates, dim=1)]
+    def forward(self, x: Tensor, encoder: nn.Module | None = None) -> Tensor:
+        """Logits [B, K, H, W] of `x` [B, date·band, H, W]; `encoder` None: its own."""
+        encoder = encoder or self.encoder
+        dates = [encoder(date) for date in x.chunk(self.num_dates, dim=1)]
         fused = [
             fusion(levels)
             for fusion, levels in zip(self.fusions, zip(*dates, strict=True), strict=True)
@@ -106,12 +116,14 @@ def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
     # An extra, for baselines alone.
     import segmentation_models_pytorch as smp
 
+    widths = network.decoder_channels
     try:
         model: nn.Module = getattr(smp, network.architecture)(
             encoder_name=network.encoder,
             encoder_weights=None,
             in_channels=shape.num_bands,
             classes=shape.num_classes,
+            **({"decoder_channels": widths} if widths else {}),
         )
     except (KeyError, ValueError, RuntimeError) as error:
         told = " ".join(str(error).split())[:200]

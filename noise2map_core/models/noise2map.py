@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.models.baselines import SegmentationModels
+from noise2map_core.models.difference import DifferenceUNet
 from noise2map_core.models.spec import (
     CheckpointSpec,
     PatchUNetSpec,
@@ -236,6 +237,8 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
         for name, task in spec.tasks.items()
     }
     match spec.network:
+        case PatchUNetSpec(fusion="difference"):
+            return DifferenceUNet(spec.network, shapes)
         case PatchUNetSpec():
             return PatchUNet(spec.network, shapes)
         case ReferenceSpec():

@@ -8,12 +8,18 @@ from noise2map_core.models.spec import (
     ReferenceSpec,
     SegmentationModelSpec,
 )
-from noise2map_core.settings.network import Preset
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.network import Fusion, Preset
 
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""
 
 ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0"}
+
+LITE0, CSMASK = "tu-tf_efficientnet_lite0", "tu-tf_efficientnet_b4"
+"""EfficientNets of timm, padded and normalised as TensorFlow does, as their weights need."""
+SLIM_DECODER = (128, 64, 48, 32, 16)
+"""Half the library's: with both tasks, a checkpoint of lite0 stays under 20 MB."""
 
 
 def ddpm_unet(
@@ -53,8 +59,23 @@ def plain_unet(block_channels: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def network_of(preset: Preset, chip_px: int) -> NetworkSpec:
-    """The network of a preset, for chips of `chip_px` pixels."""
+def network_of(preset: Preset, chip_px: int, fusion: Fusion | None = None) -> NetworkSpec:
+    """The network of a preset, for chips of `chip_px` pixels.
+
+    `fusion` None: the preset's. Raises ConfigError if the preset has no choice.
+    """
+    network = _network_of(preset, chip_px)
+    if fusion is None:
+        return network
+    if not isinstance(network, PatchUNetSpec):
+        raise ConfigError(
+            f"preset {preset} has no choice of fusion. Leave model.fusion out, or set model.preset "
+            "to tiny, small or base."
+        )
+    return network.model_copy(update={"fusion": fusion})
+
+
+def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
     match preset:
         case "tiny":
             return PatchUNetSpec(patch=2, unet=plain_unet((32, 48, 64)))
@@ -74,6 +95,24 @@ def network_of(preset: Preset, chip_px: int) -> NetworkSpec:
             return _baseline("DeepLabV3Plus", preset)
         case "segformer" | "segformer_difference":
             return _baseline("Segformer", preset)
+        case "lite0" | "lite0_difference":
+            return SegmentationModelSpec(
+                architecture="Unet",
+                encoder=LITE0,
+                fusion=_siamese_fusion(preset),
+                decoder_channels=SLIM_DECODER,
+                shared_encoder=True,
+                encoder_weights="imagenet",
+            )
+        case "csmask" | "csmask_difference":
+            return SegmentationModelSpec(
+                architecture="Unet",
+                encoder=CSMASK,
+                fusion=_siamese_fusion(preset),
+                decoder_channels=SLIM_DECODER,
+                shared_encoder=True,
+                encoder_weights="sentinel2",
+            )
 
 
 def _baseline(
@@ -82,5 +121,9 @@ def _baseline(
     return SegmentationModelSpec(
         architecture=architecture,
         encoder=ENCODERS[architecture],
-        fusion="difference" if preset.endswith("_difference") else "concatenation",
+        fusion=_siamese_fusion(preset),
     )
+
+
+def _siamese_fusion(preset: str) -> Literal["concatenation", "difference"]:
+    return "difference" if preset.endswith("_difference") else "concatenation"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +16,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -27,7 +29,7 @@ from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
-from noise2map_core.settings.network import NormalisedBy, Task
+from noise2map_core.settings.network import Fusion, NormalisedBy, Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -57,6 +59,9 @@ Mean = Annotated[float, Field(ge=-MOST, le=MOST)]
 Spread = Annotated[float, Field(ge=LEAST_SPREAD, le=MOST)]
 Metres = Annotated[float, Field(gt=0, le=1e6)]
 UNet = Annotated[dict[str, Any], AfterValidator(checked_unet)]
+DecoderChannels = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=5, max_length=5)
+]
 ChipPx = Annotated[int, Field(ge=1, le=MAX_CHIP_PX)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=64)]
 
@@ -94,9 +99,23 @@ class ClassSpec(_Section):
     """CSS hex colour, "#rrggbb"."""
 
 
-class PatchUNetSpec(_Section):
+class _Network(_Section):
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that came after the first checkpoints."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without later fields where they say what was so before: digests stay what they were."""
+        document: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        before = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in document.items() if name not in before}
+
+
+class PatchUNetSpec(_Network):
     """A diffusion UNet on patches, with a stem and a head per task at full width."""
 
+    later = ("fusion",)
     kind: Literal["patch_unet"] = "patch_unet"
     patch: Annotated[int, Field(ge=1, le=64)]
     """Side of the pixel-unshuffle patch."""
@@ -106,6 +125,8 @@ class PatchUNetSpec(_Section):
     """Features that the UNet hands to the pixel path."""
     detail_channels: Annotated[int, Field(ge=1, le=4096)] = 32
     """Width of the pixel path."""
+    fusion: Fusion = "early"
+    """Whether the UNet sees all dates at once, or each by itself."""
 
     @property
     def stride(self) -> int:
@@ -136,9 +157,10 @@ class ReferenceSpec(_Section):
         return self
 
 
-class SegmentationModelSpec(_Section):
+class SegmentationModelSpec(_Network):
     """A baseline of segmentation-models-pytorch; it knows no timestep."""
 
+    later = ("decoder_channels", "shared_encoder", "encoder_weights")
     kind: Literal["segmentation_model"] = "segmentation_model"
     architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"]
     encoder: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]+$", max_length=100)]
@@ -147,6 +169,12 @@ class SegmentationModelSpec(_Section):
     """How the features of two dates become one map's."""
     stride: Annotated[int, Field(multiple_of=32, ge=32)] = 32
     """Chip sides must be multiples of this many pixels; encoders halve them five times."""
+    decoder_channels: DecoderChannels | None = None
+    """Widths of the Unet's decoder, from the deepest level up. None: the library's."""
+    shared_encoder: bool = False
+    """Whether one encoder serves all tasks."""
+    encoder_weights: Literal["imagenet", "sentinel2"] | None = None
+    """What the encoder starts its training from; None: random numbers."""
 
 
 NetworkSpec = Annotated[

@@ -1,10 +1,11 @@
 """Weights that a model starts from: a published UNet, a denoiser, or another checkpoint's."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noise2map_core.models.backbone import (
     load_backbone,
@@ -22,6 +23,7 @@ from noise2map_core.models.denoiser import (
     require_denoiser,
 )
 from noise2map_core.models.denoiser import SPEC_NAME as DENOISER
+from noise2map_core.models.difference import DifferenceUNet
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import SPEC_NAME as CHECKPOINT
@@ -145,9 +147,16 @@ def _start_from_denoiser(model: Noise2Map, denoiser: Denoiser) -> None:
     own: Any = model.network
     own.backbone.load_state_dict(denoiser.backbone.state_dict())
     same_bands = denoiser.spec.bands == model.spec.bands
-    if not same_bands or not isinstance(model.spec.network, PatchUNetSpec):
+    if same_bands and isinstance(model.spec.network, PatchUNetSpec):
+        _give_stem(model, denoiser.stem)
+
+
+def _give_stem(model: Noise2Map, learnt: Any) -> None:
+    """A stem that sees one date to a model of the same bands and patches."""
+    own: Any = model.network
+    if isinstance(own, DifferenceUNet):
+        own.stem.load_state_dict(learnt.state_dict())
         return
-    learnt: Any = denoiser.stem
     for task, stem in own.stems.items():
         dates = model.spec.tasks[task].num_dates
         stem.conv.weight.data.copy_(stem_of_dates(learnt.conv.weight.data, dates))
@@ -160,14 +169,38 @@ def stem_of_dates(weight: Tensor, num_dates: int) -> Tensor:
 
 
 def _start_from_checkpoint(model: Noise2Map, other: Noise2Map) -> None:
-    fitting = ["network.backbone."]
-    if other.spec.bands == model.spec.bands:
-        for task in model.spec.tasks.keys() & other.spec.tasks.keys():
-            fitting.append(f"network.stems.{task}.")
-            if model.spec.tasks[task].classes == other.spec.tasks[task].classes:
-                fitting.append(f"network.heads.{task}.")
+    same_bands = other.spec.bands == model.spec.bands
+    fitting = ["network.backbone.", *(_outer_layers(model, other) if same_bands else ())]
     own, weights = model.state_dict(), other.state_dict()
     for name in own:
         if name.startswith(tuple(fitting)) and own[name].shape == weights[name].shape:
             own[name] = weights[name]
     model.load_state_dict(own)
+    learnt = _stem_of_one_date(other.network)
+    if same_bands and learnt is not None and _fusion(model) != _fusion(other):
+        _give_stem(model, learnt)
+
+
+def _outer_layers(model: Noise2Map, other: Noise2Map) -> Iterator[str]:
+    """What weights around the backbone begin with that two models of the same bands share."""
+    same_fusion = _fusion(model) == _fusion(other)
+    if same_fusion and isinstance(model.network, DifferenceUNet):
+        yield "network.stem."
+    for task in model.spec.tasks.keys() & other.spec.tasks.keys():
+        if same_fusion:
+            yield f"network.stems.{task}."
+        same_classes = model.spec.tasks[task].classes == other.spec.tasks[task].classes
+        # The head of one date is the same, however dates are brought together.
+        if same_classes and (same_fusion or task == "segment"):
+            yield f"network.heads.{task}."
+
+
+def _fusion(model: Noise2Map) -> str:
+    network = model.spec.network
+    return network.fusion if isinstance(network, PatchUNetSpec) else "early"
+
+
+def _stem_of_one_date(network: Any) -> nn.Module | None:
+    if isinstance(network, DifferenceUNet):
+        return network.stem
+    return dict(network.stems).get("segment")

@@ -61,13 +61,7 @@ class PixelHead(nn.Module):
             shape.in_channels + derived + network.context_channels,
             network.detail_channels,
         )
-        self.pixel = nn.Sequential(
-            nn.Conv2d(seen, hidden, 1),
-            nn.SiLU(),
-            nn.Conv2d(hidden, hidden, 1),
-            nn.SiLU(),
-            nn.Conv2d(hidden, shape.num_classes, 1),
-        )
+        self.pixel = pixel_path(seen, hidden, shape.num_classes)
 
     def forward(self, x: Tensor, features: Tensor, keep_context: Tensor | None) -> Tensor:
         """Logits [B, K, H, W] of `x` [B, C, H, W] and the UNet's features.
@@ -85,10 +79,25 @@ class PixelHead(nn.Module):
         if not self.num_bands:
             return ()
         change = x[:, : self.num_bands] - x[:, -self.num_bands :]
-        # Not vector_norm, which over a few channels takes longer than the UNet. Without the last
-        # term, a pixel that did not change would have an infinite gradient.
-        length = (change.square().sum(dim=1, keepdim=True) + 1e-12).sqrt()
-        return change.abs(), length
+        return change.abs(), vector_length(change)
+
+
+def pixel_path(seen: int, hidden: int, num_classes: int) -> nn.Sequential:
+    """Class logits from `seen` channels of each pixel alone."""
+    return nn.Sequential(
+        nn.Conv2d(seen, hidden, 1),
+        nn.SiLU(),
+        nn.Conv2d(hidden, hidden, 1),
+        nn.SiLU(),
+        nn.Conv2d(hidden, num_classes, 1),
+    )
+
+
+def vector_length(vectors: Tensor) -> Tensor:
+    """Length of each pixel's vector, [B, 1, H, W] of [B, C, H, W]."""
+    # Not vector_norm, which over a few channels takes longer than the UNet. Without the last
+    # term, a pixel that did not change would have an infinite gradient.
+    return (vectors.square().sum(dim=1, keepdim=True) + 1e-12).sqrt()
 
 
 class PatchUNet(nn.Module):

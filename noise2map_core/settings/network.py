@@ -10,6 +10,7 @@ Preset = Literal[
     "reference", "base", "small", "tiny",
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
+    "lite0", "lite0_difference", "csmask", "csmask_difference",
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
@@ -28,6 +29,9 @@ class NormalisationConfig(BaseModel):
     time its own robust centre and spread: light, haze, season, sensor and scaling do not matter."""
 
 
+Fusion = Literal["early", "difference"]
+
+
 class ModelConfig(BaseModel):
     """Which network is trained."""
 
@@ -38,7 +42,16 @@ class ModelConfig(BaseModel):
     on patches of 2 x 2 pixels, at full width. small: under 5 GFLOP a chip of 128 x 128 pixels.
     tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
     from scratch; for change their encoder sees each date, and the features are put side by side or,
-    with _difference, subtracted."""
+    with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
+    EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
+    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat."""
+
+    fusion: Fusion | None = None
+    """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
+    sees each date by itself, through one stem for all tasks, and change is the size of what differs
+    between its features of the dates, between their values, and, where segment is learnt too,
+    between their classes; so places and the order of the dates have no effect, and a pass takes
+    about twice as long. None: early."""
 
     backbone: Location | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,

@@ -21,6 +21,7 @@ from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
 from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.models.encoder_weights import require_encoder_weights
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import (
     CheckpointSpec,
@@ -90,7 +91,8 @@ def plan_spec(
     size, labels, timesteps or bands cannot be used.
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
-    network = network_of(model.preset, chip_px)
+    network = network_of(model.preset, chip_px, model.fusion)
+    require_encoder_weights(network)
     if chip_px % network.stride:
         raise ChipStoreError(
             f"chip store {store.path} has chips of {chip_px} pixels; preset {model.preset} needs a "

@@ -35,8 +35,12 @@ NO_NOISE: Settings = {"change": {"diffusion": {"corruption": {"kind": "none"}}}}
 SCENE: Settings = {"normalisation": {"of": "scene"}}
 INVARIANT: Settings = {
     "training": {
-        "invariance": {"unchanged": 0.15, "shift_px": 1.0, "blur_px": 0.7, "noise": 0.1,
-                       "gamma": 0.2, "channel_mix": 0.1, "shadow": 0.2}
+        "jitter": 0.2, "haze": 0.1,
+        "invariance": {
+            "unchanged": 0.2, "pasted": 0.1, "shift_px": 1.0, "warp_px": 1.0, "mix": 0.1,
+            "shadow": 0.6, "light": 0.2, "tone": 0.5, "seam": 0.2, "blur_px": 1.0, "noise": 0.1,
+            "jpeg": 0.1,
+        },
     }
 }  # fmt: skip
 DIFFERENCE: Settings = {"model": {"fusion": "difference"}}
