@@ -21,14 +21,12 @@ def photograph(rng: Generator, scene: Picture, margin_px: int) -> NDArray[np.uin
 
 def _through_optics(rng: Generator, scene: Picture) -> Picture:
     """Blurred, and now and then sharpened after that; moved by parts of a pixel."""
-    sigma = rng.uniform(0.4, 0.9)
-    if rng.uniform() < 0.15:
-        sigma = rng.uniform(0.9, 1.5)
+    sigma = rng.uniform(0.45, 0.85) if rng.uniform() < 0.7 else rng.uniform(0.85, 1.4)
     moved = ndimage.shift(scene, (0, *rng.uniform(-0.5, 0.5, 2)), order=1, mode="nearest")
     seen = ndimage.gaussian_filter(moved, (0, sigma, sigma), truncate=2.5)
-    if rng.uniform() < 0.4:
+    if rng.uniform() < 0.5:
         soft = ndimage.gaussian_filter(seen, (0, 1.2, 1.2), truncate=2)
-        seen = seen + rng.uniform(0.3, 1.0) * (seen - soft)
+        seen = seen + rng.uniform(0.4, 1.6) * (seen - soft)
     return seen
 
 
@@ -39,13 +37,22 @@ def _through_air(rng: Generator, seen: Picture) -> Picture:
 
 
 def _toned(rng: Generator, seen: Picture) -> Picture:
-    """Exposure, contrast, white balance and saturation as products are delivered."""
-    gain = rng.lognormal(0, 0.13) * rng.normal(1, 0.04, (3, 1, 1))
-    seen = (seen * gain).clip(0) ** rng.uniform(0.8, 1.3)
-    contrast, middle = rng.lognormal(0.1, 0.2), seen.mean()
+    """Exposure, white balance, saturation and contrast, as products are delivered."""
+    warmth, magenta = rng.normal(-0.05, 0.06), rng.normal(0, 0.025)
+    balance = np.array([1 + warmth, 1 - magenta, 1 - warmth])[:, None, None]
+    wanted = rng.normal(0.43, 0.09)
+    seen = seen * balance * (wanted / seen.mean()) ** rng.uniform(0.3, 1)
     grey = seen.mean(axis=0)
-    seen = grey + rng.lognormal(0, 0.25) * (seen - grey)
-    return np.asarray((seen - middle) * contrast + middle + rng.normal(-0.01, 0.04), np.float32)
+    seen = grey + rng.lognormal(-0.5, 0.35) * (seen - grey)
+    middle, contrast = seen.mean(), rng.lognormal(0.05, 0.18)
+    seen = (seen - middle) * contrast + middle + rng.normal(0, 0.03)
+    return _rolled_off(np.asarray(seen, np.float32), rng.uniform(0.7, 0.95))
+
+
+def _rolled_off(seen: Picture, knee: float) -> Picture:
+    """Lights above the knee are compressed, most of them below 1."""
+    top = np.float32(1.02 - knee)
+    return np.where(seen > knee, knee + top * np.tanh((seen - knee) / top), seen)
 
 
 def _grain(rng: Generator, shape: tuple[int, ...]) -> Picture:

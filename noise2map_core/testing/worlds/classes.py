@@ -1,5 +1,5 @@
 """What a pixel of an invented world is."""
 
-OTHER, BUILDING, ROAD, WATER, TREE, FIELD, BARE = range(7)
-NAMES = ("other", "building", "road", "water", "tree", "field", "bare")
+OTHER, BUILDING, ROAD, WATER, TREE, FIELD, BARE, BURNT = range(8)
+NAMES = ("other", "building", "road", "water", "tree", "field", "bare", "burnt")
 """Name of each value of a class map; of land, building means built-up."""

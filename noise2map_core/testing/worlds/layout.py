@@ -19,10 +19,11 @@ from noise2map_core.testing.worlds.quarters import (
 HOUSE = np.dtype([
     ("x", "f4"), ("y", "f4"), ("length", "f4"), ("width", "f4"), ("angle", "f4"),
     ("height", "f4"), ("shape", "i4"), ("colour", "f4", 3), ("later", "f4", 3), ("dirt", "f4"),
-    ("ribs", "f4"), ("clutter", "f4"), ("stands", "?", 2),
+    ("ribs", "f4"), ("clutter", "f4"), ("skylight", "i4"), ("stands", "?", 2),
 ])  # fmt: skip
 """length: along the ridge. colour, later: of the roof at each date, 0 … 1. dirt, clutter: 0 … 1.
-ribs: pixels from rib to rib, 0 for none. stands: at which dates."""
+ribs: pixels from rib to rib, 0 for none. skylight: a
+strip of every so many is one of light, 0 for none. stands: at which dates."""
 
 TREE = np.dtype([("x", "f4"), ("y", "f4"), ("r", "f4"), ("tone", "f4"), ("stands", "?", 2)])
 """tone: where it stands between the palette's kinds, 0 … 1."""
@@ -71,6 +72,8 @@ class Plan:
     """[date, y, x] metres from the shore, positive in the water."""
     houses: list[Table] = field(default_factory=list)
     trees: list[Table] = field(default_factory=list)
+    things: list[NDArray[np.float64]] = field(default_factory=list)
+    """Places of what lies about in yards [thing, (x, y)]."""
     cars: list[NDArray[np.float64]] = field(default_factory=list)
     """Places of cars [car, (x, y, angle)], of which each date takes some."""
 
@@ -160,6 +163,10 @@ def _settle(
     if rng.uniform() < quarter.walls:
         _walls(rng, plan, lots, pitch, dates)
     _garden_trees(rng, plan, quarter, area)
+    if quarter.yards:
+        count = rng.poisson(rng.choice([0, 10, 60]) * (plan.size_px * plan.gsd) ** 2 / 1e4)
+        x, y = rng.uniform(0, plan.size_px, (2, count))
+        plan.things.append(np.stack([x, y], axis=1)[_sampled(area, x, y)])
 
 
 def _lots(
@@ -192,10 +199,10 @@ def _sampled(area: Mask, x: NDArray[np.floating], y: NDArray[np.floating]) -> Ma
 
 def _growth(rng: Generator, plan: Plan, changes: bool) -> tuple[Mask, int] | None:
     """A blob or a half of the canvas that is built at one date only, and the date; or None."""
-    if not changes or rng.uniform() < 0.45:
+    if not changes or rng.uniform() < 0.3:
         return None
     x, y = coordinates(plan.size_px)
-    share = rng.uniform(0.1, 0.6)
+    share = rng.choice([rng.uniform(0.1, 0.6), 1.0], p=(0.8, 0.2))
     if rng.uniform() < 0.6:
         slope = turned(x, y, rng.uniform(0, 2 * np.pi))[0]
     else:
@@ -238,7 +245,8 @@ def _houses(
     houses["height"] = rng.uniform(low, high, len(lots))
     houses["stands"] = dates
     _roof(rng, plan, quarter, houses)
-    return np.concatenate([houses, _wings(rng, quarter, houses)])
+    wings = _wings(rng, quarter, houses)
+    return np.concatenate([houses, wings, _penthouses(rng, plan, houses)])
 
 
 def _sizes(rng: Generator, bounds: tuple[float, float], count: int) -> NDArray[np.float64]:
@@ -268,6 +276,8 @@ def _roof(rng: Generator, plan: Plan, quarter: Quarter, houses: Table) -> None:
         houses["dirt"][chosen] = rng.uniform(0, stain, chosen.sum())
         shapes[chosen & (shapes == FLAT) & (name in ("tile", "shingle"))] = GABLE
         shapes[chosen & (name == "membrane")] = FLAT
+    large = (houses["width"] * plan.gsd > 12) & (houses["ribs"] > 0)
+    houses["skylight"] = large * rng.choice([0, rng.integers(4, 9)]) 
     houses["shape"] = shapes
     houses["clutter"] = rng.uniform(0, 1, count) * (shapes == FLAT)
     _repaint(rng, houses)
@@ -309,6 +319,24 @@ def _wings(rng: Generator, quarter: Quarter, houses: Table) -> Table:
     wings["length"] = long
     wings["height"] *= rng.uniform(0.6, 0.98, count)
     return wings
+
+
+def _penthouses(rng: Generator, plan: Plan, houses: Table) -> Table:
+    """Smaller storeys upon flat roofs."""
+    flat = (houses["shape"] == FLAT) & (rng.uniform(size=len(houses)) < rng.uniform(0, 0.8))
+    upper = houses[flat & (houses["width"] * plan.gsd > 5)].copy()
+    share = rng.uniform(0.25, 0.6, (2, len(upper)))
+    u, v = rng.uniform(-0.5, 0.5, (2, len(upper))) * (1 - share)
+    u, v = u * upper["length"], v * upper["width"]
+    cos, sin = np.cos(upper["angle"]), np.sin(upper["angle"])
+    upper["x"] += u * cos - v * sin
+    upper["y"] += u * sin + v * cos
+    size = np.minimum(share, 9 / plan.gsd / upper["length"])
+    upper["length"], upper["width"] = upper["length"] * size[0], upper["width"] * share[1]
+    upper["height"] += rng.uniform(1.5, 3.2, len(upper))
+    upper["colour"] *= rng.uniform(0.75, 1.25, (len(upper), 1))
+    upper["later"] = upper["colour"]
+    return upper
 
 
 def _built_ground(
@@ -552,7 +580,7 @@ def _garden_trees(rng: Generator, plan: Plan, quarter: Quarter, area: Mask) -> N
     count = rng.poisson(within(rng, quarter.trees) * hectares)
     x, y = rng.uniform(0, plan.size_px, (2, count))
     here = _sampled(area, x, y)
-    radius = rng.gamma(6, rng.uniform(0.2, 0.55), count).clip(0.7, 7)
+    radius = rng.gamma(3, rng.uniform(0.3, 1.0), count).clip(0.5, 6.5)
     plan.trees.append(_trees(rng, plan, x[here], y[here], radius[here]))
     if rng.uniform() < 0.35:
         _avenue(rng, plan, area)

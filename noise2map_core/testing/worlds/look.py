@@ -106,7 +106,7 @@ class Look:
             sun=np.array([*flat, np.sin(elevation)]),
             shade=np.asarray(rng.uniform(0.28, 0.62) * np.array([0.92, 1.0, 1.14]), np.float32),
             lean=lean * np.array([np.cos(aside), np.sin(aside)]),
-            seed=int(rng.integers(1 << 32)),
+            seed=int(rng.integers(1009)),
         )
 
 

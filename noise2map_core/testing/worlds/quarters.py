@@ -97,7 +97,7 @@ QUARTERS = {
         street=(7, 11), disorder=0.004, trees=(4, 30), walls=0.4, uniform=0.75,
     ),
     "industry": Quarter(
-        ((35, 110), (25, 70)), ((0.6, 0.92), (0.6, 0.9)), (0.6, 1), (6, 13), (0.35, 0.5, 0.05, 0.1),
+        ((30, 140), (22, 60)), ((0.6, 0.94), (0.6, 0.92)), (0.6, 1), (6, 13), (0.35, 0.5, 0.05, 0.1),
         {"tin": 0.45, "paint": 0.22, "membrane": 0.2, "rust": 0.05, "concrete": 0.08},
         {CONCRETE: 0.5, ASPHALT: 0.2, GRAVEL: 0.15, SOIL: 0.15},
         street=(8, 14), disorder=0.01, wings=0.15, trees=(0, 12), walls=0.2, uniform=0.5,

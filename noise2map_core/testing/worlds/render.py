@@ -59,6 +59,7 @@ def paint(rng: Generator, plan: Plan, date: int, look: Look, textures: Textures)
     height = np.zeros(image.shape[1:], np.float32)
     light = np.ones_like(height)
     _walls(image, height, plan, date)
+    _things(rng, image, height, plan, date)
     _cars(rng, image, height, plan, date)
     _trees(image, height, light, plan, date, look, textures)
     _houses(image, height, light, plan, date, look, textures)
@@ -111,6 +112,20 @@ def _walls(image: Image, height: Field, plan: Plan, date: int) -> None:
     height[here] = 1.8
 
 
+def _things(rng: Generator, image: Image, height: Field, plan: Plan, date: int) -> None:
+    """Stacks, sheds, tanks, rubbish: some of them at each date."""
+    places = np.concatenate([np.empty((0, 2)), *plan.things])
+    x, y = places[rng.uniform(size=len(places)) < 0.7].T
+    canvas = Canvas(plan.size_px)
+    length, width = rng.gamma(2, 0.7, (2, len(x))).clip(0.4, 4) / plan.gsd
+    canvas.polygons(rectangles(x, y, length, width, rng.uniform(0, np.pi, len(x))), np.arange(len(x)) + 1)
+    labels = canvas.labels()
+    here = ((labels > 0) & (plan.roads[date] == 0) & (plan.cover[date] != WATER)).nonzero()
+    colours = rng.uniform(0.2, 0.9, (len(x), 1)) * rng.normal(1, 0.08, (len(x), 3)) * (1.03, 1, 0.95)
+    _tint(image, here, colours.astype(np.float32)[labels[here] - 1])
+    height[here] = rng.uniform(0.3, 2.0, max(len(x), 1))[labels[here] - 1]
+
+
 def _cars(rng: Generator, image: Image, height: Field, plan: Plan, date: int) -> None:
     """Some of the places are taken, by other cars at each date."""
     places = np.concatenate([np.empty((0, 3)), *plan.cars])
@@ -149,15 +164,15 @@ def _trees(
     x, y, r, tone = (trees[name][number] for name in ("x", "y", "r", "tone"))
     u, v = (here[1] + 0.5 - x) / r, (here[0] + 0.5 - y) / r
     fine, middle = textures.fine[here], textures.middle[here]
-    away = np.hypot(u, v) + 0.14 * middle + 0.07 * fine
+    away = np.hypot(u, v) + 0.2 * middle + 0.08 * fine
     seen = (away < 1) & (fine > _threshold(look.leaf_loss))
     rows, cols = here[0][seen], here[1][seen]
     u, v, tone, away = u[seen], v[seen], tone[seen], away[seen]
     dome = np.sqrt((1 - away.clip(0) ** 2).clip(0))
     metres = np.minimum(r[seen] * plan.gsd * 2.2, 14) * (0.45 + 0.55 * dome)
     colour = look.leaves[0] + tone[:, None] * (look.leaves[1] - look.leaves[0])
-    leaf = 1 + 0.16 * fine[seen] + 0.16 * middle[seen]
-    slope = 1 + 0.42 * (u * look.sun[0] + v * look.sun[1]) + 0.1 * (dome - 0.6)
+    leaf = 1 + 0.15 * fine[seen] + 0.2 * middle[seen]
+    slope = 1 + 0.32 * (u * look.sun[0] + v * look.sun[1]) + 0.1 * (dome - 0.6)
     _tint(image, (rows, cols), colour * leaf[:, None].clip(0.35))
     light[rows, cols] = slope.clip(0.4)
     height[rows, cols] = metres
@@ -289,6 +304,10 @@ class _Roofs:
         things = _hashed(self.along * gsd / 1.7, self.across * gsd / 1.7, self.number + 77)
         few = 1 - 0.22 * house["clutter"]
         thing = np.where((things > few) & (house["clutter"] > 0.25), 0.5 + 4 * (things - few), 1.0)
+        strips = (np.floor(self.along * gsd / 1.2) % np.maximum(house["skylight"], 1) == 2) & (
+            abs(abs(self.across) / house["width"] - 0.26) < 0.16
+        )
+        thing = np.where(strips & (house["skylight"] > 3), 1.25 - 0.35 * (house["skylight"] % 2), thing)
         ridge = (abs(self.across) * gsd < 0.25) & (house["shape"] != FLAT)
         return np.asarray(fine * dirt * ribs * sheet * rim * thing * np.where(ridge, 1.06, 1))
 
