@@ -66,5 +66,7 @@ def _compressed(rng: Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]
     buffer = BytesIO()
     chroma = int(rng.choice([0, 2]))
     quality = int(rng.integers(50, 96))
-    Image.fromarray(np.moveaxis(picture, 0, 2)).save(buffer, "JPEG", quality=quality, subsampling=chroma)
-    return np.moveaxis(np.asarray(Image.open(buffer)), 2, 0).copy()
+    Image.fromarray(np.moveaxis(picture, 0, 2)).save(
+        buffer, "JPEG", quality=quality, subsampling=chroma
+    )
+    return np.moveaxis(np.asarray(Image.open(buffer)), 2, 0).clip(1)

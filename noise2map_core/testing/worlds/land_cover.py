@@ -11,7 +11,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noise2map_core.testing.worlds.classes import (
-    BARE, BUILDING, BURNT, FIELD, OTHER, ROAD, TREE, WATER,
+    BARE,
+    BUILDING,
+    BURNT,
+    FIELD,
+    OTHER,
+    ROAD,
+    TREE,
+    WATER,
 )  # fmt: skip
 from noise2map_core.testing.worlds.drawing import Canvas, rectangles
 from noise2map_core.testing.worlds.fields import Field, Mask, coordinates, noise, turned
@@ -90,7 +97,9 @@ def _parcels(rng: Generator, x: Field, y: Field, gsd: float) -> tuple[NDArray[np
     bend = noise(rng, len(x), 2.4) * rng.uniform(0, 6)
     across = y * np.cos(angle) - x * np.sin(angle) + bend
     row = np.floor(across / depth)
-    col = np.floor((x * np.cos(angle) + y * np.sin(angle)) / length + rng.random(61)[row.astype(int) % 61])
+    col = np.floor(
+        (x * np.cos(angle) + y * np.sin(angle)) / length + rng.random(61)[row.astype(int) % 61]
+    )
     return _number(row, col, district), (across * gsd).astype(np.float32)
 
 
@@ -113,7 +122,8 @@ def _blocks(
     width = rng.uniform(5, 18, count)[district] / gsd
     row, col = np.floor(v / pitch[0]), np.floor(u / pitch[1])
     away = np.minimum(
-        abs(v - (row + 0.5) * pitch[0]) - pitch[0] / 2, abs(u - (col + 0.5) * pitch[1]) - pitch[1] / 2
+        abs(v - (row + 0.5) * pitch[0]) - pitch[0] / 2,
+        abs(u - (col + 0.5) * pitch[1]) - pitch[1] / 2,
     )
     gap = np.maximum(
         abs(v / pitch[0] - row - 0.5) - 0.5 + width / 2 / pitch[0],

@@ -119,9 +119,7 @@ def view(rng: Generator, land: Land, ground: Ground, date: int) -> NDArray[np.ui
     return _recorded(rng, _through_air(rng, lit), land.gsd)
 
 
-def _reflectance(
-    rng: Generator, land: Land, ground: Ground, date: int, season: float
-) -> Image:
+def _reflectance(rng: Generator, land: Land, ground: Ground, date: int, season: float) -> Image:
     """[band, y, x] of the ground; `season` is the time of the year, 0.5 in high summer."""
     classes = land.classes[date]
     green = float(np.clip(np.sin(np.pi * season) * rng.uniform(0.6, 1.2), 0, 1))
@@ -154,7 +152,11 @@ def _grassland(rng: Generator, ground: Ground, green: float) -> Image:
 
 
 def _farm(
-    rng: Generator, image: Image, land: Land, ground: Ground, classes: NDArray[np.uint8],
+    rng: Generator,
+    image: Image,
+    land: Land,
+    ground: Ground,
+    classes: NDArray[np.uint8],
     season: float,
 ) -> None:
     """Each field has its crop, which comes up, ripens and goes in its own time."""
@@ -188,7 +190,11 @@ def _woods(
 
 
 def _town(
-    rng: Generator, image: Image, land: Land, ground: Ground, classes: NDArray[np.uint8],
+    rng: Generator,
+    image: Image,
+    land: Land,
+    ground: Ground,
+    classes: NDArray[np.uint8],
     green: float,
 ) -> None:
     """Plots of roofs, yards and gardens between streets, and large halls."""

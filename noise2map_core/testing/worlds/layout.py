@@ -12,8 +12,28 @@ from numpy.typing import NDArray
 from noise2map_core.testing.worlds.drawing import Canvas, rectangles
 from noise2map_core.testing.worlds.fields import Field, Mask, coordinates, noise, turned
 from noise2map_core.testing.worlds.quarters import (
-    ASPHALT, CONCRETE, CROP, FLAT, GABLE, GRAVEL, LAWN, PALETTES, POOL, QUARTERS, ROUGH, RUBBLE,
-    SAND, SCRUB, SHED, SITE, SOIL, WATER, WOOD, Quarter, one_of, within,
+    ASPHALT,
+    CONCRETE,
+    CROP,
+    FLAT,
+    GABLE,
+    GRAVEL,
+    LAWN,
+    PALETTES,
+    POOL,
+    QUARTERS,
+    ROUGH,
+    RUBBLE,
+    SAND,
+    SCRUB,
+    SHED,
+    SITE,
+    SOIL,
+    WATER,
+    WOOD,
+    Quarter,
+    one_of,
+    within,
 )  # fmt: skip
 
 HOUSE = np.dtype([
@@ -48,7 +68,16 @@ NATURE = {
     "country": {CROP: 4, ROUGH: 1, WOOD: 1.5, SCRUB: 1, LAWN: 0.5, SOIL: 0.5},
     "wild": {WOOD: 3, CROP: 1.5, SCRUB: 1.5, SAND: 1.5, SOIL: 1, ROUGH: 1},
 }  # fmt: skip
-BUILT_ON = {SOIL: 3.0, ROUGH: 2.5, SITE: 2.0, CROP: 1.0, WOOD: 0.8, SCRUB: 1.0, LAWN: 0.7, WATER: 0.2}
+BUILT_ON = {
+    SOIL: 3.0,
+    ROUGH: 2.5,
+    SITE: 2.0,
+    CROP: 1.0,
+    WOOD: 0.8,
+    SCRUB: 1.0,
+    LAWN: 0.7,
+    WATER: 0.2,
+}
 """What lies where a quarter is yet to be built."""
 
 
@@ -170,7 +199,11 @@ def _settle(
 
 
 def _lots(
-    rng: Generator, plan: Plan, quarter: Quarter, pitch: NDArray[np.float64], street: float,
+    rng: Generator,
+    plan: Plan,
+    quarter: Quarter,
+    pitch: NDArray[np.float64],
+    street: float,
     angle: float,
 ) -> NDArray[np.float64]:
     """Centres and directions [lot, (x, y, angle)] on a turned lattice with streets between."""
@@ -228,8 +261,12 @@ def _dates(
 
 
 def _houses(
-    rng: Generator, plan: Plan, quarter: Quarter, lots: NDArray[np.float64],
-    pitch: NDArray[np.float64], dates: Mask,
+    rng: Generator,
+    plan: Plan,
+    quarter: Quarter,
+    lots: NDArray[np.float64],
+    pitch: NDArray[np.float64],
+    dates: Mask,
 ) -> Table:
     taken = rng.uniform(size=len(lots)) < within(rng, quarter.share)
     lots, dates = lots[taken], dates[taken]
@@ -277,7 +314,7 @@ def _roof(rng: Generator, plan: Plan, quarter: Quarter, houses: Table) -> None:
         shapes[chosen & (shapes == FLAT) & (name in ("tile", "shingle"))] = GABLE
         shapes[chosen & (name == "membrane")] = FLAT
     large = (houses["width"] * plan.gsd > 12) & (houses["ribs"] > 0)
-    houses["skylight"] = large * rng.choice([0, rng.integers(4, 9)]) 
+    houses["skylight"] = large * rng.choice([0, rng.integers(4, 9)])
     houses["shape"] = shapes
     houses["clutter"] = rng.uniform(0, 1, count) * (shapes == FLAT)
     _repaint(rng, houses)
@@ -361,8 +398,13 @@ def _built_ground(
 
 
 def _streets(
-    rng: Generator, plan: Plan, quarter: Quarter, pitch: NDArray[np.float64], street: float,
-    angle: float, built: NDArray[np.bool_],
+    rng: Generator,
+    plan: Plan,
+    quarter: Quarter,
+    pitch: NDArray[np.float64],
+    street: float,
+    angle: float,
+    built: NDArray[np.bool_],
 ) -> None:
     """Straight streets between the blocks, and now and then one across."""
     canvas, reach = Canvas(plan.size_px), plan.size_px * 0.75
@@ -372,7 +414,9 @@ def _streets(
     if not quarter.yards:
         return
     crossings = rng.uniform(-reach, reach, rng.integers(0, 4))
-    ends = [((-reach, v), (reach, v)) for v in levels] + [((u, -reach), (u, reach)) for u in crossings]
+    ends = [((-reach, v), (reach, v)) for v in levels] + [
+        ((u, -reach), (u, reach)) for u in crossings
+    ]
     lines = [_placed(plan, np.array(pair), angle) for pair in ends]
     _draw_roads(rng, canvas, plan, lines, street * (0.75 if unpaved else 0.8), unpaved)
     labels = canvas.labels()
@@ -390,7 +434,11 @@ def _placed(plan: Plan, points: NDArray[np.float64], angle: float) -> NDArray[np
 
 
 def _draw_roads(
-    rng: Generator, canvas: Canvas, plan: Plan, lines: list[NDArray[np.float64]], width: float,
+    rng: Generator,
+    canvas: Canvas,
+    plan: Plan,
+    lines: list[NDArray[np.float64]],
+    width: float,
     unpaved: bool,
 ) -> None:
     walk = rng.choice([0.0, 1.5, 3.0]) / plan.gsd
@@ -408,7 +456,9 @@ def _dashes(canvas: Canvas, plan: Plan, line: NDArray[np.float64]) -> None:
     steps = np.r_[0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
     starts = np.arange(0, steps[-1], 9 / plan.gsd)
     for start in starts:
-        points = [[np.interp(s, steps, axis) for axis in line.T] for s in (start, start + 3 / plan.gsd)]
+        points = [
+            [np.interp(s, steps, axis) for axis in line.T] for s in (start, start + 3 / plan.gsd)
+        ]
         canvas.line(np.array(points), 0.2 / plan.gsd, MARKING)
 
 
@@ -428,8 +478,13 @@ def _park_along(
 
 
 def _yards(
-    rng: Generator, plan: Plan, quarter: Quarter, kind: str, lots: NDArray[np.float64],
-    pitch: NDArray[np.float64], built: NDArray[np.bool_],
+    rng: Generator,
+    plan: Plan,
+    quarter: Quarter,
+    kind: str,
+    lots: NDArray[np.float64],
+    pitch: NDArray[np.float64],
+    built: NDArray[np.bool_],
 ) -> None:
     """Some lots of another cover, and pools, car parks and rubble."""
     if not quarter.yards or not len(lots):
@@ -452,18 +507,26 @@ def _yards(
 
 
 def _pools(
-    rng: Generator, plan: Plan, canvas: Canvas, lots: NDArray[np.float64],
+    rng: Generator,
+    plan: Plan,
+    canvas: Canvas,
+    lots: NDArray[np.float64],
     pitch: NDArray[np.float64],
 ) -> None:
     own = lots[rng.uniform(size=len(lots)) < rng.uniform(0.05, 0.4)]
     away = pitch[1] * 0.33 * rng.choice([-1, 1], len(own))
     x, y = own[:, 0] - away * np.sin(own[:, 2]), own[:, 1] + away * np.cos(own[:, 2])
     size = rng.uniform(3, 9, (2, len(own))) / plan.gsd
-    canvas.polygons(rectangles(x, y, size[0], size[1] * 0.6, own[:, 2]), np.full(len(own), POOL + 1))
+    canvas.polygons(
+        rectangles(x, y, size[0], size[1] * 0.6, own[:, 2]), np.full(len(own), POOL + 1)
+    )
 
 
 def _car_parks(
-    rng: Generator, plan: Plan, canvas: Canvas, lots: NDArray[np.float64],
+    rng: Generator,
+    plan: Plan,
+    canvas: Canvas,
+    lots: NDArray[np.float64],
     pitch: NDArray[np.float64],
 ) -> None:
     """Asphalt over part of a lot, with cars side by side in rows."""
@@ -490,7 +553,9 @@ def _remains(rng: Generator, plan: Plan, houses: Table) -> None:
             marked["x"], marked["y"], marked["length"] * grow[0], marked["width"] * grow[1],
             marked["angle"],
         )  # fmt: skip
-        covers = rng.choice([SOIL, SITE, RUBBLE, CONCRETE, ROUGH], len(marked), p=(0.3, 0.3, 0.15, 0.1, 0.15))
+        covers = rng.choice(
+            [SOIL, SITE, RUBBLE, CONCRETE, ROUGH], len(marked), p=(0.3, 0.3, 0.15, 0.1, 0.15)
+        )
         canvas.polygons(corners, 1 + covers)
         drawn = canvas.labels()
         plan.cover[date][drawn > 0] = drawn[drawn > 0] - 1
@@ -510,7 +575,9 @@ def _walls(
     plan.walls[plan.roads > 0] = 0
 
 
-def _main_roads(rng: Generator, plan: Plan, curves: list[NDArray[np.float64]], style: float) -> None:
+def _main_roads(
+    rng: Generator, plan: Plan, curves: list[NDArray[np.float64]], style: float
+) -> None:
     """Roads along the cuts; some come between the dates."""
     for curve in curves:
         if rng.uniform() > 0.75:

@@ -7,7 +7,19 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noise2map_core.testing.worlds.quarters import (
-    ASPHALT, CONCRETE, CROP, GRAVEL, LAWN, POOL, ROUGH, RUBBLE, SAND, SCRUB, SITE, SOIL, WATER,
+    ASPHALT,
+    CONCRETE,
+    CROP,
+    GRAVEL,
+    LAWN,
+    POOL,
+    ROUGH,
+    RUBBLE,
+    SAND,
+    SCRUB,
+    SITE,
+    SOIL,
+    WATER,
     WOOD,
 )  # fmt: skip
 
@@ -27,7 +39,13 @@ GREENS = (_rgb(84, 108, 58), _rgb(98, 118, 66), _rgb(72, 98, 56), _rgb(90, 116, 
 STRAWS = (_rgb(158, 144, 104), _rgb(140, 128, 96), _rgb(122, 112, 84))
 LEAVES = (_rgb(52, 76, 42), _rgb(66, 90, 48), _rgb(44, 66, 46), _rgb(80, 98, 52))
 BARE_TWIGS = _rgb(112, 100, 88)
-WATERS = (_rgb(52, 66, 60), _rgb(74, 84, 62), _rgb(40, 52, 60), _rgb(104, 104, 80), _rgb(62, 92, 90))
+WATERS = (
+    _rgb(52, 66, 60),
+    _rgb(74, 84, 62),
+    _rgb(40, 52, 60),
+    _rgb(104, 104, 80),
+    _rgb(62, 92, 90),
+)
 
 
 @dataclass(frozen=True)

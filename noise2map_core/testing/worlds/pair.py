@@ -7,9 +7,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from noise2map_core.testing.worlds.camera import photograph
 from noise2map_core.testing.worlds.classes import BARE, BUILDING, FIELD, OTHER, ROAD, TREE
 from noise2map_core.testing.worlds.classes import WATER as WATER_CLASS
-from noise2map_core.testing.worlds.camera import photograph
 from noise2map_core.testing.worlds.land_cover import cover_land
 from noise2map_core.testing.worlds.land_view import Ground, view
 from noise2map_core.testing.worlds.layout import CARRIAGEWAY, TRACK, Plan, lay_out

@@ -118,10 +118,14 @@ def _things(rng: Generator, image: Image, height: Field, plan: Plan, date: int) 
     x, y = places[rng.uniform(size=len(places)) < 0.7].T
     canvas = Canvas(plan.size_px)
     length, width = rng.gamma(2, 0.7, (2, len(x))).clip(0.4, 4) / plan.gsd
-    canvas.polygons(rectangles(x, y, length, width, rng.uniform(0, np.pi, len(x))), np.arange(len(x)) + 1)
+    canvas.polygons(
+        rectangles(x, y, length, width, rng.uniform(0, np.pi, len(x))), np.arange(len(x)) + 1
+    )
     labels = canvas.labels()
     here = ((labels > 0) & (plan.roads[date] == 0) & (plan.cover[date] != WATER)).nonzero()
-    colours = rng.uniform(0.2, 0.9, (len(x), 1)) * rng.normal(1, 0.08, (len(x), 3)) * (1.03, 1, 0.95)
+    colours = (
+        rng.uniform(0.2, 0.9, (len(x), 1)) * rng.normal(1, 0.08, (len(x), 3)) * (1.03, 1, 0.95)
+    )
     _tint(image, here, colours.astype(np.float32)[labels[here] - 1])
     height[here] = rng.uniform(0.3, 2.0, max(len(x), 1))[labels[here] - 1]
 
@@ -149,7 +153,12 @@ def _cars(rng: Generator, image: Image, height: Field, plan: Plan, date: int) ->
 
 
 def _trees(
-    image: Image, height: Field, light: Field, plan: Plan, date: int, look: Look,
+    image: Image,
+    height: Field,
+    light: Field,
+    plan: Plan,
+    date: int,
+    look: Look,
     textures: Textures,
 ) -> None:
     trees = _open_to_the_sky(plan, date)
@@ -221,14 +230,21 @@ def _drawn_houses(plan: Plan, houses: Table, lean: NDArray[np.float64]) -> Label
     for number in numbers.tolist():
         for side in range(4):
             a, b = side, (side + 1) % 4
-            quad = np.stack([bases[number, a], bases[number, b], roofs[number, b], roofs[number, a]])
+            quad = np.stack(
+                [bases[number, a], bases[number, b], roofs[number, b], roofs[number, a]]
+            )
             canvas.polygon(quad, 2 * number + 2)
         canvas.polygon(roofs[number], 2 * number + 1)
     return canvas.labels()
 
 
 def _houses(
-    image: Image, height: Field, light: Field, plan: Plan, date: int, look: Look,
+    image: Image,
+    height: Field,
+    light: Field,
+    plan: Plan,
+    date: int,
+    look: Look,
     textures: Textures,
 ) -> None:
     houses = _standing(plan, date)
@@ -267,7 +283,10 @@ class _Roofs:
 
     @classmethod
     def at(
-        cls, houses: Table, number: NDArray[np.int64], here: tuple[NDArray[np.int64], ...],
+        cls,
+        houses: Table,
+        number: NDArray[np.int64],
+        here: tuple[NDArray[np.int64], ...],
         moved: NDArray[np.float64],
     ) -> "_Roofs":
         x, y = houses["x"] + moved[:, 0], houses["y"] + moved[:, 1]
@@ -283,7 +302,9 @@ class _Roofs:
         end = (shape == HIP) & (edge_along < edge_across)
         angle = self.house["angle"] + np.where(end, 0, np.pi / 2)
         side = np.where(shape == SHED, 1, np.sign(np.where(end, self.along, self.across)))
-        tilt = np.where(shape == FLAT, 0, np.where(shape == SHED, 0.12, 0.45 - 0.02 * self.house["ribs"]))
+        tilt = np.where(
+            shape == FLAT, 0, np.where(shape == SHED, 0.12, 0.45 - 0.02 * self.house["ribs"])
+        )
         facing = side * (np.cos(angle) * look.sun[0] + np.sin(angle) * look.sun[1])
         light = (np.sin(tilt) * facing + np.cos(tilt) * look.sun[2]) / look.sun[2]
         inner = np.where(shape == HIP, np.minimum(edge_along, edge_across), edge_across)
@@ -299,7 +320,9 @@ class _Roofs:
         ribs = 1 + 0.05 * np.sin(self.along * (2 * np.pi / period)) * (house["ribs"] > 0)
         sheets = _hashed(self.along * gsd / 2.2, self.across * gsd / 5, self.number)
         sheet = 1 + 0.16 * (sheets - 0.5) * (house["ribs"] > 0) * house["dirt"]
-        edge = np.minimum(house["length"] / 2 - abs(self.along), house["width"] / 2 - abs(self.across))
+        edge = np.minimum(
+            house["length"] / 2 - abs(self.along), house["width"] / 2 - abs(self.across)
+        )
         rim = np.where((edge * gsd < 0.45) & (house["shape"] == FLAT), 1.12, 1.0)
         things = _hashed(self.along * gsd / 1.7, self.across * gsd / 1.7, self.number + 77)
         few = 1 - 0.22 * house["clutter"]
@@ -307,7 +330,9 @@ class _Roofs:
         strips = (np.floor(self.along * gsd / 1.2) % np.maximum(house["skylight"], 1) == 2) & (
             abs(abs(self.across) / house["width"] - 0.26) < 0.16
         )
-        thing = np.where(strips & (house["skylight"] > 3), 1.25 - 0.35 * (house["skylight"] % 2), thing)
+        thing = np.where(
+            strips & (house["skylight"] > 3), 1.25 - 0.35 * (house["skylight"] % 2), thing
+        )
         ridge = (abs(self.across) * gsd < 0.25) & (house["shape"] != FLAT)
         return np.asarray(fine * dirt * ribs * sheet * rim * thing * np.where(ridge, 1.06, 1))
 
