@@ -40,8 +40,3 @@ def turned(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
     """Coordinates along and across the direction `angle`."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return x * cos + y * sin, y * cos - x * sin
-
-
-def wavy(rng: Generator, count: int) -> Field:
-    """`count` random numbers in 0 … 1, to be looked up by any integer modulo `count`."""
-    return rng.random(count, np.float32)

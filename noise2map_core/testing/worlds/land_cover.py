@@ -5,6 +5,7 @@ Coordinates are pixels, x to the right and y downwards; arrays with a date axis 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -121,15 +122,11 @@ def _blocks(
     pitch = rng.uniform(50, 200, (2, count))[:, district] / gsd
     width = rng.uniform(5, 18, count)[district] / gsd
     row, col = np.floor(v / pitch[0]), np.floor(u / pitch[1])
-    away = np.minimum(
-        abs(v - (row + 0.5) * pitch[0]) - pitch[0] / 2,
-        abs(u - (col + 0.5) * pitch[1]) - pitch[1] / 2,
-    )
     gap = np.maximum(
         abs(v / pitch[0] - row - 0.5) - 0.5 + width / 2 / pitch[0],
         abs(u / pitch[1] - col - 0.5) - 0.5 + width / 2 / pitch[1],
     )
-    street = (gap * pitch.mean(axis=0) + 0.5).clip(0, 1) * (away < np.inf)
+    street = (gap * pitch.mean(axis=0) + 0.5).clip(0, 1)
     plot = rng.uniform(12, 45, count)[district] / gsd
     house = _number(np.floor(v / plot), np.floor(u / plot / 1.3), district)
     return _number(row, col, district), house, street.astype(np.float32)
@@ -223,7 +220,7 @@ def _roads(rng: Generator, land: Land, centres: NDArray[np.float64]) -> None:
     """From town to town and over the edge."""
     canvas, size = Canvas(len(land.height)), len(land.height)
     ends = [*centres, *rng.uniform(-0.4, 1.4, (rng.integers(1, 4), 2)) * size]
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         _road(rng, canvas, land, np.array([start, end]))
     land.classes[0][canvas.labels() > 0] = ROAD
 

@@ -12,10 +12,13 @@ from noise2map_core.testing.worlds.classes import BARE, BUILDING, FIELD, OTHER, 
 from noise2map_core.testing.worlds.classes import WATER as WATER_CLASS
 from noise2map_core.testing.worlds.land_cover import cover_land
 from noise2map_core.testing.worlds.land_view import Ground, view
-from noise2map_core.testing.worlds.layout import CARRIAGEWAY, TRACK, Plan, lay_out
+from noise2map_core.testing.worlds.layout import lay_out
 from noise2map_core.testing.worlds.look import Look, Place
+from noise2map_core.testing.worlds.plan import CARRIAGEWAY, TRACK, Plan
 from noise2map_core.testing.worlds.quarters import CROP, POOL, RUBBLE, SAND, SITE, SOIL, WATER, WOOD
-from noise2map_core.testing.worlds.render import Textures, footprints, paint
+from noise2map_core.testing.worlds.render import paint
+from noise2map_core.testing.worlds.roofs import footprints
+from noise2map_core.testing.worlds.textures import Textures
 
 MARGIN_PX = 16
 """Drawn around a picture, for shadows and leaning walls from outside."""
@@ -37,7 +40,7 @@ class WorldPair:
 
 
 Family = Literal["buildings", "land"]
-"""buildings: RGB uint8, about 0.2 to 1 m. land: six bands uint16 (`land_view.BANDS`), 10 to 30 m."""
+"""buildings: RGB uint8, 0.2 to 1 m. land: six bands uint16 (`land_view.BANDS`), 10 to 30 m."""
 
 
 def render_pair(
