@@ -54,7 +54,7 @@ class Land:
 
 def cover_land(rng: Generator, size_px: int, gsd: float, changes: bool) -> Land:
     """Land at two dates; without `changes` both have the same classes."""
-    climate = CLIMATES[rng.choice(4, p=(0.42, 0.22, 0.22, 0.14))]
+    climate = CLIMATES[rng.choice(4, p=(0.42, 0.26, 0.17, 0.15))]
     height = noise(rng, size_px, rng.uniform(1.6, 2.4))
     land = _fabric(rng, size_px, gsd, climate, height)
     _nature(rng, land)
@@ -173,7 +173,7 @@ def _closeness(rng: Generator, size_px: int, centres: NDArray[np.float64]) -> Fi
     x, y = coordinates(size_px)
     found = np.full(x.shape, -9.0)
     for px, py in centres:
-        radius = size_px * rng.gamma(2, 0.13)
+        radius = size_px * rng.gamma(2, 0.17)
         found = np.maximum(found, 1 - np.hypot(x - px, y - py) / radius)
     ragged = noise(rng, size_px, 1.7) * rng.uniform(0.15, 0.6)
     return np.asarray(found + ragged, np.float32)

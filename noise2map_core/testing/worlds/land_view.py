@@ -101,7 +101,7 @@ class Ground:
             middle=noise(rng, size, 0.9),
             coarse=noise(rng, size, 1.7),
             roof=rng.choice(len(ROOFS), NUM_DRAWS, p=chances / chances.sum()),
-            tint=rng.lognormal(0, 0.22, NUM_DRAWS).astype(np.float32),
+            tint=rng.lognormal(-0.05, 0.18, NUM_DRAWS).astype(np.float32),
             filled=rng.beta(1.5, 1.2, NUM_DRAWS).astype(np.float32),
         )
 
@@ -122,7 +122,7 @@ def view(rng: Generator, land: Land, ground: Ground, date: int) -> NDArray[np.ui
 def _reflectance(rng: Generator, land: Land, ground: Ground, date: int, season: float) -> Image:
     """[band, y, x] of the ground; `season` is the time of the year, 0.5 in high summer."""
     classes = land.classes[date]
-    green = float(np.clip(np.sin(np.pi * season) * rng.uniform(0.6, 1.2), 0, 1))
+    green = float(np.clip(np.sin(np.pi * season) * rng.uniform(0.4, 1.2), 0, 1))
     green = green if land.climate in ("temperate", "tropical") else green * rng.uniform(0, 0.8)
     image = _grassland(rng, ground, green)
     bare = ground.bare * rng.uniform(0.85, 1.1)
@@ -227,8 +227,8 @@ def _light(rng: Generator, land: Land, date: int) -> Field:
 def _through_air(rng: Generator, lit: Image) -> Image:
     """Haze, more of it somewhere, and what calibration gets wrong."""
     size = lit.shape[1]
-    air = rng.uniform(0, 1.3) * (1 + 0.08 * noise(rng, size, 2.0)) + rng.gamma(0.5, 0.15)
-    gain = rng.lognormal(0, 0.1) * rng.normal(1, 0.03, (len(BANDS), 1, 1))
+    air = rng.uniform(0.1, 1.4) * (1 + 0.08 * noise(rng, size, 2.0)) + rng.gamma(0.5, 0.15)
+    gain = rng.lognormal(-0.07, 0.18) * rng.normal(1, 0.03, (len(BANDS), 1, 1))
     offset = rng.normal(0, 0.003, (len(BANDS), 1, 1))
     seen = lit * (1 - 0.1 * air) * gain + RAYLEIGH[:, None, None] * air + offset
     return np.asarray(seen, np.float32)
@@ -236,10 +236,19 @@ def _through_air(rng: Generator, lit: Image) -> Image:
 
 def _recorded(rng: Generator, seen: Image, gsd: float) -> NDArray[np.uint16]:
     """Blur of the optics, coarser short-wave bands as of Sentinel-2, noise, digital numbers."""
-    sigma = np.full(len(BANDS), rng.uniform(0.4, 0.75))
-    if gsd < 20 and rng.uniform() < 0.7:
-        sigma[4:] = rng.uniform(0.8, 1.1)
-    blurred = np.stack([ndimage.gaussian_filter(b, s) for b, s in zip(seen, sigma, strict=True)])
+    sigma = rng.uniform(0.4, 0.75)
+    blurred = ndimage.gaussian_filter(seen, (0, sigma, sigma))
+    if gsd < 20 and rng.uniform() < 0.8:
+        blurred[4:] = _coarser(blurred[4:], smooth=rng.uniform() < 0.4)
     grain = rng.standard_normal(seen.shape, np.float32) * rng.uniform(0.0005, 0.003)
     numbers = (blurred + grain * (1 + 4 * blurred)) * SCALE
     return numbers.round().clip(1, 65_535).astype(np.uint16)
+
+
+def _coarser(bands: Image, smooth: bool) -> Image:
+    """Bands of pixels twice as large, brought to the others by the nearest or smoothly."""
+    soft = ndimage.gaussian_filter(bands, (0, 0.8, 0.8))
+    if smooth:
+        return np.asarray(soft)
+    height, width = bands.shape[1:]
+    return soft[:, ::2, ::2].repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
