@@ -22,7 +22,7 @@ def photograph(rng: Generator, scene: Picture, margin_px: int) -> NDArray[np.uin
 def _through_optics(rng: Generator, scene: Picture) -> Picture:
     """Blurred, and now and then sharpened after that; moved by parts of a pixel."""
     sigma = rng.uniform(0.45, 0.85) if rng.uniform() < 0.7 else rng.uniform(0.85, 1.4)
-    moved = ndimage.shift(scene, (0, *rng.uniform(-0.5, 0.5, 2)), order=1, mode="nearest")
+    moved = _nudged(_nudged(scene, rng.uniform(-1, 1), axis=1), rng.uniform(-1, 1), axis=2)
     seen = ndimage.gaussian_filter(moved, (0, sigma, sigma), truncate=2.5)
     if rng.uniform() < 0.5:
         soft = ndimage.gaussian_filter(seen, (0, 1.2, 1.2), truncate=2)
@@ -30,18 +30,23 @@ def _through_optics(rng: Generator, scene: Picture) -> Picture:
     return seen
 
 
+def _nudged(scene: Picture, share: float, axis: int) -> Picture:
+    """Moved by a share of a pixel; what leaves at one edge comes in at the other."""
+    return scene + np.float32(abs(share)) * (np.roll(scene, int(np.sign(share)), axis) - scene)
+
+
 def _through_air(rng: Generator, seen: Picture) -> Picture:
     haze = rng.choice([rng.uniform(0, 0.08), rng.uniform(0.08, 0.35)], p=(0.7, 0.3))
     air = np.array([0.62, 0.66, 0.7]) * rng.uniform(0.8, 1.1)
-    return np.asarray(seen * (1 - haze) + haze * air[:, None, None], np.float32)
+    return seen * np.float32(1 - haze) + np.asarray(haze * air[:, None, None], np.float32)
 
 
 def _toned(rng: Generator, seen: Picture) -> Picture:
     """Exposure, white balance, saturation and contrast, as products are delivered."""
     warmth, magenta = rng.normal(-0.05, 0.06), rng.normal(0, 0.025)
-    balance = np.array([1 + warmth, 1 - magenta, 1 - warmth])[:, None, None]
+    balance = np.array([1 + warmth, 1 - magenta, 1 - warmth], np.float32)
     wanted = rng.normal(0.43, 0.09)
-    seen = seen * balance * (wanted / seen.mean()) ** rng.uniform(0.3, 1)
+    seen = seen * balance[:, None, None] * float(wanted / seen.mean()) ** rng.uniform(0.3, 1)
     grey = seen.mean(axis=0)
     seen = grey + rng.lognormal(-0.5, 0.35) * (seen - grey)
     middle, contrast = seen.mean(), rng.lognormal(0.05, 0.18)

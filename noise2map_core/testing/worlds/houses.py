@@ -43,32 +43,40 @@ def _sizes(rng: Generator, bounds: tuple[float, float], count: int) -> NDArray[n
     return rng.uniform(low, high, count)
 
 
+METAL = ("tin", "rust", "paint")
+STAINS = {"rust": 0.9, "tin": 0.5, "paint": 0.3, "concrete": 0.6}
+"""How dirty roofs of a palette may be; others: hardly."""
+
+
 def _roof(rng: Generator, plan: Plan, quarter: Quarter, houses: Table) -> None:
-    count = len(houses)
-    names = list(quarter.roofs)
+    """Kinds and shapes of roofs; some are the quarter's own."""
+    count, names = len(houses), list(quarter.roofs)
     chances = np.array(list(quarter.roofs.values())) * rng.gamma(0.8, size=len(names)) + 1e-3
     kinds = rng.choice(len(names), count, p=chances / chances.sum())
     own = rng.uniform(size=count) < quarter.uniform
     kinds[own] = kinds[:1].repeat(own.sum())
-    shapes = rng.choice(4, count, p=np.asarray(quarter.shapes))
-    main = rng.choice(4, p=np.asarray(quarter.shapes))
-    shapes[own | (rng.uniform(size=count) < rng.uniform(0, 0.8))] = main
+    houses["shape"] = rng.choice(4, count, p=np.asarray(quarter.shapes))
+    alike = own | (rng.uniform(size=count) < rng.uniform(0, 0.8))
+    houses["shape"][alike] = rng.choice(4, p=np.asarray(quarter.shapes))
     for kind, name in enumerate(names):
-        chosen = kinds == kind
-        colours = _colours(rng, name, int(chosen.sum()), own[chosen])
-        houses["colour"][chosen] = colours
-        metal = name in ("tin", "rust", "paint")
-        ribs = rng.uniform(0.8, 2.5, chosen.sum()) * (rng.uniform(size=chosen.sum()) < 0.7) * metal
-        houses["ribs"][chosen] = ribs / plan.gsd
-        stain = {"rust": 0.9, "tin": 0.5, "paint": 0.3, "concrete": 0.6}.get(name, 0.15)
-        houses["dirt"][chosen] = rng.uniform(0, stain, chosen.sum())
-        shapes[chosen & (shapes == FLAT) & (name in ("tile", "shingle"))] = GABLE
-        shapes[chosen & (name == "membrane")] = FLAT
+        _cover(rng, plan, name, houses, kinds == kind, own)
     large = (houses["width"] * plan.gsd > 12) & (houses["ribs"] > 0)
-    houses["skylight"] = large * rng.choice([0, rng.integers(4, 9)])
-    houses["shape"] = shapes
-    houses["clutter"] = rng.uniform(0, 1, count) * (shapes == FLAT)
+    houses["skylight"] = large * (rng.integers(4, 9) if rng.uniform() < 0.5 else 0)
+    houses["clutter"] = rng.uniform(0, 1, count) * (houses["shape"] == FLAT)
     _repaint(rng, houses)
+
+
+def _cover(rng: Generator, plan: Plan, name: str, houses: Table, chosen: Mask, own: Mask) -> None:
+    """Roofs of one palette on the chosen houses."""
+    count = int(chosen.sum())
+    houses["colour"][chosen] = _colours(rng, name, count, own[chosen])
+    ribbed = (rng.uniform(size=count) < 0.7) & (name in METAL)
+    houses["ribs"][chosen] = rng.uniform(0.8, 2.5, count) * ribbed / plan.gsd
+    houses["dirt"][chosen] = rng.uniform(0, STAINS.get(name, 0.15), count)
+    if name in ("tile", "shingle"):
+        houses["shape"][chosen & (houses["shape"] == FLAT)] = GABLE
+    if name == "membrane":
+        houses["shape"][chosen] = FLAT
 
 
 def _colours(rng: Generator, name: str, count: int, own: Mask) -> NDArray[np.floating]:

@@ -24,7 +24,7 @@ FLAT, GABLE, HIP, SHED = range(4)
 
 
 def _palette(*colours: tuple[int, int, int]) -> Colours:
-    return np.asarray(colours, np.float32) / 255
+    return np.asarray(np.asarray(colours) / 255, np.float32)
 
 
 PALETTES = {

@@ -50,14 +50,16 @@ def paint(rng: Generator, plan: Plan, date: int, look: Look, textures: Textures)
 def _ground(plan: Plan, date: int, look: Look, textures: Textures) -> Image:
     cover = plan.cover[date]
     share = smoothstep(0.5 + 0.6 * textures.coarse + 0.45 * textures.middle)
-    grain = look.grain.T[:, cover]
+    grain = np.take(look.grain.T, cover, axis=1)
     texture = 1 + grain[0] * textures.fine + grain[1] * textures.middle + grain[2] * textures.coarse
     main, other = look.ground[:, 0].T, look.ground[:, 1].T
-    image = main[:, cover] + share * (other - main)[:, cover]
+    image = np.take(main, cover, axis=1)
+    image += share * np.take(other - main, cover, axis=1)
     fields = cover == CROP
     if fields.any():
         _crops(image, fields, plan, date, look)
-    return np.asarray(image * texture, np.float32)
+    image *= texture
+    return image
 
 
 def _crops(image: Image, fields: Mask, plan: Plan, date: int, look: Look) -> None:

@@ -37,7 +37,7 @@ class Textures:
 
 def tint(image: Image, where: tuple[NDArray[np.int64], ...], colour: Field) -> None:
     """Set pixels to colours [pixel, rgb]."""
-    image[:, *where] = colour.T
+    image[:, where[0], where[1]] = colour.T
 
 
 def smoothstep(share: Field) -> Field:
