@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 Field = NDArray[np.float32]
+Numbers = NDArray[np.floating]
+"""Of any precision."""
 Mask = NDArray[np.bool_]
 
 

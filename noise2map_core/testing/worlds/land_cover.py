@@ -89,7 +89,7 @@ def _districts(rng: Generator, x: Field, y: Field, count: int) -> NDArray[np.int
 
 def _parcels(rng: Generator, x: Field, y: Field, gsd: float) -> tuple[NDArray[np.int32], Field]:
     """Fields in strips; each district has its own size and direction."""
-    district = _districts(rng, x, y, rng.integers(1, 7))
+    district = _districts(rng, x, y, int(rng.integers(1, 7)))
     count = district.max() + 1
     angle = rng.uniform(0, np.pi, count)[district]
     scale = rng.lognormal(0, 0.5)
@@ -113,7 +113,7 @@ def _blocks(
     rng: Generator, x: Field, y: Field, gsd: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], Field]:
     """Blocks between streets, plots within blocks, and the share of street."""
-    district = _districts(rng, x, y, rng.integers(2, 9))
+    district = _districts(rng, x, y, int(rng.integers(2, 9)))
     count = district.max() + 1
     angle = rng.uniform(0, np.pi / 2, count)[district]
     bend = noise(rng, len(x), 2.2) * rng.uniform(0, 4)
@@ -160,7 +160,7 @@ def _pivots(rng: Generator, land: Land, date: int) -> Mask:
     size, radius = len(land.height), rng.uniform(200, 450) / land.gsd
     canvas, count = Canvas(size), rng.integers(1, 9)
     middle = rng.uniform(0, size, 2) + rng.integers(-3, 4, (count, 2)) * 2.1 * radius
-    canvas.discs(*middle.T, np.full(count, radius))
+    canvas.discs(middle[:, 0], middle[:, 1], np.full(count, radius))
     labels = canvas.labels()
     drawn: Mask = (labels > 0) & np.isin(land.classes[date], (BARE, OTHER))
     land.parcel[drawn] = labels[drawn]
@@ -187,7 +187,7 @@ def _settle(rng: Generator, land: Land, closeness: Field) -> None:
     land.classes[0][(town & ~open_blocks[land.block]) | hamlets] = BUILDING
     parks = rng.uniform(size=NUM_DRAWS) < 0.4
     land.classes[0][town & open_blocks[land.block] & parks[land.block]] = TREE
-    halls = _plots(rng, land, closeness, rng.integers(0, 40), 0.3)
+    halls = _plots(rng, land, closeness, int(rng.integers(0, 40)), 0.3)
     land.hall[halls > 0] = halls[halls > 0]
     land.classes[0][halls > 0] = BUILDING
 
@@ -276,7 +276,7 @@ def _grow(rng: Generator, land: Land, closeness: Field) -> None:
 
 def _build(rng: Generator, land: Land, closeness: Field) -> None:
     """Single large buildings, within towns too."""
-    halls = _plots(rng, land, closeness, rng.integers(1, 30), rng.uniform(0.3, 3))
+    halls = _plots(rng, land, closeness, int(rng.integers(1, 30)), rng.uniform(0.3, 3))
     fresh = (halls > 0) & ~np.isin(land.classes[0], (WATER, ROAD, BUILDING))
     land.hall[fresh] = halls[fresh]
     land.classes[1][fresh] = BUILDING if rng.uniform() < 0.85 else BARE

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.testing.worlds.drawing import Canvas, Labels, rectangles
-from noise2map_core.testing.worlds.fields import Field, Mask
+from noise2map_core.testing.worlds.fields import Field, Mask, Numbers
 from noise2map_core.testing.worlds.look import Look
 from noise2map_core.testing.worlds.plan import Plan, Table, houses_of
 from noise2map_core.testing.worlds.quarters import FLAT, HIP, SHED
@@ -59,9 +59,9 @@ def paint_houses(
 class _Roofs:
     """Pixels under roofs; all arrays [pixel]."""
 
-    along: Field
+    along: Numbers
     """Pixels from the middle of the roof along its ridge …"""
-    across: Field
+    across: Numbers
     """… and across it."""
     house: Table
     number: NDArray[np.int64]
@@ -79,7 +79,7 @@ class _Roofs:
         cos, sin = (f(houses["angle"])[number] for f in (np.cos, np.sin))
         return cls(u * cos + v * sin, v * cos - u * sin, houses[number], number)
 
-    def slopes(self, look: Look, gsd: float) -> tuple[Field, Field]:
+    def slopes(self, look: Look, gsd: float) -> tuple[Numbers, Numbers]:
         """Light on the roof, 1 on level ground, and its rise above the eaves in metres."""
         edge_along, edge_across = self.edges()
         shape = self.house["shape"]
@@ -95,7 +95,7 @@ class _Roofs:
         rise = inner.clip(0) * gsd * np.tan(tilt) * (shape != SHED)
         return (0.45 + 0.55 * light.clip(0.15, 1.8)).astype(np.float32), rise
 
-    def skin(self, textures: Textures, here: tuple[NDArray[np.int64], ...], gsd: float) -> Field:
+    def skin(self, textures: Textures, here: tuple[NDArray[np.int64], ...], gsd: float) -> Numbers:
         """Ribs, sheets, parapets and what stands on flat roofs, as a factor of the colour."""
         house = self.house
         fine = 1 + (0.035 + 0.05 * house["dirt"]) * textures.fine[here]
@@ -115,26 +115,26 @@ class _Roofs:
         ridge = (abs(self.across) * gsd < 0.25) & (house["shape"] != FLAT)
         return np.asarray(fine * dirt * ribs * sheet * rim * thing * np.where(ridge, 1.06, 1))
 
-    def edges(self) -> tuple[Field, Field]:
+    def edges(self) -> tuple[Numbers, Numbers]:
         """Pixels to the nearer end, and to the nearer eaves."""
         along = self.house["length"] / 2 - abs(self.along)
         return along, self.house["width"] / 2 - abs(self.across)
 
-    def _skylights(self, shade: Field, gsd: float) -> Field:
+    def _skylights(self, shade: Numbers, gsd: float) -> Numbers:
         """Strips of light or dark panes, on large roofs of sheets."""
         every = self.house["skylight"]
         strip = np.floor(self.along * gsd / 1.2) % np.maximum(every, 1) == 2
         strip &= (abs(abs(self.across) / self.house["width"] - 0.26) < 0.16) & (every > 3)
         return np.asarray(np.where(strip, 1.25 - 0.35 * (every % 2), shade))
 
-    def stains(self, textures: Textures, here: tuple[NDArray[np.int64], ...]) -> Field:
+    def stains(self, textures: Textures, here: tuple[NDArray[np.int64], ...]) -> Numbers:
         """Share of rust, on sheets only."""
         dirt = self.house["dirt"]
         share = smoothstep(textures.blotches[here] * 0.7 + 1.6 * dirt - 0.75)
         return np.asarray(share * 0.75 * dirt * (self.house["ribs"] > 0))
 
 
-def _hashed(u: Field, v: Field, number: NDArray[np.int64]) -> Field:
+def _hashed(u: Numbers, v: Numbers, number: NDArray[np.int64]) -> Numbers:
     """The same number in 0 … 1 for all pixels of a cell of a roof."""
     cell = np.floor(u).astype(np.int64) * 73856093 ^ np.floor(v).astype(np.int64) * 19349663
     return ((cell ^ number * 83492791) % 1009).astype(np.float32) / 1009
@@ -166,11 +166,11 @@ def _standing(plan: Plan, date: int) -> Table:
     return houses[np.argsort(houses["height"], kind="stable")]
 
 
-def _base_corners(houses: Table) -> NDArray[np.floating]:
+def _base_corners(houses: Table) -> Numbers:
     names = ("x", "y", "length", "width", "angle")
     return rectangles(*(houses[name] for name in names))
 
 
-def _roof_corners(plan: Plan, houses: Table, lean: NDArray[np.float64]) -> NDArray[np.floating]:
+def _roof_corners(plan: Plan, houses: Table, lean: NDArray[np.float64]) -> Numbers:
     moved = houses["height"][:, None] * lean / plan.gsd
     return _base_corners(houses) + moved[:, None]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from noise2map_core.testing.worlds.fields import Field, noise
+from noise2map_core.testing.worlds.fields import Field, Numbers, noise
 
 Image = NDArray[np.float32]
 """[rgb, y, x], 0 … 1."""
@@ -35,12 +35,12 @@ class Textures:
         return Textures(fine, middle, coarse, self.blotches)
 
 
-def tint(image: Image, where: tuple[NDArray[np.int64], ...], colour: Field) -> None:
+def tint(image: Image, where: tuple[NDArray[np.int64], ...], colour: Numbers) -> None:
     """Set pixels to colours [pixel, rgb]."""
     image[:, where[0], where[1]] = colour.T
 
 
-def smoothstep(share: Field) -> Field:
+def smoothstep(share: Numbers) -> Numbers:
     """0 up to 0, 1 from 1 on, without a corner."""
     share = share.clip(0, 1)
     return share * share * (3 - 2 * share)
