@@ -21,9 +21,9 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 """First words of the applications, in the order of their work."""
 
 TOOLS = (
-    "demo", "draw-town", "doctor", "scenes", "plan", "verify", "store", "ingest-dataset",
-    "pair-chips", "rank", "sample", "assess", "study-timesteps", "import-reference",
-    "export-reference", "prune",
+    "demo", "draw-town", "draw-worlds", "doctor", "scenes", "plan", "verify", "store",
+    "ingest-dataset", "pair-chips", "rank", "sample", "assess", "study-timesteps",
+    "import-reference", "export-reference", "prune",
 )  # fmt: skip
 """Commands that are modules of `cli.commands`."""
 
