@@ -71,8 +71,9 @@ class TileDetector:
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
+        part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
         """Probabilities of no change and of change [2, height, width]; see `TilePredictor`."""
-        found = self.detector.probability(image, np.asarray(valid.all(axis=0)))
+        found = self.detector.probability(image, np.asarray(valid.all(axis=0)), part)
         changed = found[core.slices_in(self.lattice.cover(core))]
         return Prediction(np.stack([1 - changed, changed]), chips=0)
