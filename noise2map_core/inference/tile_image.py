@@ -55,7 +55,7 @@ def read_window(job: RegionJob, window: Window, dates: Sequence[Sequence[Scene]]
     part = None
     if job.parts:
         pairs = job.pairs.at(dates, tuple(sources))
-        part = part_numbers(job.parts, pairs, found.valid.all(axis=0))
+        part = part_numbers(job.parts, pairs, np.asarray(found.valid.all(axis=0)))
     place = window.slices_in(wide)
     return TileImage(
         found.image[:, :, *place], found.valid[:, *place], found.hidden[:, *place],
