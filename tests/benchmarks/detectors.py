@@ -13,6 +13,7 @@ Behind them: alarms on pairs without change, where any alarm is false.
 """
 
 import csv
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +26,11 @@ from PIL import Image
 from rasterio.enums import Resampling
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.settings.detector import Kind
-from tests.benchmarks.unchanged import Pair, unchanged_pairs
+from tests.unchanged_pairs import Pair, unchanged_pairs
 
 LANDSAT = ("blue", "green", "red", "nir08", "swir16", "swir22")
 SENTINEL = ("blue", "green", "red", "nir", "swir16", "swir22")
