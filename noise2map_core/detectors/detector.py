@@ -74,9 +74,8 @@ class Detector:
         Raises PairRejectedError if too few pixels are observed at both dates, or no band varies.
         """
         before, after = pixels_of(samples)
-        _require_enough(
-            len(before), sum(valid.size for _, valid in samples), varied_bands(before, after)
-        )
+        _require_enough(len(before), sum(valid.size for _, valid in samples))
+        _require_varied(varied_bands(before, after))
         matrix, offset = fit_rows(kind, before, after)
         sample = lengths_of(kind, matrix, offset, samples)
         null = fit_null(sample)
@@ -144,12 +143,15 @@ def _nested(*dates: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(numbers.tolist()) for numbers in dates)
 
 
-def _require_enough(pixels: int, of: int, varied: NDArray[np.bool_]) -> None:
+def _require_enough(pixels: int, of: int) -> None:
     if pixels < max(MIN_PIXELS, MIN_SHARE * of):
         raise PairRejectedError(
             f"only {pixels:,} of {of:,} pixels of the sample are observed at both dates, too few "
             "for statistics. Set other dates, mask less, or name a checkpoint."
         )
+
+
+def _require_varied(varied: NDArray[np.bool_]) -> None:
     if not varied.any():
         raise PairRejectedError(
             "no band varies at both dates, so nothing can be compared. Set other dates or bands."

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from shapely.geometry import mapping
 
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.parts import NOWHERE, OTHERS, part_numbers
@@ -21,14 +20,12 @@ from noise2map_core.mapping.ledger import TileRecord
 from noise2map_core.testing.landscape import fractal_noise
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
-from tests.catalog_factories import COLLECTION, catalog_of
-from tests.catalog_factories import item as item_of
+from tests.pair_factories import BANDS, SceneOf, write_pair
 from tests.raster_factories import frame, scene_of, write_tif
 from tests.region_in_process import in_process
 
 SIDE, SEAM = 320, 170
 """Pixels of the region, and the column where the later date's scenes meet."""
-BANDS = ("blue", "green", "red", "nir")
 FALSE_ALARMS = 0.01
 
 
@@ -159,27 +156,13 @@ def test_edges_are_counted_alike_however_the_region_is_cut() -> None:
 def two_days(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Settings of a region whose later date is an item in the west and, a day later, one in the
     east."""
-    folder = tmp_path_factory.mktemp("two days")
-    image, box = region(), frame(SIDE, SIDE)
-    places = {"before": (0, 0, SIDE), "west": (1, 0, SEAM), "east": (1, SEAM, SIDE)}
-    days = {"before": "2020-06-01", "west": "2022-06-01", "east": "2022-06-03"}
-    items = []
-    for name, (date, start, stop) in places.items():
-        part = box[:, start:stop]
-        path = write_tif(folder / f"{name}.tif", image[date, :, :, start:stop], part)
-        outline = part.extent.to_crs("EPSG:4326").geom
-        made = item_of(name, path, outline, datetime=f"{days[name]}T10:00:00Z")
-        made["assets"] = {"image": {"href": str(path), "bands": [{"name": band} for band in BANDS]}}
-        items.append(made)
-    search = catalog_of(folder / "catalog", *items)
-    inner = box.pad(-4).extent.to_crs("EPSG:4326").geom
-    area = folder / "area.geojson"
-    area.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": mapping(inner)}))
-    return {
-        "aoi": str(area), "before": "2020-06-01", "after": "2022-06-01/2022-06-03",
-        "search": {"catalog": search.catalog, "collection": COLLECTION, "bands": list(BANDS)},
-        "mask": {"suspect": False},
-    }  # fmt: skip
+    folder, image = tmp_path_factory.mktemp("two days"), region()
+    scenes = [
+        SceneOf("2020-06-01", image[0]),
+        SceneOf("2022-06-01", image[1, :, :, :SEAM]),
+        SceneOf("2022-06-03", image[1, :, :, SEAM:], first_col=SEAM),
+    ]
+    return write_pair(folder, scenes, frame(SIDE, SIDE))
 
 
 def mapped(two_days: dict[str, Any], output: Path, tile_px: int, kind: str = "mad") -> Any:
