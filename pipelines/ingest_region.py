@@ -38,7 +38,7 @@ def run(config: IngestRegionConfig) -> IngestRegionResult:
                 plan = plan_ingest(config)
         written, strange = _bring_in(config, output, plan, watch)
         warnings = (*plan.warnings, *strange)
-        return IngestRegionResult.of(config.output, written, watch.seconds, warnings)
+        return IngestRegionResult.of(config.output, written, watch.seconds, warnings, plan.chosen)
 
 
 def _bring_in(

@@ -1,6 +1,7 @@
 """Regions of any size for benchmarks: invented scenes of two dates, a network that maps them."""
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -182,12 +183,18 @@ def _truth(window: Window, change: Change) -> NDArray[np.bool_]:
 
 
 def infer_command(
-    folder: Path, checkpoint: Path, output: Path, settings: dict[str, object] | None = None
+    folder: Path,
+    checkpoint: Path,
+    output: Path,
+    settings: dict[str, object] | None = None,
+    bands: Sequence[str] = (),
 ) -> list[str]:
-    """The command that maps the scenes in `folder`, with further `settings`, as YAML has them."""
+    """The command that maps the scenes in `folder`, with further `settings`, as YAML has them;
+    `bands` are for detectors, which know none."""
+    search = {"catalog": str(folder / "stac" / "catalog.json"), "collection": COLLECTION}
     config = {
         "aoi": str(folder / "area.geojson"),
-        "search": {"catalog": str(folder / "stac" / "catalog.json"), "collection": COLLECTION},
+        "search": {**search, "bands": list(bands)} if bands else search,
         "before": "2020", "after": "2021", "checkpoint": str(checkpoint), "output": str(output),
         "resources": {"num_cpus": 2, "predictors": 2}, **(settings or {}),
     }  # fmt: skip

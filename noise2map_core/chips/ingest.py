@@ -18,6 +18,7 @@ from noise2map_core.chips.summary import split_line
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
+from noise2map_core.imagery.best_day import choose_dates, with_chosen
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.usable import usable_scenes
@@ -40,6 +41,8 @@ class IngestPlan:
     windows: list[SplitWindow]
     header: StoreHeader
     warnings: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
+    """Lines on dates that were left to the imagery."""
 
     def fits(self, config: IngestRegionConfig) -> bool:
         """True if the tiles are still those of the store: a run may have made one meanwhile."""
@@ -69,6 +72,10 @@ def plan_ingest(config: IngestRegionConfig) -> IngestPlan:
         raise ConfigError("no bands were asked for. Set search.bands, in the order to be stored.")
     require_used(config.pair_quality, config.radiometry, 1 if config.before is None else 2)
     aoi = read_aoi(config.aoi)
+    chosen = choose_dates(
+        config.search, aoi, config.before, config.after, config.search.bands, config.mask
+    )
+    config = with_chosen(config, chosen)
     found = _find(config, aoi)
     grid = _lay_grid(config, aoi, found)
     pair = _plan_pixels(config, grid, found)
@@ -84,7 +91,8 @@ def plan_ingest(config: IngestRegionConfig) -> IngestPlan:
         0, 0, grid, config.chips, dates, labels, header.identities, pair.recipe, quality,
         header.labels_key,
     )  # fmt: skip
-    return IngestPlan(ingest, windows, header, pair.warnings)
+    lines = tuple(one.line for one in chosen)
+    return IngestPlan(ingest, windows, header, pair.warnings, lines)
 
 
 def _find(config: IngestRegionConfig, aoi: AreaOfInterest) -> Dates:
@@ -134,20 +142,27 @@ class IngestRegionResult:
     """Seconds per stage."""
     warnings: tuple[str, ...] = ()
     """What does not look right."""
+    dates: tuple[str, ...] = ()
+    """Lines on dates that were chosen."""
 
     @classmethod
     def of(
-        cls, output: Path, written: int, seconds: dict[str, float], warnings: Sequence[str]
+        cls,
+        output: Path,
+        written: int,
+        seconds: dict[str, float],
+        warnings: Sequence[str],
+        dates: tuple[str, ...] = (),
     ) -> "IngestRegionResult":
         """What a run did to a store that is finished."""
         store = open_store(output)
         size = sum(length for length, _ in store.objects.values())
         counts = store.attributes["counts"]
-        return cls(output, store.num_shards, written, counts, size, seconds, tuple(warnings))
+        return cls(output, store.num_shards, written, counts, size, seconds, tuple(warnings), dates)
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        lines = [split_line(split, part) for split, part in self.counts.items()]
+        lines = [*self.dates, *(split_line(*one) for one in self.counts.items())]
         lines += self.warnings
         if not self.written:
             return [*lines, f"nothing new: {self.output} is complete and current"]

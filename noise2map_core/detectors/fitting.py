@@ -13,6 +13,7 @@ from noise2map_core.detectors.spec import (
     load_detector,
 )
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.imagery.overpasses import PassPairs
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.imagery.pair_quality import sample_pair
 from noise2map_core.imagery.recipe import scene_key
@@ -47,17 +48,23 @@ def keep_detector(spec: DetectorSpec, output: Path) -> None:
 
 def _fit(spec: DetectorSpec, pair: PairPlan, grid: RegionGrid) -> Detector:
     samples = sample_pair(pair.before, pair.after, grid, pair.recipe, SAMPLE, strict=True)
-    return Detector.fit(
+    pairs, dates = PassPairs.of(pair.before, pair.after), (pair.before, pair.after)
+    return Detector.fit_by_pairs(
         spec.kind,
         [
-            (np.stack([before.image, after.image]), before.valid & after.valid)
+            (
+                np.stack([before.image, after.image]),
+                before.valid & after.valid,
+                pairs.at(dates, (before.source, after.source)),
+            )
             for before, after in samples.windows
         ],
     )
 
 
 def _key(spec: DetectorSpec, pair: PairPlan, grid: RegionGrid, identities: dict[str, str]) -> str:
-    region = grid.region
+    region, pairs = grid.region, PassPairs.of(pair.before, pair.after)
+    overpasses = pairs.key((pair.before, pair.after)) if pairs.several else None
     return digest_of(
         {
             "algorithm": ALGORITHM_VERSION,
@@ -71,6 +78,7 @@ def _key(spec: DetectorSpec, pair: PairPlan, grid: RegionGrid, identities: dict[
             "grid": [grid.crs, grid.resolution, grid.x_origin, grid.y_origin],
             "region": [region.row, region.col, region.height, region.width],
             "outline": grid.outline.wkt,
+            **({"overpasses": overpasses} if overpasses else {}),
         }
     )
 

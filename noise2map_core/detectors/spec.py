@@ -7,6 +7,7 @@ from typing import Any
 
 from noise2map_core.detectors.detector import Detector, default_kind
 from noise2map_core.detectors.null import NullModel, Posterior
+from noise2map_core.detectors.parts import Part
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
@@ -94,11 +95,13 @@ class DetectorSpec:
     def facts(self) -> dict[str, str]:
         """What report and item say of it."""
         assert self.fitted is not None
+        parts = len(self.fitted.parts) - 1
+        apart = f"; {parts} pairs of overpasses apart" if parts > 0 else ""
         return {
             "detector": self.kind,
             "digest": self.digest,
             "bands": ", ".join(self.bands),
-            "fitted to": f"{self.fitted.pixels:,} pixels of these scenes, without labels",
+            "fitted to": f"{self.fitted.pixels:,} pixels of these scenes, without labels{apart}",
             "false alarms asked for": f"{self.false_alarms:.2%} of unchanged pixels",
         }
 
@@ -143,6 +146,13 @@ def load_detector(text: str, key: str) -> Detector | None:
             found[name] = tuple(map(tuple, found[name]))
         curve = {name: tuple(values) for name, values in found.pop("posterior").items()}
         found |= {"offset": tuple(found["offset"]), "null": NullModel(**found["null"])}
-        return Detector(**found, posterior=Posterior(**curve))
+        parts = tuple(map(_part, found.pop("parts", ())))
+        return Detector(**found, posterior=Posterior(**curve), parts=parts)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _part(found: dict[str, Any]) -> Part:
+    matrix, offset = tuple(map(tuple, found.pop("matrix"))), tuple(found.pop("offset"))
+    null = NullModel(**found.pop("null"))
+    return Part(matrix=matrix, offset=offset, null=null, **found)

@@ -93,9 +93,11 @@ def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
             pixels, error = read_tile(job, tile), ""
     except (AssetReadError, MemoryError) as failure:
         pixels, error = unread_tile(job, tile), unread_because(failure)
+    part = {} if pixels.part is None else {"part": pixels.part[None]}
     return {
         "tile_row": [row], "tile_col": [col], "image": pixels.image[None],
         "valid": pixels.valid[None], "hidden": pixels.hidden[None], "error": [error],
+        **part,
         "read_s": [time.perf_counter() - start],
     }  # fmt: skip
 
@@ -139,7 +141,8 @@ class TileWorker:
         if batch["error"][index]:
             return _failed(batch, index, str(batch["error"][index]), self._job)
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
-        pixels = TileImage(*(batch[name][index] for name in ("image", "valid", "hidden")))
+        names = [name for name in ("image", "valid", "hidden", "part") if name in batch]
+        pixels = TileImage(*(batch[name][index] for name in names))
         start = time.perf_counter()
         try:
             made = self._within_memory(partial(self._predict, tile, pixels))
@@ -151,7 +154,7 @@ class TileWorker:
         return TileRecord(
             tile.row, tile.col, self._job.key(tile), "done",
             chips=made.chips, decided_px=made.decided_px, strange_px=made.strange_px,
-            unlike_px=made.unlike_px, pixel_bytes=pixels.image.nbytes,
+            unlike_px=made.unlike_px, part_edges=made.part_edges, pixel_bytes=pixels.image.nbytes,
             read_s=round(float(batch["read_s"][index]), 4),
             predict_s=round(predicted - start, 4),
             write_s=round(time.perf_counter() - predicted, 4), digest=self._mosaic.digest(tile),

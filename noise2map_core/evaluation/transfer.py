@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from noise2map_core.chips.places import Parts, dealt, with_parts
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.detectors.detector import Detector, SamplePair
+from noise2map_core.detectors.statistic import log_length
 from noise2map_core.evaluation.batches import ChipBatch
 from noise2map_core.evaluation.counting import (
     Scorer,
@@ -279,7 +280,7 @@ def _alteration(detector: Detector, batch: ChipBatch) -> NDArray[np.float32]:
     """A detector's score in [0, 1), chip by chip: its order is that of the probabilities, which
     are all one far out."""
     logs = [
-        detector.log_length(image, valid)
+        log_length(detector.kind, detector.matrix, detector.offset, image, valid)
         for image, valid in zip(batch.image, np.asarray(batch.valid.all(axis=1)), strict=True)
     ]
     length = np.exp(np.stack(logs))

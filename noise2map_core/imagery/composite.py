@@ -17,6 +17,7 @@ from noise2map_core.imagery.masks import hidden_by
 from noise2map_core.imagery.radiometry import corrected
 from noise2map_core.imagery.reader import (
     Hide,
+    Sources,
     admitted,
     inspect,
     pixel_type,
@@ -42,6 +43,8 @@ class DatePixels:
     hidden: Kinds
     """[H, W], by what pixels are hidden that are observed, but masked in every scene; where neither
     valid nor hidden, no scene has data."""
+    source: Sources
+    """[H, W] number of the scene that gave the pixel; 0 where none did, or several."""
 
     @property
     def masked(self) -> NDArray[np.bool_]:
@@ -68,10 +71,10 @@ def read_date(
         geobox = GeoBox(geobox.shape, moved, geobox.crs)
     hide = hidden_by(recipe.mask) if recipe.masked else None
     read = _read_median if recipe.composite.kind == "median" else read_mosaic
-    image, valid, hidden = read(scenes, geobox, resampling, hide)
+    image, valid, hidden, source = read(scenes, geobox, resampling, hide)
     if correction is not None:
         image = corrected(image, valid, correction, inspect(scenes[0].bands[0]).nodata)
-    return DatePixels(image, valid, hidden)
+    return DatePixels(image, valid, hidden, source)
 
 
 def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
@@ -117,11 +120,11 @@ def _masked_share(scene: Scene, recipe: PixelRecipe, region: GeoBox) -> float:
 
 def _read_median(
     scenes: Sequence[Scene], geobox: GeoBox, resampling: str, hide: Hide | None
-) -> tuple[NDArray[Any], NDArray[np.bool_], Kinds]:
+) -> tuple[NDArray[Any], NDArray[np.bool_], Kinds, Sources]:
     """The median of all scenes, per band; of an even number, the mean of the middle two, rounded
     towards the lower. Holds all of them in memory."""
     frame, images, seen = Window(0, 0, 0, 0), [], []
-    hidden = np.zeros(geobox.shape, np.uint8)
+    hidden, nobodys = np.zeros(geobox.shape, np.uint8), np.zeros(geobox.shape, np.int32)
     for scene in scenes:
         part = reach(scene, geobox)
         if part.is_empty:
@@ -135,10 +138,10 @@ def _read_median(
             seen.append(_laid(observed[None], part, geobox)[0])
     if not images:
         image = np.zeros((len(scenes[0].bands), *geobox.shape), pixel_type(scenes))
-        return image, np.zeros(geobox.shape, np.bool_), hidden
+        return image, np.zeros(geobox.shape, np.bool_), hidden, nobodys
     image, valid = median_of(np.stack(images), np.stack(seen))
     hidden[valid] = 0
-    return image, valid, hidden
+    return image, valid, hidden, nobodys
 
 
 def _laid(pixels: NDArray[Any], part: Window, geobox: GeoBox) -> NDArray[Any]:

@@ -126,8 +126,15 @@ def find_days(
     `mask` says what counts as cloud; with `use` off, masks are not read. Raises as `search_scenes`
     does, and AssetReadError for a mask that is there and cannot be read.
     """
-    scenes = search_scenes(search, aoi, dates, bands)
-    days = groupby(scenes, lambda scene: scene.datetime.date())
+    return days_of(search_scenes(search, aoi, dates, bands), aoi, mask, coarse)
+
+
+def days_of(
+    scenes: Sequence[Scene], aoi: AreaOfInterest, mask: MaskConfig, coarse: CoarseArea
+) -> list[Day]:
+    """The days of scenes, in their order. Raises AssetReadError as `find_days` does."""
+    in_time = sorted(scenes, key=lambda scene: scene.datetime)
+    days = groupby(in_time, lambda scene: scene.datetime.date())
     return [_day(day, list(found)[::-1], aoi, mask, coarse) for day, found in days]
 
 

@@ -28,6 +28,8 @@ MARGIN_PX = 3
 
 Pixels = NDArray[Any]
 Mask = NDArray[np.bool_]
+Sources = NDArray[np.int32]
+"""[H, W] number of the scene, in the order given, that gave the pixel; 0 where none did."""
 Bounds = tuple[float, float, float, float]
 """West, south, east, north."""
 Hide = Callable[[Scene, GeoBox], tuple[Kinds, Mask]]
@@ -46,22 +48,23 @@ def read_pixels(
 
     Raises AssetReadError, naming the file, if one cannot be read or has another dtype.
     """
-    image, valid, _ = read_mosaic(scenes, geobox, resampling)
+    image, valid, _, _ = read_mosaic(scenes, geobox, resampling)
     return image, valid
 
 
 def read_mosaic(
     scenes: Sequence[Scene], geobox: GeoBox, resampling: str = "bilinear", hide: Hide | None = None
-) -> tuple[Pixels, Mask, Kinds]:
-    """Image and valid as of `read_pixels`, and hidden [H, W]: by what, of pixels that are observed,
-    but hidden in every scene; of several, the first scene's.
+) -> tuple[Pixels, Mask, Kinds, Sources]:
+    """Image and valid as of `read_pixels`; hidden [H, W]: by what, of pixels that are observed,
+    but hidden in every scene; of several, the first scene's; and which scene gave each pixel.
 
     A pixel that `hide` hides is left to the next scene.
     """
     dtype = pixel_type(scenes)
     image = np.zeros((len(scenes[0].bands), *geobox.shape), dtype)
     valid, hidden = np.zeros(geobox.shape, np.bool_), np.zeros(geobox.shape, np.uint8)
-    for scene in scenes:
+    source = np.zeros(geobox.shape, np.int32)
+    for number, scene in enumerate(scenes):
         part = _missing(valid).intersect(reach(scene, geobox))
         if part.is_empty:
             continue
@@ -75,10 +78,12 @@ def read_mosaic(
         else:
             np.copyto(image[:, *place], pixels, where=fresh)
         valid[place] |= fresh
+        if number:
+            np.copyto(source[place], number, where=fresh)
         if valid.all():
             break
     hidden[valid] = 0
-    return image, valid, hidden
+    return image, valid, hidden, source
 
 
 def admitted(hidden: Kinds, observed: Mask, kinds: Kinds, known: Mask) -> Mask:

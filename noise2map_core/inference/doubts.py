@@ -7,6 +7,7 @@ from typing import Any
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.region import MAX_UPSAMPLING, SAME_SIZE, finest_on_ground
+from noise2map_core.inference.part_edges import PartEdge, summed_edges
 from noise2map_core.inference.provenance import done_records
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
@@ -62,6 +63,7 @@ def run_doubts(
         *strange.doubts(job.spec.value_range),
         *_detector(job),
         *_light(job),
+        *edge_doubts(summed_edges(done_records(job), job.part_names) if job.parts else []),
         *_pair(quality or {}),
         *grid_doubts(job.grid.ground_m, finest),
     ]
@@ -95,6 +97,20 @@ def _light(job: RegionJob) -> list[str]:
         "by what the checkpoint was trained on, which may be of other light. Take a larger area, "
         "or dates with fewer clouds."
         for number in (job.light.unknown if job.light else ())
+    ]
+
+
+def edge_doubts(edges: Sequence[PartEdge]) -> list[str]:
+    """The largest jump of the share of change where scenes change, if it is large."""
+    large = [edge for edge in edges if edge.is_large]
+    if not large:
+        return []
+    (one, other), (low, high) = large[0].parts, large[0].shares
+    more = f" {len(large) - 1} more edges jump, too." if len(large) > 1 else ""
+    return [
+        f"where scenes of {one} meet those of {other}, {low:.1%} of the one side changed and "
+        f"{high:.1%} of the other: of neighbouring ground that is the scenes' doing.{more} Set "
+        "dates of which one overpass shows all, or map the parts by themselves."
     ]
 
 

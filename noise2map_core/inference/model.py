@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.detectors.detector import Detector
-from noise2map_core.detectors.spec import DetectorSpec, MapSpec, detector_asked, is_detector
+from noise2map_core.detectors.spec import (
+    KINDS,
+    DetectorSpec,
+    MapSpec,
+    detector_asked,
+    is_detector,
+)
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.region import RegionJob
@@ -16,6 +22,8 @@ from noise2map_core.models.spec import read_spec, read_weights
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.unused import changed
 from noise2map_core.workflows.pixels import RegionConfig
+
+DETECTORS = f"Or name a detector, which needs no labels: {', '.join(KINDS)}."
 
 
 def read_model(checkpoint: Path | None, bands: tuple[str, ...], config: RegionConfig) -> MapSpec:
@@ -33,7 +41,7 @@ def read_model(checkpoint: Path | None, bands: tuple[str, ...], config: RegionCo
             "leave --checkpoint out."
         )
     assert checkpoint is not None
-    spec = read_spec(checkpoint)
+    spec = read_spec(checkpoint, DETECTORS)
     read_weights(checkpoint, spec)
     return spec
 
@@ -73,8 +81,9 @@ class TileDetector:
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
+        part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
         """Probabilities of no change and of change [2, height, width]; see `TilePredictor`."""
-        found = self.detector.probability(image, np.asarray(valid.all(axis=0)))
+        found = self.detector.probability(image, np.asarray(valid.all(axis=0)), part)
         changed = found[core.slices_in(self.lattice.cover(core))]
         return Prediction(np.stack([1 - changed, changed]), chips=0)

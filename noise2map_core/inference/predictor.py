@@ -61,6 +61,7 @@ class Predictor:
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
+        part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
         """Class probabilities of a tile's `core`.
 

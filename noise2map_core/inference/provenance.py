@@ -7,10 +7,14 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.detectors.spec import DetectorSpec, MapTask
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
+from noise2map_core.inference.part_edges import summed_edges
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.spec import WEIGHTS_NAME
 from noise2map_core.products.subject import MapSubject
+
+MOST_EDGES = 20
+"""Edges that a manifest lists, those with the largest jumps."""
 
 
 def class_table(task: MapTask) -> list[dict[str, Any]]:
@@ -135,7 +139,15 @@ def _pixel_facts(job: RegionJob) -> dict[str, Any]:
     if any(one.reversed_dates for one in job.evidence):
         share = round(unlike / decided, 6) if decided else None
         facts["reversed_dates"] = {"other_class_px": unlike, "share_of_decided": share}
-    return facts
+    return facts | _edge_facts(job)
+
+
+def _edge_facts(job: RegionJob) -> dict[str, Any]:
+    """What changed on both sides of where scenes change, if these have statistics of their own."""
+    if not job.parts:
+        return {}
+    edges = summed_edges(done_records(job), job.part_names)
+    return {"scene_edges": [edge.as_dict() for edge in edges[:MOST_EDGES]]}
 
 
 def done_records(job: RegionJob) -> Iterator[TileRecord]:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.detectors.spec import MapSpec, MapTask
+from noise2map_core.detectors.parts import Part
+from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.footprints import footprints_on
+from noise2map_core.imagery.overpasses import PassPairs
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.scene_light import SceneLight
@@ -87,6 +89,22 @@ class RegionJob:
     def dates(self) -> tuple[tuple[Scene, ...], ...]:
         """The scenes of each date that the network sees; segmentation has one, `after`."""
         return (self.after,) if self.task_name == "segment" else (self.before, self.after)
+
+    @cached_property
+    def pairs(self) -> PassPairs:
+        """The pairs of overpasses that the map's pixels may come from."""
+        return PassPairs.of(self.before, self.after)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Of a detector with statistics of several pairs of overpasses, these; else none."""
+        fitted = self.spec.fitted if isinstance(self.spec, DetectorSpec) else None
+        return fitted.parts if fitted else ()
+
+    @property
+    def part_names(self) -> list[str]:
+        """Of the parts, for people: their days."""
+        return ["other scenes", *(self.pairs.name(part.pair) for part in self.parts[1:])]
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from noise2map_core.geo.grid import Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.decision import decide
+from noise2map_core.inference.part_edges import part_edges
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage
 from noise2map_core.mapping.mosaic import TileMap
@@ -38,12 +39,14 @@ class TilePredictor(Protocol):
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
+        part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
         """Class probabilities of a tile's `core`.
 
         `image` [date, band, H, W] and `valid` [date, H, W] cover the chips that touch the core;
-        `wanted` [height, width] marks core pixels that are to be decided. The result does not
-        depend on who works or on what came before.
+        `wanted` [height, width] marks core pixels that are to be decided; `part` [H, W] is of
+        detectors, as `TileImage` has it. The result does not depend on who works or on what came
+        before.
         """
 
 
@@ -61,6 +64,8 @@ class PredictedTile:
     unlike_px: int = 0
     """Of these, pixels that get another class with the dates in reversed order, if that was
     tried."""
+    part_edges: str = ""
+    """Change along the edges of parts with statistics of their own, as `part_edges` says it."""
 
 
 def predict_tile(
@@ -71,14 +76,15 @@ def predict_tile(
     at_core = core.slices_in(job.cover(tile))
     valid = pixels.valid[:, *at_core]
     wanted = inside & valid.all(axis=0)
-    said = predictor.predict(pixels.image, pixels.valid, core, wanted)
+    said = predictor.predict(pixels.image, pixels.valid, core, wanted, pixels.part)
     strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
     hidden = pixels.hidden[:, *at_core]
     made, unlike = decide(said.probability, job.task, valid, inside, hidden, said.spread), 0
     if said.reversed_probability is not None:
         other = decide(said.reversed_probability, job.task, valid, inside)
         unlike = int((made.classes != other.classes).sum())
-    return PredictedTile(made, said.chips, int(wanted.sum()), int(strange.sum()), unlike)
+    edges = "" if pixels.part is None else part_edges(pixels.part, at_core, made.classes)
+    return PredictedTile(made, said.chips, int(wanted.sum()), int(strange.sum()), unlike, edges)
 
 
 def _strange(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.bool_]:

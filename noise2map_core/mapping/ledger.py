@@ -55,6 +55,8 @@ class TileRecord:
     """Of these, pixels with a number that the model does not expect."""
     unlike_px: int = 0
     """Of these, pixels with another class if the dates are reversed, where that was tried."""
+    part_edges: str = ""
+    """Change along the edges of parts of other scenes, where these have statistics of their own."""
     pixel_bytes: int = 0
     """Bytes of the pixels that it was made from, decoded, halo included."""
     read_s: float = 0.0

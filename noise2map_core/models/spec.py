@@ -316,14 +316,15 @@ class CheckpointSpec(_Section):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def read_spec(path: Path | str) -> CheckpointSpec:
-    """The spec in a checkpoint directory, or of a checkpoint that ships.
+def read_spec(path: Path | str, besides: str = "") -> CheckpointSpec:
+    """The spec in a checkpoint directory, or of a checkpoint that ships; `besides` says what else
+    may be named, if there is none.
 
     Raises CheckpointError if it is missing, no JSON file of a sensible size, of another format
     version, or if a value is not of its type, out of its range or at odds with another.
     """
     file = checkpoint_folder(path) / SPEC_NAME
-    content = _read(file)
+    content = _read(file, besides)
     version = _load_json(file, content).get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
@@ -356,14 +357,14 @@ def read_weights(path: Path | str, spec: CheckpointSpec) -> bytes:
     return read_weight_file(file, f"checkpoint {path}", spec.weights_sha256, SPEC_NAME)
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, besides: str) -> bytes:
     try:
         return read_file(file, MAX_SPEC)
     except FileNotFoundError:
         raise CheckpointError(
             f"checkpoint {file.parent} has no {file.name}. Point --checkpoint to a directory that "
             "finetune-maps wrote, or name one that ships with noise2map: "
-            f"{', '.join(shipped_names()) or 'there is none'}."
+            f"{', '.join(shipped_names()) or 'there is none'}.{besides and f' {besides}'}"
         ) from None
     except OSError as error:
         raise CheckpointError(

@@ -26,10 +26,12 @@ class IngestRegionConfig(PixelsConfig):
     """Where the imagery is."""
 
     before: str | None = None
-    """First date or date range, "2000-03-01/2000-03-31"; None: chips of one date, `after`."""
+    """First date or date range, "2000-03-01/2000-03-31", or "best 2000-03-01/2000-05-31": of that
+    range, the day with the least cloud over the area. None: chips of one date, `after`."""
 
     after: str
-    """Second date or date range."""
+    """Second date or date range. "best …" prefers the season of `before` among days with about as
+    little cloud."""
 
     place: str | None = Field(default=None, min_length=1)
     """Name of the area, by which trainings and tables tell places apart; None: the file's, or the

@@ -7,10 +7,13 @@ pixels labelled unchanged that this threshold calls changed, median over places;
 error over all pixels. Sets whose labels are of one kind of change (buildings, floods) count any
 other change as false.
 
+Behind them: alarms on pairs without change, where any alarm is false.
+
     python tests/benchmarks/detectors.py [--data ../shared/data] [--kinds mad irmad cva]
 """
 
 import csv
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +26,18 @@ from PIL import Image
 from rasterio.enums import Resampling
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.settings.detector import Kind
+from tests.unchanged_pairs import Pair, unchanged_pairs
 
 LANDSAT = ("blue", "green", "red", "nir08", "swir16", "swir22")
 SENTINEL = ("blue", "green", "red", "nir", "swir16", "swir22")
 ALARMS = 0.01
+ASKED = (0.01, 0.05)
+"""Shares of false alarms that are asked for where nothing changed."""
+UNCHANGED_CITIES = ("abudhabi", "beihai")
 UNLABELLED = 255
 NUM_BINS = 15
 
@@ -65,6 +74,32 @@ def main(
         print(f"  {'':6} {'AUC':>6} {'best F1':>8} {'F1':>6} {'alarms':>7} {'ECE':>6}")
         for kind in kinds:
             print(f"  {kind:6} {_row([_score(kind, place) for place in places])}", flush=True)
+    _print_false_alarms(data, kinds)
+
+
+def _print_false_alarms(data: Path, kinds: tuple[Kind, ...]) -> None:
+    """Shares of pixels without change that are called changed, mean over pairs and the widest."""
+    cities = {row["city"]: place for row, place in _oscd_by_row(data / "stac" / "oscd")}
+    pairs = unchanged_pairs(data) | {
+        f"OSCD {city}, no urban change": [(cities[city].image, cities[city].labels == 0)]
+        for city in UNCHANGED_CITIES
+    }
+    rates = "".join(f"{f'{kind} at {asked:.0%}':>22}" for kind in kinds for asked in ASKED)
+    print(f"false alarms where nothing changed: mean (least to most)\n{'':32}{rates}")
+    for name, found in pairs.items():
+        cells = "".join(_alarms(kind, found) for kind in kinds)
+        print(f"{name:32}{cells}", flush=True)
+
+
+def _alarms(kind: Kind, pairs: list[Pair]) -> str:
+    shares = []
+    for image, counted in pairs:
+        everywhere = np.ones(counted.shape, bool)
+        detector = Detector.fit(kind, [(image, everywhere)])
+        found = detector.probability(image, everywhere)[counted]
+        shares.append([(found >= detector.threshold(asked)).mean() for asked in ASKED])
+    columns = 100 * np.array(shares).T
+    return "".join(f"{f'{of.mean():.2f} ({of.min():.2f} to {of.max():.2f})':>22}" for of in columns)
 
 
 def sets(data: Path) -> dict[str, list[Place]]:
@@ -85,6 +120,10 @@ def _taizhou(folder: Path) -> Place:
 
 
 def _oscd(folder: Path) -> Iterator[Place]:
+    return (place for _, place in _oscd_by_row(folder))
+
+
+def _oscd_by_row(folder: Path) -> Iterator[tuple[dict[str, str], Place]]:
     for row in csv.DictReader((folder / "index.csv").open()):
         shape = int(row["height"]), int(row["width"])
         days = (row[date].replace("-", "") for date in ("before", "after"))
@@ -96,7 +135,7 @@ def _oscd(folder: Path) -> Iterator[Place]:
             ]
         )  # fmt: skip
         (labels,) = (folder / f"oscd-{row['city']}-change").glob("*.tif")
-        yield Place(image, _read(labels))
+        yield row, Place(image, _read(labels))
 
 
 def _pairs(folder: Path) -> Iterator[Place]:

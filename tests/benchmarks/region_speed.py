@@ -10,7 +10,11 @@ Invented scenes of two dates, mapped on two cores by:
 - `script`: what a user would write instead (`rivals/odc_stac_map.py`): odc-stac, whole arrays, a
   loop over chips in float32, with both cores' threads.
 
+And without a checkpoint, by each detector, against two processes that read both dates' pixels
+twice, of the same windows, and do nothing else.
+
     python tests/benchmarks/region_speed.py [--presets tiny small] [--sizes 11000 5000]
+        [--kinds mad cva] [--detector-size 6000]
 """
 
 import json
@@ -47,14 +51,46 @@ def main(
     presets: tuple[str, ...] = ("tiny", "small"),
     sizes: tuple[int, ...] = (11_000, 5_000),
     script: bool = True,
+    kinds: tuple[str, ...] = ("mad", "cva"),
+    detector_size: int = 6_000,
 ) -> None:
-    """Print the figures of each preset."""
+    """Print the figures of each preset, and of each detector."""
     for preset, size in zip(presets, sizes, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write_scenes(root / "scenes", size, Change())
             train_checkpoint(root / "checkpoint", Change(), preset)
             _compare(root, preset, size, script)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_scenes(root / "scenes", detector_size, Change())
+        for kind in kinds:
+            _compare_detector(root, kind, detector_size)
+
+
+def _compare_detector(root: Path, kind: str, size: int) -> None:
+    output = root / kind
+    command = infer_command(root / "scenes", Path(kind), output, bands=BANDS)
+    found = measured(command)
+    manifest = json.loads((output / "manifest.json").read_text())
+    stages = manifest["seconds"]
+    tiles = _tiles(manifest)
+    shares = [(root, tiles[worker::WORKERS]) for worker in range(WORKERS)]
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        run = _Timed(pool)
+        twice = run(_read, shares) + run(_read, shares)
+    mapped = stages["predict"] - manifest["throughput"]["start_s"]
+    fitted = stages["search"]
+    products = stages["rasters"] + stages["polygons"]
+    print(
+        f"{kind}, {size}²: fit {fitted:.1f} s, tiles {mapped:.1f} s, rasters and polygons "
+        f"{products:.1f} s, all else {found.seconds - fitted - mapped - products:.1f} s (programs, "
+        f"Ray and its workers started, pictures and report); {found.mib:,.0f} MiB\n"
+        f"  pixels read twice {twice:.1f} s: fit and tiles take {(fitted + mapped) / twice:.2f} "
+        f"times that, with rasters and polygons {(fitted + mapped + products) / twice:.2f}; the "
+        f"command as a whole, Ray's start and the report included, {found.seconds / twice:.2f}",
+        flush=True,
+    )
 
 
 def _compare(root: Path, preset: str, size: int, script: bool) -> None:

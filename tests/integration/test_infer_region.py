@@ -35,6 +35,7 @@ from noise2map_core import open_mosaic, predict_pair
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.cli.commands import plan, verify
+from noise2map_core.detectors.spec import KINDS, is_detector
 from noise2map_core.distributed import region
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.imagery.composite import read_date
@@ -82,9 +83,11 @@ def random_model(spec: CheckpointSpec) -> Noise2Map:
 def settings(
     embedded: EmbeddedCatalog, checkpoint: Path, output: Path, **more: Any
 ) -> dict[str, Any]:
+    """Of a map by a checkpoint, or by a detector of that name."""
+    bands = {"bands": list(embedded.bands)} if is_detector(checkpoint) else {}
     return {
         "aoi": str(embedded.map_aoi),
-        "search": {"catalog": str(embedded.catalog), "collection": embedded.collection},
+        "search": {"catalog": str(embedded.catalog), "collection": embedded.collection, **bands},
         "before": embedded.before,
         "after": embedded.after,
         "checkpoint": str(checkpoint),
@@ -117,6 +120,28 @@ def undisturbed(
     output = tmp_path_factory.mktemp("undisturbed") / "map"
     result = infer(embedded, checkpoint, output)
     assert result.predicted == result.tiles > 4
+    return output
+
+
+@pytest.fixture(scope="session", params=["network", *KINDS])
+def maker(request: pytest.FixtureRequest, checkpoint: Path) -> Path:
+    """What a map is made by: the network, or one of the detectors."""
+    return checkpoint if request.param == "network" else Path(request.param)
+
+
+@pytest.fixture(scope="session")
+def made_by(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    embedded: EmbeddedCatalog,
+    maker: Path,
+) -> Path:
+    """An undisturbed map by each maker."""
+    if not is_detector(maker):
+        return Path(request.getfixturevalue("undisturbed"))
+    request.getfixturevalue("ray_cluster")
+    output = tmp_path_factory.mktemp("undisturbed") / maker.name
+    infer(embedded, maker, output)
     return output
 
 
@@ -255,20 +280,17 @@ def test_the_manifest_says_what_was_made_from_what(undisturbed: Path) -> None:
 
 
 def test_a_rerun_predicts_nothing_and_starts_no_ray(
-    undisturbed: Path,
-    embedded: EmbeddedCatalog,
-    checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    made_by: Path, embedded: EmbeddedCatalog, maker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_ray(*_: Any) -> None:
         raise AssertionError("Ray was asked for")
 
     monkeypatch.setattr("noise2map_core.distributed.region.ray_session", no_ray)
-    before = pixels(undisturbed)
-    result = infer(embedded, checkpoint, undisturbed)
+    before = pixels(made_by)
+    result = infer(embedded, maker, made_by)
     assert result.predicted == 0 and result.figures is None
     assert "nothing new" in "\n".join(result.summary())
-    assert pixels(undisturbed) == before
+    assert pixels(made_by) == before
 
 
 def test_torch_is_loaded_only_where_there_is_work() -> None:
@@ -291,18 +313,21 @@ def test_lost_products_come_back_without_a_forward_pass(
     "resources",
     [
         pytest.param({"predictors": 2, "predictor_cpus": 0.5}, id="two workers"),
+        pytest.param(
+            {"predictors": 4, "predictor_cpus": 0.25}, id="four workers", marks=pytest.mark.slow
+        ),
         pytest.param({"tiles_per_task": 3}, id="three tiles a task", marks=pytest.mark.slow),
     ],
 )
 def test_workers_and_super_tiles_do_not_change_a_byte(
-    undisturbed: Path,
+    made_by: Path,
     embedded: EmbeddedCatalog,
-    checkpoint: Path,
+    maker: Path,
     tmp_path: Path,
     resources: dict[str, Any],
 ) -> None:
-    infer(embedded, checkpoint, tmp_path / "map", resources={"num_cpus": 2, **resources})
-    assert pixels(tmp_path / "map") == pixels(undisturbed)
+    infer(embedded, maker, tmp_path / "map", resources={"num_cpus": 2, **resources})
+    assert pixels(tmp_path / "map") == pixels(made_by)
 
 
 @pytest.mark.slow
@@ -338,20 +363,20 @@ def test_a_lost_tile_record_costs_one_tile(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_and_run_again_it_ends_with_the_same_bytes(
-    undisturbed: Path, embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path, seed: int
+    made_by: Path, embedded: EmbeddedCatalog, maker: Path, tmp_path: Path, seed: int
 ) -> None:
     output = tmp_path / "map"
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(settings(embedded, checkpoint, output)))
+    config.write_text(yaml.safe_dump(settings(embedded, maker, output)))
     command = [sys.executable, "pipelines/infer_region.py", str(config)]
-    total = len(list((undisturbed / "ledger" / "records").iterdir()))
+    total = len(list((made_by / "ledger" / "records").iterdir()))
     wanted = random.Random(seed).randrange(1, total)
     killed = _kill_when(command, output / "ledger" / "records", wanted)
     assert killed, "the run ended before it was killed"
     assert not (output / "manifest.json").exists()
     again = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert "kept from earlier runs" in again.stdout
-    assert pixels(output) == pixels(undisturbed)
+    assert pixels(output) == pixels(made_by)
 
 
 def _kill_when(command: list[str], records: Path, wanted: int) -> bool:

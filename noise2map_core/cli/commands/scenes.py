@@ -4,7 +4,6 @@ With --output, also a sheet of small pictures, and the same facts as JSON.
 """
 
 import json
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +13,14 @@ from typing import Any
 from noise2map_core.catalog.search import picture_bands
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.imagery.days import CoarseArea, Day, find_days
-from noise2map_core.imagery.preview import Picture, draw_day
-from noise2map_core.report.contact_sheet import write_sheet
+from noise2map_core.imagery.preview import write_days
 from noise2map_core.runtime.atomic import write_atomically
-from noise2map_core.runtime.errors import AssetReadError
 from noise2map_core.settings.imagery import MaskConfig
 from noise2map_core.workflows.tools.scenes import ScenesConfig
 
 FORMAT_VERSION = 1
 SHEET, FACTS = "scenes.png", "scenes.json"
-MOST_PICTURES = 120
-"""On one sheet."""
 HEADER = ("date", "scenes", "sensor", "cloud over the area", "area shown", "pixels")
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,12 +72,8 @@ def _write(
         "dates": [_facts(day) for day in days],
     }  # fmt: skip
     write_atomically(folder / FACTS, json.dumps(facts, indent=2) + "\n")
-    drawn = days[:MOST_PICTURES]
-    entries = [(_caption(day), _picture(day, coarse)) for day in drawn]
-    more = f"; {len(days) - len(drawn)} more dates are not shown" if len(days) > len(drawn) else ""
-    shown = ", ".join(bands[: 3 if len(bands) >= 3 else 1])
-    foot = f"{aoi.name}, {config.search.collection}: {shown}; cloud tinted{more}"
-    write_sheet(folder / SHEET, entries, foot)
+    named = [(str(day.day), day) for day in days]
+    write_days(folder / SHEET, named, coarse, f"{aoi.name}, {config.search.collection}")
 
 
 def _facts(day: Day) -> dict[str, Any]:
@@ -97,16 +86,3 @@ def _facts(day: Day) -> dict[str, Any]:
         "coverage_percent": round(100 * day.coverage, 2),
         "gsd_m": day.gsd,
     }
-
-
-def _caption(day: Day) -> str:
-    shown = f", {100 * day.coverage:.0f} % shown" if day.coverage < 0.995 else ""
-    return f"{day.day}\ncloud {day.cloud_text}{shown}"
-
-
-def _picture(day: Day, coarse: CoarseArea) -> Picture | None:
-    try:
-        return draw_day(day, coarse)
-    except AssetReadError as error:
-        _LOGGER.warning("no picture of %s: %s", day.day, error)
-        return None

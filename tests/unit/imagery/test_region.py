@@ -109,7 +109,7 @@ def test_a_pixel_of_a_rotated_grid_is_as_long_as_its_sides(tmp_path: Path, angle
     scene = scene_of(path, geobox=box)
     grid = plan_grid(AreaOfInterest("a", place), AUTO, [scene])
     assert grid.resolution == 10 and grid.crs == "EPSG:32633"
-    image, valid, _ = read_mosaic([scene], grid.geobox(grid.region))
+    image, valid, *_ = read_mosaic([scene], grid.geobox(grid.region))
     assert valid.all()
     if angle % 90 == 0:  # the file's own numbers, turned
         assert np.isin(image[0], numbers).all()
@@ -163,7 +163,7 @@ def test_pixels_more_than_twice_finer_than_the_scenes_are_refused_unless_told_so
     told = plan_grid(area_of(box), GridConfig(resolution=asked, allow_upsampling=True), [scene])
     assert told.resolution == asked
     window = told.geobox(told.region)[:50, :50]
-    image, valid, _ = read_mosaic([scene], window)
+    image, valid, *_ = read_mosaic([scene], window)
     assert valid.any() and image.any()
 
 

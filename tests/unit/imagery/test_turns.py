@@ -67,7 +67,7 @@ def test_every_spelling_of_longitudes_gives_the_pixels_of_the_place(
     tmp_path: Path, window: GeoBox, west: float, east: float
 ) -> None:
     path, box = geographic(tmp_path, west, east)
-    image, valid, _ = read_mosaic([scene_of(path, geobox=box)], window)
+    image, valid, *_ = read_mosaic([scene_of(path, geobox=box)], window)
     assert valid.mean() > 0.995  # but for a seam between the ends of a file, half a pixel wide
     assert np.abs(image[0] - expected(window))[valid].max() < 5
 
@@ -76,7 +76,7 @@ def test_every_spelling_of_longitudes_gives_the_pixels_of_the_place(
 def test_where_the_file_ends_the_mask_ends(tmp_path: Path, west: float) -> None:
     path, box = geographic(tmp_path, west, west + 10)
     window = FIJI if west == 170 else GREENWICH
-    _, valid, _ = read_mosaic([scene_of(path, geobox=box)], window)
+    _, valid, *_ = read_mosaic([scene_of(path, geobox=box)], window)
     height, width = window.shape
     col, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     assert window.crs is not None
@@ -97,14 +97,14 @@ def test_web_mercator_beyond_its_edge_is_read_too(tmp_path: Path, turns: int) ->
     lat = np.degrees(2 * np.arctan(np.exp(y / 6378137)) - np.pi / 2)
     numbers = field(*np.meshgrid(lon, lat)).astype(np.float32)
     path = write_tif(tmp_path / "m.tif", numbers, box, nodata=-1)
-    image, valid, _ = read_mosaic([scene_of(path, geobox=box, proj_code="EPSG:3857")], FIJI)
+    image, valid, *_ = read_mosaic([scene_of(path, geobox=box, proj_code="EPSG:3857")], FIJI)
     assert valid.all()
     assert np.abs(image[0] - expected(FIJI)).max() < 5
 
 
 def test_a_plain_file_is_read_as_gdal_warps_it(tmp_path: Path) -> None:
     path, box = geographic(tmp_path, -10, 10)
-    image, valid, _ = read_mosaic([scene_of(path, geobox=box)], GREENWICH)
+    image, valid, *_ = read_mosaic([scene_of(path, geobox=box)], GREENWICH)
     numbers = field(*np.meshgrid(-10 + STEP * (np.arange(1000) + 0.5),
                                  -16 - STEP * (np.arange(100) + 0.5)))  # fmt: skip
     wanted = np.zeros(GREENWICH.shape)

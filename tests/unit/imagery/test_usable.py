@@ -78,7 +78,7 @@ def test_every_spelling_of_a_footprint_gives_one_mask(tmp_path: Path, spelling: 
     dates = usable_scenes([search_scenes(search, AREA, "2020", ["red"])], AREA)
     grid, table = chips(dates)
     window = grid.geobox(grid.region)
-    _, valid, _ = read_mosaic(dates[0], window)
+    _, valid, *_ = read_mosaic(dates[0], window)
     outline = Geometry(AREA.geometry, "EPSG:4326").to_crs(grid.crs, resolution="auto").geom
     inside = geometry_mask([outline], window.shape, window.affine, invert=True)
     assert grid.resolution == 300 and valid[inside].all()
