@@ -66,6 +66,20 @@ class Predictor:
         pixel are skipped. Batches are of one fixed shape and follow the lattice within the tile,
         so that the result does not depend on who works or on what came before.
         """
+        found, chips = self.passes(image, valid, core, wanted)
+        return Prediction(
+            found[MAP], chips, spread_over(found, self._evidence), found.get(REVERSED)
+        )
+
+    def passes(
+        self,
+        image: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        core: Window,
+        wanted: NDArray[np.bool_],
+    ) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """As `predict`: the probabilities of the map (`MAP`) and of each pass of the evidence
+        (`name_of`), and how many chips that took."""
         cover = self._lattice.cover(core)
         chips = [chip for chip in self._lattice.chips_touching(core) if _any(wanted, chip, core)]
         blends = {name: self._blend(core) for name in self._sets}
@@ -80,9 +94,12 @@ class Predictor:
         found = {
             name: _softmax(blend.mean() / self._task.temperature) for name, blend in blends.items()
         }
-        return Prediction(
-            found[MAP], len(chips), _spread(found, self._evidence), found.get(REVERSED)
-        )
+        return found, len(chips)
+
+    @property
+    def evidence(self) -> Sequence[Pass]:
+        """The passes whose disagreement is measured."""
+        return self._evidence
 
     def _blend(self, core: Window) -> TileBlend:
         return TileBlend(core, len(self._task.classes), self._lattice.chip_px)
@@ -125,7 +142,7 @@ def name_of(one: Pass) -> str:
     return f"{one.timestep}{' reversed' if one.reversed_dates else ''}"
 
 
-def _spread(
+def spread_over(
     found: Mapping[str, NDArray[np.float32]], evidence: Sequence[Pass]
 ) -> NDArray[np.float32] | None:
     """Highest less lowest probability over the passes, of the class in which they differ most."""
