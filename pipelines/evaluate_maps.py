@@ -1,4 +1,4 @@
-"""Score checkpoints on one part of a chip store, beside change vector analysis."""
+"""Score checkpoints on one part of a chip store, beside what finds change without learning it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from typing import Any
 
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.evaluation.card_scores import add_to_card, score_rows
+from noise2map_core.evaluation.references import (
+    evaluate_compared,
+    evaluate_detector,
+    kinds_for,
+)
 from noise2map_core.evaluation.results import EvaluateMapsResult, write_scores
-from noise2map_core.evaluation.scores import evaluate_baseline, evaluate_model, require_evaluable
+from noise2map_core.evaluation.scores import (
+    MapScores,
+    evaluate_baseline,
+    evaluate_model,
+    require_comparable,
+    require_evaluable,
+)
 from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
 
@@ -30,6 +43,7 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     task = models[0].spec.task_name(config.task)
     for model in models:
         require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
+    semantic = _semantic(config, models[0], store, task)
     result = EvaluateMapsResult(
         config.name or models[0].spec.preset,
         split,
@@ -39,6 +53,7 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
         evaluate_baseline(store, split, config.evaluation) if task == "change" else None,
         config.output,
         _outside(models[0].spec, store),
+        _references(config, semantic, store, split) if task == "change" else {},
     )
     if config.output is not None:
         write_scores(config.output, result, models, store, config)
@@ -46,6 +61,31 @@ def run(config: EvaluateMapsConfig) -> EvaluateMapsResult:
         data = result.data(config.chips.stem)
         add_to_card(config.checkpoint, list(score_rows(data, result.model, result.baseline)))
     return result
+
+
+def _semantic(
+    config: EvaluateMapsConfig, model: Noise2Map, store: ChipStore, task: Task
+) -> Noise2Map | None:
+    """What is to segment both dates, if anything."""
+    if config.semantic is None:
+        return model if "segment" in model.spec.tasks else None
+    if task != "change":
+        raise ConfigError("semantic finds change between two dates. Leave it out, or score change.")
+    found = load_checkpoint(config.semantic)
+    require_comparable(found.spec, store, config.evaluation.any_gsd)
+    return found
+
+
+def _references(
+    config: EvaluateMapsConfig, semantic: Noise2Map | None, store: ChipStore, split: str
+) -> dict[str, MapScores]:
+    found: dict[str, MapScores | None] = {
+        kind: evaluate_detector(kind, store, split, config.evaluation)
+        for kind in kinds_for(len(store.bands))
+    }
+    if semantic is not None:
+        found["semantic"] = evaluate_compared(semantic, store, split, config.evaluation)
+    return {name: scores for name, scores in found.items() if scores is not None}
 
 
 def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
