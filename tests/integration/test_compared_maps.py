@@ -11,12 +11,14 @@ import rasterio
 import torch
 import zarr
 
+from noise2map_core.cli.commands.plan import run as plan
 from noise2map_core.inference.region_result import InferRegionResult
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.workflows.tools.plan import PlanConfig
 from tests.factories import checkpoint_spec, task_spec
 from tests.region_in_process import map_here
 
@@ -135,6 +137,20 @@ def test_evidence_is_how_far_the_change_moves(
     np.testing.assert_array_equal(
         layer(tmp_path / "evidence", "probability"), layer(output, "probability")
     )
+
+
+def test_a_plan_measures_tiles_of_it(
+    embedded: EmbeddedCatalog, checkpoint: Path, tmp_path: Path
+) -> None:
+    config = PlanConfig.model_validate({
+        "aoi": str(embedded.map_aoi), "task": "change",
+        "search": {"catalog": str(embedded.catalog), "collection": embedded.collection},
+        "before": embedded.before, "after": embedded.after, "checkpoint": str(checkpoint),
+        "output": str(tmp_path / "map"), "grid": {"tile_px": 64}, "inference": FP32,
+    })  # fmt: skip
+    found = plan(config)
+    assert found.estimate.todo == found.estimate.tiles > 0 and found.estimate.cost is not None
+    assert not (tmp_path / "map").exists()
 
 
 @pytest.mark.parametrize(
