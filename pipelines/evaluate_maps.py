@@ -1,4 +1,5 @@
-"""Score checkpoints on one part of a chip store, beside change vector analysis."""
+"""Score checkpoints on a part of a chip store, or on places that they never saw, beside what finds
+change without learning it."""
 
 from __future__ import annotations
 
@@ -7,74 +8,15 @@ from noise2map_core.cli.start import start
 if __name__ == "__main__":
     start("evaluate-maps")  # settings first: what is imported below takes seconds
 
-from typing import Any
-
-from noise2map_core.chips.store import ChipStore, open_store
-from noise2map_core.evaluation.card_scores import add_to_card, score_rows
-from noise2map_core.evaluation.results import EvaluateMapsResult, write_scores
-from noise2map_core.evaluation.scores import evaluate_baseline, evaluate_model, require_evaluable
+from noise2map_core.evaluation.results import EvaluateMapsResult
+from noise2map_core.evaluation.split import evaluate_split
 from noise2map_core.evaluation.transfer_run import evaluate_transfer
 from noise2map_core.evaluation.transfer_table import TransferResult
-from noise2map_core.models.checkpoint import load_checkpoint
-from noise2map_core.models.spec import CheckpointSpec
-from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
 
 def run(config: EvaluateMapsConfig) -> EvaluateMapsResult | TransferResult:
-    """Score models and baselines on a split, or on places that they never saw."""
+    """Count each labelled pixel once, and score models and baselines."""
     if config.protocol == "transfer":
         return evaluate_transfer(config)
-    return _evaluate(config)
-
-
-def _evaluate(config: EvaluateMapsConfig) -> EvaluateMapsResult:
-    """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
-    store = open_store(config.chips)
-    origin = store.attributes.get("dataset", {})
-    _require_protocol(config, origin)
-    split = config.split or origin.get("evaluated_on", "test")
-    store.require((split,), (config.task,) if config.task else ())
-    models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
-    task = models[0].spec.task_name(config.task)
-    for model in models:
-        require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
-    result = EvaluateMapsResult(
-        config.name or models[0].spec.preset,
-        split,
-        task,
-        origin.get("protocol"),
-        tuple(evaluate_model(model, store, split, task, config.evaluation) for model in models),
-        evaluate_baseline(store, split, config.evaluation) if task == "change" else None,
-        config.output,
-        _outside(models[0].spec, store),
-    )
-    if config.output is not None:
-        write_scores(config.output, result, models, store, config)
-    if config.add_to_card:
-        data = result.data(config.chips.stem)
-        add_to_card(config.checkpoint, list(score_rows(data, result.model, result.baseline)))
-    return result
-
-
-def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
-    gsd = store.gsd
-    if spec.accepts_gsd(gsd):
-        return ""
-    low, high = spec.gsd_range
-    return f"{gsd:g} m a pixel, not {low:g} to {high:g} m"
-
-
-def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:
-    if config.protocol is None:
-        return
-    if not origin:
-        raise ConfigError(
-            f"chip store {config.chips} is of no published data set, so there is no protocol. "
-            "Leave protocol out."
-        )
-    if origin["protocol"] != config.protocol:
-        raise ChipStoreError(
-            f"chip store {config.chips} was made under protocol {origin['protocol']}, not "
-            f"{config.protocol}. Make one with ingest-dataset --protocol {config.protocol}."
-        )
+    return evaluate_split(config)

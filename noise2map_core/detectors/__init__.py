@@ -1,1 +1,1 @@
-"""Change found by the statistics of a pair, without labels."""
+"""Change that nobody taught: by the statistics of a pair, or by comparing two maps."""

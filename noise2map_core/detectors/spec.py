@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.detectors.compared import ComparedSpec, ComparedTask
 from noise2map_core.detectors.detector import Detector, default_kind
 from noise2map_core.detectors.null import NullModel, Posterior
 from noise2map_core.detectors.parts import Part
@@ -106,9 +107,21 @@ class DetectorSpec:
         }
 
 
-MapSpec = CheckpointSpec | DetectorSpec
+MapSpec = CheckpointSpec | ComparedSpec | DetectorSpec
 """What a region's map is made by."""
-MapTask = TaskSpec | DetectorTask
+MapTask = TaskSpec | ComparedTask | DetectorTask
+
+
+def network_of(spec: MapSpec) -> CheckpointSpec | None:
+    """The checkpoint behind a map; None for a detector."""
+    if isinstance(spec, ComparedSpec):
+        return spec.network
+    return spec if isinstance(spec, CheckpointSpec) else None
+
+
+def is_cut(task: MapTask) -> bool:
+    """True for a map whose classes follow from one probability and a threshold."""
+    return len(task.classes) == 2 or isinstance(task, ComparedTask)
 
 
 def detector_asked(checkpoint: Path | None, bands: tuple[str, ...], alarms: float) -> DetectorSpec:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -16,6 +16,11 @@ from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+
+SHOWN_AS = {
+    "mad": "MAD, no labels", "irmad": "IR-MAD, no l.", "cva": "CVA, no labels",
+    "semantic": "maps compared",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class EvaluateMapsResult:
     output: Path | None
     outside: str
     """What is outside the first checkpoint's domain; empty: nothing."""
+    references: dict[str, MapScores] = field(default_factory=dict)
+    """What is found without learning change, by name: mad, irmad, cva (detectors, without labels),
+    semantic (maps of both dates compared)."""
 
     @property
     def model(self) -> MapScores:
@@ -79,6 +87,8 @@ class EvaluateMapsResult:
             yield from self._spread()
         if self.baseline is not None:
             yield from _rows("CVA", self.baseline)
+        for name, scores in self.references.items():
+            yield from _rows(SHOWN_AS[name], scores)
 
     def _spread(self) -> Iterator[str]:
         for label in self.model.classes:
@@ -101,6 +111,7 @@ class EvaluateMapsResult:
             f"{scores.accuracy:.3f}, kappa {scores.kappa:.3f}"
         )
         areas = {self.name: scores.roc_auc, "CVA": self.baseline and self.baseline.roc_auc}
+        areas |= {SHOWN_AS[name]: one.roc_auc for name, one in self.references.items()}
         if told := [f"{name} {area:.3f}" for name, area in areas.items() if area is not None]:
             yield f"area under the ROC curve: {', '.join(told)}"
         if scores.objects is not None:
@@ -149,6 +160,7 @@ def write_scores(
         "more_models": [asdict(scores) for scores in result.models[1:]],
         "baseline": result.baseline
         and {"kind": "change_vector_analysis", **asdict(result.baseline)},
+        "references": {name: asdict(scores) for name, scores in result.references.items()},
         "checkpoint": str(config.checkpoint),
         "more_checkpoints": [str(path) for path in config.more_checkpoints],
         "model_digest": models[0].spec.digest,

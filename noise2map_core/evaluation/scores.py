@@ -114,17 +114,32 @@ def require_evaluable(
             f"chip store {store.path}: no pixel of split {split!r} is both labelled for task "
             f"{task!r} and observed, so there is nothing to score. Choose another split."
         )
-    if list(spec.bands) != store.bands:
-        raise CheckpointError(
-            f"the checkpoint expects bands ({', '.join(spec.bands)}); chip store {store.path} has "
-            f"({', '.join(store.bands)}). Ingest the checkpoint's bands in its order."
-        )
+    _require_bands(spec, store)
     names = [entry["name"] for entry in store.attributes["classes"][task]]
     if names != [entry.name for entry in spec.tasks[task].classes]:
         raise CheckpointError(
             f"the checkpoint knows the classes ({_listed(spec, task)}); chip store {store.path} "
             f"has ({', '.join(names)}). Use a checkpoint of these classes."
         )
+    _require_chips(spec, store, any_gsd)
+
+
+def require_comparable(spec: CheckpointSpec, store: ChipStore, any_gsd: bool = False) -> None:
+    """Raise CheckpointError unless the model segments chips as these."""
+    spec.task_name("segment")
+    _require_bands(spec, store)
+    _require_chips(spec, store, any_gsd)
+
+
+def _require_bands(spec: CheckpointSpec, store: ChipStore) -> None:
+    if list(spec.bands) != store.bands:
+        raise CheckpointError(
+            f"the checkpoint expects bands ({', '.join(spec.bands)}); chip store {store.path} has "
+            f"({', '.join(store.bands)}). Ingest the checkpoint's bands in its order."
+        )
+
+
+def _require_chips(spec: CheckpointSpec, store: ChipStore, any_gsd: bool) -> None:
     if not any_gsd and not spec.accepts_gsd(store.gsd):
         low, high = spec.gsd_range
         raise CheckpointError(
@@ -174,7 +189,7 @@ def evaluate_model(
             objects.add(batch, truth, decided)
             ranks += ScoreHistogram.of(probability[:, 1], truth)
     area = ranks.roc_auc if two_classes else None
-    scores = _scores(pixels, counter.blocks(), spec.threshold, area, spec.temperature)
+    scores = scores_of(pixels, counter.blocks(), spec.threshold, area, spec.temperature)
     return replace(
         scores,
         objects=_object_scores(objects.counts) if two_classes else None,
@@ -210,7 +225,7 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
     blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
     ranks = score_histogram(pixels, scorer, NUM_BINS) if trained else lengths
-    return _scores(pixels, blocks, {name: magnitude_of(threshold)}, ranks.roc_auc)
+    return scores_of(pixels, blocks, {name: magnitude_of(threshold)}, ranks.roc_auc)
 
 
 def otsu_threshold(scores: ScoreHistogram) -> float:
@@ -223,13 +238,15 @@ def otsu_threshold(scores: ScoreHistogram) -> float:
     return (last_below + 1) / len(counts)
 
 
-def _scores(
+def scores_of(
     pixels: SplitPixels,
     blocks: NDArray[np.int64],
     threshold: dict[str, float],
     roc_auc: float | None,
     temperature: float = 1.0,
 ) -> MapScores:
+    """Scores from confusion counts [block, class, class]. Raises ChipStoreError if nothing was
+    counted."""
     table = pixels.store.attributes["classes"][pixels.task]
     if not len(blocks):
         raise ChipStoreError(

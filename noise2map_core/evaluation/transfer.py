@@ -24,6 +24,7 @@ from noise2map_core.evaluation.counting import (
     model_logits,
     probability_of,
 )
+from noise2map_core.evaluation.references import compared_scorer
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.learning.baseline import ChangeVectorAnalysis
 from noise2map_core.learning.calibration import ReliabilityBins
@@ -213,12 +214,16 @@ Fit = Callable[[ChipStore, str], Scorer]
 
 
 def score_statistics(
-    store: ChipStore, folds: Sequence[Fold], batch_size: int
+    store: ChipStore, folds: Sequence[Fold], batch_size: int, semantic: Noise2Map | None = None
 ) -> list[TransferScores]:
-    """Methods without labels: their statistics are each place's own, and their thresholds those of
-    the highest F1 on the places of training and validation."""
+    """Methods that learn no change: their statistics are each place's own, or they compare what
+    `semantic` sees at the dates. Their thresholds have the highest F1 on the places of training and
+    validation."""
     fits: dict[str, Fit] = {"CVA": _vectors}
     fits |= {kind.upper(): _detector(kind) for kind in _kinds(store)}
+    if semantic is not None:
+        scorer = compared_scorer(semantic)
+        fits["semantic"] = lambda store, place: scorer
     return [_score_fit(name, fit, store, folds, batch_size) for name, fit in fits.items()]
 
 

@@ -1,6 +1,7 @@
 """The command that scores how far models carry."""
 
 from noise2map_core.chips.store import open_store
+from noise2map_core.evaluation.split import semantic_of
 from noise2map_core.evaluation.transfer import (
     read_folds,
     require_places,
@@ -31,7 +32,8 @@ def evaluate_transfer(config: EvaluateMapsConfig) -> TransferResult:
     names = [name if len(runs) == 1 else f"{name} {number + 1}" for number in range(len(runs))]
     rows = [score_models(n, store, f, task, size) for n, f in zip(names, folds, strict=True)]
     if task == "change":
-        rows += score_statistics(store, folds[0], size)
+        semantic = semantic_of(config, None, store, task)
+        rows += score_statistics(store, folds[0], size, semantic)
     result = TransferResult(task, str(config.chips), tuple(folds[0]), tuple(rows), config.output)
     if config.output is not None:
         write_transfer(result, config.output)

@@ -12,7 +12,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
     TileMap,
 )
-from noise2map_core.mapping.recut import of_decided
+from noise2map_core.mapping.recut import directed, of_decided
 
 HIDDEN_REASONS = {
     Hidden.CLOUD: (Reason.MASKED_BEFORE, Reason.MASKED_AFTER),
@@ -48,16 +48,19 @@ def decide(
     inside: NDArray[np.bool_],
     hidden: Kinds | None = None,
     spread: NDArray[np.float32] | None = None,
+    direction: NDArray[np.uint8] | None = None,
 ) -> TileMap:
     """The map of one tile from class probabilities [class, height, width].
 
+    `direction` [height, width] is the kind of change where two maps were compared; probabilities
+    are of no change and of change then.
     `valid` [date, height, width] says what was observed at each date, `hidden` by what the other
     pixels are hidden that were observed, `inside` [height, width] what lies in the area of
     interest. Change stores the probability of the changed class, segmentation that of the class
     that was decided. Two classes are cut from the probability as it is stored, so that a threshold
     applied to the mosaic later gives the same map.
     """
-    classes, stored = _classes(probability, task)
+    classes, stored = _classes(probability, task, direction)
     reason = _reasons(valid, np.zeros(valid.shape, np.uint8) if hidden is None else hidden, inside)
     decided = reason == Reason.DECIDED
     return TileMap(
@@ -68,13 +71,19 @@ def decide(
         disagreement=None
         if spread is None
         else np.where(decided, _stored(spread), NO_PROBABILITY).astype(np.uint16),
+        direction=None
+        if direction is None
+        else np.where(decided, direction, NO_DECISION).astype(np.uint8),
     )
 
 
 def _classes(
-    probability: NDArray[np.float32], task: MapTask
+    probability: NDArray[np.float32], task: MapTask, direction: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
     """Class and stored probability of each pixel."""
+    if direction is not None:
+        changed = _stored(probability[1])
+        return directed(direction, changed, task.decided_from), changed
     if len(task.classes) == 2:
         second = _stored(probability[1])
         classes = (second >= round(task.decided_from * PROBABILITY_SCALE)).astype(np.uint8)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.detectors.compared import ComparedSpec
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.spec import (
     KINDS,
@@ -60,9 +61,15 @@ def predictor_of(job: RegionJob) -> TilePredictor:
         return TileDetector(job.spec.fitted, job.lattice)
     # Torch takes seconds, which a detector spares.
     from noise2map_core.inference.predictor import Predictor
+    from noise2map_core.inference.two_maps import ComparingPredictor
     from noise2map_core.models.checkpoint import load_checkpoint
 
     model = load_checkpoint(job.checkpoint)
+    if isinstance(job.spec, ComparedSpec):
+        network = Predictor(
+            model, job.path, job.lattice, job.timesteps, "segment", job.evidence, job.light
+        )
+        return ComparingPredictor(network)
     return Predictor(
         model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence, job.light
     )

@@ -17,6 +17,8 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from noise2map_core.detectors.compared import ComparedSpec, comparing
+from noise2map_core.detectors.spec import MapTask
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
@@ -25,8 +27,16 @@ from noise2map_core.inference.decision import decide
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
+from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.scene_light import SAMPLE, SceneLight, light_of
-from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE
+from noise2map_core.inference.tile import TilePredictor
+from noise2map_core.inference.two_maps import ComparingPredictor
+from noise2map_core.mapping.mosaic import (
+    NO_DECISION,
+    NO_PROBABILITY,
+    PROBABILITY_SCALE,
+    class_flags,
+)
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
@@ -53,7 +63,9 @@ def predict_pair(
     the values of `_FillValue` and `nodata`. Gives variables class, probability (0–1, NaN where
     none), valid and reason [y, x], as `open_mosaic` does, with CRS and transform: each can be
     written by `.rio.to_raster("change.tif")`. Lazy if an image is backed by dask: each tile of
-    `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Sets torch in
+    `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Where the
+    checkpoint's maps of the dates are compared (`inference.compare`), classes are kinds of change,
+    "CLASS to CLASS", named in the attributes of `class`. Sets torch in
     this process to `inference.threads` threads and to deterministic algorithms.
 
     Raises ConfigError for images that do not fit each other, CheckpointError for images that do not
@@ -62,23 +74,30 @@ def predict_pair(
     path, config = checkpoint_folder(checkpoint), inference or InferenceConfig()
     spec = read_spec(path)
     geobox = _common_frame(before, after)
-    require_settings(config, spec)
+    asked = comparing(spec, "change", config.compare)
+    task = asked.task("change")
+    compared = isinstance(asked, ComparedSpec)
+    its_task = spec.task("segment" if compared else "change")
+    require_settings(config, spec, "segment" if compared else "change")
     side = geobox.resolution.x
     require_gsd(true_side(side, side * metres_per_unit(geobox)), spec, path)
     _require_bands(before, spec, path)
     _require_bands(after, spec, path)
     require_loadable(path, spec)
     job = _PairJob(
-        path, spec.digest, spec.task("change"), _anchored(geobox),
+        path, spec.digest, task, _anchored(geobox),
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        config.timesteps or spec.task("change").inference_timesteps,
+        config.timesteps or its_task.inference_timesteps,
         resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),
-        _light(spec.task("change"), before, after),
+        _light(its_task, before, after), compared,
     )  # fmt: skip
     pixels = _layers(job, before, after, tile_px)
     if not (is_dask_collection(before.data) or is_dask_collection(after.data)):
         pixels = pixels.compute()
-    return _dataset(pixels, before, geobox)
+    made = _dataset(pixels, before, geobox)
+    if compared:
+        made["class"].attrs |= class_flags(class_table(task))
+    return made
 
 
 @dataclass(frozen=True)
@@ -87,13 +106,15 @@ class _PairJob:
 
     checkpoint: Path
     digest: str
-    task: TaskSpec
+    task: MapTask
     frame: Window
     """The images' place on the lattice of their CRS."""
     lattice: ChipLattice
     timesteps: tuple[int, ...]
     path: NumericPath
     light: SceneLight | None
+    compared: bool = False
+    """Whether the maps of the dates are compared."""
 
     def predict(
         self, image: NDArray[Any], valid: NDArray[np.bool_], seen: Window, core: Window
@@ -105,10 +126,18 @@ class _PairJob:
         inside = _padded(np.ones((self.frame.height, self.frame.width), bool), self.frame, core)
         with _ONE_AT_A_TIME:
             predictor = _predictor(
-                self.checkpoint, self.digest, self.lattice, self.timesteps, self.path, self.light
+                self.checkpoint,
+                self.digest,
+                self.lattice,
+                self.timesteps,
+                self.path,
+                self.light,
+                self.compared,
             )
             said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
-        decided = decide(said.probability, self.task, at_core, inside).arrays()
+        decided = decide(
+            said.probability, self.task, at_core, inside, direction=said.direction
+        ).arrays()
         layers = np.stack([decided[name].astype(np.uint16) for name in NAMES])
         return np.asarray(layers[:, *core.intersect(self.frame).slices_in(core)])
 
@@ -121,11 +150,15 @@ def _predictor(
     timesteps: tuple[int, ...],
     path: NumericPath,
     light: SceneLight | None,
-) -> Predictor:
+    compared: bool,
+) -> TilePredictor:
     """`digest` is there for the cache: a checkpoint that was trained again is loaded again."""
     model = load_checkpoint(checkpoint)
     if model.spec.digest != digest:
         raise CheckpointError(f"checkpoint {checkpoint} was replaced meanwhile. Predict again.")
+    if compared:
+        network = Predictor(model, path, lattice, timesteps, "segment", light=light)
+        return ComparingPredictor(network)
     return Predictor(model, path, lattice, timesteps, light=light)
 
 

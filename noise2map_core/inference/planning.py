@@ -9,9 +9,10 @@ from typing import Any
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.detectors.compared import ComparedSpec, comparing
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.fitting import fit_detector
-from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
+from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask, is_cut, network_of
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
@@ -48,11 +49,13 @@ def plan_job(config: InferRegionConfig, spec: MapSpec, aoi: AreaOfInterest) -> R
     NoImageryError, CheckpointError for a grid that does not fit the checkpoint, and AssetReadError
     for files that are missing or of unlike types.
     """
+    if isinstance(spec, CheckpointSpec):
+        spec = comparing(spec, config.task, config.inference.compare)
     task = config.task or ("change" if "change" in spec.tasks else spec.task_name())
     require_used(config.pair_quality, config.radiometry, 1 if task == "segment" else 2)
     require_threshold(config.products.threshold, spec.task(task))
-    if isinstance(spec, CheckpointSpec):
-        require_bands(config.search.bands, spec, config.checkpoint)
+    if network := network_of(spec):
+        require_bands(config.search.bands, network, config.checkpoint)
     found = usable_scenes(_search(config, task, aoi, spec), aoi)
     masks = config.mask.use != "off"
     before, after = (pin_scenes(scenes, masks=masks) for scenes in found)
@@ -130,15 +133,21 @@ def _job(
         fitted = fit_detector(spec, pair, grid, identities, absolute(config.output))
         assert fitted.fitted is not None
         return made(spec=fitted, recipe=suspect(fitted.fitted), **_by_detector(spec))
-    require_settings(config.inference, spec, task)
+    network, its_task = _run_for(spec, task)
+    require_settings(config.inference, network, its_task)
     place = centre_of_grid(grid.geobox(grid.region))
-    require_gsd(grid.ground_m, spec, config.checkpoint, finest_on_ground(scenes, *place))
+    require_gsd(grid.ground_m, network, config.checkpoint, finest_on_ground(scenes, *place))
     recipe = suspect(spec.task(task).normalisation)
-    job: RegionJob = made(spec=spec, recipe=recipe, **_by_network(config, spec, task))
-    if spec.task(task).normalisation.of != "scene":
+    job: RegionJob = made(spec=spec, recipe=recipe, **_by_network(config, network, its_task))
+    if network.task(its_task).normalisation.of != "scene":
         return job
     light = read_light(job.dates, grid, pair.recipe, identities, job.output)
     return replace(job, light=light)
+
+
+def _run_for(spec: CheckpointSpec | ComparedSpec, task: Task) -> tuple[CheckpointSpec, Task]:
+    """The network that a map takes, and the task that it does for it."""
+    return (spec.network, "segment") if isinstance(spec, ComparedSpec) else (spec, task)
 
 
 def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> dict[str, Any]:
@@ -228,7 +237,7 @@ def require_settings(config: InferenceConfig, spec: CheckpointSpec, task: Task =
 
 def require_threshold(threshold: float | None, task: MapTask) -> None:
     """Raise ConfigError for a threshold of a map that is not cut at one."""
-    if threshold is not None and len(task.classes) != 2:
+    if threshold is not None and not is_cut(task):
         raise ConfigError(
             f"products.threshold cuts two classes; the checkpoint has {len(task.classes)}. Leave "
             "it out."

@@ -1,5 +1,6 @@
 """One tile: chips in, blended probabilities out."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -53,7 +54,7 @@ class Predictor:
         }
         self._task_name: Task = task
         self._task = model.spec.tasks[task]
-        self._light = None if light is None else _on_device(light, path.device)
+        self._lights = _lights(light, path.device)
 
     def predict(
         self,
@@ -70,6 +71,21 @@ class Predictor:
         pixel are skipped. Batches are of one fixed shape and follow the lattice within the tile,
         so that the result does not depend on who works or on what came before.
         """
+        found, chips = self.passes(image, valid, core, wanted)
+        return Prediction(
+            found[MAP], chips, spread_over(found, self._evidence), found.get(REVERSED)
+        )
+
+    def passes(
+        self,
+        image: NDArray[np.generic],
+        valid: NDArray[np.bool_],
+        core: Window,
+        wanted: NDArray[np.bool_],
+        date: int | None = None,
+    ) -> tuple[dict[str, NDArray[np.float32]], int]:
+        """As `predict`: the probabilities of the map (`MAP`) and of each pass of the evidence
+        (`name_of`), and how many chips that took. `date`: whose light a single date has."""
         cover = self._lattice.cover(core)
         chips = [chip for chip in self._lattice.chips_touching(core) if _any(wanted, chip, core)]
         blends = {name: self._blend(core) for name in self._sets}
@@ -77,6 +93,7 @@ class Predictor:
             logits = self._logits(
                 np.stack([image[:, :, *chip.slices_in(cover)] for chip in batch]),
                 np.stack([valid[:, *chip.slices_in(cover)] for chip in batch]),
+                self._lights[date],
             )
             for name, blend in blends.items():
                 for chip, chip_logits in zip(batch, logits[name], strict=True):
@@ -84,9 +101,12 @@ class Predictor:
         found = {
             name: _softmax(blend.mean() / self._task.temperature) for name, blend in blends.items()
         }
-        return Prediction(
-            found[MAP], len(chips), _spread(found, self._evidence), found.get(REVERSED)
-        )
+        return found, len(chips)
+
+    @property
+    def evidence(self) -> Sequence[Pass]:
+        """The passes whose disagreement is measured."""
+        return self._evidence
 
     def _blend(self, core: Window) -> TileBlend:
         return TileBlend(core, len(self._task.classes), self._lattice.chip_px)
@@ -101,7 +121,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _logits(
-        self, image: NDArray[np.generic], valid: NDArray[np.bool_]
+        self, image: NDArray[np.generic], valid: NDArray[np.bool_], light: torch.Tensor | None
     ) -> dict[str, NDArray[np.float32]]:
         """Logits [chip, class, H, W] of each set of passes; padded to the path's batch."""
         count, dates, bands, height, width = image.shape
@@ -113,7 +133,7 @@ class Predictor:
         logits = {
             one: self._models[one.timestep].logits(
                 on_device, one.timestep, valid_on_device, self._task_name,
-                light=self._light, reverse_dates=one.reversed_dates,
+                light=light, reverse_dates=one.reversed_dates,
             )
             for one in dict.fromkeys(one for passes in self._sets.values() for one in passes)
         }  # fmt: skip
@@ -124,10 +144,13 @@ class Predictor:
         }  # fmt: skip
 
 
-def _on_device(light: SceneLight, device: str) -> torch.Tensor:
-    """[1, 2, date·band] of [date][centre, spread][band], for all chips."""
-    numbers = torch.tensor(light.dates, dtype=torch.float32)
-    return numbers.transpose(0, 1).flatten(1)[None].to(device)
+def _lights(light: SceneLight | None, device: str) -> dict[int | None, torch.Tensor | None]:
+    """[1, 2, date·band] of all chips: of all dates (None), and of each by its number."""
+    if light is None:
+        return defaultdict(lambda: None)
+    numbers = torch.tensor(light.dates, dtype=torch.float32, device=device)
+    each = {number: one[None] for number, one in enumerate(numbers)}
+    return {None: numbers.transpose(0, 1).flatten(1)[None], **each}
 
 
 def name_of(one: Pass) -> str:
@@ -135,7 +158,7 @@ def name_of(one: Pass) -> str:
     return f"{one.timestep}{' reversed' if one.reversed_dates else ''}"
 
 
-def _spread(
+def spread_over(
     found: Mapping[str, NDArray[np.float32]], evidence: Sequence[Pass]
 ) -> NDArray[np.float32] | None:
     """Highest less lowest probability over the passes, of the class in which they differ most."""

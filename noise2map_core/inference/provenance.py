@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
-from noise2map_core.detectors.spec import DetectorSpec, MapTask
+from noise2map_core.detectors.compared import ComparedSpec, ComparedTask
+from noise2map_core.detectors.spec import DetectorSpec, MapTask, is_cut, network_of
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.part_edges import summed_edges
@@ -28,7 +29,7 @@ def map_subject(
     """What the products say of the map; `threshold` None: the checkpoint's; `holes`: failed
     tiles."""
     model = _model_facts(job)
-    if len(job.task.classes) == 2:
+    if is_cut(job.task):
         model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
@@ -40,12 +41,16 @@ def _model_facts(job: RegionJob) -> dict[str, str]:
     spec = job.spec
     if isinstance(spec, DetectorSpec):
         return spec.facts()
+    network = network_of(spec)
+    assert network is not None
+    compared = {"change by": "comparing its maps of the two dates"}
     return {
         "checkpoint": job.checkpoint.name,
-        "digest": spec.digest,
-        "preset": spec.preset,
-        "bands": ", ".join(spec.bands),
-        "trained at": f"{spec.gsd:g} m a pixel",
+        "digest": network.digest,
+        "preset": network.preset,
+        "bands": ", ".join(network.bands),
+        "trained at": f"{network.gsd:g} m a pixel",
+        **(compared if isinstance(spec, ComparedSpec) else {}),
     }
 
 
@@ -58,7 +63,8 @@ def _network_facts(job: RegionJob) -> dict[str, Any]:
 
 def _mlm(job: RegionJob) -> dict[str, Any]:
     """The model as STAC's mlm extension describes one."""
-    chip, task = job.lattice.chip_px, job.task
+    chip = job.lattice.chip_px
+    task = job.task.of if isinstance(job.task, ComparedTask) else job.task
     shape = [-1, task.num_dates, len(job.spec.bands), chip, chip]
     return {
         "mlm:name": f"noise2map {job.spec.preset} {job.spec.digest[:12]}",

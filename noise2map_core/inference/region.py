@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.detectors.compared import ALGORITHM_VERSION as COMPARED_VERSION
+from noise2map_core.detectors.compared import ComparedSpec
 from noise2map_core.detectors.parts import Part
 from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
@@ -109,7 +111,8 @@ class RegionJob:
     @property
     def layers(self) -> tuple[str, ...]:
         """Arrays of the mosaic besides those that every mosaic has."""
-        return ("disagreement",) if self.evidence else ()
+        directions = ("direction",) if isinstance(self.spec, ComparedSpec) else ()
+        return (*(("disagreement",) if self.evidence else ()), *directions)
 
     @property
     def shards(self) -> Shards:
@@ -212,11 +215,13 @@ class RegionJob:
         """Only what is set enters the key: an output made before there was a choice stays good."""
         task = {} if self.task_name == "change" else {"task": self.task_name}
         passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
-        light = {} if self.light is None else {"light": digest_of(repr(self.light.dates))}
         pixels, told_apart = self.recipe.key(), {"reasons": REASONS_VERSION}
+        light = {} if self.light is None else {"light": digest_of(repr(self.light.dates))}
         return (
             task | ({"evidence": passes} if passes else {}) | ({"pixels": pixels} if pixels else {})
-            | (told_apart if self.recipe.masked else {}) | light
+            | (told_apart if self.recipe.masked else {})
+            | ({"compared": COMPARED_VERSION} if isinstance(self.spec, ComparedSpec) else {})
+            | light
         )  # fmt: skip
 
     @cached_property

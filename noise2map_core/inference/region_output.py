@@ -1,7 +1,7 @@
 """The output of a run: whether it may be written, and its mosaic."""
 
 from noise2map_core.detectors.fitting import keep_detector
-from noise2map_core.detectors.spec import DetectorSpec
+from noise2map_core.detectors.spec import DetectorSpec, network_of
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.scene_light import keep_light
@@ -31,12 +31,13 @@ def require_output(config: InferRegionConfig, job: RegionJob, *, recheck: bool) 
 
 def require_model(job: RegionJob) -> None:
     """Raise CheckpointError for weights that no worker could load."""
-    if isinstance(job.spec, DetectorSpec):
+    network = network_of(job.spec)
+    if network is None:
         return
     # Here and not above: without tiles to predict, nights and reruns need no torch.
     from noise2map_core.models.checkpoint import require_loadable
 
-    require_loadable(job.checkpoint, job.spec)
+    require_loadable(job.checkpoint, network)
 
 
 def open_mosaic(config: InferRegionConfig, job: RegionJob, *, recheck: bool) -> Mosaic:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.detectors.compared import ComparedSpec
 from noise2map_core.imagery.best_day import chosen_facts
 from noise2map_core.inference.decision import is_change
 from noise2map_core.inference.doubts import run_doubts
@@ -33,10 +34,11 @@ def are_current(run: RegionRun) -> bool:
 
 def disputed_chip(run: RegionRun) -> Path | None:
     """Where the chip on which the model changes its mind most is to be drawn: again when tiles are
-    new. None: nowhere."""
+    new. None: nowhere; the passes of maps that are compared are of one date each."""
     path = run.config.output / DISPUTED_CHIP
     drawn = not run.comparison.missing and path.exists()
-    return path if run.job.evidence and not drawn else None
+    shown = run.job.evidence and not isinstance(run.job.spec, ComparedSpec)
+    return path if shown and not drawn else None
 
 
 def write_map(run: RegionRun) -> MapFigures:
@@ -47,6 +49,8 @@ def write_map(run: RegionRun) -> MapFigures:
     figures = write_products(mosaic, subject, config.products, facts, run.watch)
     names = product_files(mosaic, subject, config.products)
     numbers = asdict(figures)
+    if not figures.balance:
+        del numbers["balance"]
     told = {**facts, "warnings": list(numbers.pop("warnings")), "figures": numbers}
     write_manifest(config.output, products_key(run), names, told)
     return figures

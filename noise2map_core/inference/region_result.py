@@ -8,6 +8,7 @@ from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.products.bundle import CLASS_FILES, MapFigures
 from noise2map_core.products.manifest import read_manifest
+from noise2map_core.products.report import balance_lines
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _lost(comparison: Comparison) -> list[str]:
 def _found(figures: MapFigures) -> list[str]:
     """What the map shows, what is too small for a polygon, and what has no decision."""
     lines = [f"{figures.changed_m2 / 1e4:,.1f} ha in {figures.polygons:,} polygons"]
+    lines += [f"{name}: {text}" for name, text in balance_lines(figures.balance).items()]
     if figures.left_out:
         area = f"{figures.left_out_m2 / 1e4:,.1f} ha"
         lines.append(f"{area} in {figures.left_out:,} areas too small for a polygon")

@@ -28,6 +28,9 @@ class Prediction:
     in which they differ most; None: no evidence was asked for."""
     reversed_probability: NDArray[np.float32] | None = None
     """As `probability`, the dates in reversed order; None where that was not asked for."""
+    direction: NDArray[np.uint8] | None = None
+    """[height, width] the kind of change, where two maps are compared: `probability` is of no
+    change and of change then."""
 
 
 class TilePredictor(Protocol):
@@ -79,7 +82,8 @@ def predict_tile(
     said = predictor.predict(pixels.image, pixels.valid, core, wanted, pixels.part)
     strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
     hidden = pixels.hidden[:, *at_core]
-    made, unlike = decide(said.probability, job.task, valid, inside, hidden, said.spread), 0
+    made = decide(said.probability, job.task, valid, inside, hidden, said.spread, said.direction)
+    unlike = 0
     if said.reversed_probability is not None:
         other = decide(said.reversed_probability, job.task, valid, inside)
         unlike = int((made.classes != other.classes).sum())

@@ -79,6 +79,8 @@ class TileMap:
     reason: NDArray[np.uint8]
     disagreement: NDArray[np.uint16] | None = None
     """Highest less lowest probability over several forward passes, in units of 1e-4."""
+    direction: NDArray[np.uint8] | None = None
+    """The kind of change, whether it is decided or not, of a map that compares two maps."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The pixels under the names of the mosaic's arrays."""
@@ -88,7 +90,8 @@ class TileMap:
             "valid": self.valid,
             "reason": self.reason,
         }
-        return found if self.disagreement is None else found | {"disagreement": self.disagreement}
+        layers = {"disagreement": self.disagreement, "direction": self.direction}
+        return found | {name: values for name, values in layers.items() if values is not None}
 
 
 _ARRAYS: dict[str, tuple[str, Any]] = {
@@ -98,7 +101,10 @@ _ARRAYS: dict[str, tuple[str, Any]] = {
     "reason": ("uint8", Reason.OUTSIDE),
 }
 
-_LAYERS: dict[str, tuple[str, Any]] = {"disagreement": ("uint16", NO_PROBABILITY)}
+_LAYERS: dict[str, tuple[str, Any]] = {
+    "disagreement": ("uint16", NO_PROBABILITY),
+    "direction": ("uint8", NO_DECISION),
+}
 """Arrays that only those have who ask for them."""
 
 
@@ -123,7 +129,7 @@ class Mosaic:
     ) -> "Mosaic":
         """Open the mosaic for `grid`, making its template first if there is none.
 
-        `layers` are arrays besides those that every mosaic has: "disagreement".
+        `layers` are arrays besides those that every mosaic has: "disagreement", "direction".
         """
         if not (path / ROOT).exists():
             _write_template(path, grid, identity(grid, classes, layers))
@@ -353,9 +359,8 @@ def _geozarr_attributes(grid: RegionGrid) -> dict[str, Any]:
 
 def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any]:
     attributes: dict[str, Any] = {"grid_mapping": "spatial_ref"}
-    if name == "class":
-        attributes["flag_values"] = [entry["value"] for entry in classes]
-        attributes["flag_meanings"] = " ".join(entry["name"] for entry in classes)
+    if name in ("class", "direction"):
+        attributes |= class_flags(classes)
     if name in ("probability", "disagreement"):
         attributes["scale_factor"] = 1 / PROBABILITY_SCALE
         attributes["_FillValue"] = NO_PROBABILITY
@@ -363,3 +368,17 @@ def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any
         attributes["flag_values"] = [int(reason) for reason in Reason]
         attributes["flag_meanings"] = " ".join(reason.name.lower() for reason in Reason)
     return attributes
+
+
+def class_flags(classes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A class table as CF has it, in attributes."""
+    return {
+        "flag_values": [entry["value"] for entry in classes],
+        "flag_meanings": " ".join(_flag(entry) for entry in classes),
+    }
+
+
+def _flag(entry: dict[str, Any]) -> str:
+    """Kinds of change are named in several words, which blanks would part."""
+    name: str = entry["name"]
+    return name.replace(" ", "_") if "after" in entry else name

@@ -29,8 +29,17 @@ def recut_classes(
     return recut, np.where(decided, of_decided(cut, second), stored) if of_winner else stored
 
 
+def directed(
+    direction: NDArray[np.uint8], changed: NDArray[np.uint16], threshold: float
+) -> NDArray[np.uint8]:
+    """Classes of a map of kinds of change, which are decided from `threshold` on; below it is 0.
+    What has no decision keeps it."""
+    sure = (changed >= round(threshold * PROBABILITY_SCALE)) | (direction == NO_DECISION)
+    return np.where(sure, direction, 0).astype(np.uint8)
+
+
 class RecutMosaic(Mosaic):
-    """`mosaic`, of two classes, seen at another threshold."""
+    """`mosaic`, of two classes or of kinds of change, seen at another threshold."""
 
     def __init__(self, mosaic: Mosaic, threshold: float, of_winner: bool) -> None:
         super().__init__(mosaic.path, mosaic.grid)
@@ -40,8 +49,14 @@ class RecutMosaic(Mosaic):
         """As `Mosaic.read`."""
         if name not in ("class", "probability"):
             return super().read(name, window)
+        if "direction" in self.arrays:
+            return self._directed(window) if name == "class" else super().read(name, window)
         found = recut_classes(
             super().read("class", window), super().read("probability", window),
             self._threshold, self._of_winner,
         )  # fmt: skip
         return found[0] if name == "class" else found[1]
+
+    def _directed(self, window: Window) -> NDArray[np.uint8]:
+        kinds, changed = (self.read(name, window) for name in ("direction", "probability"))
+        return directed(kinds, changed, self._threshold)

@@ -1,6 +1,6 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from noise2map_core.products.manifest import forget_products
 from noise2map_core.products.palette import class_colors, reason_colors, reason_legend, reason_names
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import PolygonRules, PolygonTally, iter_polygons
+from noise2map_core.products.polygons import Balance, PolygonRules, PolygonTally, iter_polygons
 from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import RasterSpec, write_cog
@@ -66,6 +66,8 @@ class MapFigures:
     """… and how much they cover."""
     warnings: tuple[str, ...] = ()
     """What does not look right, of run and map, and what to do."""
+    balance: Balance = field(default_factory=dict)
+    """Of a map that says what became of what: gained and lost area, hectares, by class."""
 
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
@@ -174,7 +176,12 @@ def _write_polygons(
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
     tally = PolygonTally()
     rules = PolygonRules(
-        subject.sought, subject.dates, config.min_area_m2, config.min_area_px, config.simplify_m
+        subject.sought,
+        subject.dates,
+        config.min_area_m2,
+        config.min_area_px,
+        config.simplify_m,
+        subject.directions,
     )
     style = polygon_style(subject.colors, subject.sought)
     with (
@@ -223,7 +230,7 @@ def _write_pages(
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
         (strongest(reasons, thin), reason_legend(legend, one_date=not subject.before)),
-        subject.colors,
+        {value: subject.colors[value] for value in (0, *subject.found(survey.counts["class"]))},
         subject.names,
         subject.title,
     )  # fmt: skip
@@ -247,4 +254,5 @@ def _figures(
         tally.left_out.count,
         tally.left_out.area_m2,
         tuple(warnings),
+        tally.balance(subject.sought, subject.directions),
     )

@@ -63,15 +63,16 @@ class Area:
 def layers_of(subject: MapSubject, survey: Survey) -> list[Layer]:
     """The classes, then what is known of their certainty."""
     colors = {value: opaque(subject.colors[value]) for value in subject.sought}
-    legend = [(subject.colors[value], name) for value, name in subject.sought.items()]
+    found = subject.found(survey.counts["class"])
+    legend = [(subject.colors[value], name) for value, name in found.items()]
     layers = [_layer("class", subject.task, survey, colors, legend, shown=True)]
     amounts = {"probability": "probability", "disagreement": "disagreement"}
     for name, title in amounts.items():
         if name in survey.pictures:
             layers.append(_layer(name, title, survey, *_amount_colors(title)))
-    if found := reason_legend(survey.counts["reason"], one_date=not subject.before):
-        shades = {int(reason): opaque(REASON_COLORS[reason]) for reason in found}
-        words = [(REASON_COLORS[reason], f"no decision: {name}") for reason, name in found.items()]
+    if hidden := reason_legend(survey.counts["reason"], one_date=not subject.before):
+        shades = {int(reason): opaque(REASON_COLORS[reason]) for reason in hidden}
+        words = [(REASON_COLORS[reason], f"no decision: {name}") for reason, name in hidden.items()]
         layers.append(_layer("reason", "why no decision", survey, shades, words, shown=True))
     return layers
 

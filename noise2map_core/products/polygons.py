@@ -1,6 +1,6 @@
 """Classes as polygons, dissolved across tiles."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +20,10 @@ BATCH_CORNERS = 500_000
 """A batch is as soon as it has either: its size on disk, and in memory, has a bound."""
 NUM_LARGEST = 2_000
 BINS_A_DECADE = 2
+HECTARE = 1e4
+
+Balance = dict[str, dict[str, float]]
+"""Class name to "gained_ha" and "lost_ha"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class PolygonRules:
     """… and those of fewer pixels."""
     simplify_m: float = 0.0
     """How far an outline may move, in units of the grid's CRS; 0: every pixel's edge is kept."""
+    directions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Of classes that are kinds of change, what was before and what is after."""
 
 
 @dataclass
@@ -57,11 +63,14 @@ class LeftOut:
 
     count: int = 0
     area_m2: float = 0.0
+    by_class: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
+    """Of that area, m² by class value."""
 
     def add(self, areas: Areas) -> None:
         """Count a batch."""
         self.count += len(areas)
         self.area_m2 += float(areas.area_m2.sum())
+        self.by_class += np.bincount(areas.value, areas.area_m2, 256)
 
 
 @dataclass
@@ -89,6 +98,20 @@ class PolygonTally:
         ranked = both.sort_values(["area_m2", "polygon_id"], ascending=[False, True])
         self.largest = ranked.head(NUM_LARGEST).reset_index(drop=True)
 
+    def balance(
+        self, names: Mapping[int, str], directions: Mapping[int, tuple[str, str]]
+    ) -> Balance:
+        """Geodesic area of all pixels that became a class, and of those that were one and are no
+        more, by class; areas that are too small for a polygon are in it. `directions` are those of
+        `names`; empty without any."""
+        classes = dict.fromkeys(name for direction in directions.values() for name in direction)
+        found = {name: {"gained_ha": 0.0, "lost_ha": 0.0} for name in classes}
+        for value, (before, after) in directions.items():
+            area = self.area_m2.get(names[value], 0.0) + float(self.left_out.by_class[value])
+            found[before]["lost_ha"] += area / HECTARE
+            found[after]["gained_ha"] += area / HECTARE
+        return found
+
 
 def iter_polygons(
     mosaic: Mosaic, rules: PolygonRules, left_out: LeftOut | None = None
@@ -98,9 +121,10 @@ def iter_polygons(
 
     The same as if the region had been traced whole. Columns: polygon_id (class, row and column of
     the first pixel on the anchored grid), class, class_name, area_m2 (geodesic, of the pixels),
-    pixels, probability (mean), the dates, geometry in the grid's CRS. Each batch holds what was
-    finished then, by first pixel. Memory is bounded by what reaches from one row of tiles into the
-    next; a polygon that covers the whole region is held whole.
+    pixels, probability (mean), of kinds of change from and to (names of classes), the dates,
+    geometry in the grid's CRS. Each batch holds what was finished then, by first pixel. Memory is
+    bounded by what reaches from one row of tiles into the next; a polygon that covers the whole
+    region is held whole.
     """
     several = iter_areas(mosaic, list(rules.names))
     for areas in _batches(several, rules, LeftOut() if left_out is None else left_out):
@@ -136,6 +160,10 @@ def _table(areas: Areas, grid: RegionGrid, rules: PolygonRules) -> gpd.GeoDataFr
             "probability": areas.mean_probability,
         }
     )
+    if rules.directions:
+        of = [rules.directions[value] for value in areas.value.tolist()]
+        for number, name in enumerate(("from", "to")):
+            table[name] = pd.Series([direction[number] for direction in of], dtype="str")
     for name, date in rules.dates.columns().items():
         table[name] = pd.Series([date] * len(table), dtype="datetime64[us, UTC]")
     geometry = _on_the_map(polygons_of(areas.corners), grid, rules.simplify_m)

@@ -16,7 +16,7 @@ from noise2map_core.mapping.mosaic import NO_DECISION
 from noise2map_core.products.overlays import Area, Layer, areas_of, layers_of
 from noise2map_core.products.palette import reason_legend
 from noise2map_core.products.pixel_area import pixel_areas
-from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, PolygonTally
+from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, Balance, PolygonTally
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
 from noise2map_core.report.images import photo_url, png_url
@@ -112,7 +112,7 @@ def map_report(
     height, width = survey.pictures["class"].shape
     return MapReport(
         title=subject.title,
-        summary=_summary(subject, tally),
+        summary=_summary(subject, survey, tally),
         warnings=list(facts.get("warnings", ())),
         width=width,
         height=height,
@@ -147,9 +147,12 @@ def _utc(date: datetime) -> str:
     return f"{date:%Y-%m-%d %H:%M} UTC"
 
 
-def _summary(subject: MapSubject, tally: PolygonTally) -> str:
-    areas = (f"{name} {hectares(tally.area_m2.get(name, 0.0))}" for name in subject.sought.values())
-    return f"{', '.join(areas)} in {tally.count:,} areas; north is up."
+def _summary(subject: MapSubject, survey: Survey, tally: PolygonTally) -> str:
+    found = subject.found(survey.counts["class"]).values()
+    areas = [f"{name} {hectares(tally.area_m2.get(name, 0.0))}" for name in found]
+    balance = _balance(subject, tally)
+    said = "".join(f" {name}: {text}." for name, text in balance.items())
+    return f"{', '.join(areas) or 'no change'} in {tally.count:,} areas; north is up.{said}"
 
 
 def _areas_note(tally: PolygonTally) -> str:
@@ -175,6 +178,20 @@ def undecided_pixels(subject: MapSubject, survey: Survey) -> dict[str, int]:
     counts = survey.counts["reason"]
     found = reason_legend(counts, one_date=not subject.before)
     return {name: int(counts[reason]) for reason, name in found.items()}
+
+
+def _balance(subject: MapSubject, tally: PolygonTally) -> dict[str, str]:
+    return balance_lines(tally.balance(subject.sought, subject.directions))
+
+
+def balance_lines(balance: Balance) -> dict[str, str]:
+    """What each class gained and lost, for people; of two classes the second alone, whose
+    counterpart the first is."""
+    shown = list(balance.items())
+    return {
+        name: f"{area['gained_ha']:,.2f} ha gained, {area['lost_ha']:,.2f} ha lost"
+        for name, area in (shown[1:] if len(shown) == 2 else shown)
+    }
 
 
 def hectares(m2: float) -> str:
@@ -229,7 +246,9 @@ def _map_rows(subject: MapSubject, grid: RegionGrid, survey: Survey, tally: Poly
         *(
             (f"{name}: pixels", f"{counts[value]:,} ({counts[value] / total:.1%})")
             for value, name in names.items()
+            if counts[value] or value not in subject.directions
         ),
+        *_balance(subject, tally).items(),
         *(
             (f"no decision, {name}: pixels", f"{count:,} ({count / total:.1%})")
             for name, count in undecided_pixels(subject, survey).items()

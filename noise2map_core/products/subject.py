@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.products.polygons import Dates
@@ -73,6 +76,25 @@ class MapSubject:
     def colors(self) -> dict[int, str]:
         """Class colours ("#rrggbb") by value."""
         return {entry["value"]: entry["color"] for entry in self.classes}
+
+    @property
+    def directions(self) -> dict[int, tuple[str, str]]:
+        """Of classes that are kinds of change, the names of what was before and what is after;
+        empty for other maps."""
+        return {
+            entry["value"]: (entry["before"], entry["after"])
+            for entry in self.classes
+            if "after" in entry
+        }
+
+    def found(self, counts: NDArray[np.int64]) -> dict[int, str]:
+        """The classes that legends name: those sought; of kinds of change, which are many, those
+        with pixels, by counts [256]."""
+        return {
+            value: name
+            for value, name in self.sought.items()
+            if value not in self.directions or counts[value]
+        }
 
     @property
     def sought(self) -> dict[int, str]:

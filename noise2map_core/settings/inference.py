@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from noise2map_core.settings.numbers import Batch, PositiveInt, SidePx
 from noise2map_core.settings.unused import require_unset
 
+Compare = Literal["auto", "images", "maps"]
+
 
 class CardConfig(BaseModel):
     """What the model card says that the data do not tell."""
@@ -28,6 +30,11 @@ class InferenceConfig(BaseModel):
     checkpoint and cannot be set here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    compare: Compare = "auto"
+    """How change is found. images: by the checkpoint's task change, which sees both dates. maps: by
+    its task segment, which maps each date by itself; where these maps differ is change, from one
+    class to another. auto: images, or maps if task is change and the checkpoint only segments."""
 
     stride_px: SidePx | None = None
     """Distance of chips on the lattice, at most the chip size. None: the checkpoint's."""

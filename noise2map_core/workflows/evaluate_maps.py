@@ -25,6 +25,10 @@ class EvaluateMapsConfig(BaseModel):
     more_checkpoints: tuple[Location, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""
 
+    semantic: Location | None = None
+    """A checkpoint that segments, for a row of change by comparing its maps of the two dates; of
+    task change. None: the checkpoint itself, where it segments."""
+
     name: str | None = None
     """Name of the model in tables. None: its preset."""
 

@@ -31,7 +31,8 @@ class InferRegionConfig(RegionConfig):
     """Where the imagery is."""
 
     task: Task | None = None
-    """change or segment. None: what the checkpoint does; change, if it does both."""
+    """change or segment. None: what the checkpoint does; change, if it does both. Asked for change,
+    one that only segments has its maps of the two dates compared (inference.compare)."""
 
     before: str | None = None
     """First date or date range, "2000-03-01/2000-03-31", or "best 2000-03-01/2000-05-31": of that

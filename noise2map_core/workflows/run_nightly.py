@@ -69,7 +69,8 @@ class AreaConfig(RegionConfig):
 
     checkpoint: Location
     """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
-    detector: mad, irmad, cva. It has to know the task change."""
+    detector: mad, irmad, cva. It has to know the task change, or to segment: its maps of two
+    dates are compared then (inference.compare)."""
 
     since: date
     """First day that may become a slice."""

@@ -84,6 +84,9 @@ def test_scores_of_several_seeds_feed_the_ranks(trained: Path, chips: Path, tmp_
     document = json.loads((tmp_path / "one.json").read_text())
     assert document["dataset"]["protocol"] == "strict"
     assert len(document["more_models"]) == 1
+    assert document["references"].keys() == {"cva", "semantic"}
+    for scores in document["references"].values():
+        assert scores["num_pixels"] == document["baseline"]["num_pixels"]
     tables = (tmp_path / "one.json", tmp_path / "other.json")
     lines = rank(RankConfig(tables=tables)).summary()
     assert [line for line in lines if "one" in line] and [line for line in lines if "other" in line]

@@ -13,6 +13,7 @@ import numpy as np
 import ray
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD
+from noise2map_core.detectors.compared import ComparedTask
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.geo.grid import Tile
 from noise2map_core.models.spec import WEIGHTS_NAME
@@ -71,7 +72,7 @@ def shares_of_shards(job: "ChipJob", resources: ClusterConfig) -> Shares:
 
 def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     cover = job.cover(Tile(0, 0))
-    classes, passes = len(job.task.classes), 1 + len(job.evidence)
+    classes, passes = _classes_held(job), 1 + len(job.evidence)
     blends = COPIES * passes * (classes + 1) * cover.height * cover.width * np.float32().nbytes
     if isinstance(job.spec, DetectorSpec):
         numbers = 2 * len(job.spec.bands) + DETECTOR_COPIES
@@ -79,6 +80,12 @@ def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     else:
         own = _network_bytes(job)
     return PREDICTOR_BYTES + own + blends + COPIES * tile_bytes
+
+
+def _classes_held(job: "RegionJob") -> int:
+    """Of two maps that are compared, those of both."""
+    task = job.task
+    return 2 * len(task.of.classes) if isinstance(task, ComparedTask) else len(task.classes)
 
 
 def _network_bytes(job: "RegionJob") -> int:

@@ -18,7 +18,7 @@ from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.settings.inference import InferenceConfig
-from tests.factories import checkpoint_spec
+from tests.factories import checkpoint_spec, task_spec
 
 BOX = GeoBox((70, 100), Affine(10, 0, 600_005, 0, -10, 4_000_705), "EPSG:32651")
 FP32 = InferenceConfig(precision="fp32", batch=4)
@@ -120,3 +120,26 @@ def test_degrees_are_refused(checkpoint: Path) -> None:
     box = GeoBox.from_bbox((10, 50, 10.01, 50.01), "EPSG:4326", resolution=0.0001)
     with pytest.raises(ConfigError, match="square pixels in metres"):
         predict_pair(image(0, box), image(1, box), checkpoint)
+
+
+def test_maps_of_a_checkpoint_that_only_segments_are_compared(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = checkpoint_spec(tasks={"segment": task_spec("segment", temperature=0.01)})
+    save_checkpoint(Noise2Map(spec), spec, tmp_path / "maps", "# x\n")
+    made, turned, same = (
+        predict_pair(image(one), image(other), tmp_path / "maps", inference=FP32)
+        for one, other in ((0, 1), (1, 0), (1, 1))
+    )
+    kinds = "unchanged other_to_building building_to_other"
+    assert made["class"].attrs["flag_meanings"] == kinds
+    swapped = np.array([0, 2, 1], np.uint8)
+    decided = (made["class"] != 255).to_numpy()
+    assert {0, 2} <= set(np.unique(made["class"])) and 1 in turned["class"]
+    np.testing.assert_array_equal(
+        swapped[made["class"].to_numpy()[decided]], turned["class"].to_numpy()[decided]
+    )
+    np.testing.assert_array_equal(made["probability"], turned["probability"])
+    assert set(np.unique(same["class"])) == {0, 255} and float(same["probability"].max()) == 0
+    images = FP32.model_copy(update={"compare": "images"})
+    with pytest.raises(CheckpointError, match="does not do task 'change'"):
+        predict_pair(image(0), image(1), tmp_path / "maps", inference=images)

@@ -215,6 +215,7 @@ PROBES: dict[str, list[Value]] = {
     "BlockSplit.fractions": [{"train": 0.5, "val": 0.5}],
     "BlockSplit.seed": [1],
     "DetectorConfig.false_alarms": [0.1],
+    "InferenceConfig.compare": ["maps"],
     "InferenceConfig.stride_px": [8],
     "InferenceConfig.timesteps": [(500,)],
     "InferenceConfig.disagreement": ["timesteps", "order"],

@@ -1,0 +1,104 @@
+"""Scores of checkpoints on one part of a store, beside what finds change without learning it."""
+
+from typing import Any
+
+from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.evaluation.card_scores import add_to_card, score_rows
+from noise2map_core.evaluation.references import (
+    evaluate_compared,
+    evaluate_detector,
+    kinds_for,
+)
+from noise2map_core.evaluation.results import EvaluateMapsResult, write_scores
+from noise2map_core.evaluation.scores import (
+    MapScores,
+    evaluate_baseline,
+    evaluate_model,
+    require_comparable,
+    require_evaluable,
+)
+from noise2map_core.models.checkpoint import load_checkpoint
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import CheckpointSpec
+from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.settings.network import Task
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+
+
+def evaluate_split(config: EvaluateMapsConfig) -> EvaluateMapsResult:
+    """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
+    store = open_store(config.chips)
+    origin = store.attributes.get("dataset", {})
+    _require_protocol(config, origin)
+    split = config.split or origin.get("evaluated_on", "test")
+    store.require((split,), (config.task,) if config.task else ())
+    models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
+    task = models[0].spec.task_name(config.task)
+    for model in models:
+        require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
+    semantic = semantic_of(config, models[0], store, task)
+    result = EvaluateMapsResult(
+        config.name or models[0].spec.preset,
+        split,
+        task,
+        origin.get("protocol"),
+        tuple(evaluate_model(model, store, split, task, config.evaluation) for model in models),
+        evaluate_baseline(store, split, config.evaluation) if task == "change" else None,
+        config.output,
+        _outside(models[0].spec, store),
+        _references(config, semantic, store, split) if task == "change" else {},
+    )
+    if config.output is not None:
+        write_scores(config.output, result, models, store, config)
+    if config.add_to_card:
+        data = result.data(config.chips.stem)
+        add_to_card(config.checkpoint, list(score_rows(data, result.model, result.baseline)))
+    return result
+
+
+def semantic_of(
+    config: EvaluateMapsConfig, model: Noise2Map | None, store: ChipStore, task: Task
+) -> Noise2Map | None:
+    """What is to segment both dates, if anything: what is named, or `model` itself."""
+    if config.semantic is None:
+        return model if model is not None and "segment" in model.spec.tasks else None
+    if task != "change":
+        raise ConfigError("semantic finds change between two dates. Leave it out, or score change.")
+    found = load_checkpoint(config.semantic)
+    require_comparable(found.spec, store, config.evaluation.any_gsd)
+    return found
+
+
+def _references(
+    config: EvaluateMapsConfig, semantic: Noise2Map | None, store: ChipStore, split: str
+) -> dict[str, MapScores]:
+    found: dict[str, MapScores | None] = {
+        kind: evaluate_detector(kind, store, split, config.evaluation)
+        for kind in kinds_for(len(store.bands))
+    }
+    if semantic is not None:
+        found["semantic"] = evaluate_compared(semantic, store, split, config.evaluation)
+    return {name: scores for name, scores in found.items() if scores is not None}
+
+
+def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
+    gsd = store.gsd
+    if spec.accepts_gsd(gsd):
+        return ""
+    low, high = spec.gsd_range
+    return f"{gsd:g} m a pixel, not {low:g} to {high:g} m"
+
+
+def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:
+    if config.protocol is None:
+        return
+    if not origin:
+        raise ConfigError(
+            f"chip store {config.chips} is of no published data set, so there is no protocol. "
+            "Leave protocol out."
+        )
+    if origin["protocol"] != config.protocol:
+        raise ChipStoreError(
+            f"chip store {config.chips} was made under protocol {origin['protocol']}, not "
+            f"{config.protocol}. Make one with ingest-dataset --protocol {config.protocol}."
+        )
