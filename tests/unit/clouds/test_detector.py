@@ -103,6 +103,19 @@ def test_what_is_no_detector_is_refused(module: Any, name: str, reason: str) -> 
         load(name)
 
 
+def test_the_detector_of_the_documentation_is_one(
+    checkout: Path, module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (checkout / "docs" / "cloud-detectors.md").read_text()
+    theirs = ModuleType("omnicloudmask")
+    theirs.predict_from_array = lambda image, **_: (image[:1] * 3.5).astype(np.uint8)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
+    exec(text.split("```python\n")[1].split("```")[0], module.__dict__)
+    found = load("sky_of_tests:OmniCloudMask")
+    shown = np.full((3, 2, 2), [[0.1, 0.3], [0.7, 0.9]], np.float32)
+    assert found.classes(shown, found.bands[0], "").tolist() == [[CLEAR, CLOUD], [CLOUD, SHADOW]]
+
+
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
