@@ -24,9 +24,9 @@ class UkisCsmask:
     where the image begins; its networks are run here on windows that do not."""
 
     name = "ukis-csmask"
-    sensors = ("sentinel-2", "landsat")
-    levels = ("l1c", "l2a")
-    bands = (SIX, FOUR)
+    sensors: tuple[str, ...] = ("sentinel-2", "landsat")
+    levels: tuple[str, ...] = ("l1c", "l2a")
+    bands: tuple[tuple[str, ...], ...] = (SIX, FOUR)
     pixel_m = 30.0
     pixel_range_m = (8.0, 40.0)
     window_px = 256
