@@ -17,6 +17,9 @@ BANDS = (
 )  # fmt: skip
 """STAC's common names."""
 
+UNUSABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a band that is not as STAC has it leads to."""
+
 _LANDSAT = re.compile(r"landsat|(?<![a-z0-9])l[coet]0[4-9](?![a-z0-9])", re.IGNORECASE)
 _LEVEL = re.compile(
     r"(?:(?<![a-z0-9])|(?<=MSI))(?:S2MSI|L)(?:(1)(?:C|TP|GT|GS)?|(2)(?:A|SP|SR)?)(?![a-z0-9])",
@@ -35,7 +38,7 @@ def find_optics(item: Item) -> Optics:
 
 
 def _band(item: Item, name: str) -> BandSource | None:
-    with suppress(CatalogError):  # ambiguous, or with a scale that is none
+    with suppress(CatalogError, *UNUSABLE):  # ambiguous, or stated wrongly: nobody asked for it yet
         found = find_bands(item, (name,))
         return found.sources[0] if found else None
     return None

@@ -63,3 +63,10 @@ def test_the_sensor_is_stated_or_stands_in_the_name(
     name: str, properties: dict[str, Any], sensor: str
 ) -> None:
     assert find_optics(made(name, **properties)).sensor == sensor
+
+
+@pytest.mark.parametrize("broken", [{"nodata": "none"}, {"raster:scale": 0}, {"bands": [7]}])
+def test_a_band_that_nobody_maps_may_be_broken(broken: dict[str, Any]) -> None:
+    item = made()
+    item.assets["green"] = {"href": "green.tif", **broken}
+    assert "green" not in {band.name for band in find_optics(item).bands}
