@@ -80,6 +80,34 @@ class MaskSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Optics:
+    """What a detector of clouds may read of a scene."""
+
+    sensor: str
+    """"sentinel-2", "landsat", or "" if the item names another one or none."""
+    level: str
+    """"l1c": reflectance at the top of the atmosphere, "l2a": at the surface, "": not known."""
+    bands: tuple[BandSource, ...]
+    """By STAC's common names; `nir08` of Landsat as `nir`, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How the clouds of a scene are detected."""
+
+    detector: str
+    """As `mask.detector` spells it."""
+    version: str
+    """Of the detector."""
+    level: str
+    """As of `Optics`."""
+    bands: tuple[BandSource, ...]
+    """In the order of the detector; scale and offset are known."""
+    grow_px: int
+    """How far clouds grow, pixels of the grid."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One STAC item with the bands that were asked for, in order. Picklable, under 2 kB."""
 
@@ -106,3 +134,7 @@ class Scene:
     """The item's own claim of the first band's affine transform; the file is trusted over it."""
     sensor: str = field(default="", compare=False)
     """Constellation or platform, for people; "" if the item names none. Not kept with outputs."""
+    optics: Optics | None = field(default=None, repr=False, compare=False)
+    """What a search found; dropped once it is known which of it is read. Not kept with outputs."""
+    detection: Detection | None = None
+    """How clouds are detected in it; None: they are not."""

@@ -11,12 +11,15 @@ _SCENE = TypeAdapter(Scene)
 _OF_THE_RUN = {"signed", "version", "patience_s"}
 _PASSING: Any = {
     "bands": {"__all__": _OF_THE_RUN}, "mask": {"source": _OF_THE_RUN}, "sensor": True,
+    "optics": True, "detection": {"bands": {"__all__": _OF_THE_RUN}},
 }  # fmt: skip
 
 
 def scene_to_json(scene: Scene) -> dict[str, Any]:
     """A scene in plain values; hrefs are unsigned, as they are in the scene."""
     found = _SCENE.dump_python(replace(scene, footprint_wkb=b""), mode="json", exclude=_PASSING)
+    if scene.detection is None:
+        del found["detection"]
     return {**found, "footprint_wkb": scene.footprint_wkb.hex()}
 
 

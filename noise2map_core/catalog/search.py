@@ -22,6 +22,7 @@ from noise2map_core.catalog.bands import (
 from noise2map_core.catalog.filter import PropertyFilter
 from noise2map_core.catalog.interval import Interval, parse_interval, parse_time
 from noise2map_core.catalog.item import Document, Item
+from noise2map_core.catalog.optics import find_optics
 from noise2map_core.catalog.query import Query
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.sensors import find_mask
@@ -194,6 +195,7 @@ def _scene(item: Item, bands: FoundBands, collection: Document) -> Scene:
         cloud_cover=item.number(properties, "eo:cloud_cover"),
         proj_transform=_proj_transform(item, bands.assets[0]),
         sensor=str(properties.get("constellation") or properties.get("platform") or ""),
+        optics=find_optics(item),
     )
 
 
@@ -203,7 +205,11 @@ def _with_patience(scene: Scene, patience_s: float) -> Scene:
     mask = scene.mask and replace(
         scene.mask, source=replace(scene.mask.source, patience_s=patience_s)
     )
-    return replace(scene, bands=bands, mask=mask)
+    optics = scene.optics and replace(
+        scene.optics,
+        bands=tuple(replace(band, patience_s=patience_s) for band in scene.optics.bands),
+    )
+    return replace(scene, bands=bands, mask=mask, optics=optics)
 
 
 def _proj_code(item: Item) -> str | None:

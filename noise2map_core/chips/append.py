@@ -195,6 +195,9 @@ def _require_same_reading(path: Path, earlier: Sequence[Ingest], ingest: Ingest)
         theirs, mine = (getattr(one.recipe, name) for one in (earlier[-1], ingest))
         if theirs != mine:
             raise _differs(path, name, theirs, mine)
+    theirs, mine = (one.detection for one in (earlier[-1], ingest))
+    if theirs != mine:
+        raise _differs(path, "mask.detector", theirs, mine)
     stored = {href: identity for one in earlier for href, identity in one.identities.items()}
     for href, identity in ingest.identities.items():
         if stored.get(href, identity) != identity:

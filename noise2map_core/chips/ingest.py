@@ -19,6 +19,7 @@ from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.imagery.best_day import choose_dates, with_chosen
+from noise2map_core.imagery.detection import plan_detection
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.usable import usable_scenes
@@ -102,7 +103,8 @@ def _find(config: IngestRegionConfig, aoi: AreaOfInterest) -> Dates:
         found = [search_scenes(search, aoi, config.after, search.bands)[::-1]]
     else:
         found = search_pair(search, aoi, config.before, config.after, search.bands)
-    return tuple(tuple(pin_scenes(scenes, masks=masks)) for scenes in usable_scenes(found, aoi))
+    planned = plan_detection(usable_scenes(found, aoi), config.mask)
+    return tuple(tuple(pin_scenes(scenes, masks=masks)) for scenes in planned)
 
 
 def _lay_grid(config: IngestRegionConfig, aoi: AreaOfInterest, found: Dates) -> RegionGrid:
@@ -114,7 +116,8 @@ def _lay_grid(config: IngestRegionConfig, aoi: AreaOfInterest, found: Dates) -> 
 def _plan_pixels(config: IngestRegionConfig, grid: RegionGrid, found: Dates) -> PairPlan:
     """How the pixels are read; of a single date, as the later one."""
     return plan_pair(
-        found[0] if len(found) > 1 else (), found[-1], grid, config.composite, config.mask,
+        found[0] if len(found) > 1 else (), found[-1], grid, config.composite,
+        config.mask.of_scenes,
         config.pair_quality, config.radiometry, config.chips.resampling,
     )  # fmt: skip
 

@@ -47,6 +47,12 @@ class Ingest:
         """Of all dates, in order."""
         return [scene for scenes in self.dates for scene in scenes]
 
+    @property
+    def detection(self) -> str:
+        """What clouds were detected by, for people."""
+        found = self.scenes[0].detection
+        return f"{found.detector} ({found.version}), {found.grow_px} px" if found else "none"
+
 
 def dump_sources(ingest: Ingest, before: bytes | None = None) -> bytes:
     """The file of an ingest, after those of the file `before`; files of labels are listed only."""

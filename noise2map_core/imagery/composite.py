@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.clouds.hidden import Kinds
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.hidden import Kinds
 from noise2map_core.imagery.masks import hidden_by
 from noise2map_core.imagery.radiometry import corrected
 from noise2map_core.imagery.reader import (
@@ -69,7 +69,7 @@ def read_date(
         rows, cols = correction.shift_px
         moved = geobox.affine @ geobox.affine.translation(cols, rows)
         geobox = GeoBox(geobox.shape, moved, geobox.crs)
-    hide = hidden_by(recipe.mask) if recipe.masked else None
+    hide = hidden_by(recipe.mask, scenes)
     read = _read_median if recipe.composite.kind == "median" else read_mosaic
     image, valid, hidden, source = read(scenes, geobox, resampling, hide)
     if correction is not None:
@@ -91,7 +91,7 @@ def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -
     covers = [scene.cloud_cover for scene in scenes]
     known = [cover for cover in covers if cover is not None]
     if len(known) < len(scenes):
-        if not recipe.masked:
+        if hidden_by(recipe.mask, scenes) is None:
             unknown = next(scene for scene in scenes if scene.cloud_cover is None)
             raise ConfigError(
                 f"item {unknown.id} states no cloud cover, and no mask is used. Set composite.kind "
@@ -114,7 +114,9 @@ def _own_zone_first(scenes: Sequence[Scene], region: GeoBox) -> list[Scene]:
 
 def _masked_share(scene: Scene, recipe: PixelRecipe, region: GeoBox) -> float:
     """Percent of the pixels of the region that a scene shows."""
-    hidden, known = hidden_by(recipe.mask)(scene, region)
+    hide = hidden_by(recipe.mask, [scene])
+    assert hide is not None  # `order_scenes` asked
+    hidden, known = hide(scene, region)
     return 100.0 * float((hidden > 0).sum()) / max(int(known.sum()), 1)
 
 

@@ -1,14 +1,16 @@
-"""Cloud masks of sensors, on any grid."""
+"""Cloud masks, stated or detected, on any grid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from noise2map_core.catalog.scene import Scene
-from noise2map_core.imagery.hidden import Hidden, Kinds
+from noise2map_core.catalog.scene import Detection, Scene
+from noise2map_core.clouds.detector import CLOUD, SHADOW, UNKNOWN
+from noise2map_core.clouds.hidden import Hidden, Kinds
+from noise2map_core.imagery.detected import read_detected
 from noise2map_core.imagery.reader import Hide, Mask, inspect, read_bands
 from noise2map_core.runtime.errors import AssetReadError
 from noise2map_core.settings.imagery import MaskConfig
@@ -22,9 +24,31 @@ QA_SHADOW = 4
 """Bit of QA_PIXEL: shadow of a cloud."""
 
 
-def hidden_by(config: MaskConfig) -> Hide:
-    """The function that `read_mosaic` asks for what is hidden."""
-    return partial(read_hidden, config=config)
+def hidden_by(config: MaskConfig, scenes: Sequence[Scene]) -> Hide | None:
+    """The function that `read_mosaic` asks for what is hidden; None: nothing is."""
+    if config.use == "off" and all(scene.detection is None for scene in scenes):
+        return None
+    return partial(_read_hiding, config=config)
+
+
+def _read_hiding(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Kinds, Mask]:
+    """By what a scene's mask or the detector hides its pixels, and where either knows."""
+    detected = scene.detection
+    if detected is None:
+        return read_hidden(scene, geobox, config)
+    kinds, known = _read_detected(detected, geobox)
+    if config.use == "off" or scene.mask is None:
+        return kinds, known
+    stated, stated_known = read_hidden(scene, geobox, config)
+    cloud = (kinds == Hidden.CLOUD) | (stated == Hidden.CLOUD)
+    return np.where(cloud, np.uint8(Hidden.CLOUD), kinds | stated), known | stated_known
+
+
+def _read_detected(detection: Detection, geobox: GeoBox) -> tuple[Kinds, Mask]:
+    """As `read_hidden`, of what is detected."""
+    margin = detection.grow_px
+    classes = read_detected(detection, _padded(geobox, margin))
+    return _hiding(classes == CLOUD, classes == SHADOW, classes != UNKNOWN, margin)
 
 
 def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Kinds, Mask]:
@@ -52,9 +76,15 @@ def read_hidden(scene: Scene, geobox: GeoBox, config: MaskConfig) -> tuple[Kinds
         hidden = (values[0] & _bits(config.qa_bits)) > 0
         shadow = (values[0] & _bits(set(config.qa_bits) - {QA_SHADOW})) == 0
     hidden &= known
-    kinds = np.where(_grown(hidden, margin), Hidden.SHADOW, Hidden.NOTHING).astype(np.uint8)
-    kinds[_grown(hidden & ~shadow, margin)] = Hidden.CLOUD
-    inner = (slice(margin, margin + geobox.shape[0]), slice(margin, margin + geobox.shape[1]))
+    return _hiding(hidden & ~shadow, hidden & shadow, known, margin)
+
+
+def _hiding(cloud: Mask, shadow: Mask, known: Mask, margin: int) -> tuple[Kinds, Mask]:
+    """What grown clouds and shadows hide, and where that is known, without the margin."""
+    kinds = np.where(_grown(shadow, margin), Hidden.SHADOW, Hidden.NOTHING).astype(np.uint8)
+    kinds[_grown(cloud, margin)] = Hidden.CLOUD
+    height, width = known.shape
+    inner = (slice(margin, height - margin), slice(margin, width - margin))
     return kinds[inner], known[inner]
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, Scene
+from noise2map_core.clouds.hidden import Kinds
 from noise2map_core.geo.turns import edge_in, half_turns_to
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.convention import without_offset
-from noise2map_core.imagery.hidden import Kinds
 from noise2map_core.rasters.blocks import read_window
 from noise2map_core.rasters.files import SourceInfo, inspect
 from noise2map_core.rasters.placement import grid_shift

@@ -6,10 +6,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.imagery.suspicion import Suspicion
+from noise2map_core.clouds.suspicion import Suspicion
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
 from noise2map_core.settings.unused import changed
+
+DETECTION_VERSION = 1
+"""Raised when the same answers of a detector hide other pixels."""
 
 
 class Correction(BaseModel):
@@ -76,19 +79,22 @@ UNCHANGED = PixelRecipe()
 def plan_recipe(
     composite: CompositeConfig, mask: MaskConfig, scenes: Sequence[Scene]
 ) -> PixelRecipe:
-    """The recipe for these scenes, without correction.
+    """The recipe for these scenes, without correction. Where clouds are detected, too, some scenes
+    may do without a mask.
 
     Raises ConfigError if a mask is asked for, or some scenes have one, and others have none.
     """
     without = [scene for scene in scenes if scene.mask is None]
-    if mask.use == "auto" and len(without) == len(scenes) and (unread := changed(mask)):
+    detected = any(scene.detection is not None for scene in scenes)
+    unread = [name for name in changed(mask) if not (detected and name == "dilate_px")]
+    if mask.use == "auto" and len(without) == len(scenes) and unread:
         raise ConfigError(
             f"mask.{unread[0]} is set, but no scene has a mask that is known (SCL, QA_PIXEL). "
             "Leave it out."
         )
     if mask.use == "off" or (mask.use == "auto" and len(without) == len(scenes)):
         return PixelRecipe(composite=composite, mask=MaskConfig(use="off"))
-    if without:
+    if without and not (detected and mask.use == "auto"):
         raise ConfigError(
             f"item {without[0].id} has no mask that is known (SCL, QA_PIXEL), "
             f"and {len(without) - 1} more. Set mask.use to off."
@@ -98,9 +104,23 @@ def plan_recipe(
 
 def scene_key(scene: Scene, identities: dict[str, str], recipe: PixelRecipe) -> list[list[Any]]:
     """What the pixels of a scene depend on: bytes, band and nodata of each source, the mask's too
-    where it is used, and the offset where one is taken off."""
+    where it is used, and the offset where one is taken off; how its clouds are detected."""
     mask = (scene.mask.source,) if recipe.masked and scene.mask is not None else ()
-    return [_source_key(source, identities) for source in (*scene.bands, *mask)]
+    key = [_source_key(source, identities) for source in (*scene.bands, *mask)]
+    return [*key, *_detection_key(scene, identities)]
+
+
+def _detection_key(scene: Scene, identities: dict[str, str]) -> list[list[Any]]:
+    """Of what clouds are detected by and in; empty if they are not."""
+    detection = scene.detection
+    if detection is None:
+        return []
+    by = [detection.detector, detection.version, detection.level, detection.grow_px]
+    return [
+        ["detector", DETECTION_VERSION, *by],
+        *([band.name, *_source_key(band, identities), band.scale, band.offset]
+          for band in detection.bands),
+    ]  # fmt: skip
 
 
 def _source_key(source: BandSource, identities: dict[str, str]) -> list[Any]:

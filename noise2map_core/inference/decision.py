@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.clouds.hidden import Hidden, Kinds
 from noise2map_core.detectors.spec import MapTask
-from noise2map_core.imagery.hidden import Hidden, Kinds
 from noise2map_core.mapping.mosaic import (
     NO_DECISION,
     NO_PROBABILITY,

@@ -9,6 +9,7 @@ from typing import Any
 from noise2map_core.catalog.pairing import search_pair
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.clouds.suspicion import plan_suspicion
 from noise2map_core.detectors.compared import ComparedSpec, comparing
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.fitting import fit_detector
@@ -16,11 +17,11 @@ from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask, is_cut
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.turns import centre_of_grid
+from noise2map_core.imagery.detection import plan_detection
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair, require_used
 from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
-from noise2map_core.imagery.suspicion import plan_suspicion
 from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
@@ -30,7 +31,7 @@ from noise2map_core.models.spec import CheckpointSpec, Normalisation, TaskSpec
 from noise2map_core.rasters.identity import asset_identities, pin_scenes
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.runtime.storage import absolute
-from noise2map_core.settings.imagery import MapMaskConfig
+from noise2map_core.settings.imagery import NO_DETECTOR, MapMaskConfig
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -56,7 +57,7 @@ def plan_job(config: InferRegionConfig, spec: MapSpec, aoi: AreaOfInterest) -> R
     require_threshold(config.products.threshold, spec.task(task))
     if network := network_of(spec):
         require_bands(config.search.bands, network, config.checkpoint)
-    found = usable_scenes(_search(config, task, aoi, spec), aoi)
+    found = plan_detection(usable_scenes(_search(config, task, aoi, spec), aoi), config.mask)
     masks = config.mask.use != "off"
     before, after = (pin_scenes(scenes, masks=masks) for scenes in found)
     grid = plan_grid(aoi, config.grid, [*before, *after])
@@ -84,11 +85,12 @@ def suspecting(
     recipe: PixelRecipe, mask: MapMaskConfig, bands: tuple[str, ...],
     numbers: Normalisation | Detector, pixel_m: float, dtype: str,
 ) -> PixelRecipe:  # fmt: skip
-    """The recipe with what clouds are suspected by, unless masks know or the setting is off.
+    """The recipe with what clouds are suspected by, unless masks or a detector know, or the setting
+    is off.
 
     `numbers` are those that a network learnt from, or that a detector was fitted to.
     """
-    if recipe.masked or not mask.suspect:
+    if recipe.masked or mask.detector != NO_DETECTOR or not mask.suspect:
         return recipe
     top = 255.0 if dtype == "uint8" else None
     suspicion = plan_suspicion(bands, numbers.mean, numbers.std, pixel_m, top)

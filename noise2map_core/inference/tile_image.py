@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import Scene
+from noise2map_core.clouds.hidden import Hidden, Kinds
+from noise2map_core.clouds.suspicion import suspected_clouds
 from noise2map_core.detectors.parts import NOWHERE, part_numbers
 from noise2map_core.geo.grid import Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import read_date
-from noise2map_core.imagery.hidden import Hidden, Kinds
-from noise2map_core.imagery.suspicion import suspected_clouds
 from noise2map_core.inference.region import RegionJob
 
 

@@ -31,9 +31,11 @@ class Cursor:
     """`rule_of` the newest slice: by which settings its items were chosen."""
 
 
-def fingerprint(scene: Scene) -> str:
-    """Changes if a catalogue replaces an item's files or says other things of them."""
+def fingerprint(scene: Scene, *, detecting: bool = False) -> str:
+    """Changes if a catalogue replaces an item's files or says other things of them; with
+    `detecting`, those that clouds may be detected in, too."""
     sources = [*scene.bands, *([scene.mask.source] if scene.mask else [])]
+    sources += scene.optics.bands if detecting and scene.optics else ()
     return digest_of(
         [scene.datetime.isoformat(), scene.footprint_wkb.hex(),
          [[one.href, one.band, one.nodata, one.checksum] for one in sources]]

@@ -16,6 +16,7 @@ from noise2map_core.nightly.cursor import Cursor, fingerprint
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import CatalogError
 from noise2map_core.settings.catalog import SearchConfig
+from noise2map_core.settings.imagery import NO_DETECTOR
 from noise2map_core.workflows.run_nightly import AreaConfig, FixedPair, RollingPair
 
 MAX_SHOWN = 5
@@ -125,7 +126,8 @@ def _plan(
     amended: bool = False,
 ) -> SlicePlan:  # fmt: skip
     before, after = _intervals(area, day)
-    items = {scene.id: fingerprint(scene) for text in (before, after)
+    detecting = area.mask.detector != NO_DETECTOR
+    items = {scene.id: fingerprint(scene, detecting=detecting) for text in (before, after)
              for scene in _within(text, scenes)}  # fmt: skip
     news = tuple(sorted(name for name, print_ in items.items() if known.get(name) != print_))
     return SlicePlan(day, before, after, items, news, amended)

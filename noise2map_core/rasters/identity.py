@@ -19,8 +19,8 @@ def pin_scenes(scenes: Sequence[Scene], *, masks: bool = True) -> list[Scene]:
     """The scenes, each asset with the version that it has now; each is asked once.
 
     Whoever reads them from then on reads these very versions, or fails: a run of several hours, on
-    many machines, is made from one state of the catalogue. With `masks` these too. Raises
-    AssetReadError for an asset that is not there.
+    many machines, is made from one state of the catalogue. With `masks` these too, and always what
+    clouds are detected in. Raises AssetReadError for an asset that is not there.
     """
     versions = {source.href: _version(source) for source in _sources(scenes, masks)}
 
@@ -34,6 +34,8 @@ def pin_scenes(scenes: Sequence[Scene], *, masks: bool = True) -> list[Scene]:
             mask=scene.mask and replace(scene.mask, source=pinned(scene.mask.source))
             if masks
             else scene.mask,
+            detection=scene.detection
+            and replace(scene.detection, bands=tuple(map(pinned, scene.detection.bands))),
         )
         for scene in scenes
     ]
@@ -54,7 +56,8 @@ def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, s
 
 
 def _sources(scenes: Sequence[Scene], masks: bool) -> Iterable[BandSource]:
-    sources = {band.href: band for scene in scenes for band in scene.bands}
+    detections = [scene.detection for scene in scenes if scene.detection is not None]
+    sources = {band.href: band for part in (*detections, *scenes) for band in part.bands}
     if masks:
         found = [scene.mask.source for scene in scenes if scene.mask is not None]
         sources |= {source.href: source for source in found}

@@ -1,11 +1,14 @@
 """Settings of chips, labels and splits."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from noise2map_core.settings.numbers import PositiveFloat
 from noise2map_core.settings.unused import require_unset
+
+NO_DETECTOR = "none"
 
 
 class CompositeConfig(BaseModel):
@@ -40,23 +43,51 @@ class MaskConfig(BaseModel):
 
     @model_validator(mode="after")
     def _all_used(self) -> "MaskConfig":
-        if self.use == "off":
-            require_unset(self, ("scl_classes", "qa_bits", "dilate_px"), "with use off")
+        for names, why in self._unused():
+            require_unset(self, names, why)
         return self
 
+    def _unused(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Fields that the others leave without use, and why."""
+        if self.use == "off":
+            yield ("scl_classes", "qa_bits", "dilate_px"), "with use off"
 
-class MapMaskConfig(MaskConfig):
-    """Pixels that no map decides: what masks hide and, without masks, what looks like cloud."""
 
-    suspect: bool = True
-    """Without a mask that is known, suspect clouds: what is bright, white, smooth and 240 m wide at
-    one date and not at the other has no decision. For pixels of 3 to 40 m with blue, green and
-    red."""
+class SceneMaskConfig(MaskConfig):
+    """Pixels that are not to be used: what masks say, and what is detected."""
+
+    detector: Annotated[str, Field(pattern=r"^([\w-]+|[\w.]+:[\w.]+)$")] = NO_DETECTOR
+    """What detects clouds, beside masks or in their place (`use off`): ukis-csmask, for reflectance
+    of Sentinel-2 and Landsat, another one by its name, or one of your own as module:object."""
+
+    detector_level: Literal["auto", "l1c", "l2a"] = "auto"
+    """What the reflectance is: at the top of the atmosphere (l1c) or at the surface (l2a). auto: as
+    items say. Another value vouches for items that say neither that nor their sensor."""
+
+    detector_scale: PositiveFloat | None = None
+    """Reflectance of the number 1, for items that do not state it. Default: theirs."""
 
     @property
     def of_scenes(self) -> MaskConfig:
         """What concerns the scenes' own masks."""
-        return MaskConfig(**self.model_dump(exclude={"suspect"}))
+        names = ("use",) if self.use == "off" else MaskConfig.model_fields
+        return MaskConfig(**{name: getattr(self, name) for name in names})
+
+    def _unused(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.detector == NO_DETECTOR:
+            yield from super()._unused()
+            yield ("detector_level", "detector_scale"), "without a detector"
+        elif self.use == "off":
+            yield ("scl_classes", "qa_bits"), "with use off"
+
+
+class MapMaskConfig(SceneMaskConfig):
+    """Pixels that no map decides: what masks hide and, without masks, what looks like cloud."""
+
+    suspect: bool = True
+    """Without a mask that is known or a detector, suspect clouds: what is bright, white, smooth and
+    240 m wide at one date and not at the other has no decision. For pixels of 3 to 40 m with blue,
+    green and red."""
 
 
 class PairQualityConfig(BaseModel):

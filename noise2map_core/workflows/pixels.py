@@ -7,9 +7,9 @@ from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
     MapMaskConfig,
-    MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
+    SceneMaskConfig,
 )
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.products import ProductsConfig
@@ -27,7 +27,7 @@ class PixelsConfig(BaseModel):
     composite: CompositeConfig = Field(default_factory=CompositeConfig)
     """How the scenes of one date range become one picture."""
 
-    mask: MaskConfig = Field(default_factory=MaskConfig)
+    mask: SceneMaskConfig = Field(default_factory=SceneMaskConfig)
     """Cloud, shadow and defects."""
 
     pair_quality: PairQualityConfig = Field(default_factory=PairQualityConfig)

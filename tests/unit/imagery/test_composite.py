@@ -11,8 +11,8 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource, Scene
+from noise2map_core.clouds.hidden import Hidden
 from noise2map_core.imagery.composite import median_of, order_scenes, read_date
-from noise2map_core.imagery.hidden import Hidden
 from noise2map_core.imagery.recipe import UNCHANGED, Correction, PixelRecipe, plan_recipe
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.imagery import CompositeConfig, MaskConfig

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import shapely
 
+from noise2map_core.clouds.hidden import Hidden
+from noise2map_core.clouds.suspicion import Suspicion
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
-from noise2map_core.imagery.hidden import Hidden
 from noise2map_core.imagery.recipe import UNCHANGED
-from noise2map_core.imagery.suspicion import Suspicion
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage, read_window

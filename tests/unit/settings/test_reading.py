@@ -33,9 +33,9 @@ from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
     CompositeConfig,
     MapMaskConfig,
-    MaskConfig,
     PairQualityConfig,
     RadiometryConfig,
+    SceneMaskConfig,
 )
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.labels import BlockSplit, PolygonLabels, RasterLabels, SplitConfig
@@ -165,14 +165,20 @@ PROBES: dict[str, list[Value]] = {
     "ChipsConfig.stride_px": [16],
     "ChipsConfig.resampling": ["cubic"],
     "CompositeConfig.kind": ["median", "least_cloud"],
-    "MaskConfig.use": ["off"],
-    "MaskConfig.scl_classes": [(4,)],
-    "MaskConfig.qa_bits": [(3,)],
-    "MaskConfig.dilate_px": [5],
+    "SceneMaskConfig.use": ["off"],
+    "SceneMaskConfig.scl_classes": [(4,)],
+    "SceneMaskConfig.qa_bits": [(3,)],
+    "SceneMaskConfig.dilate_px": [5],
+    "SceneMaskConfig.detector": ["ukis-csmask"],
+    "SceneMaskConfig.detector_level": ["l1c"],
+    "SceneMaskConfig.detector_scale": [0.1],
     "MapMaskConfig.use": ["off"],
     "MapMaskConfig.scl_classes": [(4,)],
     "MapMaskConfig.qa_bits": [(3,)],
     "MapMaskConfig.dilate_px": [5],
+    "MapMaskConfig.detector": ["ukis-csmask"],
+    "MapMaskConfig.detector_level": ["l1c"],
+    "MapMaskConfig.detector_scale": [0.1],
     "PairQualityConfig.action": ["off"],
     "PairQualityConfig.windows": [1],
     "PairQualityConfig.window_px": [80],
@@ -263,10 +269,10 @@ ELSEWHERE = {
 """Fields that do not move what is planned, and where it is tested what they do."""
 
 BY_DATA = {
-    ("MaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
+    ("SceneMaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
     ("MapMaskConfig.qa_bits", "masked"): "the masks of these scenes are scene classes",
     ("MapMaskConfig.use", "plain"): "off is what auto comes to without masks",
-    ("MaskConfig.use", "plain"): "off is what auto comes to without masks",
+    ("SceneMaskConfig.use", "plain"): "off is what auto comes to without masks",
     ("RadiometryConfig.use", "auto"): "on does what auto does: the light differs by far",
     ("RadiometryConfig.correct_shift", "auto"): "on does what auto does: they lie apart",
 }
@@ -437,8 +443,9 @@ def branches() -> list[Any]:
 
 def test_every_field_of_the_settings_is_tried_or_said_to_be_tested_elsewhere() -> None:
     sections = (
-        IngestRegionConfig, InferRegionConfig, SearchConfig, GridConfig, ChipsConfig, MaskConfig,
-        MapMaskConfig, CompositeConfig, PairQualityConfig, RadiometryConfig, RasterLabels,
+        IngestRegionConfig, InferRegionConfig, SearchConfig, GridConfig, ChipsConfig,
+        SceneMaskConfig, MapMaskConfig, CompositeConfig, PairQualityConfig, RadiometryConfig,
+        RasterLabels,
         PolygonLabels, SplitConfig, BlockSplit, InferenceConfig, DetectorConfig, ProductsConfig,
         ClusterConfig, ResourcesConfig,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 from scipy import ndimage
 
-from noise2map_core.imagery.suspicion import Suspicion, plan_suspicion, suspected_clouds
+from noise2map_core.clouds.suspicion import Suspicion, plan_suspicion, suspected_clouds
 from noise2map_core.testing.exposure import BANDS, expose, is_cloud
 from noise2map_core.testing.landscape import build_landscape
 

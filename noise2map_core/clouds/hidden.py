@@ -14,8 +14,8 @@ class Hidden(IntEnum):
 
     NOTHING = 0
     CLOUD = 1
-    """A mask says cloud, its fringe, or a defect."""
+    """A mask or a detector says cloud, its fringe, or a defect."""
     SHADOW = 2
-    """A mask says shadow of a cloud, or ground too dark to be told from it."""
+    """One of them says shadow of a cloud, or ground too dark to be told from it."""
     SUSPECTED = 3
-    """No mask knows, but it looks like a cloud that the other date does not have."""
+    """Neither knows, but it looks like a cloud that the other date does not have."""

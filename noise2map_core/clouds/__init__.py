@@ -1,0 +1,1 @@
+"""What hides the ground: detectors of clouds, and what looks like a cloud without one."""
