@@ -19,7 +19,7 @@ from noise2map_core.chips.plan import ChipTable
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns
 from noise2map_core.chips.writer import StoreHeader, is_finished
 from noise2map_core.detectors.detector import Detector, default_kind
-from noise2map_core.detectors.spec import CLASSES
+from noise2map_core.detectors.spec import ALGORITHM_VERSION, CLASSES
 from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.labels import IGNORE
 from noise2map_core.runtime.digest import digest_of
@@ -107,8 +107,9 @@ def later_pairs(store: ChipStore) -> Int64:
     times, found = store.read("datetime"), np.full(store.num_chips, -1, np.int64)
     order = np.lexsort((*times.T[::-1], *place.T[::-1]))
     for chips in np.split(order, 1 + np.flatnonzero(np.diff(place[order], axis=0).any(axis=1))):
-        half = len(chips) // 2
-        found[chips[:half]] = chips[len(chips) - half :]
+        early, late = chips[: len(chips) // 2], chips[-(len(chips) // 2) :]
+        # An append may store a pair again, of which more is known then: no later pair.
+        found[early] = np.where((times[early] != times[late]).any(axis=1), late, -1)
     return found
 
 
@@ -157,6 +158,13 @@ def _whole_blocks(table: ChipTable, block_px: int) -> tuple[Int64, NDArray[np.bo
     last = np.stack([top + height - 1, left + width - 1]) // block_px
     place = np.column_stack([table.crs.astype(np.int64), *first])
     return place, (first == last).all(axis=0)
+
+
+def _judging(place: Int64, changed: Int64) -> NDArray[np.bool_]:
+    """[chip] True in every fourth of the blocks at `place` [chip, 3], most changed pixels first."""
+    _, block = np.unique(place, axis=0, return_inverse=True)
+    order = np.argsort(-np.bincount(block.ravel(), changed), kind="stable")
+    return np.asarray(np.isin(block.ravel(), order[1::ONE_IN]))
 
 
 @dataclass(frozen=True)
@@ -211,11 +219,8 @@ class School:
         chosen = whole & ~np.isin(np.arange(len(whole)), self._judges)
         if colour is not None:
             chosen &= colour_of(place[:, 0], place[:, 1], place[:, 2]) == colour
-        blocks, block = np.unique(place, axis=0, return_inverse=True)
-        changed = np.bincount(block.ravel()[chosen], sure[chosen, 1], len(blocks))
-        order = np.argsort(-changed, kind="stable")
-        order = order[np.isin(order, block.ravel()[chosen])]
-        role = np.where(chosen, np.isin(block.ravel(), order[1::ONE_IN]), -1).astype(np.int64)
+        role = np.full(len(chosen), -1, np.int64)
+        role[chosen] = _judging(place[chosen], sure[chosen, 1])
         self._require_sure(sure, role)
         return role
 
@@ -232,10 +237,10 @@ class School:
 
     def header(self, colour: int | None) -> StoreHeader:
         """Of the store of what is learnt from the blocks of a colour, None: from all."""
-        key = [self.store.objects, self.teacher.kind, vars(self.lesson), colour]
+        teacher = [self.teacher.kind, ALGORITHM_VERSION]
         return replace(
             StoreHeader.of(self.store),
-            key=digest_of(["lessons", *key]),
+            key=digest_of(["lessons", self.store.objects, teacher, vars(self.lesson), colour]),
             classes={"change": [{"value": one.value, "name": one.name} for one in CLASSES]},
             splits=SPLITS,
             buffer_px=0,
