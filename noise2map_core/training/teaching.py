@@ -107,7 +107,8 @@ def later_pairs(store: ChipStore) -> Int64:
     times, found = store.read("datetime"), np.full(store.num_chips, -1, np.int64)
     order = np.lexsort((*times.T[::-1], *place.T[::-1]))
     for chips in np.split(order, 1 + np.flatnonzero(np.diff(place[order], axis=0).any(axis=1))):
-        early, late = chips[: len(chips) // 2], chips[-(len(chips) // 2) :]
+        half = len(chips) // 2
+        early, late = chips[:half], chips[len(chips) - half :]
         # An append may store a pair again, of which more is known then: no later pair.
         found[early] = np.where((times[early] != times[late]).any(axis=1), late, -1)
     return found
