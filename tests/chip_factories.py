@@ -57,6 +57,18 @@ def scenery() -> Scenery:
     return Scenery(images, labels)
 
 
+def changed_land() -> Scenery:
+    """Smooth ground under other light at the second date, with squares that have changed."""
+    row, col = np.indices((HEIGHT, WIDTH))
+    change = (row % 22 < 9) & (col % 18 < 9)
+    rng = np.random.default_rng(4)
+    ground = 3000 + 400 * np.stack([np.sin(row / 9) + np.cos(col / 7), np.sin((row + col) / 5)])
+    dates = np.stack([ground, 1.2 * ground + 100 + 250 * change])
+    images = (dates + rng.normal(0, 20, dates.shape)).astype(np.uint16)
+    images[1, :, 80:, 100:] = 0
+    return Scenery(images, change.astype(np.uint8))
+
+
 def plan_store(
     folder: Path,
     store: Path,
@@ -67,12 +79,13 @@ def plan_store(
     area: AreaOfInterest | None = None,
     chips: ChipsConfig = CHIPS,
     place: str = "here",
+    pixels: Scenery | None = None,
 ) -> ChipJob:
     """A store that is planned and not yet begun; its sources are written to `folder`.
 
-    Its labels are of change, or with `classes` of these, at each date.
+    Its labels are of change, or with `classes` of these, at each date; its pixels the scenery's.
     """
-    pixels, split = scenery(), split or SplitConfig()
+    pixels, split = pixels or scenery(), split or SplitConfig()
     dates = [_scene(folder, pixels, date) for date in range(2)]
     labels = class_labels(folder, pixels, classes) if classes else change_labels(folder, pixels)
     source = labels if labelled else None

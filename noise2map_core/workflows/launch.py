@@ -22,7 +22,7 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "scenes", "plan", "verify", "store",
-    "ingest-dataset", "pair-chips", "rank", "sample", "assess", "study-timesteps",
+    "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
     "import-reference", "export-reference", "prune",
 )  # fmt: skip
 """Commands that are modules of `cli.commands`."""
