@@ -11,6 +11,9 @@ from noise2map_core.chips.writer import merged_totals
 from noise2map_core.runtime.errors import ChipStoreError
 from noise2map_core.settings.labels import PlacesConfig
 
+FOLD_FOLDER = "fold-"
+"""Of a training's output for each fold, the start of its name; its number follows."""
+
 Parts = Mapping[str, tuple[str, ...]]
 """Names of places by split."""
 

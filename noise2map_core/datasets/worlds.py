@@ -82,6 +82,7 @@ def worlds_header(rule: WorldRule) -> StoreHeader:
         splits=("train", "val"),
         buffer_px=0,
         items=[item],
+        places=(name,) * (2 * rule.count),
     )
 
 
@@ -121,4 +122,5 @@ def _rows(rule: WorldRule, indices: NDArray[np.int64]) -> dict[str, NDArray[Any]
         "datetime": np.full((count, 2), UNKNOWN_TIME, np.int64),
         "items": np.zeros((count, 2, 1), np.int32),
         "crs": np.zeros(count, np.uint32),
+        "scene": (2 * indices[:, None] + np.arange(2)).astype(np.uint32),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.chips.places import Parts, dealt, with_parts
+from noise2map_core.chips.places import FOLD_FOLDER, Parts, dealt, with_parts
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.detectors.detector import Detector, SamplePair
 from noise2map_core.detectors.statistic import log_length
@@ -31,13 +31,13 @@ from noise2map_core.learning.calibration import ReliabilityBins
 from noise2map_core.learning.metrics import ConfusionCounts, ScoreHistogram, block_bootstrap_f1
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import RUN_FILE
 from noise2map_core.runtime.documents import parse_json
 from noise2map_core.runtime.errors import CheckpointError, ChipStoreError, PairRejectedError
 from noise2map_core.runtime.storage import read_bytes
 from noise2map_core.settings.detector import Kind
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.network import Task
-from noise2map_core.training.run import FOLD_FOLDER, RUN_FILE
 
 SCORE_BINS = 10_000
 """Of the histograms that thresholds and areas are read from."""

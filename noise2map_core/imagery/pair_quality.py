@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.sun import angle_deg, sun_direction
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.composite import DatePixels, read_date
@@ -19,7 +20,6 @@ from noise2map_core.imagery.radiometry import Normalisation, Samples, estimate_n
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.shift import Shift, median_shift
-from noise2map_core.imagery.sun import angle_deg, sun_direction
 from noise2map_core.runtime.errors import AssetReadError
 from noise2map_core.settings.imagery import PairQualityConfig
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from noise2map_core.detectors.part_edges import PartEdge, summed_edges
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.geo.turns import centre_of_grid
 from noise2map_core.imagery.region import MAX_UPSAMPLING, SAME_SIZE, finest_on_ground
-from noise2map_core.inference.part_edges import PartEdge, summed_edges
 from noise2map_core.inference.provenance import done_records
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord

@@ -149,7 +149,7 @@ def _lights(light: SceneLight | None, device: str) -> dict[int | None, torch.Ten
     if light is None:
         return defaultdict(lambda: None)
     numbers = torch.tensor(light.dates, dtype=torch.float32, device=device)
-    each = {number: one[None] for number, one in enumerate(numbers)}
+    each: dict[int | None, torch.Tensor | None] = {n: one[None] for n, one in enumerate(numbers)}
     return {None: numbers.transpose(0, 1).flatten(1)[None], **each}
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.detectors.compared import ComparedSpec, ComparedTask
+from noise2map_core.detectors.part_edges import summed_edges
 from noise2map_core.detectors.spec import DetectorSpec, MapTask, is_cut, network_of
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
-from noise2map_core.inference.part_edges import summed_edges
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.spec import WEIGHTS_NAME

@@ -12,9 +12,9 @@ from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.doubts import MAX_SHOWN
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.throughput import Throughput
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Mosaic, Reason, TileMap
+from noise2map_core.mapping.throughput import Throughput
 from noise2map_core.runtime.errors import IncompleteRegionError
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.workflows.infer_region import InferRegionConfig

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.detectors.part_edges import part_edges
 from noise2map_core.geo.grid import Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.decision import decide
-from noise2map_core.inference.part_edges import part_edges
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage
 from noise2map_core.mapping.mosaic import TileMap

@@ -23,6 +23,7 @@ class ComparingPredictor:
         valid: NDArray[np.bool_],
         core: Window,
         wanted: NDArray[np.bool_],
+        part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
         """Probability of no change and of change, and the kinds of change; see `TilePredictor`.
 

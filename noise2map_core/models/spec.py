@@ -35,6 +35,8 @@ FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+RUN_FILE = "run.json"
+"""Beside the checkpoint's folder: the note of the training."""
 
 
 MAX_SPEC = 4 << 20

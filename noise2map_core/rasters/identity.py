@@ -56,8 +56,9 @@ def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, s
 
 
 def _sources(scenes: Sequence[Scene], masks: bool) -> Iterable[BandSource]:
-    detections = [scene.detection for scene in scenes if scene.detection is not None]
-    sources = {band.href: band for part in (*detections, *scenes) for band in part.bands}
+    bands = [scene.bands for scene in scenes]
+    bands += [scene.detection.bands for scene in scenes if scene.detection is not None]
+    sources = {band.href: band for part in bands for band in part}
     if masks:
         found = [scene.mask.source for scene in scenes if scene.mask is not None]
         sources |= {source.href: source for source in found}

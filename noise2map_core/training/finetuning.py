@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from noise2map_core.chips.places import dealt, folds_of, places_of_fold
+from noise2map_core.chips.places import FOLD_FOLDER, dealt, folds_of, places_of_fold
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
@@ -18,7 +18,7 @@ from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.training.model_card import write_card
-from noise2map_core.training.run import FOLD_FOLDER, STATE_FOLDER, TrainingRun, learnt_settings
+from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
 from noise2map_core.training.training_data import class_weights, plan_spec
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings

@@ -8,15 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from noise2map_core.models.spec import RUN_FILE
 from noise2map_core.models.start import start_digest
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import OutputMismatchError
 from noise2map_core.runtime.storage import location, read_bytes
 
-RUN_FILE = "run.json"
 REPORT_FILE = "report.html"
-FOLD_FOLDER = "fold-"
-"""Of an output of several trainings, each on other places: the start of their folders' names."""
 STATE_FOLDER = "state"
 """Of an output: what a run goes on from."""
 

@@ -165,7 +165,7 @@ def _yards(
     own = lots[rng.uniform(size=len(lots)) < rng.uniform(0, 0.8)]
     size = np.broadcast_to(pitch, (len(own), 2))
     labels = 1 + covers[rng.choice(len(covers), len(own), p=chances / chances.sum())]
-    canvas.polygons(rectangles(*own.T[:2], size[:, 0], size[:, 1], own[:, 2]), labels)
+    canvas.polygons(rectangles(own[:, 0], own[:, 1], size[:, 0], size[:, 1], own[:, 2]), labels)
     if kind == "suburb" and rng.uniform() < 0.4:
         _pools(rng, plan, canvas, lots, pitch)
     if kind in ("industry", "slabs"):
@@ -238,7 +238,7 @@ def _walls(
         canvas = Canvas(plan.size_px)
         own = lots[dates[:, date]]
         size = np.broadcast_to(pitch * 0.98, (len(own), 2))
-        corners = rectangles(*own.T[:2], size[:, 0], size[:, 1], own[:, 2])
+        corners = rectangles(own[:, 0], own[:, 1], size[:, 0], size[:, 1], own[:, 2])
         for ring in corners[:: 1 + int(rng.uniform() < 0.3)]:
             canvas.line(np.concatenate([ring, ring[:1]]), 0.3 / plan.gsd, 1)
         plan.walls[date] |= canvas.labels()

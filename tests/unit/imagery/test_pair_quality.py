@@ -13,13 +13,13 @@ from shapely.geometry import shape
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.geo.sun import sun_direction
 from noise2map_core.imagery.composite import read_date
 from noise2map_core.imagery.pair_plan import PairPlan, plan_pair
 from noise2map_core.imagery.pair_quality import judged
 from noise2map_core.imagery.reader import inspect
 from noise2map_core.imagery.region import plan_grid
 from noise2map_core.imagery.shift import median_shift
-from noise2map_core.imagery.sun import sun_direction
 from noise2map_core.runtime.errors import AssetReadError, PairRejectedError
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.imagery import (
