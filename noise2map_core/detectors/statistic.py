@@ -78,10 +78,10 @@ def _squares(matrix: Rows, offset: Sequence[float], image: NDArray[Any]) -> Floa
 
     Sums are written out: products of matrices are rounded as the library's blocks fall.
     """
-    bands = image.reshape(-1, *image.shape[2:])
-    found = np.zeros(image.shape[2:])
-    step = max(1, BLOCK_PX // max(found.shape[1], 1))
-    for top in range(0, found.shape[0], step):
+    height, width = image.shape[2:]
+    bands, found = image.reshape(-1, height, width), np.zeros((height, width))
+    step = max(1, BLOCK_PX // max(width, 1))
+    for top in range(0, height, step):
         lines = slice(top, top + step)
         block = bands[:, lines].astype(np.float64)
         variate, term = np.empty((2, *block.shape[1:]))
