@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from noise2map_core.catalog.overpasses import PassPairs
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.spec import (
     ALGORITHM_VERSION,
@@ -13,7 +14,6 @@ from noise2map_core.detectors.spec import (
     load_detector,
 )
 from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.imagery.overpasses import PassPairs
 from noise2map_core.imagery.pair_plan import PairPlan
 from noise2map_core.imagery.pair_quality import sample_pair
 from noise2map_core.imagery.recipe import scene_key

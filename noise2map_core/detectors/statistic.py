@@ -21,6 +21,9 @@ SIGMA_PX: dict[Kind, float] = {"mad": 1.0, "irmad": 1.0, "cva": 1.5}
 TRUNCATE = 3.0
 LEAST_LENGTH = 1e-6
 
+BLOCK_PX = 16_384
+"""Pixels that are worked on together: numbers of all bands stay in the processor's cache."""
+
 Rows = tuple[tuple[float, ...], ...]
 """[variate, date · band] of raw numbers; rows of zeros in bands that do not vary."""
 
@@ -60,19 +63,32 @@ def log_length(
 ) -> Floats:
     """Logarithm [H, W] of the mean length of the change vector around each pixel.
 
-    Of image [date, band, H, W]; only what is `valid` [H, W] counts. Sums are written out: products
-    of matrices are rounded as the library's blocks fall.
+    Of image [date, band, H, W]; only what is `valid` [H, W] counts.
     """
-    pixels = image.reshape(-1, *image.shape[2:]).astype(np.float64)
-    squares = np.zeros(image.shape[2:])
-    for row, start in zip(matrix, offset, strict=True):
-        variate = np.full(image.shape[2:], start)
-        for weight, band in zip(row, pixels, strict=True):
-            variate += weight * band
-        squares += variate * variate
-    length = np.where(valid, np.sqrt(squares), 0.0)
+    length = np.where(valid, np.sqrt(_squares(matrix, offset, image)), 0.0)
     total, weight = (
         ndimage.gaussian_filter(part, SIGMA_PX[kind], mode="constant", truncate=TRUNCATE)
         for part in (length, valid.astype(np.float64))
     )
     return np.log(np.where(valid, total / np.maximum(weight, 1e-12), 0.0) + LEAST_LENGTH)
+
+
+def _squares(matrix: Rows, offset: Sequence[float], image: NDArray[Any]) -> Floats:
+    """Sum of squares [H, W] of the variates.
+
+    Sums are written out: products of matrices are rounded as the library's blocks fall.
+    """
+    height, width = image.shape[2:]
+    bands, found = image.reshape(-1, height, width), np.zeros((height, width))
+    step = max(1, BLOCK_PX // max(width, 1))
+    for top in range(0, height, step):
+        lines = slice(top, top + step)
+        block = bands[:, lines].astype(np.float64)
+        variate, term = np.empty((2, *block.shape[1:]))
+        for row, start in zip(matrix, offset, strict=True):
+            variate.fill(start)
+            for weight, band in zip(row, block, strict=True):
+                if weight:
+                    variate += np.multiply(band, weight, out=term)
+            found[lines] += np.multiply(variate, variate, out=term)
+    return found

@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
+from noise2map_core.catalog.overpasses import PassPairs
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.detectors.compared import ALGORITHM_VERSION as COMPARED_VERSION
 from noise2map_core.detectors.compared import ComparedSpec
@@ -23,7 +24,6 @@ from noise2map_core.detectors.spec import DetectorSpec, MapSpec, MapTask
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.footprints import footprints_on
-from noise2map_core.imagery.overpasses import PassPairs
 from noise2map_core.imagery.recipe import UNCHANGED, PixelRecipe, scene_key
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.scene_light import SceneLight

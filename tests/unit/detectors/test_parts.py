@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import rasterio
 
+from noise2map_core.catalog.overpasses import PassPairs
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.part_edges import PartEdge, part_edges, summed_edges
 from noise2map_core.detectors.parts import NOWHERE, OTHERS, part_numbers
 from noise2map_core.detectors.spec import load_detector
-from noise2map_core.imagery.overpasses import PassPairs
 from noise2map_core.inference.doubts import edge_doubts
 from noise2map_core.mapping.ledger import TileRecord
 from noise2map_core.testing.landscape import fractal_noise
