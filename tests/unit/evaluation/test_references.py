@@ -22,7 +22,7 @@ from noise2map_core.evaluation.references import (
 from noise2map_core.evaluation.scores import require_comparable
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.learning import EvaluationConfig
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from pipelines import evaluate_maps
@@ -128,6 +128,3 @@ def test_evaluate_maps_shows_them_beside_the_model(store: ChipStore, tmp_path: P
         assert 0 <= of_change["f1_low"] <= of_change["f1_high"] <= 1 and 0 <= scores["roc_auc"] <= 1
     told = "\n".join(result.summary())
     assert "CVA, no labels" in told and "maps compared" in told
-    only = config.model_copy(update={"task": "segment", "semantic": tmp_path / "model"})
-    with pytest.raises(ConfigError, match="semantic finds change between two dates"):
-        evaluate_maps.run(only)
