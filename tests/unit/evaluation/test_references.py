@@ -1,5 +1,8 @@
 """What is found without learning change, scored on the same pixels as a model."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,9 +20,12 @@ from noise2map_core.evaluation.references import (
     kinds_for,
 )
 from noise2map_core.evaluation.scores import require_comparable
+from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from pipelines import evaluate_maps
 from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.unit.evaluation.test_evaluation import SPLIT
@@ -102,3 +108,23 @@ def test_a_checkpoint_that_does_not_segment_such_chips_is_refused(
         require_comparable(checkpoint_spec(chip_px=16), store)
     with pytest.raises(CheckpointError, match="expects bands"):
         require_comparable(model.spec, store)
+
+
+def test_evaluate_maps_shows_them_beside_the_model(store: ChipStore, tmp_path: Path) -> None:
+    tasks = {name: task_spec(name) for name in ("change", "segment")}
+    spec = checkpoint_spec(chip_px=16, bands=tuple(store.bands), tasks=tasks)
+    save_checkpoint(Noise2Map(spec), spec, tmp_path / "model", "# x\n")
+    config = EvaluateMapsConfig(
+        checkpoint=tmp_path / "model", chips=store.path, split="val", task="change",
+        output=tmp_path / "scores.json", evaluation=CONFIG.model_copy(update={"any_gsd": True}),
+    )  # fmt: skip
+    result = evaluate_maps.run(config)
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert document["baseline"]["kind"] == "change_vector_analysis"
+    assert document["references"].keys() == {"cva", "semantic"}
+    for scores in document["references"].values():
+        assert scores["num_pixels"] == document["model"]["num_pixels"]
+        of_change = scores["classes"]["changed"]
+        assert 0 <= of_change["f1_low"] <= of_change["f1_high"] <= 1 and 0 <= scores["roc_auc"] <= 1
+    told = "\n".join(result.summary())
+    assert "CVA, no labels" in told and "maps compared" in told
