@@ -50,7 +50,7 @@ def read_detected(detection: Detection, geobox: GeoBox) -> Classes:
     frame, core = _frame(detection), _core_px(load_detector(detection.detector))
     place = locate(frame, geobox)
     shown = np.broadcast_to(np.logical_and(*place.within(frame.shape)), geobox.shape)
-    rows, cols = _indices(place, geobox.shape)
+    rows, cols = _indices(place, (geobox.shape[0], geobox.shape[1]))
     across = -(-frame.shape[1] // core)
     windows = (rows // core) * across + cols // core
     found = np.full(geobox.shape, UNKNOWN, np.uint8)
