@@ -141,8 +141,9 @@ def test_checkpoints_of_both_tasks_have_one_encoder_and_under_20_mb(
     again = load_checkpoint(tmp_path / "c")
     assert again.spec == spec
     image = 1000 + 400 * torch.randn(2, 8, CHIP, CHIP)
+    cases: dict[Task, int] = {"change": 8, "segment": 4}
     with torch.inference_mode():
-        for task, channels in (("change", 8), ("segment", 4)):
+        for task, channels in cases.items():
             one, two, fast = (
                 m.logits(image[:, :channels], 0, task=task)
                 for m in (model, again, at_timestep(model, 0, torch.float32))
