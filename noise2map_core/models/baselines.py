@@ -131,4 +131,16 @@ def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
             f"network.encoder {network.encoder} cannot be had from segmentation-models-pytorch: "
             f"{told}. Name another encoder."
         ) from error
+    if network.encoder_weights == "sentinel2":
+        _pad_as_csmask(model)
     return model
+
+
+def _pad_as_csmask(model: Any) -> None:
+    """ukis-csmask pads each layer as chips of 380 pixels need it; here it is this one that differs
+    from chips whose sides are multiples of 32."""
+    block = model.encoder.model.blocks[2][0]
+    conv = block.conv_dw
+    block.conv_dw = nn.Conv2d(
+        conv.in_channels, conv.out_channels, 5, stride=2, padding=2, groups=conv.groups, bias=False
+    )
