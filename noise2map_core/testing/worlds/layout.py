@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, float]] = {
 SETTING_CHANCES = {"town": 0.3, "crowded": 0.22, "works": 0.23, "country": 0.2, "wild": 0.05}
 
 WATER_CHANCE = 0.25
-NATURE = {
+NATURE: dict[str, dict[int, float]] = {
     "town": {LAWN: 2, ROUGH: 3, SOIL: 2, WOOD: 1, SCRUB: 1},
     "crowded": {ROUGH: 2, SOIL: 3, LAWN: 1, CROP: 1, WOOD: 0.5, SCRUB: 1},
     "works": {SOIL: 3, ROUGH: 3, CROP: 1, SCRUB: 1, SITE: 1, WOOD: 0.5},

@@ -81,7 +81,7 @@ def _lay_ground(
     _yards(rng, plan, quarter, kind, lots, lattice.pitch, built)
     count = rng.poisson(rng.choice([0, 10, 60]) * (plan.size_px * plan.gsd) ** 2 / 1e4)
     x, y = rng.uniform(0, plan.size_px, (2, count))
-    plan.things.append(np.stack([x, y], axis=1)[sampled(built.any(axis=0), x, y)])
+    plan.things.append(np.stack([x, y], axis=1)[sampled(built[0] | built[1], x, y)])
 
 
 def _lots(rng: Generator, plan: Plan, lattice: Lattice, disorder: float) -> NDArray[np.float64]:
@@ -167,7 +167,7 @@ def _yards(
     own = lots[rng.uniform(size=len(lots)) < rng.uniform(0, 0.8)]
     size = np.broadcast_to(pitch, (len(own), 2))
     labels = 1 + covers[rng.choice(len(covers), len(own), p=chances / chances.sum())]
-    canvas.polygons(rectangles(*own.T[:2], size[:, 0], size[:, 1], own[:, 2]), labels)
+    canvas.polygons(rectangles(own[:, 0], own[:, 1], size[:, 0], size[:, 1], own[:, 2]), labels)
     if kind == "suburb" and rng.uniform() < 0.4:
         _pools(rng, plan, canvas, lots, pitch)
     if kind in ("industry", "slabs"):
@@ -237,7 +237,7 @@ def _walls(
         canvas = Canvas(plan.size_px)
         own = lots[dates[:, date]]
         size = np.broadcast_to(pitch * 0.98, (len(own), 2))
-        corners = rectangles(*own.T[:2], size[:, 0], size[:, 1], own[:, 2])
+        corners = rectangles(own[:, 0], own[:, 1], size[:, 0], size[:, 1], own[:, 2])
         for ring in corners[:: 1 + int(rng.uniform() < 0.3)]:
             canvas.line(np.concatenate([ring, ring[:1]]), 0.3 / plan.gsd, 1)
         plan.walls[date] |= canvas.labels()
