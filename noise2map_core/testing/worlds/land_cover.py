@@ -20,7 +20,7 @@ from noise2map_core.testing.worlds.classes import (
     ROAD,
     TREE,
     WATER,
-)  # fmt: skip
+)
 from noise2map_core.testing.worlds.drawing import Canvas, rectangles
 from noise2map_core.testing.worlds.fields import Field, Mask, coordinates, noise, turned
 

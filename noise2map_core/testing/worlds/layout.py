@@ -18,7 +18,7 @@ from noise2map_core.testing.worlds.quarters import (
     WATER,
     WOOD,
     one_of,
-)  # fmt: skip
+)
 from noise2map_core.testing.worlds.roads import lay_main_roads
 from noise2map_core.testing.worlds.settlement import settle
 from noise2map_core.testing.worlds.trees import plant_woods
@@ -31,9 +31,7 @@ SETTINGS: dict[str, dict[str, float]] = {
     "wild": {"scattered": 1},
 }  # fmt: skip
 
-
 SETTING_CHANCES = {"town": 0.3, "crowded": 0.22, "works": 0.23, "country": 0.2, "wild": 0.05}
-
 
 WATER_CHANCE = 0.25
 NATURE: dict[str, dict[int, float]] = {

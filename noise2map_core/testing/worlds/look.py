@@ -21,7 +21,7 @@ from noise2map_core.testing.worlds.quarters import (
     SOIL,
     WATER,
     WOOD,
-)  # fmt: skip
+)
 
 Vector = NDArray[np.float64]
 Colour = NDArray[np.float32]

@@ -72,15 +72,16 @@ def _close_up(rng: Generator, size: int, gsd: float, changes: bool) -> WorldPair
     # Between the leans of both dates, so that a house that stays is the same pixels at both.
     lean = (looks[0].lean + looks[1].lean) / 2
     before, after = (_classes(plan, date, lean) for date in (0, 1))
-    return WorldPair(views[0], views[1], before, after, (before == BUILDING) != (after == BUILDING))
+    changed = (before == BUILDING) != (after == BUILDING)
+    return WorldPair(views[0], views[1], before, after, changed)
 
 
 def _stretch(rng: Generator, size: int, gsd: float, changes: bool) -> WorldPair:
     land = cover_land(rng, size, gsd, changes)
     ground = Ground.draw(rng, land)
     before, after = (view(rng, land, ground, date) for date in (0, 1))
-    first, last = land.classes
-    return WorldPair(before, after, first, last, first != last)
+    earlier, later = land.classes
+    return WorldPair(before, after, earlier, later, earlier != later)
 
 
 CLASS_OF_COVER = {

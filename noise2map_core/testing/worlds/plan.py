@@ -19,7 +19,6 @@ HOUSE = np.dtype([
 ribs: pixels from rib to rib, 0 for none. skylight: a
 strip of every so many is one of light, 0 for none. stands: at which dates."""
 
-
 TREE = np.dtype([("x", "f4"), ("y", "f4"), ("r", "f4"), ("tone", "f4"), ("stands", "?", 2)])
 """tone: where it stands between the palette's kinds, 0 … 1."""
 
@@ -29,6 +28,25 @@ Table = NDArray[np.void]
 
 SIDEWALK, CARRIAGEWAY, MARKING, TRACK = 1, 2, 3, 4
 """Labels of roads; a track is not paved."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Lots in blocks between streets; lengths in pixels."""
+
+    pitch: NDArray[np.float64]
+    """Of lots, along the street and away from it."""
+    rows: int
+    """Rows of lots in a block."""
+    street: float
+    """Width."""
+    angle: float
+    """Of the streets, radians."""
+
+    @property
+    def block(self) -> float:
+        """From street to street."""
+        return float(self.rows * self.pitch[1] + self.street)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from noise2map_core.testing.worlds.quarters import (
     SITE,
     SOIL,
     WATER,
-)  # fmt: skip
+)
 from noise2map_core.testing.worlds.roofs import footprints, paint_houses
 from noise2map_core.testing.worlds.shadow import shadow_of
 from noise2map_core.testing.worlds.textures import Image, Textures, smoothstep, tint
@@ -25,7 +25,6 @@ CAR_COLOURS = np.array([
     (0.92, 0.92, 0.92), (0.7, 0.7, 0.72), (0.15, 0.15, 0.16), (0.4, 0.4, 0.42), (0.55, 0.1, 0.1),
     (0.15, 0.25, 0.5), (0.85, 0.85, 0.8),
 ], np.float32)  # fmt: skip
-
 
 PARKED_ON = (ASPHALT, CONCRETE, GRAVEL, SOIL, SITE)
 """Where cars stand, besides roads."""

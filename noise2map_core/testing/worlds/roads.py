@@ -5,31 +5,31 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noise2map_core.testing.worlds.drawing import Canvas
-from noise2map_core.testing.worlds.plan import CARRIAGEWAY, MARKING, SIDEWALK, TRACK, Plan, placed
-from noise2map_core.testing.worlds.quarters import Quarter
+from noise2map_core.testing.worlds.plan import (
+    CARRIAGEWAY,
+    MARKING,
+    SIDEWALK,
+    TRACK,
+    Lattice,
+    Plan,
+    placed,
+)
 
 
 def lay_streets(
     rng: Generator,
     plan: Plan,
-    quarter: Quarter,
-    pitch: NDArray[np.float64],
-    street: float,
-    angle: float,
+    lattice: Lattice,
     built: NDArray[np.bool_],
 ) -> None:
     """Straight streets between the blocks, and now and then one across."""
-    canvas, reach = Canvas(plan.size_px), plan.size_px * 0.75
-    block = quarter.rows * pitch[1] + street
-    levels = np.arange(-reach, reach + block, block)
+    canvas, reach, street = Canvas(plan.size_px), plan.size_px * 0.75, lattice.street
     unpaved = rng.uniform() < (0.6 if street * plan.gsd < 5 else 0.12)
-    if not quarter.yards:
-        return
+    levels = np.arange(-reach, reach + lattice.block, lattice.block)
     crossings = rng.uniform(-reach, reach, rng.integers(0, 4))
-    ends = [((-reach, v), (reach, v)) for v in levels] + [
-        ((u, -reach), (u, reach)) for u in crossings
-    ]
-    lines = [placed(plan, np.array(pair), angle) for pair in ends]
+    ends = [((-reach, v), (reach, v)) for v in levels]
+    ends += [((u, -reach), (u, reach)) for u in crossings]
+    lines = [placed(plan, np.array(pair), lattice.angle) for pair in ends]
     _draw_roads(rng, canvas, plan, lines, street * (0.75 if unpaved else 0.8), unpaved)
     labels = canvas.labels()
     for date in (0, 1):
@@ -61,10 +61,9 @@ def _dashes(canvas: Canvas, plan: Plan, line: NDArray[np.float64]) -> None:
     steps = np.r_[0, np.cumsum(np.hypot(*np.diff(line, axis=0).T))]
     starts = np.arange(0, steps[-1], 9 / plan.gsd)
     for start in starts:
-        points = [
-            [np.interp(s, steps, axis) for axis in line.T] for s in (start, start + 3 / plan.gsd)
-        ]
-        canvas.line(np.array(points), 0.2 / plan.gsd, MARKING)
+        dash = np.array([start, start + 3 / plan.gsd])
+        points = np.stack([np.interp(dash, steps, axis) for axis in line.T], axis=1)
+        canvas.line(points, 0.2 / plan.gsd, MARKING)
 
 
 def _park_along(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from noise2map_core.testing.worlds.drawing import Canvas, rectangles
 from noise2map_core.testing.worlds.fields import Mask, coordinates, noise, turned
 from noise2map_core.testing.worlds.houses import build_houses
-from noise2map_core.testing.worlds.plan import Plan, Table, placed, sampled
+from noise2map_core.testing.worlds.plan import Lattice, Plan, Table, placed, sampled
 from noise2map_core.testing.worlds.quarters import (
     ASPHALT,
     CONCRETE,
@@ -24,7 +24,7 @@ from noise2map_core.testing.worlds.quarters import (
     Quarter,
     one_of,
     within,
-)  # fmt: skip
+)
 from noise2map_core.testing.worlds.roads import lay_streets
 from noise2map_core.testing.worlds.trees import plant_gardens
 
@@ -40,7 +40,6 @@ BUILT_ON = {
 }
 """What lies where a quarter is yet to be built."""
 
-
 REMAINS = {SOIL: 0.3, SITE: 0.3, RUBBLE: 0.15, CONCRETE: 0.1, ROUGH: 0.15}
 """What lies where a house is not there yet, or no more."""
 
@@ -51,47 +50,53 @@ def settle(
     """Lots, houses, yards and streets of one quarter; and what of it is new or gone."""
     pitch = np.array([within(rng, bounds) for bounds in quarter.pitch]) / plan.gsd
     street = float(within(rng, quarter.street)) / plan.gsd
-    angle = rng.uniform(0, np.pi)
-    lots = _lots(rng, plan, quarter, pitch, street, angle)
+    lattice = Lattice(pitch, quarter.rows, street, rng.uniform(0, np.pi))
+    lots = _lots(rng, plan, lattice, quarter.disorder)
     lots = lots[sampled(area, lots[:, 0], lots[:, 1])]
     grown = _growth(rng, plan, changes)
     dates = _dates(rng, lots, grown, changes)
     houses = build_houses(rng, plan, quarter, lots, pitch, dates)
     built = _built_ground(rng, plan, quarter, area, grown)
-    lay_streets(rng, plan, quarter, pitch, street, angle, built)
-    _yards(rng, plan, quarter, kind, lots, pitch, built)
+    _lay_ground(rng, plan, quarter, kind, lots, lattice, built)
     plan.houses.append(houses)
     _remains(rng, plan, houses)
     if rng.uniform() < quarter.walls:
         _walls(rng, plan, lots, pitch, dates)
     plant_gardens(rng, plan, quarter, area)
-    if quarter.yards:
-        count = rng.poisson(rng.choice([0, 10, 60]) * (plan.size_px * plan.gsd) ** 2 / 1e4)
-        x, y = rng.uniform(0, plan.size_px, (2, count))
-        plan.things.append(np.stack([x, y], axis=1)[sampled(area, x, y)])
 
 
-def _lots(
+def _lay_ground(
     rng: Generator,
     plan: Plan,
     quarter: Quarter,
-    pitch: NDArray[np.float64],
-    street: float,
-    angle: float,
-) -> NDArray[np.float64]:
+    kind: str,
+    lots: NDArray[np.float64],
+    lattice: Lattice,
+    built: NDArray[np.bool_],
+) -> None:
+    """Streets, yards and what lies about in them; houses that are scattered have none."""
+    if not quarter.yards or not len(lots):
+        return
+    lay_streets(rng, plan, lattice, built)
+    _yards(rng, plan, quarter, kind, lots, lattice.pitch, built)
+    count = rng.poisson(rng.choice([0, 10, 60]) * (plan.size_px * plan.gsd) ** 2 / 1e4)
+    x, y = rng.uniform(0, plan.size_px, (2, count))
+    plan.things.append(np.stack([x, y], axis=1)[sampled(built[0] | built[1], x, y)])
+
+
+def _lots(rng: Generator, plan: Plan, lattice: Lattice, disorder: float) -> NDArray[np.float64]:
     """Centres and directions [lot, (x, y, angle)] on a turned lattice with streets between."""
-    reach = plan.size_px * 0.75
-    block = quarter.rows * pitch[1] + street
-    v0 = np.arange(-reach, reach, block)[:, None] + (np.arange(quarter.rows) + 0.5) * pitch[1]
-    v = (v0 + street / 2).ravel()
+    reach, pitch, angle = plan.size_px * 0.75, lattice.pitch, lattice.angle
+    blocks = np.arange(-reach, reach, lattice.block)[:, None] + lattice.street / 2
+    v = (blocks + (np.arange(lattice.rows) + 0.5) * pitch[1]).ravel()
     u = np.arange(-reach, reach, pitch[0])
-    grid_u = u[None] + rng.uniform(0, pitch[0], (len(v), 1)) * (quarter.disorder > 0.004)
+    grid_u = u[None] + rng.uniform(0, pitch[0], (len(v), 1)) * (disorder > 0.004)
     grid_v = np.broadcast_to(v[:, None], grid_u.shape)
-    stray = rng.normal(0, quarter.disorder, (2, *grid_u.shape)) * pitch[:, None, None] * 0.7
+    stray = rng.normal(0, disorder, (2, *grid_u.shape)) * pitch[:, None, None] * 0.7
     grid_u, grid_v = (grid_u + stray[0]).ravel(), (grid_v + stray[1]).ravel()
     cos, sin, middle = np.cos(angle), np.sin(angle), plan.size_px / 2
     x, y = grid_u * cos - grid_v * sin + middle, grid_u * sin + grid_v * cos + middle
-    turns = angle + rng.normal(0, quarter.disorder, x.shape)
+    turns = angle + rng.normal(0, disorder, x.shape)
     inside = (abs(x - middle) < middle + pitch.max()) & (abs(y - middle) < middle + pitch.max())
     return np.stack([x, y, turns], axis=1)[inside]
 
@@ -134,8 +139,7 @@ def _built_ground(
     if grown is not None:
         region, date = grown
         built[1 - date] &= ~region
-        rest = one_of(rng, BUILT_ON)
-        plan.cover[1 - date][area & region] = rest
+        plan.cover[1 - date][area & region] = one_of(rng, BUILT_ON)
         if rng.uniform() < 0.3:
             traces = noise(rng, plan.size_px, 1.5) > rng.uniform(0.5, 2)
             plan.cover[1 - date][area & region & traces] = one_of(rng, BUILT_ON)
@@ -157,8 +161,6 @@ def _yards(
     built: NDArray[np.bool_],
 ) -> None:
     """Some lots of another cover, and pools, car parks and rubble."""
-    if not quarter.yards or not len(lots):
-        return
     canvas = Canvas(plan.size_px)
     covers = np.array(list(quarter.yards))
     chances = np.array(list(quarter.yards.values()))
@@ -187,9 +189,8 @@ def _pools(
     away = pitch[1] * 0.33 * rng.choice([-1, 1], len(own))
     x, y = own[:, 0] - away * np.sin(own[:, 2]), own[:, 1] + away * np.cos(own[:, 2])
     size = rng.uniform(3, 9, (2, len(own))) / plan.gsd
-    canvas.polygons(
-        rectangles(x, y, size[0], size[1] * 0.6, own[:, 2]), np.full(len(own), POOL + 1)
-    )
+    corners = rectangles(x, y, size[0], size[1] * 0.6, own[:, 2])
+    canvas.polygons(corners, np.full(len(own), POOL + 1))
 
 
 def _car_parks(
@@ -223,9 +224,7 @@ def _remains(rng: Generator, plan: Plan, houses: Table) -> None:
             marked["x"], marked["y"], marked["length"] * grow[0], marked["width"] * grow[1],
             marked["angle"],
         )  # fmt: skip
-        covers = rng.choice(
-            [SOIL, SITE, RUBBLE, CONCRETE, ROUGH], len(marked), p=(0.3, 0.3, 0.15, 0.1, 0.15)
-        )
+        covers = rng.choice(list(REMAINS), len(marked), p=list(REMAINS.values()))
         canvas.polygons(corners, 1 + covers)
         drawn = canvas.labels()
         plan.cover[date][drawn > 0] = drawn[drawn > 0] - 1
