@@ -34,7 +34,7 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(chips: Path, output: Path, **others: Any) -> BootstrapConfig:
-    settings = {"teacher": "mad", "noise": ("none",), "training": SHORT, **others}
+    settings = {"teacher": "mad", "margin_px": 1, "noise": ("none",), "training": SHORT, **others}
     return BootstrapConfig(chips=chips, output=output, **settings)
 
 

@@ -40,8 +40,9 @@ class BootstrapConfig(BaseModel):
     """Probability of change from which the teacher is sure; up to 1 less this it is sure of none.
     What lies between is not learnt from."""
 
-    margin_px: NonNegativeInt = 1
-    """Pixels nearer than this to one that is not of the same kind are not learnt from."""
+    margin_px: NonNegativeInt = 0
+    """Pixels as near as this to one of which it is not sure to be of the same kind are not learnt
+    from. What is narrow is not learnt then."""
 
     block_px: SidePx | None = None
     """Side of the blocks of a chessboard, pixels: who learnt from its black blocks maps the white
