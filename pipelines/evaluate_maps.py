@@ -1,5 +1,4 @@
-"""Score checkpoints on a part of a chip store, or on places that they never saw, beside what finds
-change without learning it."""
+"""Score checkpoints on a part of a chip store, or on places that they never saw."""
 
 from __future__ import annotations
 

@@ -38,8 +38,11 @@ def plan_header(
     dates: Sequence[Sequence[Scene]],
     place: str,
     recipe: PixelRecipe = UNCHANGED,
+    *,
+    named: bool = False,
 ) -> StoreHeader:
-    """The header of the store that these settings make of these scenes of a place.
+    """The header of the store that these settings make of these scenes of a place, `named` by its
+    user: another name is another store.
 
     Asks once for the identity of every asset. Raises AssetReadError.
     """
@@ -59,6 +62,7 @@ def plan_header(
             for scenes in dates
         ],
         "recipe": recipe.key(),
+        **({"place": place} if named else {}),
     }
     return StoreHeader(
         key=digest_of(key),

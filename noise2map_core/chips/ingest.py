@@ -85,7 +85,7 @@ def plan_ingest(config: IngestRegionConfig) -> IngestPlan:
     windows = plan_splits(config.split, grid)
     header = plan_header(
         grid, config.chips, config.split.buffer_px, windows, labels, dates,
-        config.place or aoi.name, pair.recipe,
+        config.place or aoi.name, pair.recipe, named=config.place is not None,
     )  # fmt: skip
     quality = pair.quality.as_dict() if pair.quality else None
     ingest = Ingest(

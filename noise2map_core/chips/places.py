@@ -5,9 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.chips.writer import merged_totals
+from noise2map_core.labels.splits import ROUNDING_PX, near_pairs
 from noise2map_core.runtime.errors import ChipStoreError
 from noise2map_core.settings.labels import PlacesConfig
 
@@ -54,21 +57,34 @@ def with_parts(store: ChipStore, parts: Parts) -> ChipStore:
 def folds_of(store: ChipStore, count: int, task: str) -> list[tuple[str, ...]]:
     """The places, dealt out into folds so that each has about as many pixels of the rarer classes.
 
-    The one with the most goes to the fold with the fewest; ties by name. Raises ChipStoreError if
-    there are fewer places than folds.
+    Places that touch one another go together. Those with the most go to the fold with the fewest;
+    ties by name. Raises ChipStoreError if there are fewer places, apart, than folds.
     """
-    known = _known(store)
-    if len(known) < max(count, 3):
+    groups = _apart(store)
+    if len(groups) < max(count, 3):
         raise ChipStoreError(
-            f"chip store {store.path} has {len(known)} place(s): {', '.join(known)}. {count} folds "
-            f"need {max(count, 3)}: ingest more areas into it, or set fewer folds."
+            f"chip store {store.path} has {len(groups)} place(s) apart: "
+            f"{', '.join('+'.join(group) for group in groups)}. {count} folds need "
+            f"{max(count, 3)}: ingest more areas into it, or set fewer folds."
         )
-    sought = {name: _sought(store, name, task) for name in known}
-    folds: list[list[str]] = [[] for _ in range(count)]
-    for name in sorted(known, key=lambda name: (-sought[name], name)):
-        least = min(folds, key=lambda fold: (len(fold), sum(sought[n] for n in fold)))
-        least.append(name)
-    return [tuple(sorted(fold)) for fold in folds]
+    sought = {group: sum(_sought(store, name, task) for name in group) for group in groups}
+    folds: list[list[tuple[str, ...]]] = [[] for _ in range(count)]
+    for group in sorted(groups, key=lambda group: (-sought[group], group)):
+        least = min(folds, key=lambda fold: (len(fold), sum(sought[one] for one in fold)))
+        least.append(group)
+    return [tuple(sorted(name for group in fold for name in group)) for fold in folds]
+
+
+def _apart(store: ChipStore) -> list[tuple[str, ...]]:
+    """Names of the places, those together that lie nearer than the store's buffer."""
+    names = _known(store)
+    number = np.searchsorted(names, store.places)
+    reach = (store.attributes["buffer_px"] - ROUNDING_PX) * float(store.attributes["gsd"])
+    one, other = near_pairs(store.read("footprint"), store.read("crs"), reach)
+    links = coo_matrix((np.ones(len(one)), (number[one], number[other])), shape=(len(names),) * 2)
+    _, component = connected_components(links, directed=False)
+    groups = [np.flatnonzero(component == n) for n in range(component.max() + 1)]
+    return [tuple(names[i] for i in group) for group in groups]
 
 
 def places_of_fold(folds: Sequence[tuple[str, ...]], number: int) -> PlacesConfig:

@@ -60,11 +60,21 @@ def find_too_near(
 
     `footprints` [chip, edge] and `buffer` in units of the grid, less a little for rounding.
     """
+    one, other = near_pairs(footprints, crs, buffer)
+    near = np.flatnonzero(splits[one] != splits[other])
+    return (int(one[near[0]]), int(other[near[0]])) if near.size else None
+
+
+def near_pairs(
+    footprints: NDArray[np.float64], crs: NDArray[np.integer], buffer: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of all chips whose footprints are nearer than `buffer`, those of a pair in either
+    order and every chip with itself; arguments as of `find_too_near`."""
     grown = shapely.box(*(footprints + buffer * np.array([-1, -1, 1, 1])).T)
     tree = shapely.STRtree(shapely.box(*footprints.T))
     one, other = tree.query(grown, predicate="intersects")
-    near = np.flatnonzero((splits[one] != splits[other]) & (crs[one] == crs[other]))
-    return (int(one[near[0]]), int(other[near[0]])) if near.size else None
+    same = crs[one] == crs[other]
+    return one[same], other[same]
 
 
 def _boxes(config: SplitConfig, grid: RegionGrid) -> list[SplitWindow]:

@@ -166,7 +166,9 @@ def _cities(stac: Path, output: Path, path: Path) -> Iterator[IngestRegionConfig
         yield IngestRegionConfig.model_validate(
             {
                 "aoi": area, "before": row["before"], "after": row["after"], "output": path,
-                "search": {"catalog": str(stac / "catalog.json"), "collection": "oscd", "bands": BANDS},
+                "search": {
+                    "catalog": str(stac / "catalog.json"), "collection": "oscd", "bands": BANDS,
+                },
                 "chips": {"chip_px": 64, "stride_px": 64}, "mask": {"use": "off"},
                 "labels": {"kind": "raster", "asset": "change"},
             }

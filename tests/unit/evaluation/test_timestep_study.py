@@ -72,7 +72,7 @@ def test_one_date_has_one_order(store: ChipStore) -> None:
     model = Noise2Map(checkpoint_spec(tasks=tasks, chip_px=16)).eval()
     batch = ChipReader(store, ("change",)).read(store.chips_of("val")[:1])
     labels = {"segment": np.zeros_like(batch.valid, dtype=np.uint8)}
-    single = type(batch)(batch.image, batch.valid, labels, batch.chip)
+    single = type(batch)(batch.image, batch.valid, labels, batch.chip, batch.light)
     study = study_chip(model, single, "segment", telling_timesteps(model, "segment", 4))
     assert study.orders == ("normal",)
     assert study.probability.shape == (1, 4, 2, 16, 16)

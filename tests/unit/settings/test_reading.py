@@ -148,6 +148,7 @@ Value = Callable[[World], Any] | Any
 
 PROBES: dict[str, list[Value]] = {
     "IngestRegionConfig.aoi": [lambda w: w.name("smaller.geojson")],
+    "IngestRegionConfig.place": ["elsewhere"],
     "IngestRegionConfig.before": ["2019", None, "2021"],
     "IngestRegionConfig.after": ["2022", "2020"],
     "InferRegionConfig.aoi": [lambda w: w.name("smaller.geojson")],

@@ -131,7 +131,7 @@ def rewritten(store: ChipStore, path: Path, *changes: Callable[[Columns], Column
 
 
 def test_chips_of_one_date_are_refused(store: ChipStore, tmp_path: Path) -> None:
-    dated = ("image", "valid", "datetime", "items")
+    dated = ("image", "valid", "datetime", "items", "scene")
     one = rewritten(
         store, tmp_path / "one.zarr",
         lambda chips: chips | {name: chips[name][:, :1] for name in dated},
