@@ -99,7 +99,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable ".[dev,tune,baselines]"
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable ".[dev,tune,baselines,csmask]"
 	touch $@ $(VENV)/.installed
 
 clean:  ## Removes what make made

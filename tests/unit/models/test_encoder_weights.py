@@ -1,7 +1,6 @@
 """Encoders that others taught."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,7 @@ from tests.factories import checkpoint_spec, task_spec
 
 RGB = ("red", "green", "blue")
 CHIP = 64
-HAS_CSMASK = all(find_spec(name) for name in (CSMASK.package, "onnx"))
-SOURCES = [
-    ("lite0_difference", IMAGENET),
-    pytest.param(
-        "csmask_difference", CSMASK,
-        marks=pytest.mark.skipif(not HAS_CSMASK, reason="the extra csmask is not installed"),
-    ),
-]  # fmt: skip
+SOURCES = [("lite0_difference", IMAGENET), ("csmask_difference", CSMASK)]
 HALVING, SEEN = (1, 2, 3, 5), (0, 1, 2, 4, 6)
 """Stages whose first block halves the resolution; stages whose last block the decoder sees."""
 
