@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.detectors.compared import DECIDED_FROM
-from noise2map_core.detectors.detector import MULTISPECTRAL, Detector
+from noise2map_core.detectors.detector import MULTISPECTRAL
 from noise2map_core.detectors.transitions import compare
-from noise2map_core.evaluation.batches import ChipBatch, ChipReader
+from noise2map_core.evaluation.batches import ChipBatch
 from noise2map_core.evaluation.counting import (
     BlockCounter,
     Scorer,
@@ -19,20 +19,17 @@ from noise2map_core.evaluation.counting import (
     probability_of,
     score_histogram,
 )
+from noise2map_core.evaluation.pair_detectors import Floats, PairDetectors
 from noise2map_core.evaluation.scores import MapScores, scores_of
 from noise2map_core.inference.decision import TOLERANCE
 from noise2map_core.learning.baseline import NUM_BINS
 from noise2map_core.learning.metrics import ScoreHistogram
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.runtime.errors import PairRejectedError
 from noise2map_core.settings.detector import DetectorConfig, Kind
 from noise2map_core.settings.learning import EvaluationConfig
 
 FALSE_ALARMS = DetectorConfig().false_alarms
-SAMPLE_PX = 1 << 20
-"""Pixels of a pair of dates that its detector is fitted to, about."""
 
-Floats = NDArray[np.float32]
 Thresholds = Callable[[ChipBatch], Any]
 """What each pixel's score is compared with: a number, or one a chip [chip, 1, 1]."""
 
@@ -50,71 +47,21 @@ def evaluate_detector(
 
     None if it can be fitted to no pair.
     """
-    detectors = PairDetectors(kind, store, split)
+    detectors = PairDetectors.of(store, kind, store.chips_of(split))
     pixels = SplitPixels.of(store, split, "change", config.batch_size)
-    blocks, ranks = _judged(pixels, detectors.score, detectors.thresholds, config.block_px)
+
+    def score(batch: ChipBatch) -> Floats:
+        return np.nan_to_num(detectors.probability(batch.chip, batch.image, batch.valid))
+
+    def thresholds(batch: ChipBatch) -> Floats:
+        return detectors.thresholds(batch.chip, FALSE_ALARMS)
+
+    blocks, ranks = _judged(pixels, score, thresholds, config.block_px)
     if not detectors.fitted:
         return None
     name = store.attributes["classes"]["change"][1]["name"]
     threshold = float(np.mean([one.threshold(FALSE_ALARMS) for one in detectors.fitted]))
     return scores_of(pixels, blocks, {name: threshold}, ranks.roc_auc)
-
-
-class PairDetectors:
-    """A detector of one kind for each pair of dates and grid of a split, fitted when it is asked
-    for."""
-
-    def __init__(self, kind: Kind, store: ChipStore, split: str) -> None:
-        self._kind: Kind = kind
-        self._reader = ChipReader(store, ())
-        self._chips = store.chips_of(split)
-        columns = np.column_stack([store.read("crs"), store.read("datetime")])
-        self._pair = np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
-        self._detectors: dict[int, Detector | None] = {}
-
-    @property
-    def fitted(self) -> list[Detector]:
-        """Those that could be fitted."""
-        return [one for one in self._detectors.values() if one is not None]
-
-    def score(self, batch: ChipBatch) -> Floats:
-        """Probability of change [chip, y, x]; 0 where nothing could be fitted."""
-        seen = np.asarray(batch.valid[:, [0, -1]].all(axis=1))
-        return np.stack(
-            [
-                np.zeros(valid.shape, np.float32)
-                if (detector := self._of(chip)) is None
-                else detector.probability(image, valid)
-                for chip, image, valid in zip(
-                    batch.chip.tolist(), batch.image[:, [0, -1]], seen, strict=True
-                )
-            ]
-        )
-
-    def thresholds(self, batch: ChipBatch) -> Floats:
-        """Of each chip [chip, 1, 1]; 2, which nothing reaches, where nothing could be fitted."""
-        found = [
-            2.0 if (detector := self._of(chip)) is None else detector.threshold(FALSE_ALARMS)
-            for chip in batch.chip.tolist()
-        ]
-        return np.array(found, np.float32)[:, None, None]
-
-    def _of(self, chip: int) -> Detector | None:
-        pair = int(self._pair[chip])
-        if pair not in self._detectors:
-            self._detectors[pair] = self._fit(self._chips[self._pair[self._chips] == pair])
-        return self._detectors[pair]
-
-    def _fit(self, chips: NDArray[np.int64]) -> Detector | None:
-        """To chips evenly from all of a pair's."""
-        size = self._reader.read(chips[:1]).image[0, 0, 0].size
-        most = min(len(chips), max(1, SAMPLE_PX // size))
-        batch = self._reader.read(chips[np.arange(most) * len(chips) // most])
-        seen = np.asarray(batch.valid[:, [0, -1]].all(axis=1))
-        try:
-            return Detector.fit(self._kind, list(zip(batch.image[:, [0, -1]], seen, strict=True)))
-        except PairRejectedError:
-            return None
 
 
 def evaluate_compared(

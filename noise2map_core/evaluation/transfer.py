@@ -4,7 +4,7 @@ Thresholds and temperatures come from training places alone. Scores are pooled o
 all places, and given of each place; whole places are drawn for the intervals.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from noise2map_core.chips.places import FOLD_FOLDER, Parts, dealt, with_parts
 from noise2map_core.chips.store import ChipStore
-from noise2map_core.detectors.detector import Detector, SamplePair
-from noise2map_core.detectors.statistic import log_length
 from noise2map_core.evaluation.batches import ChipBatch
 from noise2map_core.evaluation.counting import (
     Scorer,
@@ -24,6 +22,7 @@ from noise2map_core.evaluation.counting import (
     model_logits,
     probability_of,
 )
+from noise2map_core.evaluation.pair_detectors import PairDetectors
 from noise2map_core.evaluation.references import compared_scorer
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.learning.baseline import ChangeVectorAnalysis
@@ -33,7 +32,7 @@ from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import RUN_FILE
 from noise2map_core.runtime.documents import parse_json
-from noise2map_core.runtime.errors import CheckpointError, ChipStoreError, PairRejectedError
+from noise2map_core.runtime.errors import CheckpointError, ChipStoreError
 from noise2map_core.runtime.storage import read_bytes
 from noise2map_core.settings.detector import Kind
 from noise2map_core.settings.labels import PlacesConfig
@@ -41,8 +40,6 @@ from noise2map_core.settings.network import Task
 
 SCORE_BINS = 10_000
 """Of the histograms that thresholds and areas are read from."""
-MAX_SAMPLES = 64
-"""Chips of a place that a detector is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -220,11 +217,14 @@ def score_statistics(
     `semantic` sees at the dates. Their thresholds have the highest F1 on the places of training and
     validation."""
     fits: dict[str, Fit] = {"CVA": _vectors}
-    fits |= {kind.upper(): _detector(kind) for kind in _kinds(store)}
+    fits |= {kind.upper(): _anywhere(_detector(store, kind)) for kind in _kinds(store)}
     if semantic is not None:
-        scorer = compared_scorer(semantic)
-        fits["semantic"] = lambda store, place: scorer
+        fits["semantic"] = _anywhere(compared_scorer(semantic))
     return [_score_fit(name, fit, store, folds, batch_size) for name, fit in fits.items()]
+
+
+def _anywhere(scorer: Scorer) -> Fit:
+    return lambda store, place: scorer
 
 
 def _kinds(store: ChipStore) -> tuple[Kind, ...]:
@@ -261,35 +261,15 @@ def _vectors(store: ChipStore, place: str) -> Scorer:
     return lambda batch: analysis.score(batch.image)
 
 
-def _detector(kind: Kind) -> Fit:
-    def fit(store: ChipStore, place: str) -> Scorer:
-        """Of a place too small for statistics, where a map would be refused: no change."""
-        try:
-            found = Detector.fit(kind, list(_samples(store, place)))
-        except PairRejectedError:
-            return lambda batch: np.zeros(batch.image[:, 0, 0].shape, np.float32)
-        return lambda batch: _alteration(found, batch)
+def _detector(store: ChipStore, kind: Kind) -> Scorer:
+    """A place too small for statistics, where a map would be refused, has no change."""
+    detectors = PairDetectors.of(store, kind)
 
-    return fit
+    def score(batch: ChipBatch) -> NDArray[np.float32]:
+        length = np.nan_to_num(detectors.length(batch.chip, batch.image, batch.valid))
+        return length / (1 + length)
 
-
-def _samples(store: ChipStore, place: str) -> Iterator[SamplePair]:
-    """Chips evenly over a place, enough for statistics."""
-    chips = np.flatnonzero(store.places == place)
-    for chip in chips[:: -(-len(chips) // MAX_SAMPLES)].tolist():
-        read = store.read_chip(chip, ("image", "valid"))
-        yield read["image"], np.asarray(read["valid"].all(axis=0))
-
-
-def _alteration(detector: Detector, batch: ChipBatch) -> NDArray[np.float32]:
-    """A detector's score in [0, 1), chip by chip: its order is that of the probabilities, which
-    are all one far out."""
-    logs = [
-        log_length(detector.kind, detector.matrix, detector.offset, image, valid)
-        for image, valid in zip(batch.image, np.asarray(batch.valid.all(axis=1)), strict=True)
-    ]
-    length = np.exp(np.stack(logs))
-    return np.asarray(length / (1 + length), np.float32)
+    return score
 
 
 def require_places(store: ChipStore, task: Task) -> None:

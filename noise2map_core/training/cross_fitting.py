@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, iter_batches
 from noise2map_core.evaluation.counting import PixelOwners, model_logits, probability_of
+from noise2map_core.evaluation.pair_detectors import PairDetectors
 from noise2map_core.inference.decision import TOLERANCE, decide_classes
 from noise2map_core.labels import IGNORE
 from noise2map_core.learning.metrics import ConfusionCounts, ScoreHistogram
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.settings.network import Task
-from noise2map_core.training.teaching import School, Teacher, colour_of
+from noise2map_core.training.teaching import School, colour_of
 
 NUM_BINS = 10_000
 BATCH = 16
@@ -62,7 +63,7 @@ def cross_mapper(models: Sequence[Noise2Map], school: School) -> Mapper:
     return mapped
 
 
-def teacher_mapper(teacher: Teacher, false_alarms: float) -> Mapper:
+def teacher_mapper(teacher: PairDetectors, false_alarms: float) -> Mapper:
     """Of the detectors."""
 
     def mapped(batch: ChipBatch) -> Mapped:

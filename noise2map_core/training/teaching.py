@@ -18,9 +18,9 @@ from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, w
 from noise2map_core.chips.plan import ChipTable
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns
 from noise2map_core.chips.writer import StoreHeader, is_finished
-from noise2map_core.detectors.detector import Detector, default_kind
+from noise2map_core.detectors.detector import default_kind
 from noise2map_core.detectors.spec import ALGORITHM_VERSION, CLASSES
-from noise2map_core.evaluation.batches import ChipReader
+from noise2map_core.evaluation.pair_detectors import PairDetectors
 from noise2map_core.labels import IGNORE
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import ChipStoreError, PairRejectedError
@@ -30,8 +30,6 @@ from noise2map_core.settings.detector import Kind
 Int64 = NDArray[np.int64]
 Labels = NDArray[np.uint8]
 
-SAMPLE_CHIPS = 256
-"""That a detector is fitted to, spread evenly."""
 LEAST_SURE = 50
 """Pixels of either kind that each part must have."""
 ONE_IN = 4
@@ -39,65 +37,21 @@ ONE_IN = 4
 SPLITS = ("train", "val")
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """Detectors of all pairs of a store, each fitted to its pair."""
+def fit_teacher(store: ChipStore, kind: Kind | None) -> PairDetectors:
+    """Detectors of all pairs of a store; no label is read.
 
-    kind: Kind
-    pair: Int64
-    """[chip] number of its place and dates."""
-    detectors: dict[int, Detector]
-    """By pair; one with too few pixels has none."""
-
-    @classmethod
-    def fit(cls, store: ChipStore, kind: Kind | None) -> Self:
-        """From the pixels of each pair; no label is read.
-
-        Raises ChipStoreError unless chips are pairs, PairRejectedError if none can be compared.
-        """
-        if store.num_dates != 2:
-            raise ChipStoreError(
-                f"chip store {store.path} has {store.num_dates} date(s); change is learnt from "
-                "pairs. Ingest it with before and after."
-            )
-        kind, pair = kind or default_kind(len(store.bands)), pairs_of(store)
-        found, refused = dict[int, Detector](), PairRejectedError(f"{store.path} has no chips.")
-        for number in np.unique(pair).tolist():
-            try:
-                found[number] = _fitted(store, kind, np.flatnonzero(pair == number))
-            except PairRejectedError as error:
-                refused = error
-        if not found:
-            raise refused
-        return cls(kind, pair, found)
-
-    def probability(
-        self, chips: Int64, image: NDArray[np.generic], valid: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Of change [chip, y, x]; NaN where it is not known.
-
-        `image` [chip, date, band, y, x], `valid` [chip, date, y, x].
-        """
-        seen = _seen(valid)
-        found = np.full(seen.shape, np.nan, np.float32)
-        for index, number in enumerate(self.pair[chips].tolist()):
-            if number in self.detectors:
-                found[index] = self.detectors[number].probability(image[index], seen[index])
-        found[~seen] = np.nan
-        return found
-
-    def thresholds(self, chips: Int64, false_alarms: float) -> NDArray[np.float64]:
-        """[chip, 1, 1] the probability from which change is called."""
-        each = {
-            number: detector.threshold(false_alarms) for number, detector in self.detectors.items()
-        }
-        return np.array([each.get(number, 1.0) for number in self.pair[chips]])[:, None, None]
-
-
-def pairs_of(store: ChipStore) -> Int64:
-    """[chip] number of the grid and the dates that it shows."""
-    columns = np.column_stack([store.read("crs"), store.read("datetime")])
-    return np.asarray(np.unique(columns, axis=0, return_inverse=True)[1].ravel(), np.int64)
+    Raises ChipStoreError unless chips are pairs, PairRejectedError if none can be compared.
+    """
+    if store.num_dates != 2:
+        raise ChipStoreError(
+            f"chip store {store.path} has {store.num_dates} date(s); change is learnt from "
+            "pairs. Ingest it with before and after."
+        )
+    teacher = PairDetectors.of(store, kind or default_kind(len(store.bands)))
+    found = [teacher.detector(chip) for chip in np.unique(teacher.pair, return_index=True)[1]]
+    if not any(found):
+        raise teacher.refusal or PairRejectedError(f"{store.path} has no chips.")
+    return teacher
 
 
 def later_pairs(store: ChipStore) -> Int64:
@@ -112,17 +66,6 @@ def later_pairs(store: ChipStore) -> Int64:
         # An append may store a pair again, of which more is known then: no later pair.
         found[early] = np.where((times[early] != times[late]).any(axis=1), late, -1)
     return found
-
-
-def _seen(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[chip, y, x] observed at both dates."""
-    return np.asarray(valid.all(axis=1))
-
-
-def _fitted(store: ChipStore, kind: Kind, chips: Int64) -> Detector:
-    chosen = chips[:: -(-len(chips) // SAMPLE_CHIPS)]
-    batch = ChipReader(store, (), cache_bytes=0).read(chosen)
-    return Detector.fit(kind, list(zip(batch.image, _seen(batch.valid), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -173,14 +116,14 @@ class School:
     """Store, teacher and lesson: what stores of lessons are made of."""
 
     store: ChipStore
-    teacher: Teacher
+    teacher: PairDetectors
     lesson: Lesson
     later: Int64 | None
     """[chip] where there are no labels, the chip of a later pair that a chip is judged by; -1 of
     none."""
 
     @classmethod
-    def of(cls, store: ChipStore, teacher: Teacher, lesson: Lesson) -> Self:
+    def of(cls, store: ChipStore, teacher: PairDetectors, lesson: Lesson) -> Self:
         """Judged by the store's labels of change, if it has any."""
         labelled = store.has_labels_of("change")
         return cls(store, teacher, lesson, None if labelled else later_pairs(store))

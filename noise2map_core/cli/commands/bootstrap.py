@@ -35,7 +35,7 @@ from noise2map_core.training.cross_fitting import (
     score_maps,
 )
 from noise2map_core.training.run import learnt_settings
-from noise2map_core.training.teaching import Lesson, School, Teacher
+from noise2map_core.training.teaching import Lesson, School, fit_teacher
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.tools.bootstrap import BootstrapConfig
 
@@ -150,7 +150,7 @@ def _bootstrapped(config: BootstrapConfig, store: ChipStore, key: str) -> dict[s
 def _school(config: BootstrapConfig, store: ChipStore) -> School:
     block_px = config.block_px or 2 * int(store.attributes["chip_px"])
     lesson = Lesson(config.confidence, config.margin_px, block_px)
-    return School.of(store, Teacher.fit(store, config.teacher), lesson)
+    return School.of(store, fit_teacher(store, config.teacher), lesson)
 
 
 def _scored(config: BootstrapConfig, school: School) -> dict[str, MapQuality]:

@@ -71,3 +71,12 @@ def test_a_date_that_is_hardly_observed_is_named(tmp_path: Path) -> None:
     keep_light(found, tmp_path)
     assert json.loads((tmp_path / FILE).read_text())["dates"][1] == [[None], [None]]
     assert light((date_of(tmp_path, "c", clear), date_of(tmp_path, "n", cloudy)), tmp_path).unknown
+
+
+def test_scenes_outside_the_region_do_not_move_it(
+    dates: tuple[tuple[Scene, ...], ...], tmp_path: Path
+) -> None:
+    far = frame(90, 110, x=600_000.0)
+    path = write_tif(tmp_path / "far.tif", 40 * noise(90, 110, "uint16", 5), far, nodata=0)
+    more = tuple((*date, scene_of(path, geobox=far, name="far")) for date in dates)
+    assert light(more, tmp_path / "more").dates == light(dates, tmp_path).dates

@@ -16,7 +16,7 @@ from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError, P
 from noise2map_core.settings.chips import ChipsConfig
 from noise2map_core.settings.labels import SplitConfig
 from noise2map_core.training.cross_fitting import TEACHER, Mapped, score_maps
-from noise2map_core.training.teaching import Lesson, School, Teacher, colour_of
+from noise2map_core.training.teaching import Lesson, School, colour_of, fit_teacher
 from noise2map_core.training.training_data import require_trainable
 from tests.chip_factories import changed_land, make_store, plan_store
 from tests.unit.evaluation.test_evaluation import bounds
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ChipStore:
 
 @pytest.fixture(scope="module")
 def school(store: ChipStore) -> School:
-    return School.of(store, Teacher.fit(store, "mad"), LESSON)
+    return School.of(store, fit_teacher(store, "mad"), LESSON)
 
 
 @given(
@@ -107,13 +107,13 @@ def test_lessons_that_are_there_stay_and_others_are_refused(
     written = (path / "manifest.json").stat().st_mtime_ns
     school.write(sure, 0, path)
     assert (path / "manifest.json").stat().st_mtime_ns == written
-    other = School.of(store, Teacher.fit(store, "irmad"), LESSON)
+    other = School.of(store, fit_teacher(store, "irmad"), LESSON)
     with pytest.raises(OutputMismatchError, match="was made from other scenes or settings"):
         other.write(other.sure_pixels(), 0, path)
 
 
 def test_a_teacher_that_is_rarely_sure_is_refused_in_a_line(store: ChipStore) -> None:
-    school = School.of(store, Teacher.fit(store, "mad"), Lesson(0.9, 9, 32))
+    school = School.of(store, fit_teacher(store, "mad"), Lesson(0.9, 9, 32))
     with pytest.raises(ChipStoreError, match=r"is sure of 0 changed and .* 50 of each .*$"):
         school.roles(school.sure_pixels(), 0)
 
@@ -137,7 +137,7 @@ def test_chips_of_one_date_are_refused(store: ChipStore, tmp_path: Path) -> None
         lambda chips: chips | {name: chips[name][:, :1] for name in dated},
     )  # fmt: skip
     with pytest.raises(ChipStoreError, match=r"has 1 date\(s\); .* with before and after\.$"):
-        Teacher.fit(one, None)
+        fit_teacher(one, None)
 
 
 def test_a_later_pair_judges_and_does_not_teach(store: ChipStore, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_later_pair_judges_and_does_not_teach(store: ChipStore, tmp_path: Path
         lambda chips: chips | {"datetime": chips["datetime"] + np.array([0, year])},
         lambda chips: chips,
     )  # fmt: skip
-    school = School.of(pairs, Teacher.fit(pairs, "mad"), LESSON)
-    assert len(school.teacher.detectors) == 2
+    school = School.of(pairs, fit_teacher(pairs, "mad"), LESSON)
+    assert len(school.teacher.fitted) == 2
     role, seconds = school.roles(school.sure_pixels(), None), pairs.read("datetime")[:, 1]
     assert set(seconds[role >= 0].tolist()) == {seconds.min()}
     scores = score_maps(school, 0.01, {})
@@ -161,7 +161,7 @@ def test_pairs_that_are_hardly_seen_are_refused(tmp_path: Path) -> None:
     pixels.images[1, :, 2:] = 0
     job = plan_store(tmp_path / "sources", tmp_path / "chips.zarr", pixels=pixels)
     with pytest.raises(PairRejectedError, match="too few for statistics"):
-        Teacher.fit(open_store(make_store(job)), None)
+        fit_teacher(open_store(make_store(job)), None)
 
 
 def test_scores_are_of_each_labelled_pixel_once_in_whatever_part(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_scores_are_of_each_labelled_pixel_once_in_whatever_part(tmp_path: Path)
         split=SplitConfig(boxes=boxes, buffer_px=1), chips=ChipsConfig(chip_px=16, stride_px=8),
     )  # fmt: skip
     store = open_store(make_store(job))
-    school = School.of(store, Teacher.fit(store, "mad"), LESSON)
+    school = School.of(store, fit_teacher(store, "mad"), LESSON)
     oracle = ChipReader(store, ("change",))
     perfect, blind = (
         _mapper(lambda chips: (oracle.read(chips).labels["change"] == 1).astype(np.uint8)),
@@ -195,4 +195,4 @@ def test_without_labels_and_later_pairs_nothing_is_scored(tmp_path: Path) -> Non
         tmp_path / "sources", tmp_path / "chips.zarr", pixels=changed_land(), labelled=False
     )
     store = open_store(make_store(job))
-    assert score_maps(School.of(store, Teacher.fit(store, "mad"), LESSON), 0.01, {}) == {}
+    assert score_maps(School.of(store, fit_teacher(store, "mad"), LESSON), 0.01, {}) == {}
