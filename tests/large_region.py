@@ -86,20 +86,25 @@ def pixels(window: Window, date: str, change: Change) -> NDArray[np.uint8]:
     return picture
 
 
-def write_scenes(folder: Path, size: int, change: Change) -> Path:
+def write_scenes(
+    folder: Path, size: int, change: Change, bands: Sequence[str] = BANDS, dtype: str = "uint8"
+) -> Path:
     """Scenes of size x size pixels, a static catalogue and an area, `area.geojson`, that holds
-    them all. Returns the catalogue's path."""
+    them all. Returns the catalogue's path.
+
+    Numbers of uint16 are those of uint8 twelvefold, with noise of each band's own.
+    """
     jobs = [
-        (folder / f"{date}-{band}.tif", size, date, number, change)
+        (folder / f"{date}-{band}.tif", size, date, number, change, dtype)
         for date in DATES
-        for number, band in enumerate(BANDS)
+        for number, band in enumerate(bands)
     ]
     folder.mkdir(parents=True)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_write_band, *zip(*jobs, strict=True)))
     outline = _frame(size).geographic_extent.geom
     (folder / "area.geojson").write_text(shapely.to_geojson(outline))
-    return _write_catalog(folder, size, outline)
+    return _write_catalog(folder, size, outline, bands)
 
 
 def _frame(size: int) -> GeoBox:
@@ -107,22 +112,28 @@ def _frame(size: int) -> GeoBox:
     return GeoBox((size, size), affine, CRS)
 
 
-def _write_band(path: Path, size: int, date: str, band: int, change: Change) -> None:
+def _write_band(path: Path, size: int, date: str, band: int, change: Change, dtype: str) -> None:
     profile = {
-        "driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": "uint8", "nodata": 0,
+        "driver": "GTiff", "width": size, "height": size, "count": 1, "dtype": dtype, "nodata": 0,
         "crs": CRS, "transform": _frame(size).affine, "tiled": True, "blockxsize": 512,
         "blockysize": 512, "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:
         for row in range(0, size, STRIP_PX):
             strip = Window(0, row, size, min(STRIP_PX, size - row))
-            file.write(pixels(strip, date, change)[band], 1, window=strip)
+            numbers = pixels(strip, date, change)[band % len(BANDS)]
+            if dtype == "uint16":
+                rng = np.random.default_rng((row, band, int(date == "after")))
+                numbers = numbers * np.uint16(12) + rng.integers(0, 60, numbers.shape, np.uint16)
+            file.write(numbers, 1, window=strip)
     levels = [2**n for n in range(1, 12) if size / 2**n > 256]
     with rasterio.open(path, "r+") as file:
         file.build_overviews(levels, Resampling.nearest)
 
 
-def _write_catalog(folder: Path, size: int, outline: shapely.Geometry) -> Path:
+def _write_catalog(
+    folder: Path, size: int, outline: shapely.Geometry, bands: Sequence[str]
+) -> Path:
     extent = pystac.Extent(
         pystac.SpatialExtent([list(outline.bounds)]), pystac.TemporalExtent([list(DATES.values())])
     )
@@ -134,7 +145,7 @@ def _write_catalog(folder: Path, size: int, outline: shapely.Geometry) -> Path:
         }  # fmt: skip
         geometry, bounds = shapely.geometry.mapping(outline), list(outline.bounds)
         item = pystac.Item(f"scene-{date}", geometry, bounds, when, properties)
-        for band in BANDS:
+        for band in bands:
             fields = {"file:checksum": f"1220{date}{band}{size}".encode().hex(), "nodata": 0}
             path = str(folder / f"{date}-{band}.tif")
             item.add_asset(band, pystac.Asset(path, roles=["data"], extra_fields=fields))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.distributed.cluster.memory import shares_of_region
 from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
@@ -30,6 +31,8 @@ from noise2map_core.runtime.lease import require_fence
 from noise2map_core.runtime.redact import redacted
 from noise2map_core.settings.resources import ResourcesConfig
 
+MOST_AT_ONCE, ROUNDS_AT_LEAST = 4, 16
+"""Of tiles that take little each."""
 CUT_SHORT = "its run ended while its pixels were replaced"
 
 
@@ -41,14 +44,27 @@ def predict_tiles(
     Pixels and ledger records are written by the workers, pixels first. Order is not defined.
     Raises OutputError if the output cannot be written.
     """
-    row_bytes = _tile_bytes(job, tiles)
-    cpus, board = resources.reader_cpus, new_board()
+    board = new_board()
+    made = _made_whole if isinstance(job.spec, DetectorSpec) else _read_then_predicted
+    dataset = made(job, tiles, resources, board)
+    with shown(board):
+        for row in dataset.iter_rows():
+            if row.pop("unwritten"):
+                raise OutputError(row["reason"])
+            record = TileRecord(**row)
+            count_tile(job.output, record, job.grid.tile_px)
+            yield record
+
+
+def _read_then_predicted(
+    job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig, board: str
+) -> Dataset:
+    """Readers hand tiles on to actors, each of which holds a network."""
+    row_bytes, cpus = _tile_bytes(job, tiles), resources.reader_cpus
     shares = shares_of_region(job, row_bytes, resources)
     source = WorkSource("Tiles", tiles, partial(_read_row, job, board), row_bytes, cpus)
     with _block_size(row_bytes):  # a dataset keeps a copy of the settings that it was made under
-        dataset = ray.data.read_datasource(
-            source, num_cpus=cpus, **shares.of("reader")
-        ).map_batches(
+        return ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader")).map_batches(
             TileWorker,
             batch_size=resources.tiles_per_task,
             fn_constructor_kwargs={"job": job},
@@ -57,13 +73,28 @@ def predict_tiles(
             num_gpus=resources.predictor_gpus,
             **shares.of("predictor"),
         )
-    with shown(board):
-        for row in dataset.iter_rows():
-            if row.pop("unwritten"):
-                raise OutputError(row["reason"])
-            record = TileRecord(**row)
-            count_tile(job.output, record, job.grid.tile_px)
-            yield record
+
+
+def _made_whole(
+    job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig, board: str
+) -> Dataset:
+    """Each task reads, maps and writes its tiles: a detector takes less time than handing pixels
+    from process to process. As many at once as there are CPUs, or `predictors`, if that is set."""
+    asked = resources.model_fields_set
+    cpus = resources.predictor_cpus if "predictor_cpus" in asked else resources.reader_cpus
+    count = resources.tiles_per_task if "tiles_per_task" in asked else _super_tile(len(tiles))
+    starts = np.arange(0, len(tiles), count)[:, None]
+    source = WorkSource("Tiles", starts, TileMaker(job, tiles, count, board), num_cpus=cpus)
+    memory = shares_of_region(job, _tile_bytes(job, tiles), resources).of("predictor")
+    everywhere = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    at_once = resources.predictors if "predictors" in asked else everywhere
+    return ray.data.read_datasource(source, num_cpus=cpus, concurrency=at_once, **memory)
+
+
+def _super_tile(tiles: int) -> int:
+    """Tiles that are handed to a worker at once, if nothing is said: the last ones are to keep all
+    workers busy."""
+    return max(1, min(MOST_AT_ONCE, tiles // ROUNDS_AT_LEAST))
 
 
 @contextmanager
@@ -168,6 +199,24 @@ class TileWorker:
         require_fence(self._job.output, self._job.fence)
         said = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=CUT_SHORT)
         self._ledger.append([said], self._job.fence)
+
+
+class TileMaker:
+    """Reads, predicts and writes tiles in one process. Picklable: the worker is made where it
+    works."""
+
+    def __init__(self, job: RegionJob, tiles: NDArray[np.int32], count: int, board: str) -> None:
+        self._job, self._tiles, self._count, self._board = job, tiles, count, board
+        self._worker: TileWorker | None = None
+
+    def __call__(self, start: int) -> dict[str, Any]:
+        """What became of the super-tile that begins with tile `start`; see `TileWorker`."""
+        self._worker = self._worker or TileWorker(self._job)
+        mine = self._tiles[start : start + self._count].tolist()
+        rows = [_read_row(self._job, self._board, *tile) for tile in mine]
+        return self._worker(
+            {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        )
 
 
 def _failed(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.detectors.compared import ComparedSpec
+from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.imagery.best_day import chosen_facts
 from noise2map_core.inference.decision import is_change
 from noise2map_core.inference.doubts import run_doubts
@@ -94,8 +95,10 @@ def _speed(run: RegionRun) -> dict[str, Any]:
         earlier = read_manifest(run.config.output)
         return {name: earlier.get(name, {}) for name in ("pair_quality", "throughput")}
     quality = run.pair.quality if run.pair else None
+    by_detector = isinstance(run.job.spec, DetectorSpec)
+    predictors = min(run.config.resources.predictors, run.comparison.missing)
     throughput = run.work.throughput.facts(
         run.job.grid.tile_px, run.job.grid.ground_m, run.watch.seconds["predict"],
-        min(run.config.resources.predictors, run.comparison.missing),
+        None if by_detector else predictors,
     )  # fmt: skip
     return {"pair_quality": quality.as_dict() if quality else None, "throughput": throughput}

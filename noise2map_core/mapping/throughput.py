@@ -34,16 +34,14 @@ class Throughput:
         self.write_s += record.write_s
 
     def facts(
-        self, tile_px: int, resolution: float, wall_s: float, predictors: int
+        self, tile_px: int, resolution: float, wall_s: float, predictors: int | None
     ) -> dict[str, Any]:
         """What the manifest says, of `wall_s` seconds from the start of the work to its end.
 
         Seconds of work are summed over workers; predictors wait when they neither compute nor
-        write, their own start included.
+        write, their own start included. Without `predictors`, each worker reads and maps.
         """
         pixels, hours = self.tiles * tile_px**2, wall_s / 3600
-        held = predictors * wall_s
-        waiting = max(0.0, held - self.predict_s - self.write_s)
         return {
             "mpx_per_s": _rounded(pixels / 1e6, wall_s),
             "km2_per_h": _rounded(pixels * resolution**2 / 1e6, hours),
@@ -55,6 +53,22 @@ class Throughput:
                 "predict": round(self.predict_s, 1),
                 "write": round(self.write_s, 1),
             },
+            **(self._of_readers() if predictors is None else self._waited(predictors * wall_s)),
+        }
+
+    def _of_readers(self) -> dict[str, Any]:
+        """What takes most, where nobody waits for another."""
+        work = {"reading": self.read_s, "mapping": self.predict_s, "writing": self.write_s}
+        total = sum(work.values())
+        if not total:
+            return {"bottleneck": "nothing was predicted"}
+        most = max(work, key=work.__getitem__)
+        return {"bottleneck": f"{most}: {work[most] / total:.0%} of the work. More CPUs help"}
+
+    def _waited(self, held: float) -> dict[str, Any]:
+        """Of predictors that were there for `held` seconds together."""
+        waiting = max(0.0, held - self.predict_s - self.write_s)
+        return {
             "predictors_wait_s": round(waiting, 1),
             "bottleneck": self._bottleneck(held, waiting),
         }

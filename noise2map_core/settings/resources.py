@@ -37,7 +37,8 @@ class ResourcesConfig(ClusterConfig):
     """
 
     predictors: PositiveInt = 1
-    """Actors that hold the model."""
+    """Actors that hold the network. Of a detector, whose tasks read and map alike, how many work at
+    once; unless it is set, as many as there are CPUs for."""
 
     predictor_cpus: PositiveFloat = 0.5
     """CPUs that one predictor takes."""
@@ -49,4 +50,5 @@ class ResourcesConfig(ClusterConfig):
     """Main memory that one predictor asks Ray for; as `reader_memory_gb`."""
 
     tiles_per_task: PositiveInt = 1
-    """Tiles of a super-tile: predicted and recorded together. Never changes a pixel."""
+    """Tiles of a super-tile: predicted and recorded together; of a detector up to 4, unless it is
+    set. Never changes a pixel."""

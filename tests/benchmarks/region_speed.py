@@ -10,8 +10,8 @@ Invented scenes of two dates, mapped on two cores by:
 - `script`: what a user would write instead (`rivals/odc_stac_map.py`): odc-stac, whole arrays, a
   loop over chips in float32, with both cores' threads.
 
-And without a checkpoint, by each detector, against two processes that read both dates' pixels
-twice, of the same windows, and do nothing else.
+And without a checkpoint, of six bands of uint16, by each detector, against two processes that read
+both dates' pixels twice, of the same windows, and do nothing else.
 
     python tests/benchmarks/region_speed.py [--presets tiny small] [--sizes 11000 5000]
         [--kinds mad cva] [--detector-size 6000]
@@ -45,6 +45,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 RIVAL = Path(__file__).parent / "rivals" / "odc_stac_map.py"
 WORKERS = 2
+SENTINEL = ("blue", "green", "red", "nir", "swir16", "swir22")
 
 
 def main(
@@ -63,19 +64,19 @@ def main(
             _compare(root, preset, size, script)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_scenes(root / "scenes", detector_size, Change())
+        write_scenes(root / "scenes", detector_size, Change(), SENTINEL, "uint16")
         for kind in kinds:
             _compare_detector(root, kind, detector_size)
 
 
 def _compare_detector(root: Path, kind: str, size: int) -> None:
     output = root / kind
-    command = infer_command(root / "scenes", Path(kind), output, bands=BANDS)
+    command = infer_command(root / "scenes", Path(kind), output, bands=SENTINEL)
     found = measured(command)
     manifest = json.loads((output / "manifest.json").read_text())
     stages = manifest["seconds"]
     tiles = _tiles(manifest)
-    shares = [(root, tiles[worker::WORKERS]) for worker in range(WORKERS)]
+    shares = [(root, tiles[worker::WORKERS], SENTINEL, 16) for worker in range(WORKERS)]
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
         run = _Timed(pool)
         twice = run(_read, shares) + run(_read, shares)
@@ -181,12 +182,17 @@ def _tiles(manifest: dict[str, Any]) -> list[tuple[int, int, int]]:
     ]
 
 
-def _read(root: Path, tiles: Sequence[tuple[int, int, int]]) -> float:
+def _read(
+    root: Path,
+    tiles: Sequence[tuple[int, int, int]],
+    bands: Sequence[str] = BANDS,
+    halo: int = 128,
+) -> float:
     """Both dates and bands of each tile and its halo, as far as the scene reaches."""
-    halo, started = 128, time.perf_counter()
+    started = time.perf_counter()
     for row, col, side in tiles:
         for date in DATES:
-            for band in BANDS:
+            for band in bands:
                 with rasterio.open(root / "scenes" / f"{date}-{band}.tif") as file:
                     top, left = max(0, row - halo), max(0, col - halo)
                     bottom = min(file.height, row + side + halo)
