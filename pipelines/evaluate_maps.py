@@ -7,9 +7,8 @@ from noise2map_core.cli.start import start
 if __name__ == "__main__":
     start("evaluate-maps")  # settings first: what is imported below takes seconds
 
+from noise2map_core.evaluation.evaluate import evaluate_split, evaluate_transfer
 from noise2map_core.evaluation.results import EvaluateMapsResult
-from noise2map_core.evaluation.split import evaluate_split
-from noise2map_core.evaluation.transfer_run import evaluate_transfer
 from noise2map_core.evaluation.transfer_table import TransferResult
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 

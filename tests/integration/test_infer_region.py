@@ -269,7 +269,7 @@ def test_a_pair_in_memory_has_the_light_of_a_region_of_its_extent(
     inner = found.isel(y=slice(32, -32), x=slice(32, -32))  # chips there reach no further
     expected = open_mosaic(tmp_path / "map" / "mosaic.zarr").load().sel(y=inner.y, x=inner.x)
     decided = (expected["reason"] == 0).values
-    assert decided.sum() > 5_000
+    assert decided.sum() > 1_000
     for name in ("class", "probability"):
         np.testing.assert_array_equal(inner[name].values[decided], expected[name].values[decided])
 
