@@ -31,6 +31,27 @@ def resolve_unet(name: str) -> Path:
     return _download(f"{owner}/{repository}", subfolder)
 
 
+def published_unets(repository: str) -> tuple[str, ...]:
+    """Names of the UNets in a repository of the hub, as `resolve_unet` takes them.
+
+    Raises CheckpointError if the hub does not answer, or knows no such repository.
+    """
+    # Half a second, for names of the hub alone.
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().model_info(repository, timeout=30).siblings or []
+    except Exception as error:  # the hub's client raises those of several HTTP libraries
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(
+            f"the Hugging Face hub does not list {repository}: {reason} Leave it out where there "
+            "is no network, or name a repository as OWNER/NAME."
+        ) from error
+    files = (Path(one.rfilename) for one in found)
+    folders = {str(file.parent) for file in files if file.name == WEIGHTS_NAME}
+    return tuple(f"{repository}/{one}" if one != "." else repository for one in sorted(folders))
+
+
 def _download(repository: str, subfolder: str) -> Path:
     # Half a second, for names of the hub alone.
     from huggingface_hub import HfApi, snapshot_download

@@ -21,7 +21,7 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 """First words of the applications, in the order of their work."""
 
 TOOLS = (
-    "demo", "draw-town", "draw-worlds", "doctor", "scenes", "plan", "verify", "store",
+    "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
     "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
     "import-reference", "export-reference", "prune",
 )  # fmt: skip
