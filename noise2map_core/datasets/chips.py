@@ -8,6 +8,7 @@ different places are never compared.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -161,14 +162,21 @@ def _header(
         buffer_px=0,
         items=_items(benchmark),
         crs_table=tuple(_local_crs(place) for place in places),
-        places=tuple(name for name in _areas(benchmark) for _ in benchmark.samples[0].images),
+        places=tuple(area for area, _ in _scenes(benchmark)),
         dataset=_origin(benchmark),
     )
 
 
-def _areas(benchmark: Benchmark) -> list[str]:
-    """Names of what is one place for trainings and tables, each once."""
-    return list(dict.fromkeys(sample.area or sample.place for sample in benchmark.samples))
+def _scenes(benchmark: Benchmark) -> dict[tuple[str, int | datetime], int]:
+    """Code of every scene: one area at one time, or, where nobody says when, at one date of the
+    pairs."""
+    each = dict.fromkeys(key for sample in benchmark.samples for key in _scenes_of(sample))
+    return {key: code for code, key in enumerate(each)}
+
+
+def _scenes_of(sample: Sample) -> list[tuple[str, int | datetime]]:
+    times = sample.datetimes or range(len(sample.images))
+    return [(sample.area or sample.place, time) for time in times]
 
 
 def _local_crs(name: str) -> str:
@@ -233,8 +241,7 @@ def _table(
     place = {name: code for code, name in enumerate(dict.fromkeys(s.place for s in samples))}
     corners = np.asarray([(chip.row, chip.col) for chip, _ in windows], np.int64)
     clips = [(clip.row, clip.col, clip.height, clip.width) for _, clip in windows]
-    dates, areas = len(samples[0].images), {n: i for i, n in enumerate(_areas(benchmark))}
-    area = np.asarray([areas[s.area or s.place] for s in samples], np.int64)[sample]
+    scenes = _scenes(benchmark)
     known = [[_seconds(times[path]) for path in s.images] for s in samples]
     return ChipTable(
         row=corners[:, 0],
@@ -244,7 +251,7 @@ def _table(
         datetime=np.asarray(known, np.int64)[sample],
         items=np.asarray([[[number[p]] for p in s.images] for s in samples], np.int32)[sample],
         crs=np.asarray([place[s.place] for s in samples], np.uint32)[sample],
-        scene=(dates * area[:, None] + np.arange(dates)).astype(np.uint32),
+        scene=np.asarray([[scenes[k] for k in _scenes_of(s)] for s in samples], np.uint32)[sample],
     )
 
 

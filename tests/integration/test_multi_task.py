@@ -84,7 +84,7 @@ def test_scores_of_several_seeds_feed_the_ranks(trained: Path, chips: Path, tmp_
     document = json.loads((tmp_path / "one.json").read_text())
     assert document["dataset"]["protocol"] == "strict"
     assert len(document["more_models"]) == 1
-    assert document["references"].keys() == {"cva", "semantic"}
+    assert document["references"].keys() == {"semantic"}  # pairs are too small for statistics
     for scores in document["references"].values():
         assert scores["num_pixels"] == document["baseline"]["num_pixels"]
     tables = (tmp_path / "one.json", tmp_path / "other.json")
