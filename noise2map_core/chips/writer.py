@@ -161,6 +161,7 @@ class StoreHeader:
             "splits": list(self.splits),
             "buffer_px": self.buffer_px,
             "crs_table": list(self.systems),
+            "origin": list(self.all_origins[0]),
             "origins": [list(origin) for origin in self.all_origins],
             "tile_px": grid.tile_px,
             "items": self.items,
