@@ -10,11 +10,14 @@ chips, as often. A run that was killed goes on.
 
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the applications are not installed
 
 from noise2map_core.chips.store import open_store
 from noise2map_core.cli.commands import ingest_dataset
@@ -64,7 +67,7 @@ ROWS: dict[str, list[Settings]] = {
 
 
 def main(
-    places: Annotated[Literal["oscd", "gz_cd"], tyro.conf.Positional],
+    places: Annotated[Literal["oscd", "gz_cd"], tyro.conf.Positional] = "oscd",
     rows: tuple[str, ...] = tuple(ROWS),
     data: Path = Path("../shared/data"),
     output: Path = Path("out/transfer"),
