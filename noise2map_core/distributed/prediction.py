@@ -16,6 +16,7 @@ from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.distributed.cluster.memory import shares_of_region
 from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
+from noise2map_core.distributed.out_of_memory import within_memory
 from noise2map_core.distributed.work import WorkSource, unread_because
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.model import predictor_of
@@ -137,9 +138,6 @@ class TileWorker:
     """An actor that holds the model, and writes the tiles that it predicts."""
 
     def __init__(self, job: RegionJob) -> None:
-        # Here and not above: the readers, processes of their own, need no torch.
-        from noise2map_core.distributed.out_of_memory import within_memory
-
         self._job = job
         self._predict = partial(predict_tile, job, predictor_of(job))
         self._within_memory = partial(within_memory, batch=job.path.batch)
