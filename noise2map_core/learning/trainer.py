@@ -147,7 +147,8 @@ def new_model(
     """
     torch.manual_seed(seed)
     model = Noise2Map(spec)
-    start_encoder(model)
-    if backbone is not None:
+    if backbone is None:
+        start_encoder(model)
+    else:
         start_from(model, backbone)
     return model.to(device)

@@ -43,16 +43,13 @@ Kind = Literal["denoiser", "checkpoint", "published"]
 def require_start(network: NetworkSpec, place: Path) -> None:
     """Raise unless a network can start from the weights at `place`, which are read for that.
 
-    CheckpointError if they are another network's or broken, ConfigError if the network has no
-    backbone.
+    CheckpointError if they are another network's or broken, ConfigError if they are of another kind
+    than the network can start from.
     """
-    if isinstance(network, SegmentationModelSpec):
-        raise ConfigError(
-            f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone. "
-            "Leave model.backbone out, or set another model.preset."
-        )
     kind, folder = _found(place)
-    if kind == "denoiser":
+    if isinstance(network, SegmentationModelSpec):
+        _require_same_baseline(network, kind, folder)
+    elif kind == "denoiser":
         _require_same_network(folder, network, read_denoiser_spec(folder).network)
         require_denoiser(folder)
     elif kind == "checkpoint":
@@ -90,6 +87,24 @@ def _channels(network: PatchUNetSpec | ReferenceSpec) -> int:
     return width if isinstance(network, PatchUNetSpec) else PUBLISHED_BANDS
 
 
+def _require_same_baseline(network: SegmentationModelSpec, kind: Kind, folder: Path) -> None:
+    """Encoder and decoder of both must have the same weights."""
+    if kind != "checkpoint":
+        raise ConfigError(
+            f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone, and "
+            f"{folder} is no checkpoint of finetune-maps. Leave model.backbone out, or set another "
+            "model.preset."
+        )
+    spec = read_spec(folder)
+    start = {"encoder_weights": network.encoder_weights}
+    if spec.network.model_copy(update=start) != network:
+        raise CheckpointError(
+            f"{folder} holds another network than model.preset says. Set the preset that it was "
+            "trained with."
+        )
+    require_loadable(folder, spec)
+
+
 def _require_same_network(folder: Path, network: Any, other: Any) -> None:
     """Backbones of both must have the same weights."""
     if network.kind != other.kind or getattr(network, "patch", 1) != getattr(other, "patch", 1):
@@ -113,7 +128,7 @@ def start_from(model: Noise2Map, place: Path) -> None:
         _start_from_denoiser(model, load_denoiser(folder))
     elif kind == "checkpoint":
         _start_from_checkpoint(model, load_checkpoint(folder))
-    else:
+    else:  # what is published are diffusion UNets alone
         load_backbone(network.backbone, network_unet(model.spec.network), folder)
 
 
@@ -176,9 +191,10 @@ def _start_from_checkpoint(model: Noise2Map, other: Noise2Map) -> None:
         if name.startswith(tuple(fitting)) and own[name].shape == weights[name].shape:
             own[name] = weights[name]
     model.load_state_dict(own)
-    learnt = _stem_of_one_date(other.network)
-    if same_bands and learnt is not None and _fusion(model) != _fusion(other):
-        _give_stem(model, learnt)
+    if same_bands and _fusion(model) != _fusion(other):
+        learnt = _stem_of_one_date(other.network)
+        if learnt is not None:
+            _give_stem(model, learnt)
 
 
 def _outer_layers(model: Noise2Map, other: Noise2Map) -> Iterator[str]:
@@ -186,13 +202,16 @@ def _outer_layers(model: Noise2Map, other: Noise2Map) -> Iterator[str]:
     same_fusion = _fusion(model) == _fusion(other)
     if same_fusion and isinstance(model.network, DifferenceUNet):
         yield "network.stem."
+    yield "network.encoder."
     for task in model.spec.tasks.keys() & other.spec.tasks.keys():
         if same_fusion:
             yield f"network.stems.{task}."
+            for part in ("encoder", "fusions", "decoder"):
+                yield f"network.models.{task}.{part}."
         same_classes = model.spec.tasks[task].classes == other.spec.tasks[task].classes
         # The head of one date is the same, however dates are brought together.
         if same_classes and (same_fusion or task == "segment"):
-            yield f"network.heads.{task}."
+            yield from (f"network.heads.{task}.", f"network.models.{task}.head.")
 
 
 def _fusion(model: Noise2Map) -> str:

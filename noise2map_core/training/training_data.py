@@ -92,7 +92,8 @@ def plan_spec(
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
     network = network_of(model.preset, chip_px, model.fusion)
-    require_encoder_weights(network)
+    if model.backbone is None:
+        require_encoder_weights(network)
     if chip_px % network.stride:
         raise ChipStoreError(
             f"chip store {store.path} has chips of {chip_px} pixels; preset {model.preset} needs a "

@@ -1,5 +1,6 @@
 """Baseline networks behind the interface of ours."""
 
+import copy
 import subprocess
 import sys
 from typing import Literal, get_args
@@ -83,3 +84,25 @@ def test_the_library_imports_before_and_after_torchvision_was_looked_at() -> Non
         "import torchvision, diffusers; from diffusers import UNet2DModel"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_depthwise_convolutions_are_trained_in_float32_under_autocast() -> None:
+    model = SiameseModel(network_of("lite0_difference", CHIP), TaskShape(2, 3, 2)).train()
+    seen: dict[str, set[torch.dtype]] = {"depthwise": set(), "dense": set()}
+    for conv in model.modules():
+        if isinstance(conv, torch.nn.Conv2d):
+            kind = "depthwise" if conv.groups > 1 else "dense"
+            conv.register_forward_hook(lambda _, __, out, kind=kind: seen[kind].add(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 6, CHIP, CHIP))
+    assert seen == {"depthwise": {torch.float32}, "dense": {torch.bfloat16}}
+
+
+def test_a_copy_of_a_model_trains_its_own_convolutions() -> None:
+    model = SiameseModel(network_of("lite0_difference", CHIP), TaskShape(2, 3, 2)).train()
+    twin, pair = copy.deepcopy(model), torch.randn(2, 6, CHIP, CHIP)
+    before = twin(pair)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    assert torch.equal(twin(pair), before)

@@ -165,3 +165,23 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "IMAGENET", replace(IMAGENET, sha256="0" * 64))
     with pytest.raises(CheckpointError, match="holds other weights than"):
         require_encoder_weights(network_of("lite0", CHIP))
+
+
+def test_a_training_starts_from_a_checkpoint_of_such_an_encoder(tmp_path: Path) -> None:
+    learnt = model_of()
+    with torch.no_grad():
+        for weight in learnt.parameters():
+            weight.add_(0.125)
+    save_checkpoint(learnt, learnt.spec, tmp_path / "c", "card")
+    spec = model_of(tasks=("change",)).spec
+    model = new_model(spec, 1, torch.device("cpu"), tmp_path / "c")
+    own, theirs = model.state_dict(), learnt.state_dict()
+    assert own and all(torch.equal(own[name], theirs[name]) for name in own)
+
+
+def test_another_baseline_cannot_start_from_it(tmp_path: Path) -> None:
+    learnt = model_of(tasks=("change",))
+    save_checkpoint(learnt, learnt.spec, tmp_path / "c", "card")
+    spec = learnt.spec.model_copy(update={"network": network_of("unet", CHIP)})
+    with pytest.raises(CheckpointError, match=r"another network than model\.preset says"):
+        new_model(spec, 0, torch.device("cpu"), tmp_path / "c")
