@@ -41,28 +41,38 @@ class PairRule:
     seed: int
 
 
-def write_pairs(stores: Sequence[ChipStore], rule: PairRule, output: Path) -> None:
+def write_pairs(
+    singles: Sequence[ChipStore], rule: PairRule, output: Path, pairs: Sequence[ChipStore] = ()
+) -> None:
     """Write a store of pairs: labels of change, and of what each date shows.
 
-    Both chips of a pair are of one store and one split. Raises ChipStoreError if a store has more
-    dates than one or no masks, or the stores do not fit each other; OutputMismatchError if
-    something lies at `output`. The caller holds the lease of `output`.
+    Both chips of a pair are of one store and one split; `pairs` are taken over as they are. Raises
+    ChipStoreError if a store has dates or labels of another kind, or the stores do not fit each
+    other; OutputMismatchError if something lies at `output`. The caller holds the lease of
+    `output`.
     """
-    header = pairs_header(stores, rule)
+    header = pairs_header(singles, rule, pairs)
     require_free(output)
+    stores = (*singles, *pairs)
     tables = _Tables.of(stores, header)
     batches = (
         tables.coded(number, batch)
         for number, store in enumerate(stores)
-        for batch in _pairs_of(store, rule)
+        for batch in (_pairs_of(store, rule) if store.num_dates == 1 else _all_of(store))
     )
     join_parts(output, header, write_parts(output, header, batches))
 
 
-def pairs_header(stores: Sequence[ChipStore], rule: PairRule) -> StoreHeader:
+def pairs_header(
+    singles: Sequence[ChipStore], rule: PairRule, pairs: Sequence[ChipStore] = ()
+) -> StoreHeader:
     """Of the store that `write_pairs` makes; see there for what it raises."""
-    for store in stores:
+    stores = (*singles, *pairs)
+    for store in singles:
         _require_masks(store)
+    for store in pairs:
+        _require_pairs(store)
+    for store in stores:
         _require_alike(stores[0], store)
     headers = [StoreHeader.of(store) for store in stores]
     origins = _origins(stores, headers)
@@ -91,13 +101,31 @@ def _require_masks(store: ChipStore) -> None:
         )
 
 
+def _require_pairs(store: ChipStore) -> None:
+    if store.num_dates != 2 or set(store.tasks) != {"segment", "change"}:
+        raise ChipStoreError(
+            f"chip store {store.path} has {store.num_dates} date(s) and labels of: "
+            f"{', '.join(store.tasks) or 'nothing'}. Pairs that are taken over have two dates, and "
+            "labels of change and of segment; draw-worlds writes such."
+        )
+
+
 def _require_alike(first: ChipStore, other: ChipStore) -> None:
     for name in ("bands", "classes", "chip_px", "gsd"):
-        if first.attributes[name] != other.attributes[name]:
+        one, another = (_compared(store, name) for store in (first, other))
+        if one != another:
             raise ChipStoreError(
                 f"chip stores {first.path} and {other.path} differ in {name}. Ingest both with the "
                 "same settings."
             )
+
+
+def _compared(store: ChipStore, name: str) -> Any:
+    """What has to be the same: of classes, those of segment; of bands, what they are called."""
+    found = store.attributes[name]
+    if name == "bands":
+        return [band["name"] for band in found]
+    return found["segment"] if name == "classes" else found
 
 
 def _origins(
@@ -137,6 +165,16 @@ def _pairs_of(store: ChipStore, rule: PairRule) -> Iterator[Columns]:
             yield make_pairs(
                 _chosen(chips, first[few]), _chosen(chips, second[few]), rule, generator
             )
+
+
+def _all_of(store: ChipStore) -> Iterator[Columns]:
+    """All chips of a store of pairs, a shard at a time."""
+    rows = {name: store.read(name) for name in PART_COLUMNS}
+    for shard in range(store.num_shards):
+        pixels = store.read_shard(shard, (*PIXELS, "label_change"))
+        start = shard * CHIPS_PER_SHARD
+        part = slice(start, start + len(pixels["valid"]))
+        yield {**pixels, **{name: values[part] for name, values in rows.items()}}
 
 
 def _partners(split: NDArray[np.integer], generator: np.random.Generator) -> tuple[Int64, Int64]:

@@ -33,9 +33,10 @@ class PairChipsResult:
 def run(config: PairChipsConfig) -> PairChipsResult:
     """Write the pairs. Raises ChipStoreError, OutputMismatchError if something is there, and
     OutputHeldError if another run is writing there."""
-    stores = [open_store(path) for path in config.chips]
+    singles = [open_store(path) for path in config.chips]
+    pairs = [open_store(path) for path in config.pairs]
     rule = PairRule(config.per_chip, config.paste, config.seed)
-    pairs_header(stores, rule)  # what does not fit is refused before anything is written
+    pairs_header(singles, rule, pairs)  # what does not fit is refused before anything is written
     with hold_store(config.output):
-        write_pairs(stores, rule, config.output)
+        write_pairs(singles, rule, config.output, pairs)
     return PairChipsResult(config.output, open_store(config.output).attributes)

@@ -24,6 +24,10 @@ class PairChipsConfig(BaseModel):
     """Chip stores of one date with labels of segment, all with the same bands, classes and pixels.
     Both chips of a pair are of one store and one split."""
 
+    pairs: tuple[Location, ...] = ()
+    """Chip stores of pairs, with labels of change and segment, that are taken over as they are:
+    those of draw-worlds."""
+
     output: Location
     """The chip store to write."""
 

@@ -9,10 +9,11 @@ import xarray as xr
 from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
 from noise2map_core.chips.store import open_chips, open_store
 from noise2map_core.chips.writer import StoreHeader
-from noise2map_core.cli.commands import ingest_dataset, pair_chips
+from noise2map_core.cli.commands import draw_worlds, ingest_dataset, pair_chips
 from noise2map_core.datasets.mask_pairs import PIXELS
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.settings.datasets import WhuConfig
+from noise2map_core.workflows.tools.draw_worlds import DrawWorldsConfig
 from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 from noise2map_core.workflows.tools.pair_chips import PairChipsConfig
 from tests.dataset_factories import write_whu_segment
@@ -102,3 +103,31 @@ def test_what_cannot_be_paired_is_refused(singles: Path, tmp_path: Path) -> None
         make((tmp_path / "pairs.zarr",), tmp_path / "other.zarr", paste=0.5)
     with pytest.raises(OutputMismatchError, match="is there already"):
         make((singles,), tmp_path / "pairs.zarr", paste=0.5)
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Invented pairs with the classes of `singles` and other pixels on the ground."""
+    output = tmp_path_factory.mktemp("worlds") / "chips.zarr"
+    draw_worlds.run(DrawWorldsConfig(output=output, count=3, chip_px=128, gsd=GSD, val_share=0.34))
+    return output
+
+
+def test_pairs_of_another_store_are_taken_over_as_they_are(
+    singles: Path, worlds: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "pairs.zarr"
+    pair_chips.run(PairChipsConfig(chips=(singles,), pairs=(worlds,), output=output, per_chip=1))
+    theirs, joined = open_chips(worlds).load(), open_chips(output).load()
+    rows = {image.tobytes(): row for row, image in enumerate(joined["image"].values)}
+    found = joined.isel(chip=[rows[image.tobytes()] for image in theirs["image"].values])
+    for name in ("label_segment", "label_change", "valid", "split"):
+        assert (found[name].values == theirs[name].values).all()
+    assert joined.sizes["chip"] == open_chips(singles).sizes["chip"] + theirs.sizes["chip"]
+
+
+def test_single_dates_are_no_pairs_to_take_over(singles: Path, tmp_path: Path) -> None:
+    config = PairChipsConfig(chips=(singles,), pairs=(singles,), output=tmp_path / "pairs.zarr")
+    with pytest.raises(ChipStoreError, match=r"has 1 date.s. and labels of: segment"):
+        pair_chips.run(config)
+    assert not config.output.exists()
