@@ -15,7 +15,7 @@ RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3
 
 .PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
-  shipped-checkpoint clean help
+  shipped-checkpoint shipped-buildings shipped-land clean help
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 22
@@ -70,24 +70,40 @@ wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: 
 	cd out/wheel-demo && ../wheel-venv/bin/noise2map demo --output demo
 	rm -rf out/wheel-venv
 
-# About half an hour on two cores. Each step continues or leaves alone what is there; weights that
-# are to be trained anew want out/buildings deleted first.
+# About an hour and a half on two cores, most of it `buildings`. Each step continues or leaves alone
+# what is there; weights that are to be trained anew want out/buildings or out/land deleted first.
 BUILDINGS := out/buildings
-SCORE := $(BIN)/noise2map evaluate-maps --checkpoint $(BUILDINGS)/checkpoint --add_to_card
-shipped-checkpoint: $(VENV)/.installed  ## The checkpoint `buildings` anew: data, training, scores, card
-	$(BIN)/noise2map draw-town --output $(BUILDINGS)/town --size_px 1280
+LAND := out/land
+WORLDS := $(BIN)/noise2map draw-worlds
+SCORE := $(BIN)/noise2map evaluate-maps --add_to_card --checkpoint
+shipped-checkpoint: shipped-buildings shipped-land  ## The checkpoints that ship anew: data, training, scores, cards
+
+shipped-buildings: $(VENV)/.installed-dev
+	test -d $(BUILDINGS)/worlds.zarr || $(WORLDS) --family buildings --output $(BUILDINGS)/worlds.zarr \
+	  --count 5000 --chip_px 128 --gsd 0.45 --gsd_spread 2
 	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa-ingest.yaml
-	$(BIN)/noise2map ingest-region pipelines/configs/buildings-town-ingest.yaml
 	test -d $(BUILDINGS)/pairs.zarr || \
 	  $(BIN)/noise2map pair-chips pipelines/configs/buildings-pairs.yaml
 	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-finetune.yaml
+	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-gzcd-dataset.yaml
 	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-dsifn-dataset.yaml
-	$(SCORE) --chips $(BUILDINGS)/banepa.zarr --task segment --output $(BUILDINGS)/segment.json
-	$(SCORE) --chips $(BUILDINGS)/pairs.zarr --task change --output $(BUILDINGS)/change.json
-	$(SCORE) --chips $(BUILDINGS)/dsifn.zarr --task change --evaluation.any_gsd \
-	  --output $(BUILDINGS)/dsifn.json
+	$(SCORE) $(BUILDINGS)/checkpoint --chips $(BUILDINGS)/banepa.zarr --task segment \
+	  --output $(BUILDINGS)/segment.json
+	$(SCORE) $(BUILDINGS)/checkpoint --chips $(BUILDINGS)/gz_cd.zarr --task change \
+	  --output $(BUILDINGS)/gz_cd.json
+	$(SCORE) $(BUILDINGS)/checkpoint --chips $(BUILDINGS)/dsifn.zarr --task change \
+	  --evaluation.any_gsd --output $(BUILDINGS)/dsifn.json
 	mkdir -p noise2map_core/models/shipped/buildings
 	cp $(BUILDINGS)/checkpoint/* noise2map_core/models/shipped/buildings/
+
+shipped-land: $(VENV)/.installed-dev
+	test -d $(LAND)/worlds.zarr || $(WORLDS) --family land --output $(LAND)/worlds.zarr \
+	  --count 6000 --chip_px 64 --gsd 17 --gsd_spread 1.75
+	$(BIN)/noise2map finetune-maps pipelines/configs/land-finetune.yaml
+	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr
+	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/taizhou.zarr --task change --output $(LAND)/taizhou.json
+	mkdir -p noise2map_core/models/shipped/land
+	cp $(LAND)/checkpoint/* noise2map_core/models/shipped/land/
 
 # The stamps are older than what they depend on when either file changes; only then pip runs again.
 $(VENV)/bin/python:

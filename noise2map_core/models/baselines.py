@@ -5,7 +5,6 @@ date (siamese), and what it finds is put side by side or subtracted (Daudt et al
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from noise2map_core.models.backbone import let_torchvision_import
 from noise2map_core.models.spec import SegmentationModelSpec
 from noise2map_core.models.unet import TaskShape
-from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.network import Task
 
 
@@ -131,12 +130,8 @@ def _fusion(kind: str, channels: int, num_dates: int) -> nn.Module:
 
 
 def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
-    if find_spec("segmentation_models_pytorch") is None:
-        raise ConfigError(
-            "baseline networks need segmentation-models-pytorch. Install noise2map[baselines]."
-        )
     let_torchvision_import()
-    # An extra, for baselines alone.
+    # Seconds, which networks of our own spare.
     import segmentation_models_pytorch as smp
 
     widths = network.decoder_channels
