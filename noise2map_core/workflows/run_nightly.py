@@ -132,11 +132,6 @@ class AreaConfig(RegionConfig):
     """... and, of older ones, the first of each month or year."""
 
     @property
-    def can_confirm(self) -> bool:
-        """True if every look can see a change again, and no image is two looks."""
-        return self.pair.kind != "rolling" and self.window_days == 1
-
-    @property
     def slice_composite(self) -> CompositeConfig:
         """How the scenes of a slice's dates become pictures: of several years, the median."""
         several = self.pair.kind == "season" and self.pair.years > 1

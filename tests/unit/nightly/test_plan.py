@@ -168,7 +168,12 @@ def test_other_years_are_another_rule() -> None:
     ],
 )
 def test_what_can_confirm(pair: dict[str, Any], window: int | None, can: bool) -> None:
-    assert area(pair=pair, window_days=window).can_confirm == can
+    area(pair=pair, window_days=window)
+    if can:
+        area(pair=pair, window_days=window, alerts={})
+    else:
+        with pytest.raises(ValidationError, match="alerts need"):
+            area(pair=pair, window_days=window, alerts={})
 
 
 def test_of_several_years_a_slice_takes_the_median_unless_told_otherwise() -> None:
