@@ -1,6 +1,5 @@
 """A raster of alerts for another program, written whole or not at all."""
 
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +12,13 @@ from noise2map_core.alert_products.encodings import ENCODINGS, Encoding
 from noise2map_core.alert_products.rasters import seen_status, status_spec
 from noise2map_core.alert_products.source import open_state
 from noise2map_core.geo.window import Window
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
+from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, Read, write_raster
 from noise2map_core.runtime.atomic import put_in_place
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.runtime.storage import PARTIAL
 
 STATUS = "status"
 SUFFIXES = (".tif", ".tiff")
-
-Read = Callable[[Window], NDArray[Any]]
 
 
 def export_alerts(area: Path, to: str, output: Path, as_of: date | None = None) -> list[Path]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noise2map_core.alert_products.source import AlertState
 from noise2map_core.geo.window import Window
 from noise2map_core.products.palette import CLEAR, opaque
-from noise2map_core.products.rasters import RasterSpec
+from noise2map_core.products.rasters import RasterSpec, Read
 
 Pixels = NDArray[Any]
 
@@ -22,6 +22,8 @@ STATUS_COLORS = {
     "provisional": "#fdae61", "confirmed": "#d7191c", "ended": "#8d91ad", "rejected": "#2b83ba",
 }  # fmt: skip
 """Of objects and, as far as they have them, of pixels."""
+QUIET_COLOR = "#eeeeee"
+"""Of pixels without an alert: the colours of a GeoTIFF are opaque, but for that of nodata."""
 DAYS = "days since 1970-01-01"
 
 
@@ -34,8 +36,11 @@ class AlertRaster:
     make: Callable[..., Pixels]
     """Takes the inputs [H, W] in their order."""
 
-    def read(self, state: AlertState, window: Window) -> Pixels:
-        """Its pixels [H, W] in a window."""
+    def reader(self, state: AlertState) -> Read:
+        """What gives its pixels [H, W] in a window."""
+        return lambda window: self._read(state, window)
+
+    def _read(self, state: AlertState, window: Window) -> Pixels:
         pixels = self.make(*(state.read(name, window) for name in self.inputs))
         return pixels.astype(self.spec.dtype, copy=False)
 
@@ -71,7 +76,7 @@ def _same(pixels: Pixels) -> Pixels:
 
 def status_spec(facts: dict[str, str], file: str = STATUS_FILE) -> RasterSpec:
     """The raster of the status, under a name of its own if it has one."""
-    colors = {0: CLEAR, NOT_SEEN: CLEAR}
+    colors = {0: opaque(QUIET_COLOR), NOT_SEEN: CLEAR}
     colors |= {code: opaque(STATUS_COLORS[name]) for code, name in STATUS_NAMES.items() if code}
     return RasterSpec(
         "alert_status", file, "Status of alerts", "mode", NOT_SEEN,

@@ -15,6 +15,7 @@ from noise2map_core.alerts.tables import ALERTS
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import ROOT
+from noise2map_core.runtime.digest import digest_of, file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.runtime.storage import zarr_store
 
@@ -39,6 +40,11 @@ class AlertState:
     def as_of(self) -> date:
         """The last day that the state has taken up."""
         return date.fromisoformat(self.facts["as_of"])
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with whatever products show: parameters, looks, objects."""
+        return digest_of([self.facts, file_sha256(self.table)])[:16]
 
     @property
     def table(self) -> Path:

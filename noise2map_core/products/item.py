@@ -35,6 +35,7 @@ KINDS = {
     ".png": (pystac.MediaType.PNG, "overview"),
     ".html": (pystac.MediaType.HTML, "metadata"),
     ".xml": (pystac.MediaType.XML, "metadata"),
+    ".qml": (pystac.MediaType.XML, "metadata"),
 }
 """Media type and role by suffix."""
 
@@ -109,9 +110,11 @@ def _id(subject: MapSubject) -> str:
 
 
 def asset_key(name: str) -> str:
-    """polygons.parquet → polygons, polygons.gpkg → polygons-gpkg, x.tif.aux.xml → x-names."""
+    """x.parquet → x, x.gpkg → x-gpkg, x.qml → x-style, x.tif.aux.xml → x-names."""
     if name.endswith(".gpkg"):
         return name.replace(".", "-")
+    if name.endswith(".qml"):
+        return Path(name).stem + "-style"
     return (
         name.removesuffix(".tif.aux.xml") + "-names" if name.endswith(".xml") else Path(name).stem
     )
@@ -133,6 +136,8 @@ def _raster_fields(path: Path, spec: RasterSpec) -> dict[str, Any]:
     band: dict[str, Any] = {"name": spec.array, "data_type": spec.dtype}
     if spec.nodata is not None:
         band["nodata"] = spec.nodata
+    if "units" in spec.tags:
+        band["unit"] = spec.tags["units"]
     resolution, statistics = described(path)
     if statistics:
         band["statistics"] = statistics

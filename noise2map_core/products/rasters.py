@@ -106,7 +106,7 @@ def _write_plain(grid: RegionGrid, spec: RasterSpec, read: Read, path: Path) -> 
         target.update_tags(**spec.tags)
         if spec.colors:
             target.write_colormap(1, spec.colors)
-        for window in _tiles(grid):
+        for window in region_tiles(grid):
             target.write(read(window), 1, window=_relative(window, grid.region))
 
 
@@ -129,8 +129,8 @@ def _profile(grid: RegionGrid, spec: RasterSpec) -> dict[str, Any]:
     }
 
 
-def _tiles(grid: RegionGrid) -> Iterator[Window]:
-    """The region by whole tiles, so that each shard is read once."""
+def region_tiles(grid: RegionGrid) -> Iterator[Window]:
+    """Windows of the region by whole tiles, so that each shard is read once."""
     rows, cols = grid.shape_tiles
     for index in range(rows * cols):
         window = grid.window(grid.tile_at(index)).intersect(grid.region)
