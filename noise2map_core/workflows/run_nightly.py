@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.alerts import AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
 from noise2map_core.settings.numbers import Days, PositiveInt
 from noise2map_core.workflows.launch import Workflow
@@ -89,6 +90,13 @@ class AreaConfig(RegionConfig):
     """What to do if the catalogue lacks items that the newest slice was made from: name them and
     leave the area alone, or make that slice again without them."""
 
+    alerts: AlertsConfig | None = None
+    """Follow each pixel from day to day, so that change is confirmed by further looks, and write
+    alerts. Needs slices of one day (window_days: 1): a longer window shows old imagery again, which
+    is no further look. And a baseline that stays: fixed, or a season. A rolling one sees a change
+    once, between the dates around it; a few days on it is on both, and nothing could confirm it.
+    None: no alerts."""
+
     output: LocalPath | None = None
     """Folder of the area. None: one with its id, in the output of the nights."""
 
@@ -117,6 +125,23 @@ class AreaConfig(RegionConfig):
             raise ValueError("pair.gap_days must not be less than window_days: the dates overlap")
         if self.products.collection is not None:
             raise ValueError("products.collection is the area's own; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_can_confirm(self) -> Self:
+        if self.alerts is None:
+            return self
+        if self.pair.kind == "rolling":
+            raise ValueError(
+                "alerts need a baseline that stays, and that of a rolling pair moves past every "
+                "change: no look could confirm one. Set pair.kind to fixed or season, or leave "
+                "alerts out"
+            )
+        if self.window_days != 1:
+            raise ValueError(
+                f"alerts need window_days: 1, and it is {self.window_days}: in a longer window old "
+                "imagery would count as a look again. Set it to 1, or leave alerts out"
+            )
         return self
 
 
