@@ -1,20 +1,26 @@
 """Messages in the forms that chat programs take, each within its limits, all text literal."""
 
+import json
 import re
-from typing import Any, Literal
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any, Literal, TypeVar
 
 from noise2map_core.delivery.messages import Message
 
 FORMAT_VERSION = 1
 """Of the plain form."""
 DISCORD_TITLE, DISCORD_TEXT = 256, 3500
-"""Characters of an embed's title and description. Discord takes 6,000 in all, 4,096 of them here."""
-SLACK_HEADER, SLACK_SECTION = 150, 3000
-TEAMS_LINE = 700
-"""Of a message of 28 kB with `MOST_OBJECTS` lines, whatever bytes its characters take."""
+"""Characters of an embed's title and description, of which Discord takes 4,096."""
+SLACK_HEADER = 150
+LINE = 700
+"""Of what is said of an object."""
+TEAMS_BYTES = 24_000
+"""Of a card's lines; Teams takes 28 kB in all."""
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#+\-.!:@<&{}])")
-_SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
+Line = TypeVar("Line")
 Form = Literal["slack", "discord", "teams", "json"]
 
 
@@ -39,16 +45,16 @@ def _slack(message: Message) -> dict[str, Any]:
     """Blocks of rich text, which interpret nothing, and the line that notifications show, which is
     parsed: there `<!channel>` would call everybody."""
     lines = [
-        [_bold(one.object_id), {"type": "text", "text": _cut(f"  {one.line()}", TEAMS_LINE)}]
+        [_bold(one.object_id), {"type": "text", "text": _cut(f"  {one.line()}", LINE)}]
         for one in message.objects
     ]
     lines = [[_bold(text)] for text in message.alarms] + lines
-    if message.rest:
-        lines.append([{"type": "text", "text": message.rest}])
+    if rest := message.rest_after(0):
+        lines.append([{"type": "text", "text": rest}])
     sections = [{"type": "rich_text_section", "elements": line} for line in lines]
     header = {"type": "plain_text", "emoji": False, "text": _cut(message.title, SLACK_HEADER)}
     return {
-        "text": _cut(message.title, SLACK_HEADER).translate(str.maketrans(_SLACK)),
+        "text": _cut(message.title, SLACK_HEADER).translate(_SLACK),
         "unfurl_links": False,
         "blocks": [
             {"type": "header", "text": header},
@@ -67,10 +73,9 @@ def _discord(message: Message) -> dict[str, Any]:
     """An embed; Markdown is escaped, and nobody is called."""
     lines = [f"**{_literal(text)}**" for text in message.alarms]
     lines += [f"**{_literal(one.object_id)}** {_literal(one.line())}" for one in message.objects]
-    shown = _fitting(lines, DISCORD_TEXT)
-    left = message.more + len(lines) - len(shown)
-    if left:
-        shown.append(f"and {left:,} more, in alerts\\.geojson")
+    shown = _fitting(lines, DISCORD_TEXT, lambda line: len(line) + 1)
+    if rest := message.rest_after(len(lines) - len(shown)):
+        shown.append(_literal(rest))
     title = _literal(message.title)
     embed = {
         "title": title if len(title) <= DISCORD_TITLE else _literal(message.area),
@@ -85,17 +90,18 @@ def _teams(message: Message) -> dict[str, Any]:
     rows = [[_run(message.title, weight="Bolder", size="Large")]]
     rows += [[_run(text, color="Attention", weight="Bolder")] for text in message.alarms]
     rows += [
-        [_run(f"{one.object_id}  ", weight="Bolder"), _run(_cut(one.line(), TEAMS_LINE))]
+        [_run(f"{one.object_id}  ", weight="Bolder"), _run(_cut(one.line(), LINE))]
         for one in message.objects
     ]
-    if message.rest:
-        rows.append([_run(message.rest)])
+    shown = _fitting(rows, TEAMS_BYTES, lambda row: len(json.dumps(row)) + 50)
+    if rest := message.rest_after(len(rows) - len(shown)):
+        shown.append([_run(rest)])
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "msteams": {"width": "Full"},
-        "body": [{"type": "RichTextBlock", "inlines": row} for row in rows],
+        "body": [{"type": "RichTextBlock", "inlines": row} for row in shown],
     }
     content = {
         "contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None,
@@ -113,15 +119,10 @@ def _literal(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", text)
 
 
-def _fitting(lines: list[str], most: int) -> list[str]:
+def _fitting(lines: list[Line], most: int, size: Callable[[Line], int]) -> list[Line]:
     """The first lines that have room together."""
-    shown, length = [], 0
-    for line in lines:
-        length += len(line) + 1
-        if length > most:
-            break
-        shown.append(line)
-    return shown
+    ends = accumulate(map(size, lines))
+    return [line for line, end in zip(lines, ends, strict=True) if end <= most]
 
 
 def _cut(text: str, most: int) -> str:

@@ -4,7 +4,7 @@ import os
 import smtplib
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import format_datetime
 
@@ -46,6 +46,7 @@ def mail_of(message: Message, target: MailTarget) -> EmailMessage:
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail.set_content("\n".join(_lines(message)) + "\n")
     mail.add_alternative(render("mail.html", message=message), subtype="html")
+    mail.set_boundary(f"=={message.id}==")
     return mail
 
 
@@ -54,17 +55,16 @@ def _lines(message: Message) -> Iterator[str]:
     yield message.title
     yield ""
     yield from (f"{one.object_id}\n  {one.line()}" for one in message.objects)
-    if message.rest:
-        yield message.rest
+    yield message.rest_after(0)
 
 
 def send_mail(mail: EmailMessage, target: MailTarget, timeout_s: float) -> str:
     """Send once; a word on recipients that were refused, where others were not. Raises
     NotTakenError, whose text names the host alone: what servers answer may repeat a login."""
-    handed_over = False
+    begun = False
     try:
         with _connected(target, timeout_s) as server:
-            handed_over = True
+            begun = True
             refused = server.send_message(mail)
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
@@ -77,16 +77,15 @@ def send_mail(mail: EmailMessage, target: MailTarget, timeout_s: float) -> str:
         reason = f"{target.host} does not offer what security {target.security} or a login needs"
         raise NotTakenError(reason, passing=False) from None
     except (OSError, smtplib.SMTPException) as error:
-        # After the message was handed over, nobody knows whether it was taken.
+        # Where the connection broke while the message was on its way, nobody knows if it was taken.
         reason = f"{target.host} was not reached: {type(error).__name__}"
-        raise NotTakenError(reason, passing=True, sure=not handed_over) from None
+        raise NotTakenError(reason, passing=True, sure=not begun) from None
     return f"{len(refused)} of {len(target.recipients)} recipients were refused" if refused else ""
 
 
 @contextmanager
 def _connected(target: MailTarget, timeout_s: float) -> Iterator[smtplib.SMTP]:
-    """A server that is ready to take a message. It is left without a word if that fails: whether
-    it says goodbye changes nothing."""
+    """A server that is ready to take a message."""
     port, context = target.port or PORTS[target.security], ssl.create_default_context()
     server: smtplib.SMTP
     if target.security == "tls":
@@ -99,5 +98,7 @@ def _connected(target: MailTarget, timeout_s: float) -> Iterator[smtplib.SMTP]:
         if login := login_of(target):
             server.login(*login)
         yield server
+        with suppress(OSError, smtplib.SMTPException):
+            server.quit()  # the message is taken, whatever becomes of the goodbye
     finally:
         server.close()

@@ -3,17 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from noise2map_core.delivery.events import ORDER, Event
+from noise2map_core.delivery.events import Event
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.settings.delivery import EventName
 
 MOST_OBJECTS = 20
 """That a message lists, the largest first; the others are counted, and are in the feed."""
+RANK: tuple[EventName, ...] = (
+    "confirmed", "opened", "grew", "merged", "split", "downgraded", "withdrawn", "ended", "rejected"
+)  # fmt: skip
+"""In which order a title counts events."""
 LONGEST = 200
 """Characters of a name or a note."""
 HECTARE = 1e4
@@ -96,10 +101,11 @@ class Message(BaseModel):
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         return f"{'Implausible night: ' if self.alarms else ''}{self.area}: {counts}"
 
-    @property
-    def rest(self) -> str:
-        """A line on what is left out; empty if nothing is."""
-        return f"and {self.more:,} more, in alerts.geojson" if self.more else ""
+    def rest_after(self, left_out: int) -> str:
+        """A line on the objects that are not listed, and on further lines that had no room; empty
+        if there are none."""
+        number = self.more + left_out
+        return f"and {number:,} more, in alerts.geojson" if number else ""
 
 
 def compose(
@@ -122,7 +128,7 @@ def compose(
         area=area,
         made=made,
         alarms=tuple(plain(text, 1000) for text in alarms),
-        counts={name: counts[name] for name in ORDER if counts[name]},
+        counts={name: counts[name] for name in RANK if counts[name]},
         objects=tuple(_subject(name, of[name], places, points) for name in shown),
         more=len(largest) - len(shown),
         keys=keys,
@@ -162,11 +168,10 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def text_of(value: object) -> str:
-    """What a column of texts holds; empty for nothing."""
-    return "" if value is None or value is pd.NA or value != value else plain(str(value))
+def text_of(value: Any) -> str:
+    """What a cell of texts holds; empty for nothing."""
+    return "" if pd.isna(value) else plain(str(value))
 
 
-def _day(value: object) -> date | None:
-    found = pd.Timestamp(value)  # type: ignore[arg-type]
-    return None if found is pd.NaT else found.date()
+def _day(value: Any) -> date | None:
+    return None if pd.isna(value) else pd.Timestamp(value).date()

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from noise2map_core.delivery.sending import NotTakenError
 from noise2map_core.runtime.errors import ConfigError
@@ -46,11 +47,15 @@ def post(address: str, body: dict[str, Any], message_id: str, timeout_s: float) 
     except requests.ConnectTimeout:
         raise NotTakenError(f"{host} was not reached: ConnectTimeout", passing=True) from None
     except requests.RequestException as error:
-        # Its text holds the address. A connection that broke may have carried the message.
-        sure = isinstance(error, requests.ConnectionError) and "NewConnection" in str(error)
-        reason = f"{host} was not reached: {type(error).__name__}"
-        raise NotTakenError(reason, passing=True, sure=sure) from None
+        reason = f"{host} was not reached: {type(error).__name__}"  # its text holds the address
+        raise NotTakenError(reason, passing=True, sure=_never_connected(error)) from None
     if not answer.ok or answer.is_redirect:
         busy = answer.status_code in BUSY
         raise NotTakenError(f"{host} answered {answer.status_code}", passing=busy)
     return ""
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """False if a connection broke or fell silent: it may have carried the message."""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.exceptions.SSLError) or isinstance(cause, NewConnectionError)

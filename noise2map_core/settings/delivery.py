@@ -87,7 +87,9 @@ class MailTarget(_Section):
         if (self.user_variable is None) != (self.password_variable is None):
             raise ValueError("user_variable and password_variable go together: set both or none")
         if self.security == "none":
-            require_unset(self, ("user_variable", "password_variable"), "where nothing is encrypted")
+            require_unset(
+                self, ("user_variable", "password_variable"), "where nothing is encrypted"
+            )
         return self
 
 
@@ -107,8 +109,8 @@ class DeliveryConfig(_Section):
     )
     """Which events are told. A single look that shows change is mostly an artefact, so `opened` is
     not among them by default: the first that is heard of an object is that it is confirmed. Then
-    comes what changes what was said. `rejected` is left out: who rejects an object knows it. Without
-    opened and confirmed nothing is the first."""
+    comes what changes what was said. `rejected` is left out: who rejects an object knows it. One of
+    opened and confirmed has to be there."""
 
     quiet_hours: NonNegativeFloat = 0.0
     """At least so long after a message on the area, its next events wait; they come in one message
@@ -132,7 +134,9 @@ class DeliveryConfig(_Section):
     def _plain_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
         for name in targets:
             if not re.fullmatch(TARGET_NAME, name):
-                raise ValueError(f"a target's name is made of letters, digits, - and _: not {name!r}")
+                raise ValueError(
+                    f"a target's name is made of letters, digits, - and _: not {name!r}"
+                )
         return targets
 
     @model_validator(mode="after")
