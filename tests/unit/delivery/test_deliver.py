@@ -16,7 +16,7 @@ from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.delivery.outbox import outbox_path, read_outbox
 from noise2map_core.runtime.errors import ConfigError, OutputError
 from noise2map_core.settings.delivery import DeliveryConfig
-from tests.alert_factories import Row, alert, day_of, write_area, write_verdict
+from tests.event_factories import Row, alert, day_of, write_area, write_verdict
 from tests.receivers import MailReceiver, WebhookReceiver, mail_receiver, webhook_receiver
 
 VARIABLE = "ALERTS_URL"

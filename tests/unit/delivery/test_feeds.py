@@ -16,7 +16,7 @@ from noise2map_core.alerts.tables import read_alerts
 from noise2map_core.delivery import feeds
 from noise2map_core.delivery.events import Event, events_of
 from noise2map_core.delivery.feeds import atom_of, geojson_of, write_feeds
-from tests.alert_factories import alert, day_of, history_of, square, table_of, write_area
+from tests.event_factories import alert, day_of, history_of, square, table_of, write_area
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 GEORSS = "{http://www.georss.org/georss}"

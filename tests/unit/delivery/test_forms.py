@@ -15,7 +15,7 @@ from noise2map_core.delivery.forms import body_of
 from noise2map_core.delivery.mail import mail_of
 from noise2map_core.delivery.messages import Message, compose
 from noise2map_core.settings.delivery import MailTarget
-from tests.alert_factories import alert, history_of, table_of
+from tests.event_factories import alert, history_of, table_of
 
 NOW = datetime(2025, 7, 1, 6, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script> <!channel> @everyone <@U1> *b* [x](http://evil.example) | `c`"

@@ -12,7 +12,7 @@ from noise2map_core.delivery.mail import mail_of, send_mail
 from noise2map_core.delivery.messages import compose
 from noise2map_core.delivery.sending import NotTakenError, attempt
 from noise2map_core.settings.delivery import MailTarget
-from tests.alert_factories import alert, history_of, table_of
+from tests.event_factories import alert, history_of, table_of
 from tests.receivers import MailReceiver, certificate, mail_receiver
 
 LOGIN = ("ada", "s3cret-pass")

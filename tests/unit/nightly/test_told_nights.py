@@ -14,7 +14,7 @@ from noise2map_core.testing.nights import FIRST, publish
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.run_nightly import NightlyConfig
 from pipelines.run_nightly import run
-from tests.alert_factories import write_area
+from tests.event_factories import write_area
 from tests.factories import checkpoint_spec
 from tests.nightly_factories import area_settings, nightly_settings
 from tests.receivers import mail_receiver
