@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.region import RegionJob
@@ -56,6 +57,7 @@ def watch_area(name: str, area: Area | Noise2MapError, until: date | None) -> Wa
     with _recorded(outcome):
         if not isinstance(area, Area):
             raise area
+        require_targets(area.config.delivery)
         cursor = read_cursor(area.output)
         outcome.newest = cursor.slice if cursor else None
         plan = _plan(area, cursor, until)
@@ -88,7 +90,11 @@ class _recorded:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False  # all is well, or the whole night is to stop
-        self._outcome.error, self._outcome.exit_code = diagnosis(error)
+        said, code = diagnosis(error)
+        if self._outcome.error:  # the first one stands for the area
+            self._outcome.notices.append(said)
+        else:
+            self._outcome.error, self._outcome.exit_code = said, code
         return True
 
 
@@ -118,7 +124,19 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
             outcome.slices.append(_map_slice(watch, plan, run))
             outcome.newest = plan.day if not plan.amended else outcome.newest
         _note_through(watch)
+    with _recorded(outcome):  # also of what was made before a slice that failed
+        _deliver(watch)
     return outcome
+
+
+def _deliver(watch: Watch) -> None:
+    """Tell of the area's events, older ones that could not be delivered among them."""
+    if watch.area.config.alerts is None:
+        return
+    area = watch.area
+    told = deliver(area.id, area.output / "alerts", area.config.delivery)
+    watch.outcome.notices += told.lines
+    watch.outcome.undelivered = told.waiting
 
 
 def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:

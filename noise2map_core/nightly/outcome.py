@@ -39,6 +39,8 @@ class AreaOutcome:
     """Day of the newest slice."""
     waiting: bool = False
     notices: list[str] = field(default_factory=list)
+    undelivered: int = 0
+    """Events that somebody was to be told of and could not be."""
     error: str = ""
     exit_code: int = 0
 
@@ -67,13 +69,23 @@ class NightOutcome:
         """Areas that have to be looked at."""
         return [area for area in self.areas if area.error]
 
+    @property
+    def undelivered(self) -> list[AreaOutcome]:
+        """Areas of which somebody could not be told."""
+        return [area for area in self.areas if area.undelivered]
+
+    @property
+    def exit_code(self) -> int:
+        """That of the command."""
+        return 3 if self.failed else 5 if self.undelivered else 0
+
     def document(self) -> dict[str, Any]:
         """As JSON: the summary that programs read and the webhook sends."""
         return {
             "format_version": 1,
             "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
-            "exit_code": 3 if self.failed else 0,
+            "exit_code": self.exit_code,
             "areas": [_area(area) for area in self.areas],
         }
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.alerts import AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
+from noise2map_core.settings.delivery import DeliveryConfig
 from noise2map_core.settings.imagery import CompositeConfig
 from noise2map_core.settings.numbers import Days, PositiveInt
 from noise2map_core.workflows.launch import Workflow
@@ -122,6 +123,9 @@ class AreaConfig(RegionConfig):
     once, between the dates around it; a few days on it is on both, and nothing could confirm it.
     None: no alerts."""
 
+    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
+    """Who is told of the area's alerts."""
+
     output: LocalPath | None = None
     """Folder of the area. None: one with its id, in the output of the nights."""
 
@@ -165,6 +169,8 @@ class AreaConfig(RegionConfig):
     @model_validator(mode="after")
     def _alerts_can_confirm(self) -> Self:
         if self.alerts is None:
+            if self.delivery.targets:
+                raise ValueError("delivery.targets are told of alerts: set alerts, or leave it out")
             return self
         if self.pair.kind == "rolling":
             raise ValueError(
