@@ -16,12 +16,15 @@ from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
 from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
 from noise2map_core.nightly.runner import Runner, run_process
+from noise2map_core.nightly.scores import earlier_scores, measure_slice, read_score, write_score
 from noise2map_core.nightly.slice import (
     begin_slice,
     compare_tiles,
@@ -134,7 +137,8 @@ def _deliver(watch: Watch) -> None:
     if watch.area.config.alerts is None:
         return
     area = watch.area
-    told = deliver(area.id, area.output / "alerts", area.config.delivery)
+    alarms = _standing_alarms(area, watch.outcome)
+    told = deliver(area.id, area.output / "alerts", area.config.delivery, alarms)
     watch.outcome.notices += told.lines
     watch.outcome.undelivered = told.waiting
 
@@ -157,6 +161,7 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     finally:  # the catalogue's address may hold a key
         write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
     tracked = _follow(area, plan.day)
+    _keep_score(area, job, plan.day)
     watch.cursor = Cursor(
         max(plan.day, watch.cursor.through if watch.cursor else plan.day), plan.items, watch.grid,
         plan.day, rule_of(area.config, area.search, plan.day),
@@ -164,8 +169,9 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     write_cursor(area.output, watch.cursor)
     seconds = time.perf_counter() - started
     return SliceOutcome(
-        plan.day, plan.amended, len(plan.news), missing, kept, tracked.counts, seconds
-    )
+        plan.day, plan.amended, len(plan.news), missing, kept, tracked.counts, seconds,
+        _alarms(area, plan.day),
+    )  # fmt: skip
 
 
 def _make_folders(area: Area) -> None:
@@ -189,6 +195,28 @@ def _follow(area: Area, day: date) -> Tracked:
     for path, what in ((area.objects_path(day), "Objects"), (area.changes_path(day), "Changes")):
         add_asset(area.collection, path, f"{what} of {day}")
     return tracked
+
+
+def _keep_score(area: Area, job: RegionJob, day: date) -> None:
+    """Keep the numbers of a slice, by which nights are judged."""
+    mosaic = Mosaic(area.slice_path(day) / "mosaic.zarr", job.grid)
+    write_score(area.output, measure_slice(mosaic, day, area.config.products.threshold))
+
+
+def _alarms(area: Area, day: date) -> tuple[str, ...]:
+    """What does not look right of a slice; nothing of one whose numbers are not kept."""
+    score, alarm = read_score(area.output, day), area.config.alarm
+    if score is None:
+        return ()
+    return tuple(alarms_of(score, earlier_scores(area.output, day, alarm.nights), alarm))
+
+
+def _standing_alarms(area: Area, outcome: AreaOutcome) -> list[str]:
+    """Those of this night's slices; of a night without any, that of the newest slice, whose events
+    may still have to be told."""
+    if outcome.slices or outcome.newest is None:
+        return outcome.alarms
+    return [f"{outcome.newest}: {text}" for text in _alarms(area, outcome.newest)]
 
 
 def _newest_path(watch: Watch) -> Path | None:

@@ -24,6 +24,8 @@ class SliceOutcome:
     changes: dict[str, int] = field(default_factory=dict)
     """Objects by what became of them."""
     seconds: float = 0.0
+    alarms: tuple[str, ...] = ()
+    """What does not look right of the night."""
 
 
 @dataclass
@@ -43,6 +45,11 @@ class AreaOutcome:
     """Events that somebody was to be told of and could not be."""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def alarms(self) -> list[str]:
+        """What does not look right of its nights, a line each."""
+        return [f"{one.day}: {text}" for one in self.slices for text in one.alarms]
 
     @property
     def status(self) -> Status:
@@ -70,6 +77,11 @@ class NightOutcome:
         return [area for area in self.areas if area.error]
 
     @property
+    def alarms(self) -> list[str]:
+        """What does not look right, a line each, with area and day."""
+        return [f"{area.id}, {text}" for area in self.areas for text in area.alarms]
+
+    @property
     def undelivered(self) -> list[AreaOutcome]:
         """Areas of which somebody could not be told."""
         return [area for area in self.areas if area.undelivered]
@@ -86,12 +98,14 @@ class NightOutcome:
             "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
             "exit_code": self.exit_code,
+            "alarms": self.alarms,
             "areas": [_area(area) for area in self.areas],
         }
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        lines = [line for area in self.areas for line in _lines(area, self.dry_run)]
+        lines = [f"ALARM: {text}" for text in self.alarms]
+        lines += [line for area in self.areas for line in _lines(area, self.dry_run)]
         if self.dry_run:
             return lines
         told = [self.webhook] if self.webhook else []

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.alarm import AlarmConfig
 from noise2map_core.settings.alerts import AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
 from noise2map_core.settings.delivery import DeliveryConfig
@@ -115,6 +116,9 @@ class AreaConfig(RegionConfig):
     withdrawn: Literal["refuse", "accept"] = "refuse"
     """What to do if the catalogue lacks items that the newest slice was made from: name them and
     leave the area alone, or make that slice again without them."""
+
+    alarm: AlarmConfig = Field(default_factory=AlarmConfig)
+    """When a night is implausible."""
 
     alerts: AlertsConfig | None = None
     """Follow each pixel from day to day, so that change is confirmed by further looks, and write
