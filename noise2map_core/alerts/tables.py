@@ -1,5 +1,9 @@
 """The tables of alerts: `alerts.parquet`, one row an object, and `history.parquet`, one an event.
 
+The history follows from the looks alone, however they came in. What imagery that came late, was
+replaced or withdrawn took back stands in `revisions.parquet`, with the columns of the history:
+alerts that are no more (withdrawn), and that are confirmed no more (downgraded).
+
 Days are `datetime.date`, None where there is none (date32 on disk). Text is empty where there is
 none. Shares and probabilities are 0–1.
 """
@@ -17,7 +21,7 @@ from noise2map_core.products.polygon_files import GeoParquetFile
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import OutputError
 
-ALERTS, HISTORY = "alerts.parquet", "history.parquet"
+ALERTS, HISTORY, REVISIONS = "alerts.parquet", "history.parquet", "revisions.parquet"
 """Names of the tables in the folder `alerts` of an area."""
 STATUSES = ("provisional", "confirmed", "ended", "rejected")
 EVENTS = ("opened", "grew", "confirmed", "merged", "split", "downgraded", "ended", "rejected",
