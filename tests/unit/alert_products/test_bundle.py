@@ -17,7 +17,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from noise2map_core.alert_products.bundle import write_alert_products
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import OutputMismatchError
-from tests.alert_factories import AS_OF, alert_table, random_state, write_area
+from tests.alert_product_factories import AS_OF, alert_table, random_state, write_area
 
 SHAPE = (120, 100)
 FILES = {

@@ -18,7 +18,7 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core.alert_products.ageing import aged
 from noise2map_core.alert_products.export import export_alerts
 from noise2map_core.runtime.errors import ConfigError, OutputError, OutputMismatchError
-from tests.alert_factories import AS_OF, EPOCH, number, random_state, write_area
+from tests.alert_product_factories import AS_OF, EPOCH, number, random_state, write_area
 
 SHAPE = (150, 210)
 

@@ -10,7 +10,7 @@ import shapely
 
 from noise2map_core.alert_products.package import alert_style, write_package, write_style
 from noise2map_core.alerts.tables import ALERT_COLUMNS
-from tests.alert_factories import AS_OF, alert_table
+from tests.alert_product_factories import AS_OF, alert_table
 from tests.map_factories import region_grid
 
 GRID = region_grid(40, 200, 64)

@@ -17,7 +17,7 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core.alert_products.rasters import alert_rasters, mean_percent
 from noise2map_core.alert_products.source import open_state
 from noise2map_core.products.rasters import write_raster
-from tests.alert_factories import random_state, write_area
+from tests.alert_product_factories import random_state, write_area
 
 SHAPE = (560, 300)
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.alert_factories import random_state, write_area
+from tests.alert_product_factories import random_state, write_area
 
 COMMAND = Path(sys.executable).parent / "noise2map"
 
