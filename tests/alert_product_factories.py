@@ -1,5 +1,7 @@
 """Areas with alerts, for tests of what is made of them."""
 
+import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,22 +10,16 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-import zarr
 from numpy.typing import NDArray
 
+from noise2map_core.alerts.state import ARRAYS, EPOCH, PixelState, nothing_known
+from noise2map_core.alerts.store import LookKey, StateRules, StateStore
 from noise2map_core.alerts.tables import ALERT_COLUMNS, write_alerts
-from noise2map_core.geo.grid import RegionGrid
-from tests.map_factories import CLASSES, region_grid
+from noise2map_core.geo.grid import RegionGrid, Tile
+from noise2map_core.settings.alerts import AlertsConfig
+from tests.map_factories import region_grid
 
-EPOCH = date(1970, 1, 1)
-DTYPES = {
-    "status": "uint8", "looks": "uint8", "hits": "uint8", "quiet": "uint8", "p_max": "uint8",
-    "p_sum": "uint16", "prior": "uint16", "first": "uint16", "last": "uint16",
-    "confirmed": "uint16", "seen": "uint16",
-}  # fmt: skip
-"""As the fact sheet has them."""
 AS_OF = date(2025, 6, 20)
-LOOKS = [{"day": "2025-06-10", "key": "a"}, {"day": "2025-06-20", "key": "b"}]
 
 
 def number(day: str) -> int:
@@ -46,7 +42,7 @@ def random_state(height: int, width: int, seed: int = 0) -> dict[str, NDArray[An
     }  # fmt: skip
     unseen = np.zeros(shape, np.bool_)
     unseen[: height // 3, : width // 4] = True
-    return {name: np.where(unseen, 0, made[name]).astype(kind) for name, kind in DTYPES.items()}
+    return {name: np.where(unseen, 0, made[name]).astype(kind) for name, kind in ARRAYS.items()}
 
 
 def alert_table(grid: RegionGrid, count: int = 4, **columns: Any) -> gpd.GeoDataFrame:
@@ -71,32 +67,28 @@ def alert_table(grid: RegionGrid, count: int = 4, **columns: Any) -> gpd.GeoData
 
 
 def write_area(
-    area: Path, arrays: dict[str, NDArray[Any]], tile_px: int = 64, **facts: Any
+    area: Path, arrays: dict[str, NDArray[Any]], tile_px: int = 64, key: str = "b", **rules: Any
 ) -> RegionGrid:
-    """An area's folder with `alerts/` as run-nightly leaves it: state and table of objects."""
+    """An area's folder with `alerts/` as run-nightly leaves it: state and table of objects. `key`
+    is that of the last look."""
     height, width = arrays["status"].shape
-    grid = region_grid(height, width, tile_px)
-    write_state(area / "alerts" / "alerts.zarr", grid, arrays, **facts)
+    grid, path = region_grid(height, width, tile_px), area / "alerts" / "alerts.zarr"
+    shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store = StateStore.create(path, grid, replace(StateRules.of(AlertsConfig(), grid), **rules))
+    for tile in grid.tiles():
+        store.write(tile, nothing_known((tile_px, tile_px)), _tile_state(grid, tile, arrays))
+    store.note((LookKey(date(2025, 6, 10), "a"), LookKey(AS_OF, key)))
     write_alerts(area / "alerts" / "alerts.parquet", alert_table(grid))
     return grid
 
 
-def write_state(
-    path: Path, grid: RegionGrid, arrays: dict[str, NDArray[Any]], **facts: Any
-) -> None:
-    """The arrays [H, W] of the region in a store over whole tiles."""
-    from noise2map_core.mapping.mosaic import identity
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    group.attrs.update({
-        "epoch": str(EPOCH), "k": 2, "n": 4, "m": 3, "t": 180, "minimum_m2": 400.0, "algorithm": 1,
-        "as_of": str(AS_OF), "looks": LOOKS, "noise2map": identity(grid, CLASSES), **facts,
-    })  # fmt: skip
-    frame = grid.tile_frame
+def _tile_state(grid: RegionGrid, tile: Tile, arrays: dict[str, NDArray[Any]]) -> PixelState:
+    """The part of the region's arrays [H, W] that a tile has, and zeros around it."""
+    window = grid.window(tile)
+    inside = window.intersect(grid.region)
+    made = {}
     for name, pixels in arrays.items():
-        array = group.create_array(
-            name, shape=(frame.height, frame.width), dtype=pixels.dtype, fill_value=0,
-            chunks=(grid.tile_px, grid.tile_px),
-        )  # fmt: skip
-        array[grid.region.slices_in(frame)] = pixels
+        made[name] = np.zeros((window.height, window.width), pixels.dtype)
+        made[name][inside.slices_in(window)] = pixels[inside.slices_in(grid.region)]
+    return PixelState(**made)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.alert_products.encodings import PROVISIONAL, number_of
 from noise2map_core.alert_products.source import AlertState
+from noise2map_core.alerts.state import Status, day_number
 from noise2map_core.geo.window import Window
 from noise2map_core.runtime.errors import ConfigError
 
@@ -32,7 +32,7 @@ class AgedState:
         if self.later is None:
             return status
         first = self.state.read("first", window)
-        return aged(status, first, number_of(self.later), self.state.facts["t"])
+        return aged(status, first, day_number(self.later), self.state.about.rules.t)
 
 
 def view_on(state: AlertState, day: date | None) -> AgedState:
@@ -50,5 +50,5 @@ def aged(status: NDArray[Any], first: NDArray[Any], day: int, t_days: int) -> ND
 
     `first` and `day` in days since 1970-01-01.
     """
-    over = (status == PROVISIONAL) & (day - first.astype(np.int64) > t_days)
+    over = (status == Status.PROVISIONAL) & (day - first.astype(np.int64) > t_days)
     return np.where(over, 0, status).astype(np.uint8)

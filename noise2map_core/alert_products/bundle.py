@@ -30,7 +30,7 @@ def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> P
     Made once from the same state. If they are there from another one, the day was replayed: they
     are made beside the earlier ones, whose place in the collection they take.
     """
-    state = open_state(area / "alerts")
+    state = open_state(area)
     if not state.table.is_file():
         raise OutputMismatchError(
             f"{state.table} is missing: the alerts of {area} are not finished. Run run-nightly."

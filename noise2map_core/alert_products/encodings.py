@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.alerts.state import EPOCH, Status, day_number
 from noise2map_core.runtime.errors import ConfigError
 
-EPOCH = date(1970, 1, 1)
-PROVISIONAL, CONFIRMED = 1, 2
-"""Codes of the state that are open."""
-
-Status = NDArray[np.uint8]
+Codes = NDArray[np.uint8]
 Days = NDArray[np.uint16]
 Encoded = NDArray[Any]
 
@@ -35,19 +32,20 @@ class Encoding:
     last: date
     """… and the last."""
     tags: dict[str, str]
-    encode: Callable[[Status, Days], Encoded]
+    encode: Callable[[Codes, Days], Encoded]
     """Of open pixels whose days can be written; all others are 0."""
 
-    def of(self, status: Status, first: Days) -> Encoded:
+    def of(self, status: Codes, first: Days) -> Encoded:
         """The numbers [H, W]. Raises ConfigError if a day cannot be written."""
-        is_open = (status == PROVISIONAL) | (status == CONFIRMED)
+        is_open = (status == Status.PROVISIONAL) | (status == Status.CONFIRMED)
         self._require_days(first[is_open])
         return np.where(is_open, self.encode(status, first), 0).astype(self.dtype)
 
     def _require_days(self, days: Days) -> None:
         if not len(days):
             return
-        for day in (day_of(int(days.min())), day_of(int(days.max()))):
+        for number in (days.min(), days.max()):
+            day = EPOCH + timedelta(days=int(number))
             if not self.first <= day <= self.last:
                 raise ConfigError(
                     f"encoding {self.name} has days from {self.first} to {self.last}, and an alert "
@@ -55,27 +53,17 @@ class Encoding:
                 )
 
 
-def day_of(number: int) -> date:
-    """The day of a number of the state."""
-    return EPOCH + timedelta(days=number)
-
-
-def number_of(day: date) -> int:
-    """The number of a day in the state."""
-    return (day - EPOCH).days
-
-
 GFW_ZERO = date(2014, 12, 31)
 DIST_ZERO = date(2020, 12, 31)
 
 
-def _gfw(status: Status, first: Days) -> Encoded:
+def _gfw(status: Codes, first: Days) -> Encoded:
     """Digit × 10,000 + days since 2014-12-31."""
-    digit = np.where(status == CONFIRMED, 3, 2)
-    return digit * 10_000 + first.astype(np.int64) - number_of(GFW_ZERO)
+    digit = np.where(status == Status.CONFIRMED, 3, 2)
+    return digit * 10_000 + first.astype(np.int64) - day_number(GFW_ZERO)
 
 
-def _radd(status: Status, first: Days) -> Encoded:
+def _radd(status: Codes, first: Days) -> Encoded:
     """YY × 1,000 + day of the year; 366 on 31 December of leap years."""
     days = first.astype("datetime64[D]")
     years = days.astype("datetime64[Y]")
@@ -83,9 +71,9 @@ def _radd(status: Status, first: Days) -> Encoded:
     return (years.astype(np.int64) + 1970 - 2000) * 1_000 + of_year
 
 
-def _dist(status: Status, first: Days) -> Encoded:
+def _dist(status: Codes, first: Days) -> Encoded:
     """Days since 2020-12-31."""
-    return first.astype(np.int64) - number_of(DIST_ZERO)
+    return first.astype(np.int64) - day_number(DIST_ZERO)
 
 
 ENCODINGS = {

@@ -28,7 +28,7 @@ def export_alerts(area: Path, to: str, output: Path, as_of: date | None = None) 
     the area has no alerts that can be read.
     """
     _require_new(output)
-    view = view_on(open_state(area / "alerts"), as_of)
+    view = view_on(open_state(area), as_of)
     spec, read = _raster(view, to, output.name)
     output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output.parent, prefix=f".export{PARTIAL}.") as folder:

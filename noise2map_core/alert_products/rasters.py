@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.alert_products.source import AlertState
+from noise2map_core.alerts.state import EPOCH, Status
 from noise2map_core.geo.window import Window
 from noise2map_core.products.palette import CLEAR, opaque
 from noise2map_core.products.rasters import RasterSpec, Read
@@ -17,14 +18,19 @@ Pixels = NDArray[Any]
 STATUS_FILE = "alert_status.tif"
 NOT_SEEN = 255
 """Of the status: no look at all yet. Of the mean probability: no detection."""
-STATUS_NAMES = {0: "no alert", 1: "provisional", 2: "confirmed", 3: "ended"}
+STATUS_NAMES = {
+    int(Status.NONE): "no alert",
+    int(Status.PROVISIONAL): "provisional",
+    int(Status.CONFIRMED): "confirmed",
+    int(Status.ENDED): "ended",
+}
 STATUS_COLORS = {
     "provisional": "#fdae61", "confirmed": "#d7191c", "ended": "#8d91ad", "rejected": "#2b83ba",
 }  # fmt: skip
 """Of objects and, as far as they have them, of pixels."""
 QUIET_COLOR = "#eeeeee"
 """Of pixels without an alert: the colours of a GeoTIFF are opaque, but for that of nodata."""
-DAYS = "days since 1970-01-01"
+DAYS = f"days since {EPOCH}"
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_a_replayed_day_is_a_version_beside_the_earlier_one(
     first = make(area)
     earlier = contents(first)
     for number in (2, 3):
-        write_area(area, random_state(*SHAPE, seed=number), looks=[{"day": "x", "key": number}])
+        write_area(area, random_state(*SHAPE, seed=number), key=str(number))
         folder = make(area)
         assert folder.name == f"{AS_OF}.v{number}" and contents(first) == earlier
         item = read(folder)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from noise2map_core.alert_products.encodings import ENCODINGS, Encoding, day_of, number_of
+from noise2map_core.alert_products.encodings import ENCODINGS, Encoding
 from noise2map_core.runtime.errors import ConfigError
 
 GFW, RADD, DIST = ENCODINGS["gfw"], ENCODINGS["radd"], ENCODINGS["dist"]
@@ -74,8 +74,3 @@ def test_a_day_is_written_or_refused_by_name(name: str, day: date) -> None:
 def test_gfw_ends_where_its_digits_do() -> None:
     with pytest.raises(ConfigError, match=r"to 2042-05-17, and an alert begins on 2042-05-18"):
         one(GFW, 1, date(2042, 5, 18))
-
-
-@given(st.dates(date(1970, 1, 1), LAST))
-def test_days_and_numbers_are_each_others_inverse(day: date) -> None:
-    assert day_of(number_of(day)) == day and 0 <= number_of(day) <= 65_535

@@ -18,8 +18,9 @@ from rio_cogeo.cogeo import cog_validate
 from noise2map_core.alert_products.ageing import aged
 from noise2map_core.alert_products.export import export_alerts
 from noise2map_core.runtime.errors import ConfigError, OutputError, OutputMismatchError
-from tests.alert_product_factories import AS_OF, EPOCH, number, random_state, write_area
+from tests.alert_product_factories import AS_OF, number, random_state, write_area
 
+EPOCH = date(1970, 1, 1)
 SHAPE = (150, 210)
 
 
@@ -136,6 +137,6 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path, version: Any) -> 
 
 
 def test_a_state_that_lacks_what_it_should_say_is_damaged(area: Path, tmp_path: Path) -> None:
-    del zarr.open_group(area / "alerts" / "alerts.zarr").attrs["as_of"]
-    with pytest.raises(OutputError, match=r"is damaged .*as_of.* Delete it and run"):
+    del zarr.open_group(area / "alerts" / "alerts.zarr").attrs["looks"]
+    with pytest.raises(OutputError, match=r"is damaged .*looks.* Delete it and run"):
         export_alerts(area, "gfw", tmp_path / "a.tif")

@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All rasters of an area; overviews begin at 512 pixels."""
     folder = tmp_path_factory.mktemp("alerts")
     write_area(folder / "farm", random_state(*SHAPE), tile_px=128)
-    state = open_state(folder / "farm" / "alerts")
+    state = open_state(folder / "farm")
     for raster in alert_rasters(state):
         write_raster(state.grid, raster.spec, raster.reader(state), folder)
     return folder
@@ -47,7 +47,7 @@ def test_each_is_a_cog_on_the_grid_with_overviews_and_units(
     with rasterio.open(path) as file:
         assert (file.dtypes[0], file.nodata, file.shape) == (dtype, nodata, SHAPE)
         assert file.overviews(1) and file.tags()["epoch"] == "1970-01-01" and file.tags()["units"]
-    grid = open_state(made / "farm" / "alerts").grid
+    grid = open_state(made / "farm").grid
     with rioxarray.open_rasterio(path) as opened:
         assert opened.odc.geobox == grid.geobox(grid.region)
 
