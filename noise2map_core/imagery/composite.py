@@ -60,7 +60,8 @@ def read_date(
     *,
     last: bool = False,
 ) -> DatePixels:
-    """The pixels of one date range on `geobox`; `last`: with the recipe's correction.
+    """The pixels of one date range on `geobox`; `last`: as the recipe has the last date, with its
+    correction, and not an earlier one.
 
     Needs one scene at least, in the order in which they are preferred. Raises AssetReadError.
     """
@@ -70,14 +71,16 @@ def read_date(
         moved = geobox.affine @ geobox.affine.translation(cols, rows)
         geobox = GeoBox(geobox.shape, moved, geobox.crs)
     hide = hidden_by(recipe.mask, scenes)
-    read = _read_median if recipe.composite.kind == "median" else read_mosaic
+    read = _read_median if recipe.composite.of(last) == "median" else read_mosaic
     image, valid, hidden, source = read(scenes, geobox, resampling, hide)
     if correction is not None:
         image = corrected(image, valid, correction, inspect(scenes[0].bands[0]).nodata)
     return DatePixels(image, valid, hidden, source)
 
 
-def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
+def order_scenes(
+    scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox, *, last: bool = True
+) -> list[Scene]:
     """Scenes of one date in the order in which they are preferred; given: the latest first.
 
     Of the scenes of one day, those in the CRS of `region`, a coarse grid, come first: neighbouring
@@ -86,7 +89,7 @@ def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -
     """
     if len(scenes) < 2:
         return list(scenes)
-    if recipe.composite.kind != "least_cloud":
+    if recipe.composite.of(last) != "least_cloud":
         return _own_zone_first(scenes, region)
     covers = [scene.cloud_cover for scene in scenes]
     known = [cover for cover in covers if cover is not None]

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.search import search_scenes
+from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
 from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
 from noise2map_core.nightly.runner import Runner, run_process
+from noise2map_core.nightly.scores import earlier_scores, measure_slice, read_score, write_score
 from noise2map_core.nightly.slice import (
     begin_slice,
     compare_tiles,
@@ -56,6 +60,7 @@ def watch_area(name: str, area: Area | Noise2MapError, until: date | None) -> Wa
     with _recorded(outcome):
         if not isinstance(area, Area):
             raise area
+        require_targets(area.config.delivery)
         cursor = read_cursor(area.output)
         outcome.newest = cursor.slice if cursor else None
         plan = _plan(area, cursor, until)
@@ -88,7 +93,11 @@ class _recorded:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False  # all is well, or the whole night is to stop
-        self._outcome.error, self._outcome.exit_code = diagnosis(error)
+        said, code = diagnosis(error)
+        if self._outcome.error:  # the first one stands for the area
+            self._outcome.notices.append(said)
+        else:
+            self._outcome.error, self._outcome.exit_code = said, code
         return True
 
 
@@ -118,7 +127,20 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
             outcome.slices.append(_map_slice(watch, plan, run))
             outcome.newest = plan.day if not plan.amended else outcome.newest
         _note_through(watch)
+    with _recorded(outcome):  # also of what was made before a slice that failed
+        _deliver(watch)
     return outcome
+
+
+def _deliver(watch: Watch) -> None:
+    """Tell of the area's events, older ones that could not be delivered among them."""
+    if watch.area.config.alerts is None:
+        return
+    area = watch.area
+    alarms = _standing_alarms(area, watch.outcome)
+    told = deliver(area.id, area.output / "alerts", area.config.delivery, alarms)
+    watch.outcome.notices += told.lines
+    watch.outcome.undelivered = told.waiting
 
 
 def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
@@ -139,6 +161,7 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     finally:  # the catalogue's address may hold a key
         write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
     tracked = _follow(area, plan.day)
+    _keep_score(area, job, plan.day)
     watch.cursor = Cursor(
         max(plan.day, watch.cursor.through if watch.cursor else plan.day), plan.items, watch.grid,
         plan.day, rule_of(area.config, area.search, plan.day),
@@ -146,8 +169,9 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     write_cursor(area.output, watch.cursor)
     seconds = time.perf_counter() - started
     return SliceOutcome(
-        plan.day, plan.amended, len(plan.news), missing, kept, tracked.counts, seconds
-    )
+        plan.day, plan.amended, len(plan.news), missing, kept, tracked.counts, seconds,
+        _alarms(area, plan.day),
+    )  # fmt: skip
 
 
 def _make_folders(area: Area) -> None:
@@ -171,6 +195,28 @@ def _follow(area: Area, day: date) -> Tracked:
     for path, what in ((area.objects_path(day), "Objects"), (area.changes_path(day), "Changes")):
         add_asset(area.collection, path, f"{what} of {day}")
     return tracked
+
+
+def _keep_score(area: Area, job: RegionJob, day: date) -> None:
+    """Keep the numbers of a slice, by which nights are judged."""
+    mosaic = Mosaic(area.slice_path(day) / "mosaic.zarr", job.grid)
+    write_score(area.output, measure_slice(mosaic, day, area.config.products.threshold))
+
+
+def _alarms(area: Area, day: date) -> tuple[str, ...]:
+    """What does not look right of a slice; nothing of one whose numbers are not kept."""
+    score, alarm = read_score(area.output, day), area.config.alarm
+    if score is None:
+        return ()
+    return tuple(alarms_of(score, earlier_scores(area.output, day, alarm.nights), alarm))
+
+
+def _standing_alarms(area: Area, outcome: AreaOutcome) -> list[str]:
+    """Those of this night's slices; of a night without any, that of the newest slice, whose events
+    may still have to be told."""
+    if outcome.slices or outcome.newest is None:
+        return outcome.alarms
+    return [f"{outcome.newest}: {text}" for text in _alarms(area, outcome.newest)]
 
 
 def _newest_path(watch: Watch) -> Path | None:

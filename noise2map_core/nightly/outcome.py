@@ -24,6 +24,8 @@ class SliceOutcome:
     changes: dict[str, int] = field(default_factory=dict)
     """Objects by what became of them."""
     seconds: float = 0.0
+    alarms: tuple[str, ...] = ()
+    """What does not look right of the night."""
 
 
 @dataclass
@@ -39,8 +41,15 @@ class AreaOutcome:
     """Day of the newest slice."""
     waiting: bool = False
     notices: list[str] = field(default_factory=list)
+    undelivered: int = 0
+    """Events that somebody was to be told of and could not be."""
     error: str = ""
     exit_code: int = 0
+
+    @property
+    def alarms(self) -> list[str]:
+        """What does not look right of its nights, a line each."""
+        return [f"{one.day}: {text}" for one in self.slices for text in one.alarms]
 
     @property
     def status(self) -> Status:
@@ -67,19 +76,36 @@ class NightOutcome:
         """Areas that have to be looked at."""
         return [area for area in self.areas if area.error]
 
+    @property
+    def alarms(self) -> list[str]:
+        """What does not look right, a line each, with area and day."""
+        return [f"{area.id}, {text}" for area in self.areas for text in area.alarms]
+
+    @property
+    def undelivered(self) -> list[AreaOutcome]:
+        """Areas of which somebody could not be told."""
+        return [area for area in self.areas if area.undelivered]
+
+    @property
+    def exit_code(self) -> int:
+        """That of the command."""
+        return 3 if self.failed else 5 if self.undelivered else 0
+
     def document(self) -> dict[str, Any]:
         """As JSON: the summary that programs read and the webhook sends."""
         return {
             "format_version": 1,
             "started": self.started.astimezone(UTC).isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
-            "exit_code": 3 if self.failed else 0,
+            "exit_code": self.exit_code,
+            "alarms": self.alarms,
             "areas": [_area(area) for area in self.areas],
         }
 
     def summary(self) -> list[str]:
         """Lines for people."""
-        lines = [line for area in self.areas for line in _lines(area, self.dry_run)]
+        lines = [f"ALARM: {text}" for text in self.alarms]
+        lines += [line for area in self.areas for line in _lines(area, self.dry_run)]
         if self.dry_run:
             return lines
         told = [self.webhook] if self.webhook else []

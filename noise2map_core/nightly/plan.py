@@ -4,13 +4,14 @@ Deciding is a function of the imagery alone. Many nights one by one and one nigh
 therefore come to the same slices.
 """
 
+from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from noise2map_core.catalog.interval import parse_interval
+from noise2map_core.catalog.interval import Interval, parse_intervals
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.nightly.cursor import Cursor, fingerprint
 from noise2map_core.runtime.digest import digest_of
@@ -43,7 +44,7 @@ class SlicePlan:
 
     day: date
     before: str
-    """Interval of the earlier date."""
+    """Interval of the earlier date; of several years, their intervals with commas between."""
     after: str
     items: dict[str, str]
     """Items behind it, both dates: id and fingerprint."""
@@ -66,7 +67,7 @@ class AreaPlan:
 def search_interval(area: AreaConfig, cursor: Cursor | None, until: date | None) -> str:
     """The dates of all imagery that can matter now."""
     zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor)
-    starts = [parse_interval(text).start for text in _intervals(area, day)]
+    starts = [one.start for text in _intervals(area, day) for one in parse_intervals(text)]
     known = [start for start in starts if start is not None]
     first = min(known).isoformat() if len(known) == len(starts) else ".."
     if until is None:
@@ -143,13 +144,18 @@ def _intervals(area: AreaConfig, day: date) -> tuple[str, str]:
     if isinstance(area.pair, RollingPair):
         gap = DAY * area.pair.gap_days
         return Days(first - gap, day - gap).interval(zone), after.interval(zone)
-    return Days(_year_before(first), _year_before(day)).interval(zone), after.interval(zone)
+    around = DAY * area.pair.around_days
+    seasons = (
+        Days(_years_before(first, years) - around, _years_before(day, years) + around)
+        for years in range(area.pair.years, 0, -1)
+    )
+    return ",".join(one.interval(zone) for one in seasons), after.interval(zone)
 
 
-def _year_before(day: date) -> date:
-    """The same day of the year before; of a 29 February, the 28th."""
-    last = 28 if (day.month, day.day) == (2, 29) else day.day
-    return day.replace(year=day.year - 1, day=last)
+def _years_before(day: date, years: int) -> date:
+    """The same day of an earlier year; of a 29 February, the 28th where there is none."""
+    year = day.year - years
+    return day.replace(year=year, day=min(day.day, monthrange(year, day.month)[1]))
 
 
 def _day(area: AreaConfig, scene: Scene) -> date:
@@ -157,8 +163,12 @@ def _day(area: AreaConfig, scene: Scene) -> date:
 
 
 def _within(text: str, scenes: Sequence[Scene]) -> list[Scene]:
-    interval = parse_interval(text)
-    return [scene for scene in scenes if interval.overlaps(scene.datetime, scene.datetime)]
+    ranges = parse_intervals(text)
+    return [scene for scene in scenes if _meets(scene, ranges)]
+
+
+def _meets(scene: Scene, ranges: Sequence[Interval]) -> bool:
+    return any(one.overlaps(scene.datetime, scene.datetime) for one in ranges)
 
 
 def _has_before(planned: SlicePlan, scenes: Sequence[Scene]) -> bool:

@@ -23,7 +23,7 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
     "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
-    "import-reference", "export-reference", "prune",
+    "import-reference", "export-reference", "export-alerts", "prune",
 )  # fmt: skip
 """Commands that are modules of `cli.commands`."""
 

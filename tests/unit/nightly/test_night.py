@@ -67,6 +67,26 @@ def test_a_dry_run_prints_slices_and_tiles_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_implausible_night_stands_at_the_top_of_page_json_and_lines(tmp_path: Path) -> None:
+    alarm = "62% are changed <b>"
+    bad = SliceOutcome(date(2025, 6, 20), False, 1, 2, 0, alarms=(alarm,))
+    good = SliceOutcome(date(2025, 6, 19), False, 1, 2, 0)
+    area = AreaOutcome("delta", tmp_path / "delta", [good, bad], bad.day)
+    night = NightOutcome(tmp_path, [area], datetime(2025, 6, 21, tzinfo=UTC), 1.0)
+    write_summary(night)
+    said = f"delta, 2025-06-20: {alarm}"
+    body = json.loads((tmp_path / "summary.json").read_text())
+    assert body["alarms"] == [said] and list(body).index("alarms") < list(body).index("areas")
+    page = (tmp_path / "summary.html").read_text()
+    assert "62% are changed &lt;b&gt;" in page and alarm not in page
+    assert page.index("62%") < page.index("<article")
+    assert night.summary()[0] == f"ALARM: {said}"
+    plain = replace(night, areas=[replace(area, slices=[good])])
+    write_summary(plain)
+    assert 'role="alert"' not in (tmp_path / "summary.html").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["alarms"] == []
+
+
 def test_each_bad_area_is_named_and_the_others_go_on(
     embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -126,6 +126,71 @@ def test_rolling_and_season_pairs_compare_windows_of_one_length() -> None:
     assert leap.before == "2023-02-28T00:00:00+00:00/2023-02-28T23:59:59+00:00"
 
 
+def test_seasons_of_several_years_are_the_same_days_of_each_with_some_around() -> None:
+    config = area(pair={"kind": "season", "years": 4, "around_days": 2}, window_days=1)
+    looks = [scene(f"{year}-{day}") for year in range(2019, 2024)
+             for day in ("02-25", "02-26", "03-01", "03-03")]  # fmt: skip
+    (one,) = plan(config, [*looks, scene("2024-02-29")]).slices
+    ranges = [parse_interval(text) for text in one.before.split(",")]
+    assert [(str(r.start.date()), str(r.end.date())) for r in ranges] == [
+        ("2020-02-27", "2020-03-02"), ("2021-02-26", "2021-03-02"), ("2022-02-26", "2022-03-02"),
+        ("2023-02-26", "2023-03-02"),
+    ]  # fmt: skip
+    # By the calendar alone: 2019 is too early, and of each other year two or one of the looks fit.
+    assert set(one.items) == {"2020-03-01", "2024-02-29"} | {
+        f"{year}-{day}" for year in (2021, 2022, 2023) for day in ("02-26", "03-01")
+    }
+
+
+def test_seasons_are_searched_from_the_earliest_year_on() -> None:
+    config = area(pair={"kind": "season", "years": 5, "around_days": 15}, window_days=1)
+    assert search_interval(config, None, None) == "2018-12-17T00:00:00+00:00/.."
+
+
+def test_other_years_are_another_rule() -> None:
+    rules = {
+        rule_of(area(pair={"kind": "season", **more}, window_days=1), SEARCH, date(2024, 3, 1))
+        for more in ({}, {"years": 2}, {"years": 3}, {"around_days": 5})
+    }
+    assert len(rules) == 4
+
+
+@pytest.mark.parametrize(
+    ("pair", "window", "can"),
+    [
+        ({"kind": "fixed", "baseline": "2023"}, 1, True),
+        ({"kind": "fixed", "baseline": "2023"}, None, False),
+        ({"kind": "fixed", "baseline": "2023"}, 5, False),
+        ({"kind": "season"}, 1, True),
+        ({"kind": "season", "years": 3, "around_days": 15}, 1, True),
+        ({"kind": "season", "years": 3}, 5, False),
+        ({"kind": "rolling", "gap_days": 30}, 1, False),
+    ],
+)
+def test_what_can_confirm(pair: dict[str, Any], window: int | None, can: bool) -> None:
+    area(pair=pair, window_days=window)
+    if can:
+        area(pair=pair, window_days=window, alerts={})
+    else:
+        with pytest.raises(ValidationError, match="alerts need"):
+            area(pair=pair, window_days=window, alerts={})
+
+
+def test_of_several_years_a_slice_takes_the_median_unless_told_otherwise() -> None:
+    def before(years: int, **composite: str) -> str | None:
+        pair = {"kind": "season", "years": years}
+        return area(pair=pair, window_days=1, composite=composite).slice_composite.before
+
+    assert [before(1), before(2), before(2, before="first")] == [None, "median", "first"]
+    assert area().slice_composite.before is None
+
+
+def test_days_of_years_that_overlap_are_refused() -> None:
+    with pytest.raises(ValidationError, match="must not exceed 365: the days of the years overlap"):
+        area(pair={"kind": "season", "years": 2, "around_days": 180}, window_days=6)
+    area(pair={"kind": "season", "years": 2, "around_days": 180}, window_days=5)
+
+
 def test_days_are_those_of_the_time_zone() -> None:
     config = area(time_zone="Pacific/Auckland")
     (one,) = plan(config, [scene(BASE), scene("2024-02-01T20:00")]).slices
