@@ -13,7 +13,9 @@ from noise2map_core.alerts.tables import ALERT_TYPES, column
 from noise2map_core.alerts.verdicts import CHOICES
 from noise2map_core.products.polygon_files import GeoPackageFile
 from noise2map_core.products.qml import polygon_style
+from noise2map_core.review.verdict_files import read_filled
 from noise2map_core.runtime.atomic import whole_file
+from noise2map_core.runtime.errors import OutputMismatchError
 
 LAYER = "review"
 JUDGED = ("verdict", "reject_reason", "reviewer")
@@ -76,3 +78,21 @@ def _add_choices(fields: Xml.Element, name: str, values: tuple[str, ...]) -> Non
     for shown, value in (("", NULL), *((value, value) for value in values)):
         choice = Xml.SubElement(choices, "Option", type="Map")
         Xml.SubElement(choice, "Option", name=shown, type="QString", value=value)
+
+
+def require_taken_in(path: Path, alerts: gpd.GeoDataFrame) -> None:
+    """Raise OutputMismatchError if a GeoPackage holds verdicts that the alerts do not have."""
+    if not path.exists():
+        return
+    rows = alerts[["object_id", "verdict", "reject_reason"]].itertuples(index=False)
+    known = {name: (verdict, reason) for name, verdict, reason in rows}
+    waiting = [
+        one.object_id
+        for one in read_filled(path)
+        if one.verdict and known.get(one.object_id, (one.verdict, one.reason)) != one.said
+    ]
+    if waiting:
+        raise OutputMismatchError(
+            f"{path} holds {len(waiting)} verdicts that were not taken in, such as that of "
+            f"{waiting[0]}; nothing was touched. Take them in with --apply {path}, or move it away."
+        )

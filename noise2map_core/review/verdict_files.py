@@ -24,6 +24,7 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.lease import FENCE, hold_lease
 
 NEEDED = ("object_id", "verdict")
+FILLED = (*NEEDED, "reject_reason", "reviewer")
 MOST_LISTED = 5
 """Objects that an error names before it counts the rest."""
 
@@ -37,6 +38,11 @@ class Filled:
     """Empty: none, or none any more."""
     reason: str
     reviewer: str
+
+    @property
+    def said(self) -> tuple[str, str]:
+        """Verdict, and why it is rejected, if it is."""
+        return self.verdict, self.reason if self.verdict == "rejected" else ""
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,8 @@ def read_filled(path: Path) -> list[Filled]:
             f"verdicts {path} lack {', '.join(missing)}; their columns are: {found or 'none'}. "
             "Fill in the review.gpkg that noise2map review wrote, and keep its columns."
         )
-    filled = [
-        Filled(*(_text(row, name) for name in ("object_id", "verdict", "reject_reason", "reviewer")))
-        for row in table.to_dict("records")
-    ]  # fmt: skip
+    rows = table.to_dict("records")
+    filled = [Filled(*(_text(row, name) for name in FILLED)) for row in rows]
     _require_sense(path, filled)
     return filled
 
@@ -163,18 +167,18 @@ def _joined(
     rows, old = _rows(before), _rows(before)
     new = changed = withdrawn = same = 0
     for one in filled:
-        reason = one.reason if one.verdict == "rejected" else ""
+        verdict, reason = one.said
         was = old.get(one.object_id)
-        if not one.verdict:
+        if not verdict:
             withdrawn += rows.pop(one.object_id, None) is not None
         elif was and (was["verdict"], was["reason"], was["reviewer"]) == (
-            one.verdict, reason, one.reviewer,
+            verdict, reason, one.reviewer,
         ):  # fmt: skip
             same += 1
         else:
             new, changed = new + (was is None), changed + (was is not None)
             rows[one.object_id] = {
-                "object_id": one.object_id, "verdict": one.verdict, "reason": reason,
+                "object_id": one.object_id, "verdict": verdict, "reason": reason,
                 "reviewer": one.reviewer, "decided_on": today,
                 "geometry": known[one.object_id],
             }  # fmt: skip
