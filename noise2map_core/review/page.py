@@ -72,7 +72,7 @@ def _cards(alerts: gpd.GeoDataFrame, album: Album) -> Iterator[Card]:
 def _card(number: int, row: Any, pair: Pair) -> Card:
     rows = [
         ("first seen", _said(row.first_seen)),
-        ("not yet on", _said(row.prior_look)),
+        ("last look before that", _said(row.prior_look)),
         ("last seen", _said(row.last_seen)),
         ("confirmed on", _said(row.confirmed_on)),
         ("last look", _said(row.last_look)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 from shapely.geometry.base import BaseGeometry
@@ -26,6 +27,9 @@ AROUND = 2.5
 MOST_PX = 320
 """Of a side; beyond it, pixels are larger than the map's."""
 PHOTO_BYTES = 30_000
+ORDINARY = 6.0
+"""Median absolute deviations from the median brightness: 4 standard deviations where it is
+normal."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +115,20 @@ def _picture(name: str, scenes: Sequence[Scene], frame: GeoBox) -> Picture:
         image, valid = read_pixels(thin, frame)
     except AssetReadError as error:
         return Picture(caption, "", str(error))
-    picture = stretched(image, valid, [chosen.index(band) for band in rgb_bands(names)])
+    shown = [chosen.index(band) for band in rgb_bands(names)]
+    picture = stretched(image, valid, shown, _ordinary(image, valid))
     return Picture(caption, photo_url(picture, PHOTO_BYTES))
+
+
+def _ordinary(image: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[H, W] pixels about as bright as most: a cloud in a corner would leave the ground dark."""
+    bright = image.mean(axis=0, dtype=np.float64)
+    if not valid.any():
+        return valid
+    centre = np.median(bright[valid])
+    spread = np.median(np.abs(bright[valid] - centre))
+    ordinary: NDArray[np.bool_] = np.abs(bright - centre) <= ORDINARY * spread
+    return ordinary
 
 
 def _outline(shape: BaseGeometry, frame: GeoBox) -> str:
