@@ -34,6 +34,8 @@ from noise2map_core.nightly.slice import (
     slice_settings,
 )
 from noise2map_core.products.collection import add_asset
+from noise2map_core.review.precision import precision_of
+from noise2map_core.review.scenes import write_scenes
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import NoImageryError, Noise2MapError, OutputError, explained
@@ -136,9 +138,9 @@ def _deliver(watch: Watch) -> None:
     """Tell of the area's events, older ones that could not be delivered among them."""
     if watch.area.config.alerts is None:
         return
-    area = watch.area
-    alarms = _standing_alarms(area, watch.outcome)
-    told = deliver(area.id, area.output / "alerts", area.config.delivery, alarms)
+    area, folder = watch.area, watch.area.output / "alerts"
+    watch.outcome.precision = precision_of(folder)
+    told = deliver(area.id, folder, area.config.delivery, _standing_alarms(area, watch.outcome))
     watch.outcome.notices += told.lines
     watch.outcome.undelivered = told.waiting
 
@@ -160,6 +162,8 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
         (run if missing else run_process)(file, area.output / "logs" / f"{plan.day}.log")
     finally:  # the catalogue's address may hold a key
         write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
+    if area.config.alerts is not None:
+        write_scenes(area.output, plan.day, job.before, job.after, job.grid)
     tracked = _follow(area, plan.day)
     _keep_score(area, job, plan.day)
     watch.cursor = Cursor(
