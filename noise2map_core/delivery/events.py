@@ -28,15 +28,17 @@ class Event:
         return f"{area}/{self.object_id}/{self.day}/{self.name}"
 
 
-def events_of(history: pd.DataFrame) -> list[Event]:
-    """All rows of a history, each once, by day and object."""
-    columns = ("object_id", "day", "event", "area_m2", "area_confirmed_m2")
-    rows = zip(*(history[name].tolist() for name in columns), strict=True)
-    found = {
-        Event(str(object_id), pd.Timestamp(day).date(), name, float(area), float(confirmed))
-        for object_id, day, name, area, confirmed in rows
-    }
-    return sorted(found, key=lambda one: (one.day, one.object_id, ORDER.index(one.name)))
+def events_of(*histories: pd.DataFrame) -> list[Event]:
+    """All rows of some histories, each event once, by day and object."""
+    found: dict[tuple[str, date, EventName], Event] = {}
+    for history in histories:
+        for row in history.itertuples(index=False):
+            event = Event(
+                str(row.object_id), pd.Timestamp(row.day).date(), row.event, float(row.area_m2),
+                float(row.area_confirmed_m2),
+            )  # fmt: skip
+            found.setdefault((event.object_id, event.day, event.name), event)
+    return sorted(found.values(), key=lambda one: (one.day, one.object_id, ORDER.index(one.name)))
 
 
 def told_events(

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from noise2map_core.alerts.tables import REVISIONS, write_history
 from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.delivery.outbox import outbox_path, read_outbox
 from noise2map_core.runtime.errors import ConfigError, OutputError
 from noise2map_core.settings.delivery import DeliveryConfig
-from tests.event_factories import Row, alert, day_of, write_area, write_verdict
+from tests.event_factories import Row, alert, day_of, history_of, write_area, write_verdict
 from tests.receivers import MailReceiver, WebhookReceiver, mail_receiver, webhook_receiver
 
 VARIABLE = "ALERTS_URL"
@@ -176,8 +177,10 @@ def test_what_follows_is_told_of_objects_only_that_were_told_of(
     folder = write_area(tmp_path / "alerts", rows)
     deliver("farm", folder, json_target(), now=NOW)
     assert keys(hook) == [f"farm/b/{day_of(2)}/confirmed", f"farm/b/{day_of(3)}/ended"]
-    # Late imagery takes the confirmation back: who was told of it hears that, too.
-    write_area(folder, [("b", 0, "opened"), ("b", 4, "withdrawn")])
+    # Late imagery takes the object back: who was told of it hears that, too.
+    write_area(folder, [("c", 0, "opened")])
+    taken_back = [("a", 4, "withdrawn"), ("b", 4, "withdrawn")]
+    write_history(folder / REVISIONS, history_of(taken_back))
     deliver("farm", folder, json_target(), now=NOW)
     assert keys(hook)[2:] == [f"farm/b/{day_of(4)}/withdrawn"]
 
