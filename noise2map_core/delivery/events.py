@@ -11,6 +11,7 @@ from noise2map_core.settings.delivery import HERALDS, EventName
 
 ORDER: tuple[EventName, ...] = get_args(EventName)
 """Of events of one object on one day."""
+COLUMNS = ("object_id", "day", "event", "area_m2", "area_confirmed_m2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,9 @@ def events_of(*histories: pd.DataFrame) -> list[Event]:
     """All rows of some histories, each event once, by day and object."""
     found: dict[tuple[str, date, EventName], Event] = {}
     for history in histories:
-        for row in history.itertuples(index=False):
-            event = Event(
-                str(row.object_id), pd.Timestamp(row.day).date(), row.event, float(row.area_m2),
-                float(row.area_confirmed_m2),
-            )  # fmt: skip
+        rows = zip(*(history[name].tolist() for name in COLUMNS), strict=True)
+        for name, day, happened, area_m2, certain_m2 in rows:
+            event = Event(name, pd.Timestamp(day).date(), happened, area_m2, certain_m2)
             found.setdefault((event.object_id, event.day, event.name), event)
     return sorted(found.values(), key=lambda one: (one.day, one.object_id, ORDER.index(one.name)))
 
