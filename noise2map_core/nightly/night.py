@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.alert_products.bundle import write_alert_products
+from noise2map_core.alert_products.source import has_alerts
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.geo.aoi import read_aoi
@@ -34,6 +36,8 @@ from noise2map_core.nightly.slice import (
     slice_settings,
 )
 from noise2map_core.products.collection import add_asset
+from noise2map_core.review.precision import precision_of
+from noise2map_core.review.scenes import write_scenes
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import NoImageryError, Noise2MapError, OutputError, explained
@@ -128,17 +132,28 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
             outcome.newest = plan.day if not plan.amended else outcome.newest
         _note_through(watch)
     with _recorded(outcome):  # also of what was made before a slice that failed
+        _make_alert_products(watch.area)
+    with _recorded(outcome):
         _deliver(watch)
     return outcome
+
+
+def _make_alert_products(area: Area) -> None:
+    """The rasters, tables and the item of the day that the alerts have come to."""
+    if area.config.alerts is None or not has_alerts(area.output):
+        return
+    aoi = replace(read_aoi(area.config.aoi), name=area.id)
+    write_alert_products(area.output, aoi, area.collection)
 
 
 def _deliver(watch: Watch) -> None:
     """Tell of the area's events, older ones that could not be delivered among them."""
     if watch.area.config.alerts is None:
         return
-    area = watch.area
+    area, folder = watch.area, watch.area.output / "alerts"
+    watch.outcome.precision = precision_of(folder)
     alarms = _standing_alarms(area, watch.outcome)
-    told = deliver(area.id, area.output / "alerts", area.config.delivery, alarms)
+    told = deliver(area.id, folder, area.config.delivery, alarms)
     watch.outcome.notices += told.lines
     watch.outcome.undelivered = told.waiting
 
@@ -160,6 +175,8 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
         (run if missing else run_process)(file, area.output / "logs" / f"{plan.day}.log")
     finally:  # the catalogue's address may hold a key
         write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
+    if area.config.alerts is not None:
+        write_scenes(area.output, plan.day, job.before, job.after, job.grid)
     tracked = _follow(area, plan.day)
     _keep_score(area, job, plan.day)
     watch.cursor = Cursor(

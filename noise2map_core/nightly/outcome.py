@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from noise2map_core.review.precision import Precision
+
 Status = Literal["mapped", "current", "waiting", "failed"]
 """waiting: there is no imagery since the area's first day yet."""
 
@@ -43,6 +45,8 @@ class AreaOutcome:
     notices: list[str] = field(default_factory=list)
     undelivered: int = 0
     """Events that somebody was to be told of and could not be."""
+    precision: Precision | None = None
+    """What people said of its alerts; None: nothing."""
     error: str = ""
     exit_code: int = 0
 
@@ -117,6 +121,7 @@ def _area(area: AreaOutcome) -> dict[str, Any]:
     del body["waiting"]
     body["output"] = str(area.output) if area.output else None
     body["newest"] = str(area.newest) if area.newest else None
+    body["precision"] = area.precision.document() if area.precision else None
     body["slices"] = [
         {**asdict(one), "day": str(one.day), "seconds": round(one.seconds, 1)}
         for one in area.slices
@@ -126,7 +131,8 @@ def _area(area: AreaOutcome) -> dict[str, Any]:
 
 def _lines(area: AreaOutcome, planned: bool) -> list[str]:
     made = [f"{area.id}: {_slice_line(one, planned)}" for one in area.slices]
-    notices = [f"{area.id}: {notice}" for notice in area.notices]
+    judged = [area.precision.line()] if area.precision and area.precision.line() else []
+    notices = [f"{area.id}: {notice}" for notice in (*area.notices, *judged)]
     if area.error:
         return [*made, *notices, f"{area.id}: FAILED: {area.error}"]
     if area.slices:

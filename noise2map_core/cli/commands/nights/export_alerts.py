@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noise2map_core.alert_products.export import export_alerts
-from noise2map_core.workflows.tools.export_alerts import ExportAlertsConfig
+from noise2map_core.workflows.tools.nights.export_alerts import ExportAlertsConfig
 
 
 @dataclass(frozen=True)
