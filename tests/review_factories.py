@@ -43,6 +43,7 @@ def write_reviewed_area(
     settings = InferRegionConfig(
         aoi=str(aoi), search=search, before=embedded.before, after=embedded.after,
         checkpoint="mad", output=str(area / "slices" / str(DAY)),
+        grid={"crs": grid.crs, "resolution": grid.resolution, "tile_px": 512, "origin": [0.0, 0.0]},
     )  # fmt: skip
     (area / "settings").mkdir(parents=True)
     text = json.dumps(settings.model_dump(mode="json"))

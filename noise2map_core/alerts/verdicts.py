@@ -1,4 +1,7 @@
-"""What people say of alerts: `verdicts.parquet`, one row an object that somebody has judged."""
+"""What people say of alerts: `verdicts.parquet`, one row an object that somebody has judged.
+
+`alerts.settle.settle` takes verdicts into the tables at once; else the next night does.
+"""
 
 from pathlib import Path
 

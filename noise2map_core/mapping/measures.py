@@ -45,8 +45,10 @@ class Measure:
             np.zeros((0, sums), np.int64), np.zeros((0, highest), np.int64), np.zeros((0, masks))
         )
 
-    def over(self, window: Window, at: NDArray[Any], number: NDArray[Any], area_m2: NDArray[np.float64],
-             count: int) -> "Measured":  # fmt: skip
+    def over(
+        self, window: Window, at: NDArray[Any], number: NDArray[Any],
+        area_m2: NDArray[np.float64], count: int,
+    ) -> "Measured":  # fmt: skip
         """Of the areas 0 … count − 1, to which the pixels `at` [pixel], flat, of a window belong by
         `number` [pixel]; `area_m2` is that of each of these pixels."""
         pixels = self.read(window)

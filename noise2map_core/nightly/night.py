@@ -152,8 +152,7 @@ def _deliver(watch: Watch) -> None:
         return
     area, folder = watch.area, watch.area.output / "alerts"
     watch.outcome.precision = precision_of(folder)
-    alarms = _standing_alarms(area, watch.outcome)
-    told = deliver(area.id, folder, area.config.delivery, alarms)
+    told = deliver(area.id, folder, area.config.delivery, _standing_alarms(area, watch.outcome))
     watch.outcome.notices += told.lines
     watch.outcome.undelivered = told.waiting
 

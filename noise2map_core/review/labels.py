@@ -14,6 +14,7 @@ from typing import Any
 
 import geopandas as gpd
 
+from noise2map_core.review.parts import plan_parts
 from noise2map_core.review.scenes import SliceScenes, read_scenes
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.documents import read_text
@@ -38,6 +39,8 @@ class LabelFiles:
     """YAML for ingest-region."""
     confirmed: int
     rejected: int
+    parted: bool
+    """Whether some are val; else all are train."""
 
 
 def write_labels(
@@ -59,8 +62,13 @@ def write_labels(
         )
     folder.mkdir(parents=True, exist_ok=True)
     by_day = {one.day: one for one in slices}
+    known = chosen[[one is not None for one in of]]
+    split = plan_parts(known, by_day[days[0]])
+    about: dict[str, Any] = {"output": store, "place": area.name}
+    if split is not None:
+        about["split"] = {"blocks": split.model_dump(mode="json")}
     return [
-        _write(area, chosen[[one is by_day[day] for one in of]], by_day[day], folder, store)
+        _write(area, chosen[[one is by_day[day] for one in of]], by_day[day], folder, about)
         for day in days
     ]
 
@@ -74,17 +82,16 @@ def _slice_of(alert: Any, slices: list[SliceScenes]) -> SliceScenes | None:
 
 
 def _write(
-    area: Path, chosen: gpd.GeoDataFrame, shown: SliceScenes, folder: Path, store: str
+    area: Path, chosen: gpd.GeoDataFrame, shown: SliceScenes, folder: Path, about: dict[str, Any]
 ) -> LabelFiles:
     polygons, settings = folder / f"{shown.day}.geojson", folder / f"{shown.day}.yaml"
     placed = chosen[COLUMNS].to_crs("EPSG:4326").sort_values("object_id")
     write_atomically(polygons, placed.to_json(drop_id=True) + "\n")
-    found = ingest_settings(_slice_settings(area, shown.day), shown, polygons.resolve(), store)
-    write_atomically(settings, json.dumps(found | {"place": area.name}, indent=1) + "\n")
+    found = ingest_settings(_slice_settings(area, shown.day), shown, polygons.resolve())
+    write_atomically(settings, json.dumps(found | about, indent=1) + "\n")
     counts = chosen["verdict"].value_counts()
-    return LabelFiles(
-        shown.day, polygons, settings, *(int(counts.get(name, 0)) for name in LABELS)
-    )  # fmt: skip
+    confirmed, rejected = (int(counts.get(name, 0)) for name in LABELS)
+    return LabelFiles(shown.day, polygons, settings, confirmed, rejected, "split" in about)
 
 
 def _slice_settings(area: Path, day: date) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def _slice_settings(area: Path, day: date) -> dict[str, Any]:
 
 
 def ingest_settings(
-    settings: Mapping[str, Any], shown: SliceScenes, polygons: Path, store: str
+    settings: Mapping[str, Any], shown: SliceScenes, polygons: Path
 ) -> dict[str, Any]:
     """Settings of ingest-region for the dates and pixels of a slice: of what infer-region was told,
     all that chips know, too."""
@@ -113,7 +120,6 @@ def ingest_settings(
         **dates,
         **pixels,
         "search": {**settings["search"], "bands": bands},
-        "output": store,
         "labels": {
             "kind": "polygons", "path": str(polygons), "column": "verdict",
             "classes": ["confirmed"], "unchanged": ["rejected"],

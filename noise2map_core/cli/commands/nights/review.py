@@ -103,7 +103,12 @@ def _label(config: ReviewConfig, folder: Path, done: Review) -> None:
             _ingest(one)
         else:
             done.lines.append(f"then     noise2map ingest-region {one.settings}")
-    done.lines.append(f"then     noise2map finetune-maps with data {store}")
+    if not files[0].parted:
+        done.lines.append(
+            "warning: these verdicts are too few, or lie too near to each other, to be parted: all "
+            "are train, and finetune-maps needs val. Judge more alerts, or set split."
+        )
+    done.lines.append(f"then     noise2map finetune-maps --chips {store}")
 
 
 def _ingest(labels: LabelFiles) -> None:
