@@ -10,23 +10,26 @@ from noise2map_core.alerts.tiles import FoldJob, fold_here
 from noise2map_core.alerts.update import Updated, update_alerts
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid, Tile
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.nightly import scores
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.past import forget_record, read_past
 from noise2map_core.products.collection import add_asset, refresh_collection
+from noise2map_core.review import scenes
 from noise2map_core.runtime.storage import listed
 
 FEW_TILES = 64
 """Fewer are folded here before a cluster would have started."""
 
 
-def follow_slice(area: Area, day: date) -> Tracked:
+def follow_slice(area: Area, grid: RegionGrid, day: date) -> Tracked:
     """Write the objects of a slice and its changes, and those of the slices behind it, which may be
     others now; list the tables in the collection."""
-    tracked = _follow(area, day)
+    tracked = _follow(area, grid, day)
     for later in sorted(one for one in _days(area) if one > day):
-        _follow(area, later)
+        _follow(area, grid, later)
     return tracked
 
 
@@ -37,11 +40,13 @@ def _days(area: Area) -> list[date]:
     return [day for day in days if (area.slice_path(day) / "polygons.parquet").exists()]
 
 
-def _follow(area: Area, day: date) -> Tracked:
+def _follow(area: Area, grid: RegionGrid, day: date) -> Tracked:
     tables = listed(area.output / "objects", ".parquet")
     before = sorted(path for path in tables if (at := day_of(path.stem)) and at < day)
     earlier = read_objects(before[-1]) if before else None
-    tracked = track(earlier, read_objects(area.slice_path(day) / "polygons.parquet"), day)
+    polygons = read_objects(area.slice_path(day) / "polygons.parquet")
+    mosaic = Mosaic(area.slice_path(day) / "mosaic.zarr", grid)
+    tracked = track(earlier, polygons, day, mosaic)
     write_table(area.changes_path(day), tracked.changes)
     write_table(area.objects_path(day), tracked.objects)
     for path, what in ((area.objects_path(day), "Objects"), (area.changes_path(day), "Changes")):
@@ -49,7 +54,7 @@ def _follow(area: Area, day: date) -> Tracked:
     return tracked
 
 
-def drop_slice(area: Area, day: date) -> None:
+def drop_slice(area: Area, grid: RegionGrid, day: date) -> None:
     """Delete a slice and its tables: nothing that it shows is in the catalogue any more."""
     forget_record(area, day)
     path = area.slice_path(day)
@@ -58,8 +63,10 @@ def drop_slice(area: Area, day: date) -> None:
         table.unlink(missing_ok=True)
     refresh_collection(area.collection)
     shutil.rmtree(path, ignore_errors=True)
+    for other in (scenes.FOLDER, scores.FOLDER):
+        (area.output / other / f"{day}.json").unlink(missing_ok=True)
     if later := [one for one in _days(area) if one > day]:
-        follow_slice(area, min(later))
+        follow_slice(area, grid, min(later))
 
 
 def update_area(area: Area, cursor: Cursor) -> Updated | None:

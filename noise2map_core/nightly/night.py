@@ -21,7 +21,7 @@ from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
-from noise2map_core.nightly.followed import drop_slice, follow_slice, update_area
+from noise2map_core.nightly.followed import drop_slice, follow_slice, grid_of, update_area
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
 from noise2map_core.nightly.past import SliceRecord, forget_record, read_past, write_record
 from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
@@ -149,7 +149,7 @@ def _drop_slice(watch: Watch, day: date) -> None:
     """Delete a slice, and let the cursor point to the newest one that is left."""
     area, cursor = watch.area, watch.cursor
     assert cursor is not None
-    drop_slice(area, day)
+    drop_slice(area, grid_of(area, cursor.grid), day)
     watch.outcome.notices.append(f"no slice of {day} any more: its imagery was withdrawn")
     if cursor.slice == day:
         records = read_past(area).records
@@ -202,7 +202,7 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
         write_atomically(file, json.dumps(redacted_document(settings), indent=1) + "\n")
     if area.config.alerts is not None:
         write_scenes(area.output, plan.day, job.before, job.after, job.grid)
-    tracked = follow_slice(area, plan.day)
+    tracked = follow_slice(area, job.grid, plan.day)
     _keep_score(area, job, plan.day)
     rule = rule_of(area.config, area.search, plan.day)
     if area.config.alerts is not None:

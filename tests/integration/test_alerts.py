@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_over_ten_cloudy_nights_ids_stay_and_late_nights_make_no_difference(worl
         world.run(here, "by-night")
         alerts = read_alerts(world.area("by-night") / "alerts" / "alerts.parquet")
         seen.append(set(alerts.loc[alerts["status"] != "ended", "object_id"]))
-    for earlier, later in zip(seen, seen[1:], strict=False):
+    for earlier, later in pairwise(seen):
         history = read_history(world.area("by-night") / "alerts" / "history.parquet")
         over = set(history.loc[history["event"].isin(["ended", "merged"]), "object_id"])
         assert earlier - later <= over
