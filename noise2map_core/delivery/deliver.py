@@ -67,7 +67,7 @@ def deliver(
         return told
     known = _known(area, folder, alarms)
     if config.feeds:
-        shown = told_events(known.events, config.events, (), known.rejected)
+        shown = told_events(known.events, config.events, {}, known.rejected)
         write_feeds(folder, area, known.alerts, shown)
     for name, target in config.targets.items():
         path = outbox_path(folder, name)
@@ -100,11 +100,11 @@ def waiting_events(
     quiet, last = timedelta(hours=config.quiet_hours), box.told_at
     if last is not None and now < last + quiet:
         return []
-    told, quiet = box.objects(), timedelta(hours=config.object_quiet_hours)
-    resting = {name for name, when in told.items() if now < when + quiet}
+    quiet = timedelta(hours=config.object_quiet_hours)
+    resting = {name for name, when in box.objects().items() if now < when + quiet}
     return [
         event
-        for event in told_events(known.events, config.events, told, known.rejected)
+        for event in told_events(known.events, config.events, box.heard(), known.rejected)
         if event.key(known.area) not in box.told and event.object_id not in resting
     ]
 

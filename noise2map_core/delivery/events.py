@@ -1,6 +1,6 @@
 """Events of alerts, and which of them are told."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import get_args
@@ -41,20 +41,21 @@ def events_of(*histories: pd.DataFrame) -> list[Event]:
 
 
 def told_events(
-    events: Iterable[Event], wanted: Collection[EventName], known: Collection[str],
+    events: Iterable[Event], wanted: Collection[EventName], heard: Mapping[str, date],
     silenced: Collection[str],
 ) -> list[Event]:  # fmt: skip
     """Of events in order, those that are to be told, or were.
 
-    `known`: objects that were told of before, whatever the history says now. `silenced`: objects
-    that a reviewer rejected; of them it is told, if at all, that they are rejected.
+    `heard`: objects that were told of before, whatever the history says now, and of which day that
+    was first; what happened to them earlier is of no interest any more. `silenced`: objects that a
+    reviewer rejected; of them it is told, if at all, that they are rejected.
     """
-    known, told = set(known), []
+    since, told = dict(heard), []
     for event in events:
-        if event.name in HERALDS and event.name in wanted and event.object_id not in silenced:
-            known.add(event.object_id)
-        if event.name not in wanted or event.object_id not in known:
-            continue
-        if event.object_id not in silenced or event.name == "rejected":
+        name, silent = event.object_id, event.object_id in silenced
+        if event.name in HERALDS and event.name in wanted and not silent:
+            since.setdefault(name, event.day)
+        follows = name in since and event.day >= since[name]
+        if event.name in wanted and follows and (not silent or event.name == "rejected"):
             told.append(event)
     return told
