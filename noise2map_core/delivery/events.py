@@ -9,8 +9,10 @@ import pandas as pd
 
 from noise2map_core.settings.delivery import HERALDS, EventName
 
-ORDER: tuple[EventName, ...] = get_args(EventName)
-"""Of events of one object on one day."""
+ORDER: tuple[EventName, ...] = (
+    *HERALDS, *(name for name in get_args(EventName) if name not in HERALDS)
+)  # fmt: skip
+"""Of events of one object on one day: what follows comes after what it follows."""
 COLUMNS = ("object_id", "day", "event", "area_m2", "area_confirmed_m2")
 
 
