@@ -1,6 +1,5 @@
 """Messages as e-mail, by SMTP."""
 
-import os
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from email.utils import format_datetime
 
 from noise2map_core.delivery.messages import Message
 from noise2map_core.delivery.sending import NotTakenError
+from noise2map_core.delivery.variables import value_of
 from noise2map_core.report.pages import render
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.delivery import MailTarget
@@ -24,8 +24,8 @@ def login_of(target: MailTarget) -> tuple[str, str] | None:
     if target.user_variable is None or target.password_variable is None:
         return None
     found = []
-    for variable in (target.user_variable, target.password_variable):
-        value = os.environ.get(variable, "")
+    for name, variable in (("user", target.user_variable), ("password", target.password_variable)):
+        value = value_of(variable, f"{name}_variable of a target of mail")
         if not value:
             raise ConfigError(
                 f"the variable {variable} of the environment, named by a target of mail, is not "

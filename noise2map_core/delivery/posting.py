@@ -1,7 +1,6 @@
 """Posting JSON to an address that the environment holds."""
 
 import json
-import os
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ import requests
 from urllib3.exceptions import NewConnectionError
 
 from noise2map_core.delivery.sending import NotTakenError
+from noise2map_core.delivery.variables import value_of
 from noise2map_core.runtime.errors import ConfigError
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -17,7 +17,7 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 def address_in(variable: str, setting: str) -> str:
     """The http address that a variable of the environment holds. Raises ConfigError."""
-    address = os.environ.get(variable, "")
+    address = value_of(variable, setting)
     try:
         parts = urlsplit(address)
         fit = parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -17,7 +17,6 @@ were told of: nobody asks what became of what he never heard of."""
 
 TARGET_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """What a file of the outbox is called after."""
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+")
 
 
@@ -34,11 +33,6 @@ class WebhookTarget(_Section):
 
     url_variable: str
     """Variable of the environment that holds the address. Not the address itself: it is a key."""
-
-    @field_validator("url_variable")
-    @classmethod
-    def _is_name(cls, name: str) -> str:
-        return _variable(name)
 
 
 class MailTarget(_Section):
@@ -76,11 +70,6 @@ class MailTarget(_Section):
             if not _ADDRESS.fullmatch(one):
                 raise ValueError(f'{one!r} is no address; write one as "name@example.org"')
         return found
-
-    @field_validator("user_variable", "password_variable")
-    @classmethod
-    def _is_name(cls, name: str | None) -> str | None:
-        return None if name is None else _variable(name)
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> "MailTarget":
@@ -147,9 +136,3 @@ class DeliveryConfig(_Section):
             unused = ("events", "quiet_hours", "object_quiet_hours", "attempts", "timeout_s")
             require_unset(self, unused, "without targets")
         return self
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
-        raise ValueError("write the name of a variable of the environment, not what it holds")
-    return name

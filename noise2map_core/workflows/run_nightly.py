@@ -173,8 +173,8 @@ class AreaConfig(RegionConfig):
     @model_validator(mode="after")
     def _alerts_can_confirm(self) -> Self:
         if self.alerts is None:
-            if self.delivery.targets:
-                raise ValueError("delivery.targets are told of alerts: set alerts, or leave it out")
+            if self.delivery != DeliveryConfig():
+                raise ValueError("delivery tells of alerts: set alerts, or leave delivery out")
             return self
         if self.pair.kind == "rolling":
             raise ValueError(
