@@ -9,6 +9,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
+from noise2map_core.alerts.settle import EVENTS, OBJECTS
 from noise2map_core.alerts.tables import ALERTS, HISTORY, write_alerts, write_history
 from noise2map_core.alerts.verdicts import VERDICTS, write_verdicts
 
@@ -62,8 +63,10 @@ def write_area(folder: Path, history: Iterable[Row], alerts: Sequence[dict[str, 
     rows = list(history)
     names = sorted({name for name, _, _ in rows})
     made = alerts or [alert(name, number) for number, name in enumerate(names)]
-    write_alerts(folder / ALERTS, table_of(made))
-    write_history(folder / HISTORY, history_of(rows))
+    for name in (ALERTS, OBJECTS):  # nobody has judged yet
+        write_alerts(folder / name, table_of(made))
+    for name in (HISTORY, EVENTS):
+        write_history(folder / name, history_of(rows))
     return folder
 
 

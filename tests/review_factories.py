@@ -11,6 +11,7 @@ import rasterio
 import rasterio.features
 import shapely
 
+from noise2map_core.alerts.settle import EVENTS, OBJECTS
 from noise2map_core.alerts.tables import ALERTS, HISTORY, write_alerts, write_history
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import read_aoi
@@ -60,9 +61,11 @@ def write_reviewed_area(
     ]  # fmt: skip
     (area / "alerts").mkdir()
     table = gpd.GeoDataFrame(rows, geometry="geometry", crs=embedded.crs)
-    write_alerts(area / "alerts" / ALERTS, table)
+    for name in (ALERTS, OBJECTS):  # nobody has judged yet
+        write_alerts(area / "alerts" / name, table)
     names = [row["object_id"] for row in rows]
-    write_history(area / "alerts" / HISTORY, history_of([(name, 0, "opened") for name in names]))
+    for name in (HISTORY, EVENTS):
+        write_history(area / "alerts" / name, history_of([(one, 0, "opened") for one in names]))
     return area
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
-from noise2map_core.alerts.tables import ALERTS, HISTORY, read_alerts, read_history
+from noise2map_core.alerts.tables import ALERTS, HISTORY, read_alerts, read_events
 from noise2map_core.alerts.verdicts import VERDICTS, read_verdicts
 from noise2map_core.delivery.events import Event, events_of, told_events
 from noise2map_core.delivery.feeds import write_feeds
@@ -79,7 +79,7 @@ def _known(area: str, folder: Path, alarms: Sequence[str]) -> _Known:
     verdicts = read_verdicts(folder / VERDICTS)
     rejected = verdicts.loc[verdicts["verdict"] == "rejected", "object_id"]
     alerts = read_alerts(folder / ALERTS)
-    events = events_of(read_history(folder / HISTORY))
+    events = events_of(read_events(folder))
     return _Known(area, alerts, events, frozenset(rejected), tuple(alarms))
 
 
