@@ -67,10 +67,15 @@ def alert_table(grid: RegionGrid, count: int = 4, **columns: Any) -> gpd.GeoData
 
 
 def write_area(
-    area: Path, arrays: dict[str, NDArray[Any]], tile_px: int = 64, key: str = "b", **rules: Any
+    area: Path,
+    arrays: dict[str, NDArray[Any]],
+    tile_px: int = 64,
+    key: str = "b",
+    as_of: date = AS_OF,
+    **rules: Any,
 ) -> RegionGrid:
     """An area's folder with `alerts/` as run-nightly leaves it: state and table of objects. `key`
-    is that of the last look."""
+    is that of the last look, on `as_of`."""
     height, width = arrays["status"].shape
     grid, path = region_grid(height, width, tile_px), area / "alerts" / "alerts.zarr"
     shutil.rmtree(path, ignore_errors=True)
@@ -78,7 +83,7 @@ def write_area(
     store = StateStore.create(path, grid, replace(StateRules.of(AlertsConfig(), grid), **rules))
     for tile in grid.tiles():
         store.write(tile, nothing_known((tile_px, tile_px)), _tile_state(grid, tile, arrays))
-    store.note((LookKey(date(2025, 6, 10), "a"), LookKey(AS_OF, key)))
+    store.note((LookKey(date(2025, 6, 10), "a"), LookKey(as_of, key)))
     write_alerts(area / "alerts" / "alerts.parquet", alert_table(grid))
     return grid
 

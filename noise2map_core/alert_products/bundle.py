@@ -8,10 +8,15 @@ from noise2map_core.alert_products.item import write_alert_item
 from noise2map_core.alert_products.package import write_package, write_style
 from noise2map_core.alert_products.rasters import alert_rasters
 from noise2map_core.alert_products.source import AlertState, open_state
-from noise2map_core.alert_products.versions import Version, newest_version, version_of
+from noise2map_core.alert_products.versions import (
+    Version,
+    newest_version,
+    version_of,
+    versions_from,
+)
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.collection import add_to_collection, lists
 from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.errors import OutputMismatchError
@@ -27,8 +32,9 @@ OTHER_FILES = {
 def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> Path:
     """The products of the day that the alerts in an area's folder have come to; their folder.
 
-    Made once from the same state. If they are there from another one, the day was replayed: they
-    are made beside the earlier ones, whose place in the collection they take.
+    Made once from the same state: then nothing is touched. If they are there from another one, the
+    day was replayed: they are made beside the earlier ones, whose place in the collection they
+    take. Days that the state has no more are taken from the collection, too.
     """
     state = open_state(area)
     if not state.table.is_file():
@@ -36,13 +42,20 @@ def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> P
             f"{state.table} is missing: the alerts of {area} are not finished. Run run-nightly."
         )
     earlier = newest_version(state.folder, state.as_of)
-    if earlier is not None and earlier.key == state.key:
-        add_to_collection(collection, earlier.item)
-        return earlier.folder
-    made = version_of(state.folder, state.as_of, earlier.number + 1 if earlier else 1)
-    _write(state, aoi, collection, made, earlier)
-    add_to_collection(collection, made.item, earlier.item if earlier else None)
+    made = earlier
+    if made is None or made.key != state.key:
+        made = version_of(state.folder, state.as_of, earlier.number + 1 if earlier else 1)
+        _write(state, aoi, collection, made, earlier)
+    _list(state, collection, made)
     return made.folder
+
+
+def _list(state: AlertState, collection: Path, made: Version) -> None:
+    """List the day's products in the collection, in place of others of it and of later days."""
+    others = [one.item for one in versions_from(state.folder, state.as_of) if one != made]
+    stale = [item for item in others if lists(collection, item)]
+    if stale or not lists(collection, made.item):
+        add_to_collection(collection, made.item, stale)
 
 
 def _write(

@@ -60,6 +60,12 @@ class AlertState:
         return StateStore(self.folder / NAME, self.grid)
 
 
+def has_alerts(area: Path) -> bool:
+    """True if the state in an area's folder has taken up a look. Raises OutputError if damaged."""
+    about = read_about(area / FOLDER / NAME)
+    return about is not None and about.as_of is not None
+
+
 def open_state(area: Path) -> AlertState:
     """The state of the alerts in an area's folder.
 

@@ -42,6 +42,28 @@ def version_of(alerts: Path, day: date, number: int) -> Version:
     return Version(alerts / PRODUCTS / f"{day}{suffix}", number)
 
 
+def versions_from(alerts: Path, day: date) -> list[Version]:
+    """All finished versions of a day and of later ones."""
+    days = sorted(
+        found
+        for item in (alerts / PRODUCTS).glob(f"*/{ITEM}")
+        if (found := _day(item.parent.name)) is not None and found >= day
+    )
+    newest = {one: newest_version(alerts, one) for one in days}
+    return [
+        version_of(alerts, one, number + 1)
+        for one, last in newest.items()
+        for number in range(last.number if last else 0)
+    ]
+
+
+def _day(folder: str) -> date | None:
+    try:
+        return date.fromisoformat(folder.partition(".")[0])
+    except ValueError:
+        return None  # something else that lies there
+
+
 def newest_version(alerts: Path, day: date) -> Version | None:
     """The last version of a day that is finished; None: there is none."""
     number = 1

@@ -87,19 +87,6 @@ def read_history(path: Path) -> pd.DataFrame:
         raise damaged(path, error) from error
 
 
-def read_events(folder: Path) -> pd.DataFrame:
-    """All that is to be told of an area's alerts: its history, and what was taken back, by day.
-
-    `folder`: the area's `alerts`. Raises FileNotFoundError, OutputError.
-    """
-    history = read_history(folder / HISTORY)
-    if not (folder / REVISIONS).exists():
-        return history
-    revised = read_history(folder / REVISIONS)
-    both = pd.concat([history, revised], ignore_index=True) if len(history) else revised
-    return both.sort_values(["day", "object_id", "event"], ignore_index=True)
-
-
 def write_history(path: Path, history: pd.DataFrame) -> None:
     """Write Parquet ordered by day, object_id and event; equal tables give equal bytes."""
     ordered = history.sort_values(["day", "object_id", "event"])

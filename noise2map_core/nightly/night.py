@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.alert_products.bundle import write_alert_products
+from noise2map_core.alert_products.source import has_alerts
 from noise2map_core.alerts.looks import look_at
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.delivery.deliver import deliver, require_targets
@@ -141,8 +143,18 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
         _note_through(watch)
         _update_alerts(watch)
     with _recorded(outcome):  # also of what was made before a slice that failed
+        _make_alert_products(watch.area)
+    with _recorded(outcome):
         _deliver(watch)
     return outcome
+
+
+def _make_alert_products(area: Area) -> None:
+    """The rasters, tables and the item of the day that the alerts have come to."""
+    if area.config.alerts is None or not has_alerts(area.output):
+        return
+    aoi = replace(read_aoi(area.config.aoi), name=area.id)
+    write_alert_products(area.output, aoi, area.collection)
 
 
 def _drop_slice(watch: Watch, day: date) -> None:

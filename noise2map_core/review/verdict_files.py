@@ -73,8 +73,8 @@ def read_filled(path: Path) -> list[Filled]:
 
 
 def take_in(folder: Path, filled: Iterable[Filled], path: Path, today: date) -> TakenIn:
-    """Bring what `path` says into the verdicts in the folder `alerts` of an area, and mark the
-    alerts: all of it or nothing.
+    """Bring what `path` says into the verdicts in the folder `alerts` of an area, and into its
+    tables: all of it or nothing.
 
     A verdict that is blank is taken back; one that stays keeps its day. Raises ConfigError for
     objects that are not there, OutputHeldError while a night is at work.

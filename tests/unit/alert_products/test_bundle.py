@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def read(folder: Path) -> dict[str, Any]:
     return document
 
 
+def items(area: Path) -> list[Path]:
+    """What the area's collection lists."""
+    found = pystac.Collection.from_file(str(area / "collection.json")).get_items()
+    return [Path(item.self_href) for item in found]
+
+
 def test_all_products_lie_in_the_folder_of_their_day(area: Path) -> None:
     folder = make(area)
     assert folder == area / "alerts" / "products" / str(AS_OF)
@@ -101,9 +108,9 @@ def test_assets_say_what_their_files_hold(area: Path) -> None:
 
 def test_a_second_time_touches_nothing(area: Path) -> None:
     folder = make(area)
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in area.rglob("*")}
     assert make(area) == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in area.rglob("*")} == before
 
 
 def test_a_replayed_day_is_a_version_beside_the_earlier_one(
@@ -122,8 +129,18 @@ def test_a_replayed_day_is_a_version_beside_the_earlier_one(
         (link,) = found.get_links("predecessor-version")
         at = (folder / link.href).resolve() if link.href.startswith("..") else Path(link.href)
         assert json.loads(Path(at).read_text())["properties"].get("version", "1") == str(number - 1)
-        listed = list(pystac.Collection.from_file(str(area / "collection.json")).get_items())
-        assert [one.self_href for one in listed] == [str(folder / "item.json")]
+        assert items(area) == [folder / "item.json"]
+
+
+def test_a_day_that_was_withdrawn_is_taken_from_the_collection(area: Path) -> None:
+    later = make(area)
+    write_area(area, random_state(*SHAPE), as_of=date(2025, 6, 15))
+    folder = make(area)
+    assert folder.name == "2025-06-15" and later.is_dir()
+    assert items(area) == [folder / "item.json"]
+    write_area(area, random_state(*SHAPE))  # it came back
+    assert make(area) == later
+    assert items(area) == [folder / "item.json", later / "item.json"]
 
 
 def test_what_a_kill_left_of_a_version_is_made_again(area: Path) -> None:

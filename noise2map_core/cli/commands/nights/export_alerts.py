@@ -1,4 +1,4 @@
-"""Write alerts as other programs read them: `noise2map export-alerts AREA --to gfw --output F`."""
+"""Write alerts for other programs: `noise2map export-alerts AREA --to gfw --output FILE`."""
 
 from __future__ import annotations
 
