@@ -43,6 +43,8 @@ class AreaOutcome:
     """Day of the newest slice."""
     waiting: bool = False
     notices: list[str] = field(default_factory=list)
+    alerts: dict[str, int] = field(default_factory=dict)
+    """Events of its alerts that were not known before, by name."""
     undelivered: int = 0
     """Events that somebody was to be told of and could not be."""
     precision: Precision | None = None

@@ -6,7 +6,7 @@ therefore come to the same slices.
 
 from calendar import monthrange
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from noise2map_core.catalog.interval import Interval, parse_intervals
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.nightly.cursor import Cursor, fingerprint
+from noise2map_core.nightly.past import Past
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import CatalogError
 from noise2map_core.settings.catalog import SearchConfig
@@ -52,6 +53,8 @@ class SlicePlan:
     """Ids of those that the slice before, or the slice as it was, does not have."""
     amended: bool = False
     """The slice is there already: items came late, were replaced or withdrawn."""
+    gone: bool = False
+    """The slice is there already, and nothing that it shows is in the catalogue any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,11 @@ class AreaPlan:
     """Newest day of imagery; None: there is none."""
 
 
-def search_interval(area: AreaConfig, cursor: Cursor | None, until: date | None) -> str:
+def search_interval(
+    area: AreaConfig, cursor: Cursor | None, until: date | None, past: Past | None = None
+) -> str:
     """The dates of all imagery that can matter now."""
-    zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor)
+    zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor, past)
     starts = [one.start for text in _intervals(area, day) for one in parse_intervals(text)]
     known = [start for start in starts if start is not None]
     first = min(known).isoformat() if len(known) == len(starts) else ".."
@@ -86,15 +91,21 @@ def _choice(search: SearchConfig) -> dict[str, Any]:
 
 
 def plan_area(
-    area: AreaConfig, search: SearchConfig, cursor: Cursor | None, scenes: Sequence[Scene]
-) -> AreaPlan:
+    area: AreaConfig, search: SearchConfig, cursor: Cursor | None, scenes: Sequence[Scene],
+    past: Past | None = None,
+) -> AreaPlan:  # fmt: skip
     """The slices that `scenes`, all that the catalogue has for `search_interval`, call for.
 
-    The newest slice is made again if its items are not what they were; then comes a slice for
-    every later day with imagery, in order. Raises CatalogError for items that were withdrawn.
+    The newest slice is made again if its items are not what they were; with `past`, each is, and
+    days whose imagery came late get theirs. Then comes a slice for every later day with imagery, in
+    order. Raises CatalogError for items that were withdrawn.
     """
-    slices, notices, known = [], [], dict(cursor.items) if cursor else {}
-    if cursor and cursor.slice:
+    slices: list[SlicePlan] = []
+    notices: list[str] = []
+    known = dict(cursor.items) if cursor else {}
+    if cursor and past:
+        slices, notices = _plan_past(area, search, cursor, scenes, past)
+    elif cursor and cursor.slice:
         now = _plan(area, cursor.slice, scenes, known, amended=True)
         gone = sorted(set(known) - set(now.items))
         if gone and cursor.rule == rule_of(area, search, cursor.slice):
@@ -116,9 +127,37 @@ def plan_area(
     return AreaPlan(tuple(slices), tuple(notices), days[-1] if days else None)
 
 
-def _earliest(area: AreaConfig, cursor: Cursor | None) -> date:
+def _plan_past(
+    area: AreaConfig, search: SearchConfig, cursor: Cursor, scenes: Sequence[Scene], past: Past
+) -> tuple[list[SlicePlan], list[str]]:
+    """What is to be made, or made again, of the days that the cursor has passed. A catalogue that
+    shows nothing at all is taken for one that is out of order."""
+    slices: list[SlicePlan] = []
+    notices: list[str] = []
+    shown = {_day(area, scene) for scene in scenes}
+    days = {day for day in shown if day <= cursor.through} | past.slices if scenes else set()
+    first = _earliest(area, cursor, past)
+    for day in sorted(day for day in days - past.pruned if day >= first):
+        record = past.records.get(day)
+        known = record.items if record else {}
+        planned = _plan(area, day, scenes, known, amended=day in past.slices)
+        rule = rule_of(area, search, day)
+        gone = sorted(set(known) - set(planned.items))
+        if record and gone and record.rule == rule:
+            _require_accepted(area, day, gone)
+            notices.append(f"{day}: without {_listed(gone)}, which the catalogue has withdrawn")
+        if day not in shown or not _has_before(planned, scenes):
+            slices += [replace(planned, gone=True)] if day in past.slices else []
+        elif record is None or record.rule != rule or record.items != planned.items:
+            slices.append(planned)
+    return slices, notices
+
+
+def _earliest(area: AreaConfig, cursor: Cursor | None, past: Past | None) -> date:
     if cursor is None:
         return area.since
+    if past is not None:
+        return max(area.since, past.settled + DAY) if past.settled else area.since
     return cursor.slice or area.since
 
 
