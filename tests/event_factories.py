@@ -9,7 +9,8 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
-from noise2map_core.alerts.tables import ALERTS, HISTORY, write_alerts, write_history
+from noise2map_core.alerts.settle import EVENTS, OBJECTS, settle
+from noise2map_core.alerts.tables import write_alerts, write_history
 from noise2map_core.alerts.verdicts import VERDICTS, write_verdicts
 
 FIRST = date(2025, 6, 20)
@@ -62,8 +63,9 @@ def write_area(folder: Path, history: Iterable[Row], alerts: Sequence[dict[str, 
     rows = list(history)
     names = sorted({name for name, _, _ in rows})
     made = alerts or [alert(name, number) for number, name in enumerate(names)]
-    write_alerts(folder / ALERTS, table_of(made))
-    write_history(folder / HISTORY, history_of(rows))
+    write_alerts(folder / OBJECTS, table_of(made))
+    write_history(folder / EVENTS, history_of(rows))
+    settle(folder)
     return folder
 
 
@@ -73,3 +75,4 @@ def write_verdict(folder: Path, name: str, verdict: str, **more: Any) -> None:
         "decided_on": FIRST, "geometry": square(0),
     }  # fmt: skip
     write_verdicts(folder / VERDICTS, table_of([row | more]))
+    settle(folder)

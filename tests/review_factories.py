@@ -11,7 +11,8 @@ import rasterio
 import rasterio.features
 import shapely
 
-from noise2map_core.alerts.tables import ALERTS, HISTORY, write_alerts, write_history
+from noise2map_core.alerts.settle import EVENTS, OBJECTS, settle
+from noise2map_core.alerts.tables import write_alerts, write_history
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid
@@ -60,9 +61,10 @@ def write_reviewed_area(
     ]  # fmt: skip
     (area / "alerts").mkdir()
     table = gpd.GeoDataFrame(rows, geometry="geometry", crs=embedded.crs)
-    write_alerts(area / "alerts" / ALERTS, table)
+    write_alerts(area / "alerts" / OBJECTS, table)
     names = [row["object_id"] for row in rows]
-    write_history(area / "alerts" / HISTORY, history_of([(name, 0, "opened") for name in names]))
+    write_history(area / "alerts" / EVENTS, history_of([(name, 0, "opened") for name in names]))
+    settle(area / "alerts")
     return area
 
 

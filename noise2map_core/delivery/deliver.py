@@ -8,7 +8,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
-from noise2map_core.alerts.tables import ALERTS, HISTORY, read_alerts, read_history
+from noise2map_core.alerts.tables import ALERTS, HISTORY, REVISIONS, read_alerts, read_history
 from noise2map_core.alerts.verdicts import VERDICTS, read_verdicts
 from noise2map_core.delivery.events import Event, events_of, told_events
 from noise2map_core.delivery.feeds import write_feeds
@@ -67,7 +67,7 @@ def deliver(
         return told
     known = _known(area, folder, alarms)
     if config.feeds:
-        shown = told_events(known.events, config.events, (), known.rejected)
+        shown = told_events(known.events, config.events, {}, known.rejected)
         write_feeds(folder, area, known.alerts, shown)
     for name, target in config.targets.items():
         path = outbox_path(folder, name)
@@ -76,11 +76,20 @@ def deliver(
 
 
 def _known(area: str, folder: Path, alarms: Sequence[str]) -> _Known:
-    verdicts = read_verdicts(folder / VERDICTS)
-    rejected = verdicts.loc[verdicts["verdict"] == "rejected", "object_id"]
     alerts = read_alerts(folder / ALERTS)
-    events = events_of(read_history(folder / HISTORY))
-    return _Known(area, alerts, events, frozenset(rejected), tuple(alarms))
+    tables = [read_history(folder / HISTORY)]
+    if (folder / REVISIONS).exists():
+        tables.append(read_history(folder / REVISIONS))
+    return _Known(area, alerts, events_of(*tables), _rejected(folder, alerts), tuple(alarms))
+
+
+def _rejected(folder: Path, alerts: gpd.GeoDataFrame) -> frozenset[str]:
+    """Objects that are rejected by what was said of them or of what they came from; of those that
+    are no more, by what was said of them."""
+    verdicts = read_verdicts(folder / VERDICTS)
+    said = verdicts.loc[verdicts["verdict"] == "rejected", "object_id"]
+    now = alerts.loc[alerts["status"] == "rejected", "object_id"]
+    return frozenset(now) | (frozenset(said) - frozenset(alerts["object_id"]))
 
 
 def waiting_events(
@@ -91,11 +100,11 @@ def waiting_events(
     quiet, last = timedelta(hours=config.quiet_hours), box.told_at
     if last is not None and now < last + quiet:
         return []
-    told, quiet = box.objects(), timedelta(hours=config.object_quiet_hours)
-    resting = {name for name, when in told.items() if now < when + quiet}
+    quiet = timedelta(hours=config.object_quiet_hours)
+    resting = {name for name, when in box.objects().items() if now < when + quiet}
     return [
         event
-        for event in told_events(known.events, config.events, told, known.rejected)
+        for event in told_events(known.events, config.events, box.heard(), known.rejected)
         if event.key(known.area) not in box.told and event.object_id not in resting
     ]
 

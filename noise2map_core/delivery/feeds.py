@@ -12,6 +12,7 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
+from noise2map_core.alerts.tables import ALERTS
 from noise2map_core.delivery.events import Event
 from noise2map_core.delivery.messages import area_text, plain
 from noise2map_core.runtime.atomic import write_atomically
@@ -31,12 +32,21 @@ BEGINNING = date(1970, 1, 1)
 def write_feeds(
     folder: Path, area: str, alerts: gpd.GeoDataFrame, events: Sequence[Event]
 ) -> list[str]:
-    """Write what is not as it is to be, each file whole or not at all; which files were written."""
-    wanted = {GEOJSON: geojson_of(alerts), ATOM: atom_of(area, alerts, events)}
+    """Write what is not as it is to be, each file whole or not at all; which files were written.
+
+    The GeoJSON is only made if the table of alerts is newer.
+    """
+    wanted = {ATOM: atom_of(area, alerts, events)}
+    if not _is_newer(folder / GEOJSON, folder / ALERTS):
+        wanted[GEOJSON] = geojson_of(alerts)
     stale = [name for name, text in wanted.items() if _text(folder / name) != text]
     for name in stale:
         write_atomically(folder / name, wanted[name])
     return stale
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    return path.exists() and path.stat().st_mtime_ns > than.stat().st_mtime_ns
 
 
 def geojson_of(alerts: gpd.GeoDataFrame) -> str:
@@ -72,8 +82,9 @@ def atom_of(area: str, alerts: gpd.GeoDataFrame, events: Sequence[Event]) -> str
     _add(feed, "id", _urn(area))
     _add(feed, "updated", _moment(newest[0].day if newest else BEGINNING))
     _add(Xml.SubElement(feed, "author"), "name", "noise2map")
-    points = alerts.geometry.representative_point().to_crs("EPSG:4326")
-    places = dict(zip(alerts["object_id"], points, strict=True))
+    shown = alerts[alerts["object_id"].isin({event.object_id for event in newest})]
+    points = shown.geometry.representative_point().to_crs("EPSG:4326")
+    places = dict(zip(shown["object_id"], points, strict=True))
     for event in newest:
         _add_entry(feed, area, event, places.get(event.object_id))
     Xml.indent(feed)

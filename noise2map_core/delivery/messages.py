@@ -45,6 +45,8 @@ class Subject(BaseModel):
     """In order."""
     status: str = ""
     """Empty: the object is no more."""
+    area_m2: float = 0.0
+    """Last known."""
     first_seen: date | None = None
     last_seen: date | None = None
     looks: int | None = None
@@ -59,9 +61,8 @@ class Subject(BaseModel):
 
     def line(self) -> str:
         """All of it in one line, without the name."""
-        newest = self.events[-1]
-        said = [f"{', '.join(f'{one.event} {one.day}' for one in self.events)}: "
-                f"{area_text(newest.area_m2)}"]  # fmt: skip
+        happened = ", ".join(f"{one.event} {one.day}" for one in self.events)
+        said = [f"{happened}: {area_text(self.area_m2)}"]
         if self.first_seen is not None:
             said.append(f"seen {self.first_seen} to {self.last_seen}")
         if self.detections is not None:
@@ -118,9 +119,10 @@ def compose(
     of: dict[str, list[Event]] = {}
     for event in events:
         of.setdefault(event.object_id, []).append(event)
-    largest = sorted(of, key=lambda name: (-max(one.area_m2 for one in of[name]), name))
-    shown = largest[:MOST_OBJECTS]
     about = alerts.set_index("object_id", drop=False)
+    sizes = {name: _area(of[name], about["area_m2"].get(name, 0.0)) for name in of}
+    largest = sorted(of, key=lambda name: (-sizes[name], name))
+    shown = largest[:MOST_OBJECTS]
     places = about.loc[about.index.intersection(shown)]
     points = places.geometry.representative_point().to_crs("EPSG:4326")
     return Message(
@@ -129,15 +131,21 @@ def compose(
         made=made,
         alarms=tuple(plain(text, 1000) for text in alarms),
         counts={name: counts[name] for name in RANK if counts[name]},
-        objects=tuple(_subject(name, of[name], places, points) for name in shown),
+        objects=tuple(_subject(name, of[name], places, points, sizes[name]) for name in shown),
         more=len(largest) - len(shown),
         keys=keys,
     )
 
 
+def _area(events: Sequence[Event], known: float) -> float:
+    """That of the newest event; one that ends an object has none."""
+    return events[-1].area_m2 or float(known)
+
+
 def _subject(
-    name: str, events: Iterable[Event], places: gpd.GeoDataFrame, points: gpd.GeoSeries
-) -> Subject:
+    name: str, events: Iterable[Event], places: gpd.GeoDataFrame, points: gpd.GeoSeries,
+    area_m2: float,
+) -> Subject:  # fmt: skip
     happened = tuple(
         Happened(
             event=one.name, day=one.day, area_m2=one.area_m2,
@@ -146,10 +154,10 @@ def _subject(
         for one in events
     )  # fmt: skip
     if name not in places.index:
-        return Subject(object_id=plain(name), events=happened)
+        return Subject(object_id=plain(name), events=happened, area_m2=area_m2)
     row, point = places.loc[name], points.loc[name]
     return Subject(
-        object_id=plain(name), events=happened, status=row["status"],
+        object_id=plain(name), events=happened, status=row["status"], area_m2=area_m2,
         first_seen=_day(row["first_seen"]), last_seen=_day(row["last_seen"]),
         looks=int(row["looks"]), detections=int(row["detections"]), p_mean=float(row["p_mean"]),
         latitude=round(point.y, 6), longitude=round(point.x, 6),

@@ -6,7 +6,7 @@ loses no event and tells none twice. Only where a run dies, or an answer is lost
 on its way is it sent again, as the same message under the same id.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,8 +40,15 @@ class Outbox(BaseModel):
         """Objects that were told of, and when at last."""
         found: dict[str, datetime] = {}
         for key, when in self.told.items():
-            name = key.split("/", 1)[1].rsplit("/", 2)[0]
+            name, _ = _about(key)
             found[name] = max(when, found.get(name, when))
+        return found
+
+    def heard(self) -> dict[str, date]:
+        """Objects that were told of, and the day of the earliest event that was told."""
+        found: dict[str, date] = {}
+        for name, day in map(_about, self.told):
+            found[name] = min(day, found.get(name, day))
         return found
 
     def sending(self, message: Message) -> "Outbox":
@@ -55,6 +62,12 @@ class Outbox(BaseModel):
             return self.model_copy(update={"refused": sure})
         told = self.told | dict.fromkeys(self.message.keys, when)
         return self.model_copy(update={"told": told, "message": None, "refused": False})
+
+
+def _about(key: str) -> tuple[str, date]:
+    """Object and day of an event's key; ids of objects may hold anything."""
+    name, day, _ = key.split("/", 1)[1].rsplit("/", 2)
+    return name, date.fromisoformat(day)
 
 
 def outbox_path(alerts: Path, target: str) -> Path:

@@ -48,8 +48,8 @@ def write_labels(
 ) -> list[LabelFiles]:
     """Write labels and settings of every slice with verdicts, by day; the chips go to `store`.
 
-    `judged` is as of `queue.judged_alerts`. Raises ConfigError if there is nothing to learn from,
-    or if the settings of a slice are gone.
+    `judged` is as of `queue.alerts_with_verdicts`. Raises ConfigError if there is nothing to learn
+    from, or if the settings of a slice are gone.
     """
     slices = read_scenes(area)
     chosen = judged[judged["verdict"].isin(LABELS)]

@@ -48,7 +48,7 @@ class ReviewPage:
 def write_page(path: Path, area: str, alerts: gpd.GeoDataFrame, album: Album, most: int) -> None:
     """Write the page of the first `most` alerts, in the order given, whole or not at all.
 
-    `alerts` are as of `queue.judged_alerts`.
+    `alerts` are as of `queue.alerts_with_verdicts`.
     """
     cards = list(_cards(alerts.head(most), album))
     rest = f"; the other {len(alerts) - most:,} are in review.gpkg" if len(alerts) > most else ""

@@ -26,7 +26,7 @@ def alerts_folder(area: Path) -> Path:
     return folder
 
 
-def judged_alerts(folder: Path) -> gpd.GeoDataFrame:
+def alerts_with_verdicts(folder: Path) -> gpd.GeoDataFrame:
     """The alerts of an area, with `verdict`, `reject_reason`, `reviewer` and `decided_on` as
     people have said last; texts are empty where nobody has. Without the column `review`."""
     alerts = read_alerts(folder / ALERTS).drop(columns=["review", "reject_reason"])

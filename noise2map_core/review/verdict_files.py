@@ -10,7 +10,8 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from noise2map_core.alerts.tables import ALERTS, read_alerts, write_alerts
+from noise2map_core.alerts.settle import settle
+from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.alerts.verdicts import (
     CHOICES,
     VERDICT_COLUMNS,
@@ -72,8 +73,8 @@ def read_filled(path: Path) -> list[Filled]:
 
 
 def take_in(folder: Path, filled: Iterable[Filled], path: Path, today: date) -> TakenIn:
-    """Bring what `path` says into the verdicts in the folder `alerts` of an area, and mark the
-    alerts: all of it or nothing.
+    """Bring what `path` says into the verdicts in the folder `alerts` of an area, and into its
+    tables: all of it or nothing.
 
     A verdict that is blank is taken back; one that stays keeps its day. Raises ConfigError for
     objects that are not there, OutputHeldError while a night is at work.
@@ -94,7 +95,7 @@ def take_in(folder: Path, filled: Iterable[Filled], path: Path, today: date) -> 
             write_verdicts(
                 folder / VERDICTS, gpd.GeoDataFrame(columns, geometry="geometry", crs=alerts.crs)
             )
-        _mark(folder, alerts, after)
+        settle(folder)
         return taken
 
 
@@ -183,17 +184,6 @@ def _joined(
                 "geometry": known[one.object_id],
             }  # fmt: skip
     return rows, TakenIn(new, changed, withdrawn, same)
-
-
-def _mark(folder: Path, alerts: gpd.GeoDataFrame, verdicts: dict[str, dict[str, Any]]) -> None:
-    """Write the verdicts beside the alerts, too, as the next night does."""
-    of = [verdicts.get(name, {"verdict": "", "reason": ""}) for name in alerts["object_id"]]
-    marked = alerts.assign(
-        review=[one["verdict"] for one in of], reject_reason=[one["reason"] for one in of]
-    )
-    same = all((marked[name] == alerts[name]).all() for name in ("review", "reject_reason"))
-    if not same:
-        write_alerts(folder / ALERTS, marked)
 
 
 def _listed(names: list[str]) -> str:

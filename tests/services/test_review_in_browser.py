@@ -9,12 +9,13 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from noise2map_core.alerts.tables import ALERTS, read_alerts, write_alerts
+from noise2map_core.alerts.settle import EVENTS, OBJECTS
+from noise2map_core.alerts.tables import read_alerts, write_alerts, write_history
 from noise2map_core.alerts.verdicts import VERDICTS, read_verdicts
 from noise2map_core.cli.commands.nights.review import run
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.tools.nights.review import ReviewConfig
-from tests.event_factories import write_verdict
+from tests.event_factories import history_of, write_verdict
 from tests.review_factories import write_reviewed_area
 from tests.services.pages import DESKTOP, PHONE, opened, require_self_contained
 from tests.training_factories import HOSTILE
@@ -26,9 +27,11 @@ pytestmark = pytest.mark.services
 def area(tmp_path: Path, embedded: EmbeddedCatalog) -> Path:
     """Six alerts, one of which has a hostile name and a verdict with a hostile reason."""
     area = write_reviewed_area(tmp_path, embedded, embedded.train_aoi, 6)
-    alerts = read_alerts(area / "alerts" / ALERTS)
+    alerts = read_alerts(area / "alerts" / OBJECTS)
     alerts.loc[0, "object_id"] = HOSTILE
-    write_alerts(area / "alerts" / ALERTS, gpd.GeoDataFrame(alerts))
+    write_alerts(area / "alerts" / OBJECTS, gpd.GeoDataFrame(alerts))
+    rows = [(name, 0, "opened") for name in alerts["object_id"]]
+    write_history(area / "alerts" / EVENTS, history_of(rows))
     write_verdict(area / "alerts", HOSTILE, "rejected", reason=HOSTILE)
     run(ReviewConfig(area=area))
     return area

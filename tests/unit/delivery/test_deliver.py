@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from noise2map_core.alerts.tables import REVISIONS, write_history
 from noise2map_core.delivery.deliver import deliver, require_targets
 from noise2map_core.delivery.outbox import outbox_path, read_outbox
 from noise2map_core.runtime.errors import ConfigError, OutputError
 from noise2map_core.settings.delivery import DeliveryConfig
-from tests.event_factories import Row, alert, day_of, write_area, write_verdict
+from tests.event_factories import Row, alert, day_of, history_of, write_area, write_verdict
 from tests.receivers import MailReceiver, WebhookReceiver, mail_receiver, webhook_receiver
 
 VARIABLE = "ALERTS_URL"
@@ -172,14 +173,19 @@ def test_what_follows_is_told_of_objects_only_that_were_told_of(
     rows = [
         ("a", 0, "opened"), ("a", 1, "grew"), ("a", 2, "withdrawn"),
         ("b", 0, "opened"), ("b", 1, "grew"), ("b", 2, "confirmed"), ("b", 3, "ended"),
+        ("d", 2, "grew"), ("d", 2, "confirmed"),
     ]  # fmt: skip
     folder = write_area(tmp_path / "alerts", rows)
     deliver("farm", folder, json_target(), now=NOW)
-    assert keys(hook) == [f"farm/b/{day_of(2)}/confirmed", f"farm/b/{day_of(3)}/ended"]
-    # Late imagery takes the confirmation back: who was told of it hears that, too.
-    write_area(folder, [("b", 0, "opened"), ("b", 4, "withdrawn")])
+    deliver("farm", folder, json_target(), now=NOW)  # that b grew before is no news now
+    told = [f"b/{day_of(2)}/confirmed", f"d/{day_of(2)}/confirmed", f"d/{day_of(2)}/grew"]
+    assert keys(hook) == [f"farm/{key}" for key in (*told, f"b/{day_of(3)}/ended")]
+    # Late imagery takes the object back: who was told of it hears that, too.
+    write_area(folder, [("c", 0, "opened")])
+    taken_back = [("a", 4, "withdrawn"), ("b", 4, "withdrawn")]
+    write_history(folder / REVISIONS, history_of(taken_back))
     deliver("farm", folder, json_target(), now=NOW)
-    assert keys(hook)[2:] == [f"farm/b/{day_of(4)}/withdrawn"]
+    assert keys(hook)[4:] == [f"farm/b/{day_of(4)}/withdrawn"]
 
 
 def test_a_rejected_object_is_never_told_of_again(tmp_path: Path, hook: WebhookReceiver) -> None:

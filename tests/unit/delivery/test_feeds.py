@@ -96,15 +96,18 @@ def test_geojson_holds_what_the_table_holds(tmp_path: Path) -> None:
 def test_feeds_are_written_whole_and_only_where_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alerts, events = table_of([alert("a")]), events_of(history_of(ROWS))
-    assert write_feeds(tmp_path, "farm", alerts, events) == ["alerts.geojson", "alerts.atom"]
+    events = events_of(history_of(ROWS))
+    alerts = read_alerts(write_area(tmp_path, ROWS) / "alerts.parquet")
+    assert write_feeds(tmp_path, "farm", alerts, events) == ["alerts.atom", "alerts.geojson"]
+    assert write_feeds(tmp_path, "farm", alerts, events) == []
+    write_area(tmp_path, ROWS)
     assert write_feeds(tmp_path, "farm", alerts, events) == []
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def fail(*_: Any) -> str:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(feeds, "atom_of", fail)
+    monkeypatch.setattr(feeds, "geojson_of", fail)
     with pytest.raises(RuntimeError):
         write_feeds(tmp_path, "farm", alerts.assign(status="ended"), events)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

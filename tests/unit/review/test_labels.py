@@ -18,7 +18,7 @@ from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.review.labels import write_labels
 from noise2map_core.review.parts import plan_parts
-from noise2map_core.review.queue import judged_alerts
+from noise2map_core.review.queue import alerts_with_verdicts
 from noise2map_core.review.scenes import read_scenes, write_scenes
 from noise2map_core.review.verdict_files import Filled, take_in
 from noise2map_core.runtime.errors import ConfigError
@@ -53,7 +53,7 @@ def test_chips_know_what_was_judged_and_nothing_else(area: Path, tmp_path: Path)
     grid, labels = plan.ingest.grid, plan.ingest.labels
     assert labels is not None
     found = read_labels(labels, grid, grid.region)["label_change"]
-    judged = judged_alerts(area / "alerts")
+    judged = alerts_with_verdicts(area / "alerts")
     values = judged["verdict"].map({"confirmed": 1, "rejected": 0, "unsure": 255, "": 255})
     expected = rasterio.features.rasterize(
         zip(judged.geometry, values, strict=True), found.shape, fill=255,
@@ -73,7 +73,7 @@ def test_chips_show_the_pair_of_dates_that_the_alerts_were_judged_by(
     write_scenes(area, later, shown.before, [other], grid)
     text = (area / "settings" / f"{DAY}.yaml").read_text()
     (area / "settings" / f"{later}.yaml").write_text(text)
-    judged = judged_alerts(area / "alerts")
+    judged = alerts_with_verdicts(area / "alerts")
     judged.loc[judged["object_id"] == "a1", "after_item"] = "later"
     files = write_labels(area, judged, tmp_path / "labels", "chips.zarr")
     assert [(one.day, one.confirmed, one.rejected) for one in files] == [(DAY, 1, 2), (later, 1, 0)]
@@ -111,7 +111,7 @@ def test_many_verdicts_are_parted_in_space_with_both_kinds_in_each_part(
     tmp_path: Path, embedded: EmbeddedCatalog
 ) -> None:
     area = write_reviewed_area(tmp_path, embedded, embedded.train_aoi, 50)
-    judged = judged_alerts(area / "alerts")
+    judged = alerts_with_verdicts(area / "alerts")
     kinds = ["confirmed"] * 25 + ["rejected"] * 25
     order = judged["object_id"].str[1:].astype(int)
     judged["verdict"] = [kinds[number] for number in order]

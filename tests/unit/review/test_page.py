@@ -14,15 +14,16 @@ import rasterio
 import shapely
 from PIL import Image
 
-from noise2map_core.alerts.tables import ALERTS, write_alerts
+from noise2map_core.alerts.settle import EVENTS, OBJECTS
+from noise2map_core.alerts.tables import write_alerts, write_history
 from noise2map_core.cli.commands.nights.review import run
 from noise2map_core.review.pictures import Album, frame_around
-from noise2map_core.review.queue import in_order, judged_alerts
+from noise2map_core.review.queue import alerts_with_verdicts, in_order
 from noise2map_core.review.scenes import SliceScenes, read_scenes
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.tools.nights.review import ReviewConfig
-from tests.event_factories import alert, table_of, write_verdict
+from tests.event_factories import alert, history_of, table_of, write_verdict
 from tests.review_factories import DAY, write_reviewed_area
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -50,7 +51,7 @@ def test_every_alert_is_shown_with_both_dates_of_the_items_that_it_names(area: P
 def test_a_picture_shows_the_ground_of_its_alert_as_rasterio_reads_it(
     area: Path, embedded: EmbeddedCatalog
 ) -> None:
-    album, alerts = Album(read_scenes(area)), judged_alerts(area / "alerts")
+    album, alerts = Album(read_scenes(area)), alerts_with_verdicts(area / "alerts")
     row = next(alerts.iloc[1:2].itertuples(index=False))
     pair = album.pair(row, embedded.crs)
     (shown,) = read_scenes(area)
@@ -72,7 +73,7 @@ def test_a_picture_shows_the_ground_of_its_alert_as_rasterio_reads_it(
 def test_the_outline_lies_where_the_alert_lies_in_the_picture(
     area: Path, embedded: EmbeddedCatalog
 ) -> None:
-    album, alerts = Album(read_scenes(area)), judged_alerts(area / "alerts")
+    album, alerts = Album(read_scenes(area)), alerts_with_verdicts(area / "alerts")
     for row in alerts.itertuples(index=False):
         numbers = [float(n) for n in re.findall(r"-?[\d.]+", album.pair(row, embedded.crs).outline)]
         x, y = np.array(numbers[::2]), np.array(numbers[1::2])
@@ -89,10 +90,11 @@ def test_a_large_alert_has_larger_pixels_and_all_of_it_is_shown() -> None:
 
 
 def test_notes_and_names_are_text(area: Path) -> None:
-    table = judged_alerts(area / "alerts").head(1)
+    table = alerts_with_verdicts(area / "alerts").head(1)
     row = dict(table.iloc[0].drop("verdict"), object_id=HOSTILE, review="", reject_reason="")
     alerts = gpd.GeoDataFrame([row], geometry="geometry", crs=table.crs)
-    write_alerts(area / "alerts" / ALERTS, alerts)
+    write_alerts(area / "alerts" / OBJECTS, alerts)
+    write_history(area / "alerts" / EVENTS, history_of([(HOSTILE, 0, "opened")]))
     write_verdict(area / "alerts", HOSTILE, "rejected", reason=HOSTILE, reviewer=HOSTILE)
     run(ReviewConfig(area=area))
     page = (area / "review" / "review.html").read_text()
@@ -135,7 +137,7 @@ def test_an_image_that_is_gone_is_said_on_the_page(area: Path, embedded: Embedde
     gone = replace(shown.after[0].bands[0], href=str(area / "gone.tif"))
     after = replace(shown.after[0], bands=(gone,) * 3)
     album = Album([replace(shown, after=(after,))])
-    row = next(judged_alerts(area / "alerts").itertuples(index=False))
+    row = next(alerts_with_verdicts(area / "alerts").itertuples(index=False))
     pair = album.pair(row, embedded.crs)
     assert pair.after.url == "" and "gone.tif" in pair.after.trouble and pair.before.url
     none = album.pair(row._replace(first_seen=DAY + timedelta(1)), embedded.crs)

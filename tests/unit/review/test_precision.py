@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from noise2map_core.review.precision import Precision, precision_of
-from tests.event_factories import write_verdict
+from tests.event_factories import write_area, write_verdict
 
 
 @given(confirmed=st.integers(0, 300), rejected=st.integers(0, 300))
@@ -22,6 +22,7 @@ def test_the_interval_is_wilsons(confirmed: int, rejected: int) -> None:
 
 
 def test_who_is_unsure_says_nothing_of_precision(tmp_path: Path) -> None:
+    write_area(tmp_path, [("a", 0, "opened")])
     assert precision_of(tmp_path) is None
     write_verdict(tmp_path, "a", "unsure")
     found = precision_of(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.alerts.verdicts import VERDICTS, read_verdicts
 from noise2map_core.review.package import LAYER, write_package
-from noise2map_core.review.queue import in_order, judged_alerts
+from noise2map_core.review.queue import alerts_with_verdicts, in_order
 from noise2map_core.review.verdict_files import Filled, TakenIn, read_filled, take_in
 from noise2map_core.runtime.errors import ConfigError, OutputHeldError
 from noise2map_core.runtime.lease import hold_lease
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def package(folder: Path) -> Path:
     path = folder.parent / "review.gpkg"
-    write_package(path, in_order(judged_alerts(folder)), DAY)
+    write_package(path, in_order(alerts_with_verdicts(folder)), DAY)
     return path
 
 

@@ -19,7 +19,7 @@ from noise2map_core.review.package import require_taken_in, write_package
 from noise2map_core.review.page import write_page
 from noise2map_core.review.pictures import Album
 from noise2map_core.review.precision import precision_of
-from noise2map_core.review.queue import alerts_folder, in_order, judged_alerts, newest_look
+from noise2map_core.review.queue import alerts_folder, alerts_with_verdicts, in_order, newest_look
 from noise2map_core.review.scenes import read_scenes
 from noise2map_core.review.verdict_files import read_filled, take_in
 from noise2map_core.runtime.errors import Noise2MapError
@@ -63,7 +63,7 @@ def run(config: ReviewConfig) -> Review:
 
 
 def _write(config: ReviewConfig, folder: Path, done: Review) -> None:
-    output, alerts = config.folder, in_order(judged_alerts(folder))
+    output, alerts = config.folder, in_order(alerts_with_verdicts(folder))
     output.mkdir(parents=True, exist_ok=True)
     require_taken_in(output / PACKAGE, alerts)
     album = Album(read_scenes(config.area))
@@ -94,7 +94,7 @@ def _apply(config: ReviewConfig, folder: Path, path: Path, done: Review) -> None
 def _label(config: ReviewConfig, folder: Path, done: Review) -> None:
     output = config.labels or config.area / "review" / "labels"
     store = config.chips or output / "chips.zarr"
-    files = write_labels(config.area, judged_alerts(folder), output, str(store.resolve()))
+    files = write_labels(config.area, alerts_with_verdicts(folder), output, str(store.resolve()))
     for one in files:
         done.lines.append(
             f"labels   {one.polygons}: {one.confirmed} changed, {one.rejected} unchanged"
