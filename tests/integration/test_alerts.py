@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import pystac
 import pytest
 
 from noise2map_core.alerts.tables import read_alerts, read_history
@@ -57,9 +58,19 @@ def files(area: Path) -> dict[str, str]:
         str(path.relative_to(area)): file_sha256(path)
         for path in sorted((area / "alerts").rglob("*"))
         if (path.is_file() and path.suffix in (".parquet", "")) or path.name == "zarr.json"
-        if path.name != "revisions.parquet"
+        if path.name != "revisions.parquet" and "products" not in path.parts
     }
-    return results(area) | alerts
+    return results(area) | alerts | products(area)
+
+
+def products(area: Path) -> dict[str, str]:
+    """Digests of what is made of the last day's alerts, whichever version of it that is."""
+    collection = pystac.Collection.from_file(str(area / "collection.json"))
+    listed = [item for item in collection.get_items() if "alert:k" in item.properties]
+    last = max(listed, key=lambda item: item.properties["datetime"])
+    folder = Path(last.self_href).parent
+    made = {path.name: file_sha256(path) for path in folder.iterdir() if path.name != "item.json"}
+    return made | {"day": last.properties["datetime"]}
 
 
 def test_late_replaced_and_withdrawn_nights_come_to_what_one_that_catches_up_does(
