@@ -131,15 +131,16 @@ def area_settings(embedded: EmbeddedCatalog, model: Path, **more: Any) -> dict[s
 
 
 def cloudy_nights(
-    embedded: EmbeddedCatalog, root: Path, count: int, share: float = 0.4, seed: int = 0
-) -> list[Night]:
-    """Nights that each show the whole later scene, with noise, and a cloud over `share` of it: a
+    embedded: EmbeddedCatalog, root: Path, count: int, share: float = 0.4, seed: int = 0,
+    noise: int = 30,
+) -> list[Night]:  # fmt: skip
+    """Nights that each show the whole later scene, with `noise`, and a cloud over `share` of it: a
     band of columns that begins anywhere."""
     (whole,) = write_nights(embedded, root / "first", 1)
-    return [_cloudy(whole, root, number, share, seed) for number in range(count)]
+    return [_cloudy(whole, root, number, share, seed, noise) for number in range(count)]
 
 
-def _cloudy(whole: Night, root: Path, number: int, share: float, seed: int) -> Night:
+def _cloudy(whole: Night, root: Path, number: int, share: float, seed: int, noise: int) -> Night:
     rng = np.random.default_rng([seed, number])
     item, day = deepcopy(whole.item), FIRST + timedelta(days=number)
     item["id"] = f"night-{number:02d}-{seed}"
@@ -154,8 +155,8 @@ def _cloudy(whole: Night, root: Path, number: int, share: float, seed: int) -> N
             across = (np.arange(pixels.shape[1]) / pixels.shape[1] - start) % 1 < share
             pixels[:, across] = SCL_DENSE_CLOUD
         else:
-            noise = rng.integers(-30, 31, pixels.shape)
-            pixels = np.where(pixels, np.maximum(pixels + noise, 1), 0).astype(pixels.dtype)
+            noisy = pixels + rng.integers(-noise, noise + 1, pixels.shape)
+            pixels = np.where(pixels, np.maximum(noisy, 1), 0).astype(pixels.dtype)
         path = folder / f"{name}.tif"
         with rasterio.open(path, "w", **profile) as file:
             file.write(pixels, 1)

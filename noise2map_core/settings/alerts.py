@@ -1,6 +1,6 @@
 """Settings of alerts: when change that comes again over several looks is believed."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,7 +20,7 @@ class AlertsConfig(BaseModel):
     k: Count8 = 2
     """Confirmed by so many further detections ... 0: by the first."""
 
-    n: Count8 = Field(default=4, le=MOST_LOOKS)
+    n: Annotated[int, Field(ge=0, le=MOST_LOOKS)] = 4
     """... among so many looks after the first; with fewer the alert is taken back. Not less than
     k. One look of 100 false, 2 of 4 confirm 0.06 % of false alerts, 1 of 3 confirm 3 %."""
 

@@ -211,7 +211,9 @@ class NightlyConfig(_Section):
     """Where the imagery of each sensor is, by the sensor's name: catalog, collection, filter."""
 
     areas: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set."""
+    """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set. Alerts can be
+    confirmed with a pair of kind fixed, or season (of one year or, by `years`, of several), and
+    window_days 1; not with rolling, which sees a change once: later it is on both dates."""
 
     defaults: dict[str, Any] = Field(default_factory=dict)
     """Settings of all areas that do not set them themselves."""
