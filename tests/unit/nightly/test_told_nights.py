@@ -1,5 +1,6 @@
 """A night tells of the alerts of its areas, and ends with a code of its own where it cannot."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from noise2map_core.testing.nights import FIRST, publish
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.run_nightly import NightlyConfig
 from pipelines.run_nightly import run
-from tests.event_factories import write_area
+from tests.event_factories import write_area, write_verdict
 from tests.factories import checkpoint_spec
 from tests.nightly_factories import area_settings, nightly_settings
 from tests.receivers import mail_receiver
@@ -75,3 +76,19 @@ def test_a_damaged_outbox_fails_its_area(
     with pytest.raises(Exception, match="1 of 1 areas failed: farm"):
         run(config(settings, embedded, 1), never)
     assert "ada.json is damaged" in capsys.readouterr().out
+
+
+def test_the_summary_says_the_precision_by_verdicts(
+    settings: dict[str, Any], embedded: EmbeddedCatalog
+) -> None:
+    output = Path(settings["output"])
+    write_verdict(output / "farm" / "alerts", "a", "rejected", reason="cloud")
+    with mail_receiver() as receiver:
+        night = run(config(settings, embedded, receiver.port), never)
+    line = "precision by verdicts 0.00 (0.00 to 0.79): 0 of 1 alerts confirmed"
+    assert f"farm: {line}" in night.summary() and receiver.taken == []
+    assert line in (output / "summary.html").read_text()
+    (area,) = json.loads((output / "summary.json").read_text())["areas"]
+    assert area["precision"] == {
+        "confirmed": 0, "rejected": 1, "unsure": 0, "precision": 0.0, "low": 0.0, "high": 0.7935,
+    }  # fmt: skip
