@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.delivery.events import Event
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.redact import redacted
 from noise2map_core.settings.delivery import EventName
 
 MOST_OBJECTS = 20
@@ -129,7 +130,7 @@ def compose(
         id=digest_of(sorted(keys))[:32],
         area=area,
         made=made,
-        alarms=tuple(plain(text, 1000) for text in alarms),
+        alarms=tuple(plain(redacted(text), 1000) for text in alarms),
         counts={name: counts[name] for name in RANK if counts[name]},
         objects=tuple(_subject(name, of[name], places, points, sizes[name]) for name in shown),
         more=len(largest) - len(shown),
@@ -178,7 +179,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 def text_of(value: Any) -> str:
     """What a cell of texts holds; empty for nothing."""
-    return "" if pd.isna(value) else plain(str(value))
+    return "" if pd.isna(value) else plain(redacted(str(value)))
 
 
 def _day(value: Any) -> date | None:

@@ -112,6 +112,13 @@ def test_a_mail_says_the_same_as_text_and_as_html_in_which_notes_are_text() -> N
     assert mail["Auto-Submitted"] == "auto-generated" and "\n" not in mail["Subject"]
 
 
+def test_keys_in_notes_are_not_handed_on() -> None:
+    told = message("see https://data.example.org/a.tif?sig=abc123XYZ")
+    for form in ("slack", "discord", "teams", "json"):
+        assert "abc123XYZ" not in json.dumps(body_of(form, told))
+    assert "abc123XYZ" not in mail_of(told, TARGET).as_string()
+
+
 @given(note=st.text(max_size=300), alarm=st.text(max_size=2000))
 def test_whatever_people_write_every_form_can_be_sent(note: str, alarm: str) -> None:
     told = message(note, alarms=(alarm,))
