@@ -10,8 +10,9 @@ from noise2map_core.delivery.messages import Message
 
 FORMAT_VERSION = 1
 """Of the plain form."""
-DISCORD_TITLE, DISCORD_TEXT = 256, 3500
-"""Characters of an embed's title and description, of which Discord takes 4,096."""
+DISCORD_TITLE, DISCORD_TEXT = 500, 3500
+"""Characters of the content and of an embed's description, before what is escaped and after it;
+Discord takes 2,000 and 4,096."""
 SLACK_HEADER = 150
 LINE = 700
 """Of what is said of an object."""
@@ -70,19 +71,15 @@ def _bold(text: str) -> dict[str, Any]:
 
 
 def _discord(message: Message) -> dict[str, Any]:
-    """An embed; Markdown is escaped, and nobody is called."""
+    """A line that notifications show, and an embed; Markdown is escaped, and nobody is called."""
     lines = [f"**{_literal(text)}**" for text in message.alarms]
     lines += [f"**{_literal(one.object_id)}** {_literal(one.line())}" for one in message.objects]
     shown = _fitting(lines, DISCORD_TEXT, lambda line: len(line) + 1)
     if rest := message.rest_after(len(lines) - len(shown)):
         shown.append(_literal(rest))
-    title = _literal(message.title)
-    embed = {
-        "title": title if len(title) <= DISCORD_TITLE else _literal(message.area),
-        "description": "\n".join(shown),
-        "timestamp": message.made.isoformat(),
-    }
-    return {"content": "", "embeds": [embed], "allowed_mentions": {"parse": []}}
+    embed = {"description": "\n".join(shown), "timestamp": message.made.isoformat()}
+    content = _literal(_cut(message.title, DISCORD_TITLE))
+    return {"content": content, "embeds": [embed], "allowed_mentions": {"parse": []}}
 
 
 def _teams(message: Message) -> dict[str, Any]:

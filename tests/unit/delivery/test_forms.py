@@ -131,9 +131,9 @@ def test_whatever_people_write_every_form_can_be_sent(note: str, alarm: str) -> 
 def test_long_messages_stay_within_what_the_services_take(note: str) -> None:
     told = message(note, number=300, alarms=(note, note))
     assert len(told.objects) == 20 and told.more == 280
-    embed = body_of("discord", told)["embeds"][0]
-    assert len(embed["title"]) <= 256 and len(embed["description"]) <= 4096
-    assert len(embed["title"]) + len(embed["description"]) <= 6000
+    discord = body_of("discord", told)
+    assert len(discord["content"]) <= 2000
+    assert 0 < len(discord["embeds"][0]["description"]) <= 4096
     teams = body_of("teams", told)
     assert len(json.dumps(teams, ensure_ascii=False).encode()) < 28_000
     rest = re.compile("and ([0-9]+) more, in alerts.geojson")
