@@ -158,24 +158,25 @@ def _make_alert_products(area: Area) -> None:
 
 
 def _drop_slice(watch: Watch, day: date) -> None:
-    """Delete a slice, and let the cursor point to the newest one that is left."""
+    """Delete a slice; first let the cursor point to the newest one that is left."""
     area, cursor = watch.area, watch.cursor
     assert cursor is not None
-    drop_slice(area, grid_of(area, cursor.grid), day)
-    watch.outcome.notices.append(f"no slice of {day} any more: its imagery was withdrawn")
     if cursor.slice == day:
-        records = read_past(area).records
-        newest = max(records, default=None)
-        items = records[newest].items if newest else {}
-        rule = records[newest].rule if newest else ""
+        past = read_past(area)
+        newest = max((one for one in past.records if one < day), default=None)
+        items, rule = (
+            (past.records[newest].items, past.records[newest].rule) if newest else ({}, "")
+        )
         watch.cursor = replace(cursor, slice=newest, items=items, rule=rule)
         write_cursor(area.output, watch.cursor)
         watch.outcome.newest = newest
+    drop_slice(area, grid_of(area, cursor.grid), day)
+    watch.outcome.notices.append(f"no slice of {day} any more: its imagery was withdrawn")
 
 
 def _update_alerts(watch: Watch) -> None:
     """Take new looks into the area's alerts."""
-    if watch.area.config.alerts is None or watch.cursor is None or watch.cursor.slice is None:
+    if watch.area.config.alerts is None or watch.cursor is None or not watch.cursor.grid:
         return
     updated = update_area(watch.area, watch.cursor)
     if updated is not None:
