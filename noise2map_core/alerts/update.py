@@ -40,6 +40,13 @@ class Updated:
     events: dict[str, int]
     """Rows of history and revisions that were not there before, by event."""
 
+    def line(self) -> str:
+        """For people."""
+        again = ", earlier ones among them" if self.anew else ""
+        events = ", ".join(f"{count:,} {event}" for event, count in self.events.items())
+        looks = f"{self.looks:,} look{'' if self.looks == 1 else 's'} taken in{again}"
+        return f"alerts: {looks}; {events or 'as before'}"
+
 
 @dataclass
 class _Work:

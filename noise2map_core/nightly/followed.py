@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from noise2map_core.alerts.store import StateRules
-from noise2map_core.alerts.tiles import FoldJob, fold_here
+from noise2map_core.alerts.tiles import FoldJob, FoldTiles, fold_here
 from noise2map_core.alerts.update import Updated, update_alerts
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.grid import RegionGrid, Tile
@@ -88,7 +88,7 @@ def grid_of(area: Area, settings: dict[str, Any]) -> RegionGrid:
     )  # fmt: skip
 
 
-def fold_tiles_of(area: Area) -> Any:
+def fold_tiles_of(area: Area) -> FoldTiles:
     """Who takes looks into tiles: this process, or, where there are many, a cluster."""
 
     def fold_tiles(job: FoldJob, tiles: Sequence[Tile]) -> None:

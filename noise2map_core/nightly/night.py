@@ -181,8 +181,7 @@ def _update_alerts(watch: Watch) -> None:
     updated = update_area(watch.area, watch.cursor)
     if updated is not None:
         watch.outcome.alerts = updated.events
-        again = ", earlier ones among them" if updated.anew else ""
-        watch.outcome.notices.append(f"alerts: {updated.looks} looks taken in{again}")
+        watch.outcome.notices.append(updated.line())
 
 
 def _deliver(watch: Watch) -> None:

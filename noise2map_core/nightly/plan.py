@@ -147,7 +147,9 @@ def _plan_past(
             _require_accepted(area, day, gone)
             notices.append(f"{day}: without {_listed(gone)}, which the catalogue has withdrawn")
         if day not in shown or not _has_before(planned, scenes):
-            slices += [replace(planned, gone=True)] if day in past.slices else []
+            # A fixed baseline that is gone is one of all slices: that is for people to see to.
+            gone_too = day not in shown or not isinstance(area.pair, FixedPair)
+            slices += [replace(planned, gone=True)] if day in past.slices and gone_too else []
         elif record is None or record.rule != rule or record.items != planned.items:
             slices.append(planned)
     return slices, notices

@@ -85,13 +85,20 @@ def test_late_replaced_and_withdrawn_nights_come_to_what_one_that_catches_up_doe
     last = world.run(final, "by-night")
     assert [one.day for one in last.slices] == [other[1].day]
     assert any("no slice of 2025-06-22 any more" in notice for notice in last.notices)
+    before = touched(world.area("by-night"))
     assert world.run(final, "by-night").status == "current"
+    assert touched(world.area("by-night")) == before
     world.run(final, "at-once")
     assert files(world.area("by-night")) == files(world.area("at-once"))
     alerts = read_alerts(world.area("by-night") / "alerts" / "alerts.parquet")
     assert len(alerts) and set(alerts["before_item"]) <= {
         "embedded-farmland-before", *(night.item["id"] for night in final)
     }  # fmt: skip
+
+
+def touched(area: Path) -> dict[Path, int]:
+    """When each file of an area was written, and each folder changed."""
+    return {path: path.stat().st_mtime_ns for path in area.rglob("*")}
 
 
 @pytest.mark.slow

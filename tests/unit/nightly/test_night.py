@@ -217,6 +217,24 @@ def test_retention_keeps_the_newest_and_the_first_of_each_month() -> None:
     assert kept_days(never, days) == set(days[-2:])
 
 
+def test_with_alerts_what_a_replay_of_a_month_needs_is_kept(
+    embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = nightly_settings(embedded, table, checkpoint, tmp_path / "out")
+    settings["areas"][0] |= {"keep_last": 1, "keep_first_of": "never", "window_days": 1,
+                             "alerts": {}}  # fmt: skip
+    ((_, area),) = iter_areas(NightlyConfig.model_validate(settings))
+    assert isinstance(area, Area)
+    days = [FIRST + timedelta(days=10 * number) for number in range(10)]
+    for day in days:
+        area.slice_path(day).mkdir(parents=True)
+    write_cursor(area.output, Cursor(days[-1], slice=days[-1]))
+    assert prune_area(area, dry_run=True)[0] == []  # no snapshot: alerts begin with the first
+    for day in (days[1], days[4], days[7]):
+        (area.alerts_path / "snapshots" / str(day)).mkdir(parents=True)
+    assert prune_area(area, dry_run=True)[0] == [area.slice_path(day) for day in days[:5]]
+
+
 def test_pruning_leaves_unfinished_slices_and_tables_alone(
     embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -252,6 +252,7 @@ def test_with_alerts_any_slice_that_is_kept_is_made_again_and_late_days_get_thei
     settled = past_of(config, early, settled=date(2024, 2, 5))
     assert planned(scenes[0], other, *scenes[2:], known=settled) == []
     assert planned() == []  # a catalogue that shows nothing is out of order
+    assert planned(*scenes[1:]) == []  # so is one that lost the baseline of all slices
     unknown = Past({}, past.slices, None)
     assert [day for day, amended, _ in planned(*scenes, known=unknown) if amended] == days(early)
 
