@@ -17,7 +17,7 @@ from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome
 from noise2map_core.nightly.runner import Runner, run_on, run_process
 from noise2map_core.nightly.summary import write_summary
 from noise2map_core.nightly.webhook import post_summary, webhook_address
-from noise2map_core.runtime.errors import FailedAreasError
+from noise2map_core.runtime.errors import FailedAreasError, UndeliveredError
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.workflows.run_nightly import NightlyConfig
 
@@ -26,7 +26,7 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
     """Plan every area, map those with news in order, write the summary, tell the webhook.
 
     `runner`: who maps a region, in place of a process or of the cluster. Raises OutputHeldError if
-    another night is at work, and, when all else is done, FailedAreasError.
+    another night is at work, and, when all else is done, FailedAreasError or UndeliveredError.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     address = webhook_address(config.webhook)
@@ -57,10 +57,16 @@ def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[Are
 
 
 def _require_success(night: NightOutcome) -> None:
-    """Raise FailedAreasError, behind the lines of all areas, if some failed."""
-    if not night.failed:
+    """Raise FailedAreasError, behind the lines of all areas, if some failed; else UndeliveredError
+    if somebody could not be told."""
+    if not night.exit_code:
         return
     print("\n".join(night.summary()))
+    if not night.failed:
+        raise UndeliveredError(
+            f"messages of {', '.join(area.id for area in night.undelivered)} were not delivered. "
+            "All maps are made; the next night tries again."
+        )
     names = ", ".join(area.id for area in night.failed)
     raise FailedAreasError(
         f"{len(night.failed)} of {len(night.areas)} areas failed: {names}. The others are done; "

@@ -2,24 +2,30 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+import rasterio
 import yaml
 
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
-from noise2map_core.inference.tile import predict_tile
+from noise2map_core.inference.tile import Prediction, predict_tile
 from noise2map_core.inference.tile_image import read_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.digest import file_sha256
-from noise2map_core.testing.nights import FIRST, Night
-from noise2map_core.testing.scenes import EmbeddedCatalog
+from noise2map_core.testing.exposure import SCL_DENSE_CLOUD
+from noise2map_core.testing.nights import FIRST, Night, write_nights
+from noise2map_core.testing.scenes import MASK_ASSET, EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
 from tests.factories import checkpoint_spec
@@ -32,25 +38,43 @@ class Here:
     """Maps regions in this process, tile after tile, without Ray; notes what it predicted."""
 
     predicted: list[int] = field(default_factory=list)
+    predictor: Any = None
+    """In place of the network."""
 
     def __call__(self, settings: Path, log: Path) -> None:
         config = InferRegionConfig.model_validate(yaml.safe_load(settings.read_text()))
         region = "noise2map_core.distributed.region"
         with (
             patch(f"{region}.ray_session", lambda *_: nullcontext()),
-            patch(f"{region}.predict_tiles", _predict_tiles),
+            patch(f"{region}.predict_tiles", partial(_predict_tiles, self.predictor)),
             patch(f"{region}.count_kept"),
         ):
             result = infer_region.run(config)
         self.predicted.append(result.predicted)
 
 
-def _predict_tiles(job: RegionJob, tiles: Any, resources: Any) -> Iterator[TileRecord]:
+class ByPixel:
+    """Says how probable change is from each pixel alone: nothing depends on what is beside it."""
+
+    def predict(self, image: Any, valid: Any, core: Any, wanted: Any, part: Any = None) -> Any:
+        halo = (image.shape[2] - core.height) // 2
+        rows, cols = slice(halo, halo + core.height), slice(halo, halo + core.width)
+        before, after = image[:, :, rows, cols].astype(np.float32)
+        apart = np.abs(after - before).mean(axis=0) / 1000
+        changed = (apart / (1 + apart)).astype(np.float32)
+        return Prediction(np.stack([1 - changed, changed]), 1)
+
+
+def _predict_tiles(
+    predictor: Any, job: RegionJob, tiles: Any, resources: Any
+) -> Iterator[TileRecord]:
     """What workers do, one tile after the other."""
     from noise2map_core.inference.predictor import Predictor
     from noise2map_core.models.checkpoint import load_checkpoint
 
-    predictor = Predictor(load_checkpoint(job.checkpoint), job.path, job.lattice, job.timesteps)
+    predictor = predictor or Predictor(
+        load_checkpoint(job.checkpoint), job.path, job.lattice, job.timesteps
+    )
     mosaic, ledger = Mosaic(job.output / "mosaic.zarr", job.grid), Ledger(job.output)
     for row, col in tiles.tolist():
         tile = Tile(row, col)
@@ -104,6 +128,42 @@ def area_settings(embedded: EmbeddedCatalog, model: Path, **more: Any) -> dict[s
         "resources": {"num_cpus": 2},
         **more,
     }
+
+
+def cloudy_nights(
+    embedded: EmbeddedCatalog, root: Path, count: int, share: float = 0.4, seed: int = 0,
+    noise: int = 30,
+) -> list[Night]:  # fmt: skip
+    """Nights that each show the whole later scene, with `noise`, and a cloud over `share` of it: a
+    band of columns that begins anywhere."""
+    (whole,) = write_nights(embedded, root / "first", 1)
+    return [_cloudy(whole, root, number, share, seed, noise) for number in range(count)]
+
+
+def _cloudy(whole: Night, root: Path, number: int, share: float, seed: int, noise: int) -> Night:
+    rng = np.random.default_rng([seed, number])
+    item, day = deepcopy(whole.item), FIRST + timedelta(days=number)
+    item["id"] = f"night-{number:02d}-{seed}"
+    item["properties"]["datetime"] = f"{day}T10:00:00Z"
+    folder = root / item["id"]
+    folder.mkdir(parents=True)
+    start = rng.random()
+    for name, asset in item["assets"].items():
+        with rasterio.open(asset["href"]) as file:
+            pixels, profile = file.read(1), file.profile
+        if name == MASK_ASSET:
+            across = (np.arange(pixels.shape[1]) / pixels.shape[1] - start) % 1 < share
+            pixels[:, across] = SCL_DENSE_CLOUD
+        else:
+            noisy = pixels + rng.integers(-noise, noise + 1, pixels.shape)
+            pixels = np.where(pixels, np.maximum(noisy, 1), 0).astype(pixels.dtype)
+        path = folder / f"{name}.tif"
+        with rasterio.open(path, "w", **profile) as file:
+            file.write(pixels, 1)
+        asset["href"] = str(path)
+        asset["file:checksum"] = f"1220{file_sha256(path)}"
+        asset["file:size"] = path.stat().st_size
+    return replace(whole, day=day, item=item)
 
 
 def results(area: Path) -> dict[str, str]:

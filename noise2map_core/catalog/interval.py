@@ -43,6 +43,11 @@ def parse_interval(text: str) -> Interval:
     return Interval(start, end)
 
 
+def parse_intervals(text: str) -> list[Interval]:
+    """Ranges with commas between, in their order, each as `parse_interval` reads it."""
+    return [parse_interval(part) for part in text.split(",")]
+
+
 def as_written(time: datetime) -> str:
     """A time in UTC as RFC 3339 has it, with its fraction of a second."""
     return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"

@@ -29,7 +29,7 @@ SUBMIT_HELP = """\
 --submit ADDRESS runs an application as a job of the Ray cluster whose dashboard is there
 (http://127.0.0.1:8265), with this checkout as its working directory.
 `noise2map COMMAND --help` lists a command's settings. Exit codes: 0 done, 1 failed, 2 bad input,
-3 incomplete (some tiles failed), 4 another run holds the output."""
+3 incomplete (some tiles failed), 4 another run holds the output, 5 messages not delivered."""
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def start(name: str) -> NoReturn:
 def load(command: Command) -> ModuleType:
     """The module of a command, imported: that of an application by its path."""
     if command.name in TOOLS:
-        return import_module(f"noise2map_core.cli.commands.{command.path.stem}")
+        return import_module(f"noise2map_core.cli.commands.{command.module}")
     name = f"noise2map_applications.{command.path.stem}"
     if name not in sys.modules:
         spec = spec_from_file_location(name, command.path)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from noise2map_core.catalog.interval import parse_interval
+from noise2map_core.catalog.interval import parse_intervals
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.imagery.days import CoarseArea, Day, find_days
 from noise2map_core.settings.catalog import BEST, SearchConfig
@@ -124,8 +124,8 @@ def _cloud(day: Day) -> float:
 
 
 def _middle(dates: str | None) -> date | None:
-    """The day in the middle of a range; None if it has no middle."""
-    interval = parse_interval(dates) if dates else None
+    """The day in the middle of a range, of several of the last; None if it has no middle."""
+    interval = parse_intervals(dates)[-1] if dates else None
     if interval is None or interval.start is None or interval.end is None:
         return None
     return (interval.start + (interval.end - interval.start) / 2).date()

@@ -28,6 +28,8 @@ from noise2map_core.imagery.reader import (
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.runtime.errors import ConfigError
 
+ROWS = 64
+"""Of which a median is sorted at once."""
 DEGREES_PER_HOUR = 15
 """By which the sun moves, seen from the ground."""
 
@@ -60,7 +62,8 @@ def read_date(
     *,
     last: bool = False,
 ) -> DatePixels:
-    """The pixels of one date range on `geobox`; `last`: with the recipe's correction.
+    """The pixels of one date range on `geobox`; `last`: as the recipe has the last date, with its
+    correction, and not an earlier one.
 
     Needs one scene at least, in the order in which they are preferred. Raises AssetReadError.
     """
@@ -70,14 +73,16 @@ def read_date(
         moved = geobox.affine @ geobox.affine.translation(cols, rows)
         geobox = GeoBox(geobox.shape, moved, geobox.crs)
     hide = hidden_by(recipe.mask, scenes)
-    read = _read_median if recipe.composite.kind == "median" else read_mosaic
+    read = _read_median if recipe.composite.of(last) == "median" else read_mosaic
     image, valid, hidden, source = read(scenes, geobox, resampling, hide)
     if correction is not None:
         image = corrected(image, valid, correction, inspect(scenes[0].bands[0]).nodata)
     return DatePixels(image, valid, hidden, source)
 
 
-def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -> list[Scene]:
+def order_scenes(
+    scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox, *, last: bool = True
+) -> list[Scene]:
     """Scenes of one date in the order in which they are preferred; given: the latest first.
 
     Of the scenes of one day, those in the CRS of `region`, a coarse grid, come first: neighbouring
@@ -86,7 +91,7 @@ def order_scenes(scenes: Sequence[Scene], recipe: PixelRecipe, region: GeoBox) -
     """
     if len(scenes) < 2:
         return list(scenes)
-    if recipe.composite.kind != "least_cloud":
+    if recipe.composite.of(last) != "least_cloud":
         return _own_zone_first(scenes, region)
     covers = [scene.cloud_cover for scene in scenes]
     known = [cover for cover in covers if cover is not None]
@@ -141,9 +146,22 @@ def _read_median(
     if not images:
         image = np.zeros((len(scenes[0].bands), *geobox.shape), pixel_type(scenes))
         return image, np.zeros(geobox.shape, np.bool_), hidden, nobodys
-    image, valid = median_of(np.stack(images), np.stack(seen))
+    image, valid = _median_by_rows(images, seen)
     hidden[valid] = 0
     return image, valid, hidden, nobodys
+
+
+def _median_by_rows(
+    images: Sequence[NDArray[Any]], seen: Sequence[NDArray[np.bool_]]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """As `median_of`, some rows at a time: sorting all at once would take all scenes thrice."""
+    image, valid = np.empty_like(images[0]), np.empty_like(seen[0])
+    for start in range(0, len(valid), ROWS):
+        rows = slice(start, start + ROWS)
+        image[:, rows], valid[rows] = median_of(
+            np.stack([one[:, rows] for one in images]), np.stack([one[rows] for one in seen])
+        )
+    return image, valid
 
 
 def _laid(pixels: NDArray[Any], part: Window, geobox: GeoBox) -> NDArray[Any]:

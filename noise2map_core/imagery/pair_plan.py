@@ -98,7 +98,12 @@ def plan_pair(
     require_one_convention(scenes)
     recipe = plan_recipe(composite, mask, scenes)
     coarse = _coarse(grid)
-    first, second = (tuple(order_scenes(part, recipe, coarse)) for part in (before, after))
+    if not before and composite.before is not None:
+        raise ConfigError("composite.before is not used: there is one date. Leave it out.")
+    first, second = (
+        tuple(order_scenes(part, recipe, coarse, last=last))
+        for part, last in ((before, False), (after, True))
+    )
     wanted = radiometry.use != "off" or radiometry.correct_shift != "off"
     if not first or (quality.action == "off" and not wanted):
         return PairPlan(first, second, recipe, None)

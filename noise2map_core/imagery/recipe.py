@@ -63,6 +63,8 @@ class PixelRecipe(BaseModel):
         parts: dict[str, Any] = {}
         if self.composite.kind != "first":
             parts["composite"] = self.composite.kind
+        if self.composite.of(last=False) != self.composite.kind:
+            parts["composite_before"] = self.composite.before
         if self.masked:
             parts["mask"] = self.mask.model_dump(mode="json")
         if not self.correction.is_nothing:

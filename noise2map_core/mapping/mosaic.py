@@ -16,17 +16,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyproj
 import rioxarray  # noqa: F401  (the accessor .rio)
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from shapely import to_wkt
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.shards import Shards
+from noise2map_core.mapping.template import ROOT, ArrayTemplate, write_template
 from noise2map_core.mapping.tile_store import tile_store
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.digest import digest_of, file_sha256
@@ -36,9 +35,7 @@ from noise2map_core.runtime.storage import (
     files_in,
     is_local,
     location,
-    publish,
     read_bytes,
-    scratch_beside,
     zarr_store,
 )
 
@@ -47,9 +44,6 @@ NO_DECISION = 255
 PROBABILITY_SCALE = 10_000
 """Probabilities are stored as uint16 in units of 1e-4; classes are cut from the stored numbers."""
 NO_PROBABILITY = 65_535
-CHUNK_PX = 256
-ROOT = "zarr.json"
-"""Name of the document of a group or array."""
 
 
 class Reason(IntEnum):
@@ -301,64 +295,16 @@ def require_same_output(
 
 
 def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
-    """Make the store on a disk and move it to its place, so that it is whole or absent."""
-    scratch = scratch_beside(path)
-    frame = grid.tile_frame
-    group = zarr.open_group(scratch, mode="w", zarr_format=3)
-    group.attrs.update({"noise2map": about, **_geozarr_attributes(grid)})
     arrays = _ARRAYS | {name: _LAYERS[name] for name in about.get("layers", ())}
-    for name, (dtype, fill) in arrays.items():
-        array = group.create_array(
-            name,
-            shape=(frame.height, frame.width),
-            dtype=dtype,
-            fill_value=fill,
-            chunks=(CHUNK_PX if grid.tile_px % CHUNK_PX == 0 else grid.tile_px,) * 2,
-            shards=(grid.tile_px, grid.tile_px),
-            compressors=[
-                BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
-                Crc32cCodec(),
-            ],
-            dimension_names=("y", "x"),
-        )
-        array.attrs.update(_array_attributes(name, about["classes"]))
-    _write_coordinates(group, grid)
-    publish(scratch, path, last=ROOT)
-
-
-def _write_coordinates(group: zarr.Group, grid: RegionGrid) -> None:
-    """Pixel centres and the CF grid mapping."""
-    transform = grid.transform(grid.tile_frame)
-    x = transform.c + grid.resolution * (np.arange(grid.tile_frame.width) + 0.5)
-    y = transform.f - grid.resolution * (np.arange(grid.tile_frame.height) + 0.5)
-    for name, values in (("x", x), ("y", y)):
-        array = group.create_array(
-            name, data=values, chunks=values.shape, dimension_names=(name,), compressors=None
-        )
-        array.attrs.update({"units": "metre", "standard_name": f"projection_{name}_coordinate"})
-    mapping = group.create_array("spatial_ref", data=np.array(0, np.int64), dimension_names=())
-    crs = pyproj.CRS.from_user_input(grid.crs)
-    mapping.attrs.update(
-        {
-            **crs.to_cf(),
-            "GeoTransform": " ".join(f"{value:.17g}" for value in transform.to_gdal()),
-        }
-    )
-
-
-def _geozarr_attributes(grid: RegionGrid) -> dict[str, Any]:
-    frame = grid.tile_frame
-    transform = grid.transform(frame)
-    return {
-        "proj:code": grid.crs,
-        "spatial:dimensions": ["y", "x"],
-        "spatial:shape": [frame.height, frame.width],
-        "spatial:transform": list(transform)[:6],
+    made = {
+        name: ArrayTemplate(dtype, fill, _array_attributes(name, about["classes"]))
+        for name, (dtype, fill) in arrays.items()
     }
+    write_template(path, grid, {"noise2map": about}, made)
 
 
 def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any]:
-    attributes: dict[str, Any] = {"grid_mapping": "spatial_ref"}
+    attributes: dict[str, Any] = {}
     if name in ("class", "direction"):
         attributes |= class_flags(classes)
     if name in ("probability", "disagreement"):

@@ -40,6 +40,15 @@ class Area:
         return self.output / "changes" / f"{day}.parquet"
 
     @property
+    def alerts_path(self) -> Path:
+        """The folder of its alerts."""
+        return self.output / "alerts"
+
+    def look_path(self, day: object) -> Path:
+        """What is remembered of a slice, for alerts."""
+        return self.output / "looks" / f"{day}.json"
+
+    @property
     def collection(self) -> Path:
         """The STAC collection of all slices."""
         return self.output / "collection.json"

@@ -3,6 +3,9 @@
 A polygon inherits the `object_id` of the earlier polygon of its class with which it shares most,
 pair by pair, the largest overlap first; each id is inherited once. What inherits none gets an id of
 its own: the day, and its `polygon_id`.
+
+What a cloud hides is not gone. An object of which most was not seen stays as it was, and of one
+that was seen in part, the part that was not is remembered: it is found again by either.
 """
 
 from collections import Counter
@@ -10,22 +13,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.nightly.unseen import Unseen, nothing_unseen, unseen_of
 from noise2map_core.products.polygon_files import GeoParquetFile
 from noise2map_core.runtime.atomic import whole_file
 
-EVENTS = ("new", "grown", "shrunk", "moved", "split", "merged", "gone")
-"""What may become of an object; moved: as many pixels as before, other ones."""
+EVENTS = ("new", "grown", "shrunk", "moved", "split", "merged", "unseen", "gone")
+"""What may become of an object; moved: as many pixels as before, other ones; unseen: hidden for the
+first time since it was seen."""
 BATCH = 20_000
 """Polygons of a row group."""
 OBJECT_COLUMNS = ["object_id", "polygon_id", "class", "class_name", "area_m2", "pixels",
-                  "probability", "geometry"]  # fmt: skip
+                  "probability", "unseen", "hidden_px", "hidden", "geometry"]  # fmt: skip
+"""`unseen`: it is as it was when it was seen last; `hidden_px` and `hidden` (WKB): what is
+remembered of it, and was not seen."""
 CHANGE_COLUMNS = ["event", "object_id", "polygon_id", "parents", "class", "class_name",
                   "area_m2_before", "area_m2", "pixels_before", "pixels", "geometry"]  # fmt: skip
 
@@ -35,7 +45,7 @@ class Tracked:
     """The objects of a slice and what changed, as tables."""
 
     objects: gpd.GeoDataFrame
-    """Every polygon with its object_id, in the order of the polygons."""
+    """Every polygon with its object_id, in the order of the polygons; then what was not seen."""
     changes: gpd.GeoDataFrame
     """One row for every polygon that is not as it was, and for every object that is gone: event,
     parents (ids of the objects it overlaps, the largest share first, with spaces between), areas
@@ -56,17 +66,64 @@ class _Overlaps:
     now: NDArray[np.int64]
 
 
-def track(earlier: gpd.GeoDataFrame | None, polygons: gpd.GeoDataFrame, day: date) -> Tracked:
+def track(
+    earlier: gpd.GeoDataFrame | None, polygons: gpd.GeoDataFrame, day: date,
+    mosaic: Mosaic | None = None,
+) -> Tracked:  # fmt: skip
     """Give the polygons of a day their object_id. `earlier`: the objects of the slice before.
 
-    Both in the same CRS; `polygons` has the columns of polygons.parquet.
+    Both in the same CRS; `polygons` has the columns of polygons.parquet. `mosaic`: the day's map,
+    which says what was not seen; None: all was.
     """
+    polygons = _with_memory(polygons)
     if earlier is None:
         earlier = polygons.assign(object_id=polygons["polygon_id"]).iloc[:0]
-    overlaps = _overlaps(earlier, polygons)
+    earlier = _with_memory(earlier)
+    whole = shapely.union(earlier.geometry.to_numpy(), shapely.from_wkb(earlier["hidden"]))
+    unseen = unseen_of(whole, mosaic) if mosaic else nothing_unseen(len(whole))
+    overlaps = _overlaps(earlier, whole, polygons)
     objects = polygons.assign(object_id=_inherited(earlier, polygons, overlaps, day))
-    changes = _changes(earlier, objects, overlaps)
-    return Tracked(objects[OBJECT_COLUMNS], changes)
+    objects = _remembered(objects, earlier, unseen)
+    kept = unseen.mostly & ~np.isin(np.arange(len(earlier)), overlaps.before)
+    changes = _changes(earlier, objects, overlaps, kept)
+    return Tracked(_with_unseen(objects, earlier, unseen, kept), changes)
+
+
+def _with_memory(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Polygons, and tables of earlier versions, remember nothing."""
+    if "hidden" in table:
+        return table
+    return _memory(table, np.zeros(len(table), np.int64), nothing_unseen(len(table)).parts, False)
+
+
+def _memory(
+    table: gpd.GeoDataFrame, pixels: NDArray[np.int64], parts: NDArray[np.object_], unseen: bool
+) -> gpd.GeoDataFrame:
+    hidden = pd.Series(pa.array(shapely.to_wkb(parts), pa.binary()), index=table.index,
+                       dtype=pd.ArrowDtype(pa.binary()))  # fmt: skip
+    flags = np.full(len(table), unseen, np.bool_)
+    return table.assign(unseen=flags, hidden_px=pixels, hidden=hidden)
+
+
+def _remembered(
+    objects: gpd.GeoDataFrame, earlier: gpd.GeoDataFrame, unseen: Unseen
+) -> gpd.GeoDataFrame:
+    """Objects with what was not seen of those that they were."""
+    at = {name: number for number, name in enumerate(earlier["object_id"])}
+    was = np.array([at.get(name, -1) for name in objects["object_id"]], np.int64)
+    pixels = np.append(unseen.pixels, 0)[was]
+    parts = np.append(unseen.parts, nothing_unseen(1).parts)[was]
+    return _memory(objects, pixels, parts, False)
+
+
+def _with_unseen(
+    objects: gpd.GeoDataFrame, earlier: gpd.GeoDataFrame, unseen: Unseen, kept: NDArray[np.bool_]
+) -> gpd.GeoDataFrame:
+    if not kept.any():
+        return objects[OBJECT_COLUMNS]
+    hidden = _memory(earlier[kept], unseen.pixels[kept], unseen.parts[kept], True)
+    both = pd.concat([objects[OBJECT_COLUMNS], hidden[OBJECT_COLUMNS]], ignore_index=True)
+    return gpd.GeoDataFrame(both, geometry="geometry", crs=objects.crs)
 
 
 def read_objects(path: Path) -> gpd.GeoDataFrame:
@@ -82,9 +139,12 @@ def write_table(path: Path, table: gpd.GeoDataFrame) -> None:
             file.write(table.iloc[start : start + BATCH])
 
 
-def _overlaps(before: gpd.GeoDataFrame, now: gpd.GeoDataFrame) -> _Overlaps:
-    """By area; of equal ones by first pixel, so that the order of tables does not matter."""
-    old, new = before.geometry.to_numpy(), now.geometry.to_numpy()
+def _overlaps(
+    before: gpd.GeoDataFrame, old: NDArray[np.object_], now: gpd.GeoDataFrame
+) -> _Overlaps:
+    """By area; of equal ones by first pixel, so that the order of tables does not matter. `old`:
+    the objects before with what is remembered of them."""
+    new = now.geometry.to_numpy()
     which_new, which_old = shapely.STRtree(old).query(new, "intersects")
     same = before["class"].to_numpy()[which_old] == now["class"].to_numpy()[which_new]
     which_old, which_new = which_old[same], which_new[same]
@@ -115,15 +175,17 @@ def _inherited(
 
 
 def _changes(
-    before: gpd.GeoDataFrame, now: gpd.GeoDataFrame, overlaps: _Overlaps
+    before: gpd.GeoDataFrame, now: gpd.GeoDataFrame, overlaps: _Overlaps, kept: NDArray[np.bool_]
 ) -> gpd.GeoDataFrame:
     parents: dict[int, list[int]] = {}
     children: Counter[int] = Counter(overlaps.before.tolist())
     for old, new in zip(overlaps.before.tolist(), overlaps.now.tolist(), strict=True):
         parents.setdefault(new, []).append(old)
     events = [_event(before, now, new, parents.get(new, []), children) for new in range(len(now))]
-    gone = sorted(set(range(len(before))) - set(children))
-    table = pd.concat([_rows(before, now, events, parents), _gone_rows(before, gone)])
+    gone = [old for old in range(len(before)) if old not in children and not kept[old]]
+    hidden = np.flatnonzero(kept & ~before["unseen"].to_numpy(np.bool_)).tolist()
+    lost = [_lost_rows(before, hidden, "unseen"), _lost_rows(before, gone, "gone")]
+    table = pd.concat([_rows(before, now, events, parents), *lost])
     return gpd.GeoDataFrame(table.reset_index(drop=True), geometry="geometry", crs=now.crs)
 
 
@@ -138,12 +200,19 @@ def _event(
         return "merged"
     if children[parents[0]] > 1:
         return "split"
-    old = parents[0]
-    pixels = int(now["pixels"].iat[new]) - int(before["pixels"].iat[old])
-    if pixels:
-        return "grown" if pixels > 0 else "shrunk"
-    same = now.geometry.iat[new].equals(before.geometry.iat[old])
-    return "" if same else "moved"
+    return _resized(before.iloc[parents[0]], now.iloc[new])
+
+
+def _resized(was: "pd.Series[Any]", now: "pd.Series[Any]") -> str:
+    """What became of an object's extent, as far as both were seen."""
+    remembered = 0 if was["unseen"] else int(was["hidden_px"])
+    if now["pixels"] > was["pixels"] + remembered:
+        return "grown"
+    if now["pixels"] + now["hidden_px"] < was["pixels"]:
+        return "shrunk"
+    if remembered or now["hidden_px"] or now["geometry"].equals(was["geometry"]):
+        return ""
+    return "moved"
 
 
 def _rows(
@@ -163,10 +232,12 @@ def _rows(
     return table[CHANGE_COLUMNS]
 
 
-def _gone_rows(before: gpd.GeoDataFrame, gone: list[int]) -> pd.DataFrame:
-    table = pd.DataFrame(before.iloc[gone].reset_index(drop=True))
-    table["event"] = pd.Series(["gone"] * len(gone), dtype="str")
+def _lost_rows(before: gpd.GeoDataFrame, lost: list[int], event: str) -> pd.DataFrame:
+    """One row for each object that has no polygon; what is only unseen is as large as it was."""
+    table = pd.DataFrame(before.iloc[lost].reset_index(drop=True))
+    table["event"] = pd.Series([event] * len(lost), dtype="str")
     table["parents"] = table["object_id"].astype("str")
     table["area_m2_before"], table["pixels_before"] = table["area_m2"], table["pixels"]
-    table["area_m2"], table["pixels"] = 0.0, np.zeros(len(gone), np.int64)
+    if event == "gone":
+        table["area_m2"], table["pixels"] = 0.0, np.zeros(len(lost), np.int64)
     return table[CHANGE_COLUMNS]

@@ -4,15 +4,17 @@ Deciding is a function of the imagery alone. Many nights one by one and one nigh
 therefore come to the same slices.
 """
 
+from calendar import monthrange
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from noise2map_core.catalog.interval import parse_interval
+from noise2map_core.catalog.interval import Interval, parse_intervals
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.nightly.cursor import Cursor, fingerprint
+from noise2map_core.nightly.past import Past
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import CatalogError
 from noise2map_core.settings.catalog import SearchConfig
@@ -43,7 +45,7 @@ class SlicePlan:
 
     day: date
     before: str
-    """Interval of the earlier date."""
+    """Interval of the earlier date; of several years, their intervals with commas between."""
     after: str
     items: dict[str, str]
     """Items behind it, both dates: id and fingerprint."""
@@ -51,6 +53,8 @@ class SlicePlan:
     """Ids of those that the slice before, or the slice as it was, does not have."""
     amended: bool = False
     """The slice is there already: items came late, were replaced or withdrawn."""
+    gone: bool = False
+    """The slice is there already, and nothing that it shows is in the catalogue any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,12 @@ class AreaPlan:
     """Newest day of imagery; None: there is none."""
 
 
-def search_interval(area: AreaConfig, cursor: Cursor | None, until: date | None) -> str:
+def search_interval(
+    area: AreaConfig, cursor: Cursor | None, until: date | None, past: Past | None = None
+) -> str:
     """The dates of all imagery that can matter now."""
-    zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor)
-    starts = [parse_interval(text).start for text in _intervals(area, day)]
+    zone, day = ZoneInfo(area.time_zone), _earliest(area, cursor, past)
+    starts = [one.start for text in _intervals(area, day) for one in parse_intervals(text)]
     known = [start for start in starts if start is not None]
     first = min(known).isoformat() if len(known) == len(starts) else ".."
     if until is None:
@@ -85,15 +91,21 @@ def _choice(search: SearchConfig) -> dict[str, Any]:
 
 
 def plan_area(
-    area: AreaConfig, search: SearchConfig, cursor: Cursor | None, scenes: Sequence[Scene]
-) -> AreaPlan:
+    area: AreaConfig, search: SearchConfig, cursor: Cursor | None, scenes: Sequence[Scene],
+    past: Past | None = None,
+) -> AreaPlan:  # fmt: skip
     """The slices that `scenes`, all that the catalogue has for `search_interval`, call for.
 
-    The newest slice is made again if its items are not what they were; then comes a slice for
-    every later day with imagery, in order. Raises CatalogError for items that were withdrawn.
+    The newest slice is made again if its items are not what they were; with `past`, each is, and
+    days whose imagery came late get theirs. Then comes a slice for every later day with imagery, in
+    order. Raises CatalogError for items that were withdrawn.
     """
-    slices, notices, known = [], [], dict(cursor.items) if cursor else {}
-    if cursor and cursor.slice:
+    slices: list[SlicePlan] = []
+    notices: list[str] = []
+    known = dict(cursor.items) if cursor else {}
+    if cursor and past:
+        slices, notices = _plan_past(area, search, cursor, scenes, past)
+    elif cursor and cursor.slice:
         now = _plan(area, cursor.slice, scenes, known, amended=True)
         gone = sorted(set(known) - set(now.items))
         if gone and cursor.rule == rule_of(area, search, cursor.slice):
@@ -115,9 +127,39 @@ def plan_area(
     return AreaPlan(tuple(slices), tuple(notices), days[-1] if days else None)
 
 
-def _earliest(area: AreaConfig, cursor: Cursor | None) -> date:
+def _plan_past(
+    area: AreaConfig, search: SearchConfig, cursor: Cursor, scenes: Sequence[Scene], past: Past
+) -> tuple[list[SlicePlan], list[str]]:
+    """What is to be made, or made again, of the days that the cursor has passed. A catalogue that
+    shows nothing at all is taken for one that is out of order."""
+    slices: list[SlicePlan] = []
+    notices: list[str] = []
+    shown = {_day(area, scene) for scene in scenes}
+    days = {day for day in shown if day <= cursor.through} | past.slices if scenes else set()
+    first = _earliest(area, cursor, past)
+    for day in sorted(day for day in days - past.pruned if day >= first):
+        record = past.records.get(day)
+        known = record.items if record else {}
+        planned = _plan(area, day, scenes, known, amended=day in past.slices)
+        rule = rule_of(area, search, day)
+        gone = sorted(set(known) - set(planned.items))
+        if record and gone and record.rule == rule:
+            _require_accepted(area, day, gone)
+            notices.append(f"{day}: without {_listed(gone)}, which the catalogue has withdrawn")
+        if day not in shown or not _has_before(planned, scenes):
+            # A fixed baseline that is gone is one of all slices: that is for people to see to.
+            gone_too = day not in shown or not isinstance(area.pair, FixedPair)
+            slices += [replace(planned, gone=True)] if day in past.slices and gone_too else []
+        elif record is None or record.rule != rule or record.items != planned.items:
+            slices.append(planned)
+    return slices, notices
+
+
+def _earliest(area: AreaConfig, cursor: Cursor | None, past: Past | None) -> date:
     if cursor is None:
         return area.since
+    if past is not None:
+        return max(area.since, past.settled + DAY) if past.settled else area.since
     return cursor.slice or area.since
 
 
@@ -143,13 +185,18 @@ def _intervals(area: AreaConfig, day: date) -> tuple[str, str]:
     if isinstance(area.pair, RollingPair):
         gap = DAY * area.pair.gap_days
         return Days(first - gap, day - gap).interval(zone), after.interval(zone)
-    return Days(_year_before(first), _year_before(day)).interval(zone), after.interval(zone)
+    around = DAY * area.pair.around_days
+    seasons = (
+        Days(_years_before(first, years) - around, _years_before(day, years) + around)
+        for years in range(area.pair.years, 0, -1)
+    )
+    return ",".join(one.interval(zone) for one in seasons), after.interval(zone)
 
 
-def _year_before(day: date) -> date:
-    """The same day of the year before; of a 29 February, the 28th."""
-    last = 28 if (day.month, day.day) == (2, 29) else day.day
-    return day.replace(year=day.year - 1, day=last)
+def _years_before(day: date, years: int) -> date:
+    """The same day of an earlier year; of a 29 February, the 28th where there is none."""
+    year = day.year - years
+    return day.replace(year=year, day=min(day.day, monthrange(year, day.month)[1]))
 
 
 def _day(area: AreaConfig, scene: Scene) -> date:
@@ -157,8 +204,12 @@ def _day(area: AreaConfig, scene: Scene) -> date:
 
 
 def _within(text: str, scenes: Sequence[Scene]) -> list[Scene]:
-    interval = parse_interval(text)
-    return [scene for scene in scenes if interval.overlaps(scene.datetime, scene.datetime)]
+    ranges = parse_intervals(text)
+    return [scene for scene in scenes if _meets(scene, ranges)]
+
+
+def _meets(scene: Scene, ranges: Sequence[Interval]) -> bool:
+    return any(one.overlaps(scene.datetime, scene.datetime) for one in ranges)
 
 
 def _has_before(planned: SlicePlan, scenes: Sequence[Scene]) -> bool:

@@ -44,6 +44,7 @@ def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
         "grid": grid or config.grid.model_dump(mode="json"),
         "products": config.products.model_dump(mode="json") | {"collection": str(area.collection)},
         **config.model_dump(mode="json", include=same),
+        "composite": config.slice_composite.model_dump(mode="json"),
     }
 
 

@@ -21,6 +21,7 @@ class NightPage:
 
     title: str
     summary: str
+    alarms: list[str]
     areas: list["AreaSection"]
 
 
@@ -50,6 +51,7 @@ def _page(night: NightOutcome) -> NightPage:
     return NightPage(
         f"Night of {night.started:%Y-%m-%d}",
         _counts(night),
+        night.alarms,
         [_area(area, night.output) for area in areas],
     )
 

@@ -1,7 +1,6 @@
 """Telling someone of the night: one POST of the summary, tried several times."""
 
 import json
-import os
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,7 +8,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.delivery.posting import address_in
 from noise2map_core.runtime.redact import redacted_document
 from noise2map_core.workflows.run_nightly import WebhookConfig
 
@@ -23,13 +22,7 @@ def webhook_address(config: WebhookConfig) -> str | None:
     """The address in the environment; None if nobody is to be told. Raises ConfigError."""
     if config.url_variable is None:
         return None
-    address = os.environ.get(config.url_variable, "")
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise ConfigError(
-            f"the variable {config.url_variable} of the environment, named by "
-            "webhook.url_variable, holds no http address. Set it, or leave the setting out."
-        )
-    return address
+    return address_in(config.url_variable, "webhook.url_variable")
 
 
 def post_summary(address: str, document: dict[str, Any], attempts: int) -> str:

@@ -7,7 +7,7 @@ is held at a time are the areas that reach into the next row of tiles, as corner
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,24 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from noise2map_core.geo.grid import Tile
+from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
+from noise2map_core.mapping.measures import NOTHING_MORE, Measure, Measured, totals
+from noise2map_core.mapping.measures import joined as joined_measures
+from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.products.outlines import Corners, Ints, added, corners_of
 from noise2map_core.products.pixel_area import pixel_areas
+
+
+class Source(Protocol):
+    """Where classes come from: a mosaic, or what looks like one."""
+
+    @property
+    def grid(self) -> RegionGrid:
+        """Its pixels and tiles."""
+
+    def read(self, name: str, window: Window) -> NDArray[Any]:
+        """Of "class" and "probability" the pixels in a window, types as of a mosaic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,8 @@ class Areas:
     """Sum over the pixels, as stored (units of 1 / PROBABILITY_SCALE)."""
     area_m2: NDArray[np.float64]
     corners: Corners
+    more: Measured
+    """What else was to be measured."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -50,7 +65,7 @@ class Areas:
         return Areas(
             self.value[wanted], self.first_row[wanted], self.first_col[wanted],
             self.pixels[wanted], self.probability[wanted], self.area_m2[wanted],
-            self.corners.of(wanted),
+            self.corners.of(wanted), self.more.of(wanted),
         )  # fmt: skip
 
 
@@ -71,15 +86,19 @@ def joined(several: Sequence[Areas]) -> Areas:
             np.concatenate([c.col for c in corners]),
             np.concatenate([c.weight for c in corners]),
         ),
+        joined_measures([areas.more for areas in several]),
     )  # fmt: skip
 
 
-def iter_areas(mosaic: Mosaic, values: Sequence[int]) -> Iterator[Areas]:
-    """The areas of `values` that hang together by pixel edges, in batches, as they are finished.
+def iter_areas(
+    mosaic: Source, values: Sequence[int], measure: Measure = NOTHING_MORE
+) -> Iterator[Areas]:
+    """The areas of `values` that hang together by pixel edges, in batches, as they are finished;
+    with what `measure` asks for.
 
     The order follows from the mosaic and its tiles alone.
     """
-    rows = _TileRows(mosaic, values)
+    rows = _TileRows(mosaic, values, measure)
     for _, tiles in groupby(mosaic.grid.tiles(), key=lambda tile: tile.row):
         yield from rows.finished_by(list(tiles))
     yield rows.open
@@ -88,16 +107,23 @@ def iter_areas(mosaic: Mosaic, values: Sequence[int]) -> Iterator[Areas]:
 class _TileRows:
     """The areas that rows of tiles leave open."""
 
-    def __init__(self, mosaic: Mosaic, values: Sequence[int]) -> None:
-        self._mosaic, self._values = mosaic, values
+    def __init__(self, mosaic: Source, values: Sequence[int], measure: Measure) -> None:
+        self._mosaic, self._values, self._measure = mosaic, values, measure
         self._frame = mosaic.grid.tile_frame
         self._row: int | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.open = _NONE
+        self.open = self._none
         self._below = np.zeros(self._frame.width, np.int64)
         """Along the lower edge of the last row of tiles: the open area, counted from 1; else 0."""
+
+    @property
+    def _none(self) -> Areas:
+        return Areas(
+            _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0),
+            Corners(_NOTHING, _NOTHING, _NOTHING, _NOTHING), self._measure.nothing(),
+        )  # fmt: skip
 
     def finished_by(self, tiles: Sequence[Tile]) -> Iterator[Areas]:
         """Go on by a row of tiles; yields the areas that cannot grow any more."""
@@ -139,8 +165,8 @@ class _TileRows:
         window = self._mosaic.grid.window(tile)
         labels, value = _label(self._mosaic.read("class", window), self._values)
         if not len(value):
-            return _NONE, _NONE, _Edges.of(labels, np.zeros(1, np.int64))
-        areas = _measured(self._mosaic, window, labels, value)
+            return self._none, self._none, _Edges.of(labels, np.zeros(1, np.int64))
+        areas = _measured(self._mosaic, window, labels, value, self._measure)
         touching = np.zeros(len(value) + 1, np.bool_)
         for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
             touching[edge] = True
@@ -181,7 +207,9 @@ def _label(
     return labels, np.array(found, np.int64)
 
 
-def _measured(mosaic: Mosaic, window: Window, labels: NDArray[np.int32], value: Ints) -> Areas:
+def _measured(
+    mosaic: Source, window: Window, labels: NDArray[np.int32], value: Ints, measure: Measure
+) -> Areas:
     at = np.flatnonzero(labels)
     number = labels.ravel()[at] - 1
     stored = mosaic.read("probability", window).ravel()[at].astype(np.int64)
@@ -195,9 +223,10 @@ def _measured(mosaic: Mosaic, window: Window, labels: NDArray[np.int32], value: 
         first // window.width + window.row,
         first % window.width + window.col,
         np.bincount(number, minlength=count),
-        _sums(number, probability, count),
+        totals(number, probability, count),
         np.bincount(number, area, count).astype(np.float64),
         corners_of(labels, window.row, window.col),
+        measure.over(window, at, number, area, count),
     )
 
 
@@ -226,20 +255,12 @@ def _merged(parts: Areas, group: Ints, count: int) -> Areas:
         parts.value[lead],
         parts.first_row[lead],
         parts.first_col[lead],
-        _sums(group, parts.pixels, count),
-        _sums(group, parts.probability, count),
+        totals(group, parts.pixels, count),
+        totals(group, parts.probability, count),
         np.bincount(group, parts.area_m2, count).astype(np.float64),
         added(group[corners.area], corners.row, corners.col, corners.weight),
+        parts.more.merged(group, count),
     )
 
 
-def _sums(group: NDArray[Any], numbers: Ints, count: int) -> Ints:
-    """Sums of whole numbers by group; exact, as they stay far below 2⁵³."""
-    return np.bincount(group, numbers, count).astype(np.int64)
-
-
 _NOTHING = np.zeros(0, np.int64)
-_NONE = Areas(
-    _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0),
-    Corners(_NOTHING, _NOTHING, _NOTHING, _NOTHING),
-)  # fmt: skip

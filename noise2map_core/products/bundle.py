@@ -14,7 +14,7 @@ from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
 from noise2map_core.products.polygons import Balance, PolygonRules, PolygonTally, iter_polygons
 from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
-from noise2map_core.products.rasters import RasterSpec, write_cog
+from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
@@ -39,7 +39,6 @@ NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
 """Where the model changes its mind most, drawn before the products where passes are compared."""
-SIDE_CAR = ".aux.xml"
 OTHER_FILES = {
     "polygons.parquet": "Areas as polygons, GeoParquet",
     "polygons.gpkg": "Areas as polygons with their style, GeoPackage",

@@ -20,15 +20,21 @@ WAIT_S = 0.2
 PARQUET = "application/vnd.apache.parquet"
 
 
-def add_to_collection(path: Path, item: Path) -> None:
+def add_to_collection(path: Path, item: Path, replaced: Iterable[Path] = ()) -> None:
     """List `item` (an item.json) in the collection at `path`, which is made if it is not there.
 
     Listing it again changes nothing, or takes up what is new of it; several runs may do so at once.
-    Items that are gone are dropped. The collection is named after its folder. Raises
-    OutputMismatchError if something else lies at `path`.
+    Items that are gone are dropped, and those that this one has `replaced`. The collection is named
+    after its folder. Raises OutputMismatchError if something else lies at `path`.
     """
     with _held(path):
-        _write(path, {*_listed(path), relative(item, path.parent)})
+        gone = {relative(one, path.parent) for one in replaced}
+        _write(path, {*_listed(path), relative(item, path.parent)} - gone)
+
+
+def lists(path: Path, item: Path) -> bool:
+    """True if a collection lists an item."""
+    return relative(item, path.parent) in _listed(path)
 
 
 def add_asset(path: Path, file: Path, title: str) -> None:

@@ -35,6 +35,7 @@ KINDS = {
     ".png": (pystac.MediaType.PNG, "overview"),
     ".html": (pystac.MediaType.HTML, "metadata"),
     ".xml": (pystac.MediaType.XML, "metadata"),
+    ".qml": (pystac.MediaType.XML, "metadata"),
 }
 """Media type and role by suffix."""
 
@@ -57,7 +58,7 @@ def write_item(
     for name, title in titles.items():
         if name != "item.json":
             file = folder / name if (folder / name).exists() else output / name
-            item.add_asset(_key(name), _asset(file, title, specs.get(name)))
+            item.add_asset(asset_key(name), file_asset(file, title, specs.get(name)))
     if subject.mlm:
         item.add_asset("model", _model_asset(subject))
     for scene in subject.scenes:
@@ -65,7 +66,7 @@ def write_item(
         item.add_link(pystac.Link("derived_from", target, "application/geo+json", scene.id))
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     if collection:
-        _name_collection(document, collection, output)
+        name_collection(document, collection, output)
     write_atomically(folder / "item.json", json.dumps(redacted_document(document), indent=2))
 
 
@@ -108,16 +109,19 @@ def _id(subject: MapSubject) -> str:
     return f"{subject.aoi.name}-{subject.task}-{days}-{own}"
 
 
-def _key(name: str) -> str:
-    """polygons.parquet → polygons, polygons.gpkg → polygons-gpkg, x.tif.aux.xml → x-names."""
+def asset_key(name: str) -> str:
+    """x.parquet → x, x.gpkg → x-gpkg, x.qml → x-style, x.tif.aux.xml → x-names."""
     if name.endswith(".gpkg"):
         return name.replace(".", "-")
+    if name.endswith(".qml"):
+        return Path(name).stem + "-style"
     return (
         name.removesuffix(".tif.aux.xml") + "-names" if name.endswith(".xml") else Path(name).stem
     )
 
 
-def _asset(path: Path, title: str, spec: RasterSpec | None) -> pystac.Asset:
+def file_asset(path: Path, title: str, spec: RasterSpec | None = None) -> pystac.Asset:
+    """A file beside its item, with its length and checksum, and what a raster holds."""
     media_type, role = KINDS[path.suffix]
     asset = pystac.Asset(f"./{path.name}", title=title, media_type=media_type, roles=[role])
     # Written as fields: an asset of no item yet cannot be extended through pystac.
@@ -129,9 +133,11 @@ def _asset(path: Path, title: str, spec: RasterSpec | None) -> pystac.Asset:
 
 
 def _raster_fields(path: Path, spec: RasterSpec) -> dict[str, Any]:
-    band: dict[str, Any] = {"name": spec.array, "data_type": "uint8"}
+    band: dict[str, Any] = {"name": spec.array, "data_type": spec.dtype}
     if spec.nodata is not None:
         band["nodata"] = spec.nodata
+    if "units" in spec.tags:
+        band["unit"] = spec.tags["units"]
     resolution, statistics = described(path)
     if statistics:
         band["statistics"] = statistics
@@ -158,7 +164,8 @@ def _model_asset(subject: MapSubject) -> pystac.Asset:
     return asset
 
 
-def _name_collection(document: dict[str, Any], collection: Path, output: Path) -> None:
+def name_collection(document: dict[str, Any], collection: Path, output: Path) -> None:
+    """Say of an item's document, which lies in `output`, in which collection it is."""
     href = relative(collection, output)
     document["collection"] = absolute(collection).parent.name
     document["links"] += [

@@ -144,14 +144,15 @@ def _on_preview(
 def _paths(geometries: NDArray[np.object_]) -> list[str]:
     """SVG path data; the larger ones coarser if all together would be too long."""
     for tolerance in TOLERANCES_PX:
-        paths = [_path(polygon) for polygon in shapely.simplify(geometries, tolerance)]
+        paths = [outline_path(polygon) for polygon in shapely.simplify(geometries, tolerance)]
         if sum(map(len, paths)) <= MOST_CHARACTERS:
             return paths
     boxes = shapely.bounds(geometries)
-    return [_path(polygon) for polygon in shapely.box(*boxes.T)]
+    return [outline_path(polygon) for polygon in shapely.box(*boxes.T)]
 
 
-def _path(polygon: shapely.Polygon) -> str:
+def outline_path(polygon: shapely.Polygon) -> str:
+    """SVG path data of a polygon, its holes included."""
     return "".join(_ring(ring) for ring in (polygon.exterior, *polygon.interiors))
 
 

@@ -91,25 +91,26 @@ def _geo_metadata(crs: Any, bounds: NDArray[np.float64]) -> dict[str, Any]:
 
 
 class GeoPackageFile:
-    """A GeoPackage with one layer, `polygons`, and its style for QGIS.
+    """A GeoPackage with one layer, `polygons` unless another is named, and its style for QGIS.
 
     `style` is QML; `written` is the time that the file gives as its own, so that the same batches
     give the same bytes.
     """
 
-    def __init__(self, path: Path, style: str, written: datetime) -> None:
-        self._path, self._style = path, style
+    def __init__(self, path: Path, style: str, written: datetime, layer: str = LAYER) -> None:
+        self._path, self._style, self._layer = path, style, layer
         self._written = f"{written:%Y-%m-%dT%H:%M:%S.000Z}"
         self._begun = False
 
     def __enter__(self) -> Self:
         return self
 
-    def write(self, polygons: gpd.GeoDataFrame) -> None:
-        """Append a batch; an empty one counts only if it is the first."""
+    def write(self, polygons: gpd.GeoDataFrame, **options: Any) -> None:
+        """Append a batch, with options of pyogrio; an empty one counts only if it is the first."""
         if self._begun and polygons.empty:
             return
-        self._add(polygons, layer=LAYER, append=self._begun, geometry_type="Polygon")
+        kind = {"geometry_type": "Polygon", **options}
+        self._add(polygons, layer=self._layer, append=self._begun, **kind)
         self._begun = True
 
     def __exit__(
@@ -119,7 +120,8 @@ class GeoPackageFile:
         trace: TracebackType | None,
     ) -> None:
         if error is None and self._begun:
-            self._add(_style_table(self._style, self._written), layer="layer_styles", append=True)
+            table = _style_table(self._style, self._written, self._layer)
+            self._add(table, layer="layer_styles", append=True)
 
     def _add(self, table: pd.DataFrame, **options: Any) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._written})
@@ -129,10 +131,10 @@ class GeoPackageFile:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
-def _style_table(style: str, written: str) -> pd.DataFrame:
+def _style_table(style: str, written: str, layer: str) -> pd.DataFrame:
     """The row by which QGIS finds the style of the layer."""
     row = {
-        "f_table_catalog": "", "f_table_schema": "", "f_table_name": LAYER,
+        "f_table_catalog": "", "f_table_schema": "", "f_table_name": layer,
         "f_geometry_column": "geom", "styleName": "noise2map", "styleQML": style, "styleSLD": "",
         "useAsDefault": True, "description": "", "owner": "", "ui": "",
         "update_time": pd.Timestamp(written),

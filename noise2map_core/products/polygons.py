@@ -166,14 +166,14 @@ def _table(areas: Areas, grid: RegionGrid, rules: PolygonRules) -> gpd.GeoDataFr
             table[name] = pd.Series([direction[number] for direction in of], dtype="str")
     for name, date in rules.dates.columns().items():
         table[name] = pd.Series([date] * len(table), dtype="datetime64[us, UTC]")
-    geometry = _on_the_map(polygons_of(areas.corners), grid, rules.simplify_m)
+    geometry = on_the_map(polygons_of(areas.corners), grid, rules.simplify_m)
     order = np.lexsort((areas.value, areas.first_col, areas.first_row))
     polygons = gpd.GeoDataFrame(table, geometry=geometry, crs=grid.crs)
     return polygons.iloc[order].reset_index(drop=True)
 
 
-def _on_the_map(
-    polygons: NDArray[np.object_], grid: RegionGrid, simplify_m: float
+def on_the_map(
+    polygons: NDArray[np.object_], grid: RegionGrid, simplify_m: float = 0.0
 ) -> NDArray[np.object_]:
     """From columns and rows to coordinates of the grid's CRS."""
     origin = np.array([grid.x_origin, grid.y_origin])

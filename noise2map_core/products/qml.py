@@ -1,15 +1,19 @@
 """The style of the polygons for QGIS (QML)."""
 
+from collections.abc import Mapping
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 OUTLINE = "0.3"
 """Millimetres."""
 
 
-def polygon_style(colors: dict[int, str], names: dict[int, str]) -> str:
-    """A QML document: one translucent symbol a class, chosen by the column `class`."""
+def polygon_style(
+    colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class"
+) -> str:
+    """A QML document: one translucent symbol a value, chosen by `column`."""
     root = Xml.Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = Xml.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class")
+    renderer = Xml.SubElement(root, "renderer-v2", type="categorizedSymbol", attr=column)
     categories = Xml.SubElement(renderer, "categories")
     symbols = Xml.SubElement(renderer, "symbols")
     for number, (value, name) in enumerate(names.items()):

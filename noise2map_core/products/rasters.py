@@ -1,6 +1,6 @@
-"""Cloud-optimised GeoTIFFs of a mosaic."""
+"""Cloud-optimised GeoTIFFs of a mosaic, and of other arrays on its grid."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +21,17 @@ from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
 
 BLOCK_PX = 512
+SIDE_CAR = ".aux.xml"
+"""Ends the name of the file that tells GDAL what values mean."""
 GDAL_CACHE_MIB = 64
+
+Read = Callable[[Window], NDArray[Any]]
+"""Gives the pixels [H, W] of a window of the grid, as they are to be in the raster."""
 
 
 @dataclass(frozen=True, slots=True)
 class RasterSpec:
-    """How one array of the mosaic becomes a raster of bytes."""
+    """How one array becomes a raster, of bytes unless `dtype` says otherwise."""
 
     array: str
     file: str
@@ -37,12 +42,20 @@ class RasterSpec:
     names: dict[int, str] = field(default_factory=dict)
     """What the values mean."""
     colors: dict[int, Rgba] = field(default_factory=dict)
+    dtype: str = "uint8"
+    tags: dict[str, str] = field(default_factory=dict)
+    """Metadata of the file: units and the like."""
 
 
 def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
+    """Write `spec.file` of an array of the mosaic, in bytes."""
+    write_raster(mosaic.grid, spec, lambda at: as_bytes(mosaic.read(spec.array, at)), folder)
+
+
+def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -> None:
     """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean.
 
-    Streams the region to a tiled GeoTIFF, then GDAL's COG driver orders it.
+    Streams the region by tiles to a tiled GeoTIFF, then GDAL's COG driver orders it.
     """
     path = folder / spec.file
     with (
@@ -53,13 +66,13 @@ def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
         whole_file(path) as partial,
     ):
         plain = Path(scratch) / "plain.tif"
-        _write_plain(mosaic, spec, plain)
+        _write_plain(grid, spec, read, plain)
         rasterio_copy(
             plain, partial, driver="COG", compress="deflate", blocksize=BLOCK_PX,
             overview_resampling=spec.overviews, num_threads="all_cpus", statistics="yes",
         )  # fmt: skip
     if spec.names:
-        write_atomically(path.with_name(path.name + ".aux.xml"), _attribute_table(spec))
+        write_atomically(path.with_name(path.name + SIDE_CAR), _attribute_table(spec))
 
 
 def described(path: Path) -> tuple[float, dict[str, float]]:
@@ -87,27 +100,26 @@ _PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
 )
 
 
-def _write_plain(mosaic: Mosaic, spec: RasterSpec, path: Path) -> None:
-    grid = mosaic.grid
-    with rasterio.open(path, "w", **_profile(grid, spec.nodata)) as target:
+def _write_plain(grid: RegionGrid, spec: RasterSpec, read: Read, path: Path) -> None:
+    with rasterio.open(path, "w", **_profile(grid, spec)) as target:
         target.set_band_description(1, spec.title)
+        target.update_tags(**spec.tags)
         if spec.colors:
             target.write_colormap(1, spec.colors)
-        for window in _tiles(grid):
-            values = as_bytes(mosaic.read(spec.array, window))
-            target.write(values, 1, window=_relative(window, grid.region))
+        for window in region_tiles(grid):
+            target.write(read(window), 1, window=_relative(window, grid.region))
 
 
-def _profile(grid: RegionGrid, nodata: int | None) -> dict[str, Any]:
+def _profile(grid: RegionGrid, spec: RasterSpec) -> dict[str, Any]:
     return {
         "driver": "GTiff",
-        "dtype": "uint8",
+        "dtype": spec.dtype,
         "count": 1,
         "height": grid.region.height,
         "width": grid.region.width,
         "crs": grid.crs,
         "transform": grid.transform(grid.region),
-        "nodata": nodata,
+        "nodata": spec.nodata,
         "tiled": True,
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
@@ -117,8 +129,8 @@ def _profile(grid: RegionGrid, nodata: int | None) -> dict[str, Any]:
     }
 
 
-def _tiles(grid: RegionGrid) -> Iterator[Window]:
-    """The region by whole tiles, so that each shard is read once."""
+def region_tiles(grid: RegionGrid) -> Iterator[Window]:
+    """Windows of the region by whole tiles, so that each shard is read once."""
     rows, cols = grid.shape_tiles
     for index in range(rows * cols):
         window = grid.window(grid.tile_at(index)).intersect(grid.region)

@@ -131,6 +131,12 @@ class FailedAreasError(Noise2MapError):
     exit_code = 3
 
 
+class UndeliveredError(Noise2MapError):
+    """Messages of a night were not delivered; all else is done, and they wait for the next one."""
+
+    exit_code = 5
+
+
 class OutputHeldError(Noise2MapError):
     """Another run holds the lease of this output."""
 

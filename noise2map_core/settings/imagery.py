@@ -9,6 +9,7 @@ from noise2map_core.settings.numbers import PositiveFloat
 from noise2map_core.settings.unused import require_unset
 
 NO_DETECTOR = "none"
+CompositeKind = Literal["first", "least_cloud", "median"]
 
 
 class CompositeConfig(BaseModel):
@@ -16,9 +17,17 @@ class CompositeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    kind: Literal["first", "least_cloud", "median"] = "first"
+    kind: CompositeKind = "first"
     """first: of the scenes that show a pixel, the latest. least_cloud: the one with the least cloud
     in the whole scene. median: of all of them, per band."""
+
+    before: CompositeKind | None = None
+    """How those of the earlier of two dates become one picture: a median of years, against which
+    the latest scene is held. None: as `kind`."""
+
+    def of(self, last: bool) -> CompositeKind:
+        """The kind of the last date, or of an earlier one."""
+        return self.kind if last or self.before is None else self.before
 
 
 class MaskConfig(BaseModel):

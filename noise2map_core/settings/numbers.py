@@ -14,7 +14,7 @@ MAX_DAYS = 36_500
 MAX_SEED = 2**32 - 1
 
 __all__ = [
-    "Batch", "Days", "FiniteFloat", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat",
+    "Batch", "Count8", "Days", "FiniteFloat", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat",
     "PositiveInt", "Seed", "SidePx",
 ]  # fmt: skip
 
@@ -29,6 +29,9 @@ SidePx = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 Batch = Annotated[int, Field(gt=0, le=MAX_BATCH)]
 """Chips that are computed at once."""
+
+Count8 = Annotated[int, Field(ge=0, le=255)]
+"""Of what is counted for every pixel, in a byte."""
 
 Days = Annotated[int, Field(gt=0, le=MAX_DAYS)]
 

@@ -205,8 +205,10 @@ def _explained(config_type: type[BaseModel], errors: list[ErrorDetails]) -> str:
     path = _path(config_type, error)
     if error["type"] == "extra_forbidden":
         return _unknown(config_type, path)
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{_known_part(config_type, path)}: {message} (got {reprlib.repr(error['input'])})."
+    message, given = error["msg"].removeprefix("Value error, "), error["input"]
+    # Of a section, what is wrong is said: the rest of it may hold what nobody is to see.
+    got = "" if isinstance(given, Mapping) else f" (got {reprlib.repr(given)})"
+    return f"{_known_part(config_type, path)}: {message}{got}."
 
 
 def _absent(config_type: type[BaseModel], error: ErrorDetails) -> str | None:

@@ -36,7 +36,8 @@ class InferRegionConfig(RegionConfig):
 
     before: str | None = None
     """First date or date range, "2000-03-01/2000-03-31", or "best 2000-03-01/2000-05-31": of that
-    range, the day with the least cloud over the area. Segmentation has none."""
+    range, the day with the least cloud over the area. Several ranges have commas between: of each
+    year its summer, with composite.before median. Segmentation has none."""
 
     after: str
     """Second date or date range; of segmentation, the only one. "best …" prefers the season of

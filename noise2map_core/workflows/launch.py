@@ -20,12 +20,14 @@ FOLDERS = ("pipelines", "tune")
 VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search", "compare")
 """First words of the applications, in the order of their work."""
 
+NIGHT_TOOLS = ("review", "export-alerts", "prune")
+"""Commands that are modules of `cli.commands.nights`: on areas that run-nightly watches."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
     "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
-    "import-reference", "export-reference", "prune",
+    "import-reference", "export-reference", *NIGHT_TOOLS,
 )  # fmt: skip
-"""Commands that are modules of `cli.commands`."""
+"""Commands that are modules of the package, in `cli.commands`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,16 @@ class Command:
         return self.docstring.partition("\n")[0]
 
     @property
+    def module(self) -> str:
+        """Of a tool, its module below `cli.commands`, and that of its settings below
+        `workflows.tools`."""
+        return f"nights.{self.path.stem}" if self.name in NIGHT_TOOLS else self.path.stem
+
+    @property
     def workflow(self) -> Workflow:
         """Its settings: `WORKFLOW` of the module with its name, of tools in `workflows.tools`."""
         folder = "workflows.tools" if self.name in TOOLS else "workflows"
-        found: Any = import_module(f"noise2map_core.{folder}.{self.path.stem}")
+        found: Any = import_module(f"noise2map_core.{folder}.{self.module}")
         workflow: Workflow = found.WORKFLOW
         return workflow
 
@@ -80,7 +88,7 @@ def find_applications() -> list[Command]:
 def find_tools() -> list[Command]:
     """All other commands."""
     folder = Path(noise2map_core.__file__).resolve().parent / "cli" / "commands"
-    return [Command(name, folder / f"{name.replace('-', '_')}.py") for name in TOOLS]
+    return [Command(name, folder / _file(name)) for name in TOOLS]
 
 
 def find_command(name: str) -> Command:
@@ -89,6 +97,11 @@ def find_command(name: str) -> Command:
     if name not in found:
         raise ConfigError(f"no command {name!r}; known: {', '.join(found)}.")
     return found[name]
+
+
+def _file(tool: str) -> Path:
+    file = f"{tool.replace('-', '_')}.py"
+    return Path("nights", file) if tool in NIGHT_TOOLS else Path(file)
 
 
 def _work_order(script: Path) -> tuple[int, str]:

@@ -7,11 +7,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.settings.alarm import AlarmConfig
+from noise2map_core.settings.alerts import AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
+from noise2map_core.settings.delivery import DeliveryConfig
+from noise2map_core.settings.imagery import CompositeConfig
 from noise2map_core.settings.numbers import Days, PositiveInt
 from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
 
+MAX_YEARS = 20
+MAX_AROUND = 182
+DAYS_OF_YEAR = 365
 AREA_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """What stands in paths and in links."""
 
@@ -38,7 +45,8 @@ class FixedPair(_Section):
 
 
 class RollingPair(_Section):
-    """Every slice is compared with what was some days before."""
+    """Every slice is compared with what was some days before. Confirms nothing: it sees a change
+    once; later it is on both dates."""
 
     kind: Literal["rolling"]
     gap_days: Days
@@ -46,9 +54,26 @@ class RollingPair(_Section):
 
 
 class SeasonPair(_Section):
-    """Every slice is compared with the same days of the year before."""
+    """Every slice is compared with the same days of the year before, or of several years."""
 
     kind: Literal["season"]
+
+    years: Annotated[int, Field(ge=1, le=MAX_YEARS)] = 1
+    """Years before that count. Of several, what is compared is, per pixel, the median of all their
+    looks that are neither hidden nor without data, unless composite.before says otherwise: a cloud
+    that no mask knew, or one odd summer, does not get through."""
+
+    around_days: Annotated[int, Field(ge=0, le=MAX_AROUND)] = 0
+    """So many days before and after those days count, too: in the years before, one day alone has
+    seldom been seen. 15 is usual."""
+
+    def require_apart(self, window_days: int) -> None:
+        """Raise ValueError if the days of one year reach into those of the next."""
+        if window_days + 2 * self.around_days > DAYS_OF_YEAR:
+            raise ValueError(
+                f"window_days and twice pair.around_days must not exceed {DAYS_OF_YEAR}: the days "
+                "of the years overlap"
+            )
 
 
 Pair = Annotated[FixedPair | RollingPair | SeasonPair, Field(discriminator="kind")]
@@ -76,11 +101,14 @@ class AreaConfig(RegionConfig):
     """First day that may become a slice."""
 
     pair: Pair
-    """What a slice is compared with."""
+    """What a slice is compared with. A change is confirmed by further looks only if each can see it
+    again: fixed can, and season, of one year or of several, with window_days 1, so that no image
+    counts twice. rolling cannot: it sees a change once, since later the change is on both dates.
+    Against one year before, a change is seen for a year; against the median of several, longer."""
 
     window_days: Days | None = None
-    """A slice shows the imagery of so many days, up to its own. None: all since `since`, which
-    only a fixed baseline allows."""
+    """A slice shows the imagery of so many days, up to its own. 1: looks of one day each, by which
+    a change can be confirmed. None: all since `since`, which only a fixed baseline allows."""
 
     time_zone: str = "UTC"
     """Whose days are the slices' days: "Europe/Zurich"."""
@@ -88,6 +116,19 @@ class AreaConfig(RegionConfig):
     withdrawn: Literal["refuse", "accept"] = "refuse"
     """What to do if the catalogue lacks items that the newest slice was made from: name them and
     leave the area alone, or make that slice again without them."""
+
+    alarm: AlarmConfig = Field(default_factory=AlarmConfig)
+    """When a night is implausible."""
+
+    alerts: AlertsConfig | None = None
+    """Follow each pixel from day to day, so that change is confirmed by further looks, and write
+    alerts. Needs slices of one day (window_days: 1): a longer window shows old imagery again, which
+    is no further look. And a baseline that stays: fixed, or a season. A rolling one sees a change
+    once, between the dates around it; a few days on it is on both, and nothing could confirm it.
+    None: no alerts."""
+
+    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
+    """Who is told of the area's alerts."""
 
     output: LocalPath | None = None
     """Folder of the area. None: one with its id, in the output of the nights."""
@@ -97,6 +138,14 @@ class AreaConfig(RegionConfig):
 
     keep_first_of: Literal["year", "month", "never"] = "month"
     """... and, of older ones, the first of each month or year."""
+
+    @property
+    def slice_composite(self) -> CompositeConfig:
+        """How the scenes of a slice's dates become pictures: of several years, the median."""
+        several = self.pair.kind == "season" and self.pair.years > 1
+        if not several or self.composite.before is not None:
+            return self.composite
+        return self.composite.model_copy(update={"before": "median"})
 
     @field_validator("time_zone")
     @classmethod
@@ -115,8 +164,29 @@ class AreaConfig(RegionConfig):
             raise ValueError(f"a {self.pair.kind} pair needs window_days")
         if self.pair.kind == "rolling" and self.pair.gap_days < (self.window_days or 0):
             raise ValueError("pair.gap_days must not be less than window_days: the dates overlap")
+        if self.pair.kind == "season":
+            self.pair.require_apart(self.window_days or 0)
         if self.products.collection is not None:
             raise ValueError("products.collection is the area's own; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_can_confirm(self) -> Self:
+        if self.alerts is None:
+            if self.delivery != DeliveryConfig():
+                raise ValueError("delivery tells of alerts: set alerts, or leave delivery out")
+            return self
+        if self.pair.kind == "rolling":
+            raise ValueError(
+                "alerts need a baseline that stays, and that of a rolling pair moves past every "
+                "change: no look could confirm one. Set pair.kind to fixed or season, or leave "
+                "alerts out"
+            )
+        if self.window_days != 1:
+            raise ValueError(
+                f"alerts need window_days: 1, and it is {self.window_days}: in a longer window old "
+                "imagery would count as a look again. Set it to 1, or leave alerts out"
+            )
         return self
 
 
@@ -141,7 +211,9 @@ class NightlyConfig(_Section):
     """Where the imagery of each sensor is, by the sensor's name: catalog, collection, filter."""
 
     areas: tuple[dict[str, Any], ...] = Field(min_length=1)
-    """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set."""
+    """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set. Alerts can be
+    confirmed with a pair of kind fixed, or season (of one year or, by `years`, of several), and
+    window_days 1; not with rolling, which sees a change once: later it is on both dates."""
 
     defaults: dict[str, Any] = Field(default_factory=dict)
     """Settings of all areas that do not set them themselves."""

@@ -12,6 +12,7 @@ def opened(browser: WebDriver, report: Path, size: tuple[int, int]) -> WebDriver
         "width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE,
     }  # fmt: skip
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get("about:blank")  # Chromium's own first page asks for much
     browser.get_log("browser"), browser.get_log("performance")  # forget what was before
     browser.get(report.as_uri())
     return browser

@@ -57,7 +57,7 @@ class Shares:
 
 def shares_of_region(job: "RegionJob", tile_bytes: int, resources: ResourcesConfig) -> Shares:
     """Of the readers and predictors of a map. Raises ConfigError for what no node has."""
-    reader = READER_BYTES + COPIES * tile_bytes
+    reader = READER_BYTES + COPIES * tile_bytes + stack_bytes(job, tile_bytes)
     predictor = _predictor_bytes(job, tile_bytes)
     return _fitted(resources, reader, predictor, resources.predictors)
 
@@ -77,9 +77,21 @@ def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     if isinstance(job.spec, DetectorSpec):
         numbers = 2 * len(job.spec.bands) + DETECTOR_COPIES
         own = cover.height * cover.width * numbers * np.float64().nbytes
+        own += stack_bytes(job, tile_bytes)  # its tasks read, too
     else:
         own = _network_bytes(job)
     return PREDICTOR_BYTES + own + blends + COPIES * tile_bytes
+
+
+def stack_bytes(job: "RegionJob", tile_bytes: int) -> int:
+    """Of the scenes of a date that is a median of them: all are there at once. As many as touch the
+    tile in the middle."""
+    rows, cols = job.grid.shape_tiles
+    *earlier, last = job.scenes(job.grid.tile_at(rows * cols // 2))
+    composite = job.recipe.composite
+    stacks = [len(scenes) for scenes in earlier if composite.of(last=False) == "median"]
+    stacks += [len(last)] if composite.of(last=True) == "median" else []
+    return max(stacks, default=0) * tile_bytes // (len(earlier) + 1)
 
 
 def _classes_held(job: "RegionJob") -> int:

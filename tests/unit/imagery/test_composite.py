@@ -181,6 +181,30 @@ def test_the_median_of_two_is_their_mean_however_far_they_lie_apart(dtype: str) 
         assert found == pytest.approx(exact, rel=1e-6) if kind.kind == "f" else found == exact
 
 
+def test_an_earlier_date_may_be_a_median_and_the_last_one_its_latest_scene(tmp_path: Path) -> None:
+    """Against numpy's median of what each scene alone shows, whole and in tiles."""
+    scenes, whole = cloudy_scenes(tmp_path, 3, 150)
+    recipe = PixelRecipe(composite=CompositeConfig(before="median"), mask=MASK)
+    alone = [read_date([scene], whole, MASKED) for scene in scenes]
+    stack = np.ma.array([one.image[0] for one in alone], mask=[~one.valid for one in alone])
+    before = read_date(scenes, whole, recipe)
+    assert np.array_equal(before.valid, ~stack.mask.all(axis=0)) and before.valid.any()
+    expected = np.floor(np.ma.median(stack.astype(float), axis=0).filled(0))
+    assert np.array_equal(before.image[0][before.valid], expected[before.valid])
+    after = read_date(scenes, whole, recipe, last=True)
+    assert np.array_equal(after.image, read_date(scenes, whole, MASKED, last=True).image)
+    for col in range(0, 150, 50):
+        place = (slice(10, 100), slice(col, col + 50))
+        assert np.array_equal(
+            read_date(scenes, whole[place], recipe).image, before.image[:, *place]
+        )
+
+
+def test_a_kind_of_its_own_that_says_the_same_is_no_other_key() -> None:
+    same = PixelRecipe(composite=CompositeConfig(before="first"))
+    assert same.key() == UNCHANGED.key()
+
+
 @pytest.mark.parametrize("stated", [True, False])
 def test_least_cloud_comes_first_by_the_items_or_by_their_masks(
     tmp_path: Path, stated: bool
@@ -225,6 +249,8 @@ def test_the_default_recipe_adds_nothing_to_keys_and_all_else_does() -> None:
     others = [
         MASKED,
         PixelRecipe(composite=CompositeConfig(kind="median")),
+        PixelRecipe(composite=CompositeConfig(before="median")),
+        PixelRecipe(composite=CompositeConfig(kind="median", before="first")),
         PixelRecipe(correction=Correction(gain=(1.0,), offset=(2.0,))),
         PixelRecipe(correction=Correction(shift_px=(0.1, 0.0))),
     ]

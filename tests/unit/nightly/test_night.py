@@ -67,6 +67,26 @@ def test_a_dry_run_prints_slices_and_tiles_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_implausible_night_stands_at_the_top_of_page_json_and_lines(tmp_path: Path) -> None:
+    alarm = "62% are changed <b>"
+    bad = SliceOutcome(date(2025, 6, 20), False, 1, 2, 0, alarms=(alarm,))
+    good = SliceOutcome(date(2025, 6, 19), False, 1, 2, 0)
+    area = AreaOutcome("delta", tmp_path / "delta", [good, bad], bad.day)
+    night = NightOutcome(tmp_path, [area], datetime(2025, 6, 21, tzinfo=UTC), 1.0)
+    write_summary(night)
+    said = f"delta, 2025-06-20: {alarm}"
+    body = json.loads((tmp_path / "summary.json").read_text())
+    assert body["alarms"] == [said] and list(body).index("alarms") < list(body).index("areas")
+    page = (tmp_path / "summary.html").read_text()
+    assert "62% are changed &lt;b&gt;" in page and alarm not in page
+    assert page.index("62%") < page.index("<article")
+    assert night.summary()[0] == f"ALARM: {said}"
+    plain = replace(night, areas=[replace(area, slices=[good])])
+    write_summary(plain)
+    assert 'role="alert"' not in (tmp_path / "summary.html").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["alarms"] == []
+
+
 def test_each_bad_area_is_named_and_the_others_go_on(
     embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -195,6 +215,24 @@ def test_retention_keeps_the_newest_and_the_first_of_each_month() -> None:
     assert kept_days(config.model_copy(update={"keep_last": None}), days) == set(days)
     never = config.model_copy(update={"keep_first_of": "never"})
     assert kept_days(never, days) == set(days[-2:])
+
+
+def test_with_alerts_what_a_replay_of_a_month_needs_is_kept(
+    embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    settings = nightly_settings(embedded, table, checkpoint, tmp_path / "out")
+    settings["areas"][0] |= {"keep_last": 1, "keep_first_of": "never", "window_days": 1,
+                             "alerts": {}}  # fmt: skip
+    ((_, area),) = iter_areas(NightlyConfig.model_validate(settings))
+    assert isinstance(area, Area)
+    days = [FIRST + timedelta(days=10 * number) for number in range(10)]
+    for day in days:
+        area.slice_path(day).mkdir(parents=True)
+    write_cursor(area.output, Cursor(days[-1], slice=days[-1]))
+    assert prune_area(area, dry_run=True)[0] == []  # no snapshot: alerts begin with the first
+    for day in (days[1], days[4], days[7]):
+        (area.alerts_path / "snapshots" / str(day)).mkdir(parents=True)
+    assert prune_area(area, dry_run=True)[0] == [area.slice_path(day) for day in days[:5]]
 
 
 def test_pruning_leaves_unfinished_slices_and_tables_alone(

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from rasterio.features import shapes
 from scipy import ndimage
 
+from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
+from tests.alert_factories import GRID, write_look
 
 D1, D2 = date(2024, 1, 1), date(2024, 1, 2)
 
@@ -97,6 +99,68 @@ def test_ids_stay_unique_and_every_object_is_accounted_for(seed: int) -> None:
     union = shapely.union_all(before.geometry.to_numpy())
     for row in changed[changed["event"] == "new"].itertuples():
         assert row.geometry.intersection(union).area == 0
+
+
+def seen_at(tmp_path: Path, day: date, hidden: np.ndarray) -> Mosaic:
+    """A map of 32 x 32 pixels of 10 m that decides all but `hidden`."""
+    found = np.where(hidden, 255, 0).astype(np.uint8)
+    path = write_look(tmp_path, day, found, np.zeros((32, 32), np.int64)).mosaic
+    assert path is not None
+    return Mosaic(path, GRID)
+
+
+def placed(*boxes: tuple[int, int, int, int]) -> gpd.GeoDataFrame:
+    """Rectangles of pixels west, south, east, north, counted from the map's lower left corner."""
+    found = polygons(*(tuple(10 * edge for edge in box) for box in boxes))
+    found["pixels"] //= 100
+    return found.set_geometry(found.geometry.translate(160, 0))
+
+
+def columns(*wanted: range) -> np.ndarray:
+    hidden = np.zeros((32, 32), np.bool_)
+    for some in wanted:
+        hidden[:, list(some)] = True
+    return hidden
+
+
+def test_what_a_cloud_hides_stays_with_its_id_and_is_found_again(tmp_path: Path) -> None:
+    first = track(None, placed((2, 2, 12, 6)), D1)
+    away = track(first.objects, placed(), D2, seen_at(tmp_path, D2, columns(range(20))))
+    assert [row[0] for row in events(away)] == ["unseen"] and away.objects["unseen"].tolist() == [1]
+    day = date(2024, 1, 3)
+    still = track(away.objects, placed(), day, seen_at(tmp_path, day, columns(range(20))))
+    assert events(still) == [] and list(still.objects["object_id"]) == ["20240101-1:20:20"]
+    day = date(2024, 1, 4)
+    back = track(still.objects, placed((2, 2, 12, 6)), day, seen_at(tmp_path, day, columns()))
+    assert events(back) == [] and list(back.objects["object_id"]) == ["20240101-1:20:20"]
+
+
+def test_what_is_seen_unchanged_is_gone(tmp_path: Path) -> None:
+    first = track(None, placed((2, 2, 12, 6)), D1)
+    for hidden in (columns(), columns(range(2, 7))):
+        found = track(first.objects, placed(), D2, seen_at(tmp_path, D2, hidden))
+        assert [row[0] for row in events(found)] == ["gone"] and not len(found.objects)
+
+
+def test_an_object_is_known_by_the_part_that_was_hidden_the_night_before(tmp_path: Path) -> None:
+    """Night after night another half is under cloud: neither new nor gone, nor of another size."""
+    objects = track(None, placed((2, 2, 12, 6)), D1).objects
+    for number in range(4):
+        day = date(2024, 1, 2 + number)
+        left, cloud = (placed((2, 2, 7, 6)), range(7, 20)), (placed((7, 2, 12, 6)), range(7))
+        half, hidden = (left, cloud)[number % 2]
+        found = track(objects, half, day, seen_at(tmp_path, day, columns(hidden)))
+        assert events(found) == []
+        assert list(found.objects["object_id"]) == ["20240101-1:20:20"]
+        assert found.objects["hidden_px"].tolist() == [20]
+        objects = found.objects
+
+
+def test_tables_of_earlier_versions_are_taken_on() -> None:
+    first = track(None, polygons((0, 0, 2, 2)), D1).objects
+    old = first.drop(columns=["unseen", "hidden_px", "hidden"])
+    found = track(old, polygons((0, 0, 2, 2)), D2)
+    assert events(found) == [] and list(found.objects["object_id"]) == ["20240101-1:0:0"]
 
 
 def traced(mask: np.ndarray) -> gpd.GeoDataFrame:

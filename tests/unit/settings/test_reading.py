@@ -166,6 +166,7 @@ PROBES: dict[str, list[Value]] = {
     "ChipsConfig.stride_px": [16],
     "ChipsConfig.resampling": ["cubic"],
     "CompositeConfig.kind": ["median", "least_cloud"],
+    "CompositeConfig.before": ["median", "least_cloud"],
     "SceneMaskConfig.use": ["off"],
     "SceneMaskConfig.scl_classes": [(4,)],
     "SceneMaskConfig.qa_bits": [(3,)],

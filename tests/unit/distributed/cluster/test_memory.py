@@ -1,12 +1,14 @@
 """What workers ask Ray for: an estimate that always fits, or what the settings say."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
-from noise2map_core.distributed.cluster.memory import GB, _fitted
+from noise2map_core.distributed.cluster.memory import GB, _fitted, stack_bytes
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.imagery import CompositeConfig
 from noise2map_core.settings.resources import ResourcesConfig
 
 
@@ -67,3 +69,16 @@ def test_what_is_set_is_asked_for_and_off_asks_for_nothing(nodes: None) -> None:
     with pytest.raises(ConfigError, match=r"2 of 2\.0 GB and a reader of 0\.5 GB do not fit"):
         asked(0.5, 1.0, predictors=2, predictor_memory_gb=2, reader_memory_gb=0.5)
     assert asked(0.5, 1.0, predictor_memory_gb=5, address="auto")[1] == 5  # may get such a node
+
+
+@pytest.mark.parametrize(
+    ("composite", "scenes"),
+    [({}, 0), ({"before": "median"}, 5), ({"kind": "median"}, 5), ({"kind": "median", "before":
+     "first"}, 2)],
+)  # fmt: skip
+def test_the_scenes_of_a_median_are_reckoned_with(composite: Any, scenes: int) -> None:
+    grid = SimpleNamespace(shape_tiles=(3, 3), tile_at=lambda number: number)
+    dates = {4: [["scene"] * 5, ["scene"] * 2]}  # those of the tile in the middle
+    recipe = SimpleNamespace(composite=CompositeConfig(**composite))
+    job: Any = SimpleNamespace(grid=grid, recipe=recipe, scenes=dates.__getitem__)
+    assert stack_bytes(job, 200) == 100 * scenes

@@ -1,0 +1,1 @@
+"""What is made of alerts: rasters, other programs' encodings, GeoPackage, STAC item."""

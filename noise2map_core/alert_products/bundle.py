@@ -1,0 +1,104 @@
+"""All products of an area's alerts on one day: rasters, tables, styles, STAC item."""
+
+import json
+import shutil
+from pathlib import Path
+
+from noise2map_core.alert_products.item import write_alert_item
+from noise2map_core.alert_products.package import write_package, write_style
+from noise2map_core.alert_products.rasters import alert_rasters
+from noise2map_core.alert_products.source import AlertState, open_state
+from noise2map_core.alert_products.versions import (
+    Version,
+    newest_version,
+    version_of,
+    versions_from,
+)
+from noise2map_core.alerts.tables import ALERTS, read_alerts
+from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.products.collection import add_to_collection, lists
+from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
+from noise2map_core.runtime.atomic import whole_files
+from noise2map_core.runtime.errors import OutputMismatchError
+
+PACKAGE, STYLE = "alerts.gpkg", "alerts.qml"
+OTHER_FILES = {
+    ALERTS: "Alerts, GeoParquet",
+    PACKAGE: "Alerts with their style, GeoPackage",
+    STYLE: "Style of the alerts for QGIS",
+}
+
+
+def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> Path:
+    """The products of the day that the alerts in an area's folder have come to; their folder.
+
+    Made once from the same state: then nothing is touched. If they are there from another one, the
+    day was replayed: they are made beside the earlier ones, whose place in the collection they
+    take. Days that the state has no more are taken from the collection, too.
+    """
+    state = open_state(area)
+    if not state.table.is_file():
+        raise OutputMismatchError(
+            f"{state.table} is missing: the alerts of {area} are not finished. Run run-nightly."
+        )
+    earlier = newest_version(state.folder, state.as_of)
+    made = earlier
+    if made is None or made.key != state.key:
+        made = version_of(state.folder, state.as_of, earlier.number + 1 if earlier else 1)
+        _write(state, aoi, collection, made, earlier)
+    _list(state, collection, made)
+    return made.folder
+
+
+def _list(state: AlertState, collection: Path, made: Version) -> None:
+    """List the day's products in the collection, in place of others of it and of later days."""
+    others = [one.item for one in versions_from(state.folder, state.as_of) if one != made]
+    stale = [item for item in others if lists(collection, item)]
+    if stale or not lists(collection, made.item):
+        add_to_collection(collection, made.item, stale)
+
+
+def _write(
+    state: AlertState, aoi: AreaOfInterest, collection: Path, made: Version,
+    earlier: Version | None,
+) -> None:  # fmt: skip
+    """All files of a version; the item, by its name, is the last that comes to its place."""
+    alerts, rasters = read_alerts(state.table), alert_rasters(state)
+    made.folder.mkdir(parents=True, exist_ok=True)
+    with whole_files(made.folder) as folder:
+        for raster in rasters:
+            write_raster(state.grid, raster.spec, raster.reader(state), folder)
+        shutil.copyfile(state.table, folder / ALERTS)
+        write_package(folder / PACKAGE, alerts, state.as_of)
+        write_style(folder / STYLE)
+        specs = {raster.spec.file: raster.spec for raster in rasters}
+        write_alert_item(
+            folder,
+            state,
+            alerts,
+            aoi,
+            _attribution(state),
+            collection,
+            _titles(specs),
+            specs,
+            made,
+            earlier,
+        )
+
+
+def _attribution(state: AlertState) -> str:
+    """Whom the day's slice names; nobody if that is not kept."""
+    item = state.folder.parent / "slices" / str(state.as_of) / "item.json"
+    if not item.is_file():
+        return ""
+    return str(json.loads(item.read_text(encoding="utf-8"))["properties"]["attribution"])
+
+
+def _titles(specs: dict[str, RasterSpec]) -> dict[str, str]:
+    """What each file is, by its name."""
+    side_cars = {
+        name + SIDE_CAR: f"Names of the values of {name}, for GDAL"
+        for name, spec in specs.items()
+        if spec.names
+    }
+    return {name: spec.title for name, spec in specs.items()} | side_cars | OTHER_FILES

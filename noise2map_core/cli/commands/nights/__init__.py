@@ -1,0 +1,1 @@
+"""Commands on areas that run-nightly watches, one module each."""

@@ -1,0 +1,1 @@
+"""Events of an area as messages and feeds: each told once."""

@@ -1,0 +1,98 @@
+"""The GeoPackage that reviewers fill in, made for QGIS: a form with drop-downs."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import geopandas as gpd
+import pandas as pd
+import pyarrow as pa
+import shapely
+
+from noise2map_core.alerts.tables import ALERT_TYPES, column
+from noise2map_core.alerts.verdicts import CHOICES
+from noise2map_core.products.polygon_files import GeoPackageFile
+from noise2map_core.products.qml import polygon_style
+from noise2map_core.review.verdict_files import read_filled
+from noise2map_core.runtime.atomic import whole_file
+from noise2map_core.runtime.errors import OutputMismatchError
+
+LAYER = "review"
+JUDGED = ("verdict", "reject_reason", "reviewer")
+"""Columns to fill in."""
+REASONS = (
+    "seasonality", "agriculture", "silviculture", "cloud", "cloud shadow", "snow", "water level",
+    "shifted image", "sensor artefact", "fire scar", "other",
+)  # fmt: skip
+"""Why an alert is none: those that drop-downs offer; any text is taken."""
+COLORS = {"": "#f5c211", "confirmed": "#c62828", "rejected": "#57606a", "unsure": "#0b62d6"}
+NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"
+"""What QGIS takes for no value in a drop-down."""
+FILLED_IN: dict[str, pa.DataType] = dict.fromkeys(JUDGED, pa.string())
+SHOWN = {name: kind for name, kind in ALERT_TYPES.items() if name not in ("review", *JUDGED)}
+
+
+def write_package(path: Path, alerts: gpd.GeoDataFrame, written: date) -> None:
+    """Write the layer `review`, one feature an alert in the order given, and its form and style.
+
+    `alerts` have the columns of alerts but `review`, and `JUDGED`. Whole or not at all; the same
+    table and day give the same bytes.
+    """
+    typed = {
+        name: pd.Series(column(alerts[name], kind), dtype=pd.ArrowDtype(kind))
+        for name, kind in (FILLED_IN | SHOWN).items()
+    }
+    for name in JUDGED:
+        typed[name] = typed[name].replace("", None)
+    shapes = [shapely.multipolygons(shapely.get_parts(one)) for one in alerts.geometry]
+    table = gpd.GeoDataFrame(typed, geometry=shapes, crs=alerts.crs)
+    moment = datetime(written.year, written.month, written.day, tzinfo=UTC)
+    with (
+        whole_file(path) as partial,
+        GeoPackageFile(partial, review_style(), moment, LAYER) as package,
+    ):
+        package.write(table, geometry_type="MultiPolygon", use_arrow=True)
+
+
+def review_style() -> str:
+    """QML: a colour a verdict, a drop-down for verdict and reason, all else to be read only."""
+    names = {value: value or "not judged" for value in COLORS}
+    text = polygon_style(COLORS, names, "verdict")
+    root = Xml.fromstring(text.partition("\n")[2])
+    root.set("styleCategories", "Symbology|Fields|Forms")
+    fields = Xml.SubElement(root, "fieldConfiguration")
+    _add_choices(fields, "verdict", CHOICES)
+    _add_choices(fields, "reject_reason", REASONS)
+    editable = Xml.SubElement(root, "editable")
+    for name in (*FILLED_IN, *SHOWN):
+        Xml.SubElement(editable, "field", name=name, editable=str(int(name in FILLED_IN)))
+    Xml.SubElement(root, "editorlayout").text = "generatedlayout"
+    return "<!DOCTYPE qgis>\n" + Xml.tostring(root, encoding="unicode")
+
+
+def _add_choices(fields: Xml.Element, name: str, values: tuple[str, ...]) -> None:
+    field = Xml.SubElement(fields, "field", name=name, configurationFlags="None")
+    widget = Xml.SubElement(field, "editWidget", type="ValueMap")
+    options = Xml.SubElement(Xml.SubElement(widget, "config"), "Option", type="Map")
+    choices = Xml.SubElement(options, "Option", name="map", type="List")
+    for shown, value in (("", NULL), *((value, value) for value in values)):
+        choice = Xml.SubElement(choices, "Option", type="Map")
+        Xml.SubElement(choice, "Option", name=shown, type="QString", value=value)
+
+
+def require_taken_in(path: Path, alerts: gpd.GeoDataFrame) -> None:
+    """Raise OutputMismatchError if a GeoPackage holds verdicts that the alerts do not have."""
+    if not path.exists():
+        return
+    rows = alerts[["object_id", "verdict", "reject_reason"]].itertuples(index=False)
+    known = {name: (verdict, reason) for name, verdict, reason in rows}
+    waiting = [
+        one.object_id
+        for one in read_filled(path)
+        if one.verdict and known.get(one.object_id, (one.verdict, one.reason)) != one.said
+    ]
+    if waiting:
+        raise OutputMismatchError(
+            f"{path} holds {len(waiting)} verdicts that were not taken in, such as that of "
+            f"{waiting[0]}; nothing was touched. Take them in with --apply {path}, or move it away."
+        )

@@ -1,0 +1,1 @@
+"""Settings of the commands on areas that run-nightly watches."""
