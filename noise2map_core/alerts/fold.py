@@ -40,17 +40,18 @@ def fold(state: PixelState, look: Look, rules: Rules) -> PixelState:
     _require_later(state.seen, decided, look.day)
     seen = np.where(decided, np.uint16(look.day), state.seen)
     # What was nothing and is nothing still: most pixels, of which only the day changes.
-    at = np.nonzero(decided & ((look.found == 1) | (state.status != Status.NONE)))
-    if not len(at[0]):
+    at = np.flatnonzero(decided & ((look.found == 1) | (state.status != Status.NONE)))
+    if not len(at):
         return PixelState(**state.arrays() | {"seen": seen})
-    before = {name: values[at] for name, values in state.arrays().items()}
-    after = _advanced(before, look.found[at] == 1, look.percent[at], look.day, rules)
+    before = {name: values.ravel()[at] for name, values in state.arrays().items()}
+    changed, percent = look.found.ravel()[at] == 1, look.percent.ravel()[at]
+    after = _advanced(before, changed, percent, look.day, rules)
     arrays = {name: _scattered(values, at, after[name]) for name, values in state.arrays().items()}
     return PixelState(**arrays | {"seen": seen})
 
 
 def _require_later(seen: NDArray[np.uint16], decided: Mask, day: int) -> None:
-    latest = int(seen[decided].max(initial=0))
+    latest = int(np.where(decided, seen, 0).max(initial=0))
     if latest and latest >= day:
         raise OutputError(
             f"a look of {date_of(day)} at pixels that were seen on {date_of(latest)} already: "
@@ -59,11 +60,11 @@ def _require_later(seen: NDArray[np.uint16], decided: Mask, day: int) -> None:
 
 
 def _scattered(values: NDArray[Any], at: Any, new: NDArray[Any]) -> NDArray[Any]:
-    if np.array_equal(values[at], new):
+    if np.array_equal(values.ravel()[at], new):
         return values
-    changed = values.copy()
+    changed = values.flatten()
     changed[at] = new
-    return changed
+    return changed.reshape(values.shape)
 
 
 def _advanced(

@@ -11,9 +11,12 @@ import pytest
 
 from noise2map_core.alerts.replay import Slice, settled_through, snapshot_days
 from noise2map_core.alerts.state import ARRAYS
-from noise2map_core.alerts.store import NAME, StateStore, read_about
+from noise2map_core.alerts.store import NAME, StateRules, StateStore, read_about
 from noise2map_core.alerts.tables import read_alerts, read_history
+from noise2map_core.alerts.tiles import fold_here
+from noise2map_core.alerts.update import update_alerts
 from noise2map_core.runtime.errors import OutputError
+from noise2map_core.settings.alerts import AlertsConfig
 from tests.alert_factories import FIRST, GRID, Area, drawn_look, pruned, write_look
 
 
@@ -226,3 +229,17 @@ def test_attributes_say_of_what_the_state_is(tmp_path: Path, slices: list[Slice]
     assert seen <= {0} | {(one.record.day - date(1970, 1, 1)).days for one in slices[:3]}
     assert set(ARRAYS) <= {path.name for path in (area.folder / NAME).iterdir()}
     assert slices[0].record.day == FIRST
+
+
+def test_looks_are_cut_at_the_threshold_of_the_products(tmp_path: Path) -> None:
+    percent = np.arange(32 * 32).reshape(32, 32) % 100
+    found = np.where(percent >= 50, 1, 0).astype(np.uint8)
+    found[:, :4] = 255
+    one, folder = write_look(tmp_path, FIRST, found, percent), tmp_path / "alerts"
+    rules = StateRules.of(AlertsConfig(minimum_m2=0), GRID)
+    update_alerts(folder, GRID, rules, [one], fold_here, threshold=0.8)
+    store, frame = StateStore(folder / NAME, GRID), GRID.tile_frame
+    hits, seen = store.read_array("hits", frame), store.read_array("seen", frame)
+    assert np.array_equal(hits == 1, (percent >= 80) & (found != 255))
+    assert np.array_equal(seen > 0, found != 255)
+    assert np.array_equal(store.read_array("p_max", frame)[hits == 1], percent[hits == 1])
