@@ -37,6 +37,10 @@ class _Band:
     common_name: str | None
 
 
+ALIKE = {"nir": "nir08"}
+"""By what other common name a band goes that a sensor has but once."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundBands:
     """The bands of one item that were asked for."""
@@ -53,10 +57,14 @@ def find_bands(item: Item, names: Sequence[str]) -> FoundBands | None:
     """The sources of bands `names`; None if the item has none of them.
 
     A name is an asset key (of an asset of one band), else a band's name, else its common name.
+    `nir` is Landsat's nir08, too, where an item has no other near infrared.
     Raises LacksBandsError if some are missing, CatalogError if a name fits several bands.
     """
     bands = list(_bands(item))
-    found = {name: _find(item, bands, name) for name in names}
+    found = {
+        name: _find(item, bands, name) or _find(item, bands, ALIKE.get(name, name))
+        for name in names
+    }
     if not any(found.values()):
         return None
     if missing := [name for name, band in found.items() if band is None]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 from noise2map_core.catalog.bands import find_bands
 from noise2map_core.catalog.item import Item
@@ -29,11 +28,8 @@ _STATED = ("s2:product_type", "processing:level", "landsat:correction")
 
 
 def find_optics(item: Item) -> Optics:
-    """Bands, sensor and level, as far as the item says. A scene of Landsat has one near infrared,
-    nir08: it goes by `nir`, too."""
+    """Bands, sensor and level, as far as the item says."""
     found = {name: source for name in BANDS if (source := _band(item, name))}
-    if "nir08" in found and "nir" not in found:
-        found["nir"] = replace(found["nir08"], name="nir")
     return Optics(_sensor(item), _level(item), tuple(found.values()))
 
 

@@ -25,6 +25,7 @@ class SegmentationModels(nn.Module):
         self.models = nn.ModuleDict(
             {task: SiameseModel(network, shape) for task, shape in shapes.items()}
         )
+        self.is_tied = network.tied and can_be_tied(shapes)
         if network.shared_encoder:
             self._share_encoder()
 
@@ -39,8 +40,28 @@ class SegmentationModels(nn.Module):
         self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of `x` [B, C, H, W]; the other arguments have no effect."""
-        logits: Tensor = self.models[task](x, getattr(self, "encoder", None))
-        return logits
+        model: Any = self.models[task]
+        dates = model.encoded(x, getattr(self, "encoder", None))
+        logits: Tensor = model.decoded(dates)
+        return self._tied(logits, dates) if task == "change" and self.is_tied else logits
+
+    def _tied(self, logits: Tensor, dates: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Logits of change [B, 2, H, W] whose probability is half the head's, half of how far the
+        classes of the dates lie apart (total variation); what was seen of them is in `dates`."""
+        segment: Any = self.models["segment"]
+        before, after = (segment.decoded([date]).softmax(dim=1) for date in (dates[0], dates[-1]))
+        apart = (after - before).abs().sum(dim=1) / 2
+        p = ((logits.softmax(dim=1)[:, 1] + apart) / 2).float().clamp(SURE, 1 - SURE)
+        return torch.stack([torch.log1p(-p), p.log()], dim=1)
+
+
+SURE = 1e-5
+"""How near a tied probability of change comes to 0 and 1."""
+
+
+def can_be_tied(shapes: Mapping[Task, TaskShape]) -> bool:
+    """True if a network tells change from no change, and classes besides."""
+    return "segment" in shapes and "change" in shapes and shapes["change"].num_classes == 2
 
 
 class SiameseModel(nn.Module):
@@ -58,12 +79,20 @@ class SiameseModel(nn.Module):
             for channels in model.encoder.out_channels
         )
 
-    def forward(self, x: Tensor, encoder: nn.Module | None = None) -> Tensor:
-        """Logits [B, K, H, W] of `x` [B, date·band, H, W]; `encoder` None: its own."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, K, H, W] of `x` [B, date·band, H, W]."""
+        return self.decoded(self.encoded(x))
+
+    def encoded(self, x: Tensor, encoder: nn.Module | None = None) -> list[list[Tensor]]:
+        """Features of every level of each date of `x` [B, date·band, H, W]; `encoder` None: its
+        own."""
         encoder = encoder or self.encoder
         if self.training:  # by pixel, which is 1.5 times as fast on CPUs and spreads from here
             x = x.contiguous(memory_format=torch.channels_last)
-        dates = [encoder(date) for date in x.chunk(self.num_dates, dim=1)]
+        return [encoder(date) for date in x.chunk(self.num_dates, dim=1)]
+
+    def decoded(self, dates: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Logits [B, K, H, W] of the features of the dates."""
         fused = [
             fusion(levels)
             for fusion, levels in zip(self.fusions, zip(*dates, strict=True), strict=True)

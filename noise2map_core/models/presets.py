@@ -59,12 +59,16 @@ def plain_unet(block_channels: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def network_of(preset: Preset, chip_px: int, fusion: Fusion | None = None) -> NetworkSpec:
+def network_of(
+    preset: Preset, chip_px: int, fusion: Fusion | None = None, tied: bool | None = None
+) -> NetworkSpec:
     """The network of a preset, for chips of `chip_px` pixels.
 
-    `fusion` None: the preset's. Raises ConfigError if the preset has no choice.
+    `fusion`, `tied` None: the preset's. Raises ConfigError if the preset has no choice.
     """
     network = _network_of(preset, chip_px)
+    if tied is not None:
+        network = _with_ties(network, preset, tied)
     if fusion is None:
         return network
     if not isinstance(network, PatchUNetSpec):
@@ -73,6 +77,15 @@ def network_of(preset: Preset, chip_px: int, fusion: Fusion | None = None) -> Ne
             "to tiny, small or base."
         )
     return network.model_copy(update={"fusion": fusion})
+
+
+def _with_ties(network: NetworkSpec, preset: Preset, tied: bool) -> NetworkSpec:
+    if not isinstance(network, SegmentationModelSpec):
+        raise ConfigError(
+            f"preset {preset} has no choice of model.tied. Leave it out, or set model.preset to a "
+            "baseline."
+        )
+    return network.model_copy(update={"tied": tied})
 
 
 def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:

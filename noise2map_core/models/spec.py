@@ -162,7 +162,7 @@ class ReferenceSpec(_Section):
 class SegmentationModelSpec(_Network):
     """A baseline of segmentation-models-pytorch; it knows no timestep."""
 
-    later = ("decoder_channels", "shared_encoder", "encoder_weights")
+    later = ("decoder_channels", "shared_encoder", "encoder_weights", "tied")
     kind: Literal["segmentation_model"] = "segmentation_model"
     architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"]
     encoder: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]+$", max_length=100)]
@@ -177,6 +177,8 @@ class SegmentationModelSpec(_Network):
     """Whether one encoder serves all tasks."""
     encoder_weights: Literal["imagenet", "sentinel2"] | None = None
     """What the encoder starts its training from; None: random numbers."""
+    tied: bool = False
+    """Whether change, where classes are told too, is half of how far those of the dates differ."""
 
 
 NetworkSpec = Annotated[

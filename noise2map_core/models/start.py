@@ -96,7 +96,7 @@ def _require_same_baseline(network: SegmentationModelSpec, kind: Kind, folder: P
             "model.preset."
         )
     spec = read_spec(folder)
-    start = {"encoder_weights": network.encoder_weights}
+    start = {"encoder_weights": network.encoder_weights, "tied": network.tied}
     if spec.network.model_copy(update=start) != network:
         raise CheckpointError(
             f"{folder} holds another network than model.preset says. Set the preset that it was "

@@ -53,6 +53,11 @@ class ModelConfig(BaseModel):
     between their classes; so places and the order of the dates have no effect, and a pass takes
     about twice as long. None: early."""
 
+    tied: bool | None = None
+    """Of the baselines, where change and segment are learnt together: the probability of change is
+    half what the change head says and half how far the classes of the two dates lie apart. None:
+    the head alone."""
+
     backbone: Location | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel

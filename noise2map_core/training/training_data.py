@@ -91,7 +91,12 @@ def plan_spec(
     size, labels, timesteps or bands cannot be used.
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
-    network = network_of(model.preset, chip_px, model.fusion)
+    network = network_of(model.preset, chip_px, model.fusion, model.tied)
+    if model.tied and set(tasks) != {"change", "segment"}:
+        raise ConfigError(
+            f"model.tied wants both tasks, and {', '.join(tasks)} is learnt. Set tasks to change "
+            "segment, or leave model.tied out."
+        )
     if model.backbone is None:
         require_encoder_weights(network)
     if chip_px % network.stride:

@@ -79,6 +79,15 @@ def test_an_item_without_any_of_the_bands_has_none_and_with_some_is_an_error() -
         find_bands(labels, ["red", "change"])
 
 
+def test_the_near_infrared_of_landsat_goes_by_nir_and_that_of_sentinel_2_is_its_own(
+    real_data: Path,
+) -> None:
+    for name, key in (("landsat-c2-l2-oli", "nir08"), ("s2-l2a-earth-search-style-2022", "nir")):
+        document = json.loads((real_data / "items" / f"{name}.json").read_text())
+        found = find_bands(Item(document, "x"), ["red", "nir"])
+        assert found is not None and found.assets == ("red", key)
+
+
 def test_names_to_ask_for_are_listed(real_data: Path) -> None:
     path = real_data / "items" / "landsat-c2-l2-etm.json"
     assert {"red", "nir08", "qa_pixel"} <= set(band_names(Item(json.loads(path.read_text()), "x")))

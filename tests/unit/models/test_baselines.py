@@ -3,7 +3,7 @@
 import copy
 import subprocess
 import sys
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import SegmentationModelSpec
 from noise2map_core.models.unet import TaskShape
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.diffusion import NoCorruption
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Preset, Task
 from tests.factories import checkpoint_spec, task_spec
@@ -106,3 +108,36 @@ def test_a_copy_of_a_model_trains_its_own_convolutions() -> None:
         for weight in model.parameters():
             weight.zero_()
     assert torch.equal(twin(pair), before)
+
+
+def tied_model(tasks: tuple[Task, ...] = ("change", "segment")) -> Noise2Map:
+    spec = checkpoint_spec(
+        bands=("red", "green"), chip_px=CHIP,
+        tasks={task: task_spec(task, 2, corruption=NoCorruption()) for task in tasks},
+        network=network_of("lite0_difference", CHIP, tied=True),
+    )  # fmt: skip
+    return Noise2Map(spec).eval()
+
+
+def test_tied_change_is_half_the_heads_and_half_the_difference_of_the_maps() -> None:
+    model, pair = tied_model(), 1000 + 500 * torch.randn(2, 4, CHIP, CHIP)
+    network: Any = model.network
+    with torch.inference_mode():
+        told = model.logits(pair, 0, task="change").softmax(dim=1)[:, 1]
+        before, after = (
+            model.logits(date, 0, task="segment").softmax(dim=1)[:, 1]
+            for date in pair.chunk(2, dim=1)
+        )
+        network.is_tied = False
+        head = model.logits(pair, 0, task="change").softmax(dim=1)[:, 1]
+    assert torch.allclose(told, (head + (after - before).abs()) / 2, atol=2e-5)
+
+
+def test_where_classes_are_not_learnt_change_stands_alone() -> None:
+    network: Any = tied_model(("change",)).network
+    assert not network.is_tied
+
+
+def test_networks_of_our_own_have_no_ties_to_choose() -> None:
+    with pytest.raises(ConfigError, match=r"tiny has no choice of model\.tied"):
+        network_of("tiny", CHIP, tied=True)
