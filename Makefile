@@ -101,7 +101,8 @@ shipped-land: $(VENV)/.installed-dev
 	test -d $(LAND)/worlds.zarr || $(WORLDS) --family land --output $(LAND)/worlds.zarr \
 	  --count 6000 --chip_px 64 --gsd 17 --gsd_spread 1.75
 	$(BIN)/noise2map finetune-maps pipelines/configs/land-finetune.yaml
-	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr
+	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr \
+	  --search.bands blue green red nir swir16 swir22
 	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/taizhou.zarr --task change --output $(LAND)/taizhou.json
 	mkdir -p noise2map_core/models/shipped/land
 	cp $(LAND)/checkpoint/* noise2map_core/models/shipped/land/

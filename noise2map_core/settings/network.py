@@ -1,8 +1,8 @@
 """Settings of the network."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
 
@@ -53,7 +53,7 @@ class ModelConfig(BaseModel):
     between their classes; so places and the order of the dates have no effect, and a pass takes
     about twice as long. None: early."""
 
-    tied: bool | None = None
+    tied: Annotated[bool | None, Field(exclude_if=lambda tied: tied is None)] = None
     """Of the baselines, where change and segment are learnt together: the probability of change is
     half what the change head says and half how far the classes of the two dates lie apart. None:
     the head alone."""
