@@ -84,7 +84,7 @@ shipped-buildings: $(VENV)/.installed-dev
 	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa-ingest.yaml
 	test -d $(BUILDINGS)/pairs.zarr || \
 	  $(BIN)/noise2map pair-chips pipelines/configs/buildings-pairs.yaml
-	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-first.yaml
+	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-first-finetune.yaml
 	$(BIN)/noise2map finetune-maps pipelines/configs/buildings-finetune.yaml
 	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-gzcd-dataset.yaml
 	$(BIN)/noise2map ingest-dataset pipelines/configs/buildings-dsifn-dataset.yaml

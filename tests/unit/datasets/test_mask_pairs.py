@@ -11,7 +11,6 @@ from noise2map_core.chips.store import open_chips, open_store
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.cli.commands import draw_worlds, ingest_dataset, pair_chips
 from noise2map_core.datasets.mask_pairs import PIXELS
-from noise2map_core.datasets.whu import SEGMENT_GSD
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
 from noise2map_core.settings.datasets import WhuConfig
 from noise2map_core.workflows.tools.draw_worlds import DrawWorldsConfig
@@ -107,12 +106,11 @@ def test_what_cannot_be_paired_is_refused(singles: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Invented pairs with the classes of `singles` and other pixels on the ground."""
+def worlds(singles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Invented pairs with the classes and the pixel size of `singles`."""
     output = tmp_path_factory.mktemp("worlds") / "chips.zarr"
-    draw_worlds.run(
-        DrawWorldsConfig(output=output, count=3, chip_px=128, gsd=SEGMENT_GSD, val_share=0.34)
-    )
+    gsd = open_store(singles).attributes["gsd"]
+    draw_worlds.run(DrawWorldsConfig(output=output, count=3, chip_px=128, gsd=gsd, val_share=0.34))
     return output
 
 
