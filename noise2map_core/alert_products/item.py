@@ -11,7 +11,6 @@ import numpy as np
 import pystac
 import shapely
 from pystac.extensions.file import FileExtension
-from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.version import VersionExtension
 
 from noise2map_core import __version__
@@ -25,6 +24,7 @@ from noise2map_core.products.item import (
     CLASSIFICATION,
     PROCESSING,
     RASTER,
+    add_projection,
     asset_key,
     file_asset,
     name_collection,
@@ -101,10 +101,7 @@ def _item(state: AlertState, aoi: AreaOfInterest, attribution: str) -> pystac.It
         },
         stac_extensions=[PROCESSING, CLASSIFICATION, RASTER, FileExtension.get_schema_uri()],
     )  # fmt: skip
-    projection = ProjectionExtension.ext(item, add_if_missing=True)
-    projection.code = grid.crs
-    projection.shape = [grid.region.height, grid.region.width]
-    projection.transform = list(grid.transform(grid.region))[:6]
+    add_projection(item, grid)
     return item
 
 

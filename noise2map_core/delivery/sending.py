@@ -1,8 +1,9 @@
 """Sending once or several times, and what is known afterwards."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 PAUSE_S = 0.5
 """Before the second attempt; doubled for each further one."""
@@ -33,13 +34,22 @@ class Attempted:
 
 def attempt(send: Callable[[], str], attempts: int) -> Attempted:
     """Call `send` up to `attempts` times, until it raises no NotTakenError that passes."""
-    sure = True
-    for number in range(1, attempts + 1):
-        try:
-            return Attempted(True, send(), number)
-        except NotTakenError as error:
-            sure = sure and error.sure
-            if not error.passing or number == attempts:
-                return Attempted(False, str(error), number, sure)
-        time.sleep(PAUSE_S * 2 ** (number - 1))
-    raise AssertionError("there is one attempt at least")
+    refusals: list[NotTakenError] = []
+    tries = Retrying(
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential(PAUSE_S, exp_base=2),
+        retry=retry_if_exception(lambda error: isinstance(error, NotTakenError) and error.passing),
+        reraise=True,
+    )
+    try:
+        return Attempted(True, tries(_noting, send, refusals), len(refusals) + 1)
+    except NotTakenError as error:
+        return Attempted(False, str(error), len(refusals), all(one.sure for one in refusals))
+
+
+def _noting(send: Callable[[], str], refusals: list[NotTakenError]) -> str:
+    try:
+        return send()
+    except NotTakenError as error:
+        refusals.append(error)
+        raise

@@ -93,11 +93,16 @@ def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
         },
         stac_extensions=[*extensions, *([MLM] if subject.mlm else [])],
     )  # fmt: skip
+    add_projection(item, grid)
+    return item
+
+
+def add_projection(item: pystac.Item, grid: RegionGrid) -> None:
+    """Say on which pixels the rasters of an item lie."""
     projection = ProjectionExtension.ext(item, add_if_missing=True)
     projection.code = grid.crs
     projection.shape = [grid.region.height, grid.region.width]
     projection.transform = list(grid.transform(grid.region))[:6]
-    return item
 
 
 def _id(subject: MapSubject) -> str:
