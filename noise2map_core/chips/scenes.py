@@ -1,4 +1,4 @@
-"""How bright the scenes of a chip store are: robust centre and spread of their bands.
+"""How bright the scenes of a chip store are, and how pairs of them differ where nothing changed.
 
 A scene is one place at one time. What it is normalised by follows from its own pixels, whatever the
 light, the haze, the season or the sensor: a fixed sample of them, so that any run finds the same.
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD
 from noise2map_core.imagery.moments import robust_light
+from noise2map_core.learning.alteration import pair_alteration
 
 SAMPLE_CHIPS = 64
 """Chips of a scene that are looked at, evenly over all."""
 SAMPLE_SIDE = 32
 """Rows and columns of a chip that are looked at, evenly over all."""
 
+Codes = NDArray[np.uint32]
 Float64 = NDArray[np.float64]
 
 
@@ -39,6 +41,36 @@ def scene_lights(group: zarr.Group, kept: Float64 | None = None) -> Float64:
     for code, parts in found.items():
         lights[code] = robust_light(np.concatenate(parts, axis=1))
     return lights
+
+
+def pair_alterations(
+    group: zarr.Group, kept: tuple[Codes, Float64] | None = None
+) -> tuple[Codes, Float64]:
+    """Codes [pair, date] of the scenes of every pair, and matrix and offset of its MAD variates
+    [pair, variate, 2 · band + 1]; NaN where too little is observed at both dates.
+
+    Pairs in `kept` stay first and as they are, and nothing is read of them.
+    """
+    scene, bands = np.asarray(_array(group, "scene")[:]), _array(group, "image").shape[2]
+    if kept is None:
+        kept = np.empty((0, 2), np.uint32), np.empty((0, bands, 2 * bands + 1))
+    known = set(map(tuple, kept[0].tolist()))
+    fresh = [pair for pair in np.unique(scene, axis=0).tolist() if tuple(pair) not in known]
+    pairs = np.concatenate([kept[0], np.asarray(fresh, np.uint32).reshape(-1, 2)])
+    found = [_alteration(group, np.flatnonzero((scene == pair).all(axis=1))) for pair in fresh]
+    return pairs, np.concatenate([kept[1], np.reshape(found, (-1, *kept[1].shape[1:]))])
+
+
+def _alteration(group: zarr.Group, chips: NDArray[np.intp]) -> Float64:
+    """Of the chips of one pair, by a sample that is even over them."""
+    image, valid = _array(group, "image"), _array(group, "valid")
+    few, step = _few(chips), max(1, image.shape[-1] // SAMPLE_SIDE)
+    rows = (..., slice(step // 2, None, step), slice(step // 2, None, step))
+    parts = []
+    for chip in few.tolist():
+        pixels, seen = np.asarray(image[chip])[rows], np.asarray(valid[chip])[rows].all(axis=0)
+        parts.append(pixels[..., seen])
+    return pair_alteration(*np.concatenate(parts, axis=-1))
 
 
 def _samples(
@@ -65,10 +97,14 @@ def _chosen(scene: NDArray[np.uint32], known: int) -> set[tuple[int, int]]:
     chips, dates = np.nonzero(scene >= known)
     codes = scene[chips, dates]
     for code in np.unique(codes).tolist():
-        mine = np.flatnonzero(codes == code)
-        few = mine[:: -(-len(mine) // SAMPLE_CHIPS)]
+        few = _few(np.flatnonzero(codes == code))
         chosen |= set(zip(chips[few].tolist(), dates[few].tolist(), strict=True))
     return chosen
+
+
+def _few(chips: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most `SAMPLE_CHIPS` of them, evenly."""
+    return chips[:: -(-len(chips) // SAMPLE_CHIPS)]
 
 
 def _array(group: zarr.Group, name: str) -> "zarr.Array[Any]":

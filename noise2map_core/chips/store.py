@@ -56,8 +56,12 @@ CHIP_ARRAYS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Arrays of one row a chip."""
 
-SCENE_ARRAYS: dict[str, tuple[str, ...]] = {"light": ("scene", "moment", "band")}
-"""Arrays of one row a scene, one place at one time: robust centre and spread of its bands."""
+SCENE_ARRAYS: dict[str, tuple[str, ...]] = {
+    "light": ("scene", "moment", "band"),
+    "pair": ("pair", "date"), "alteration": ("pair", "variate", "number"),
+}  # fmt: skip
+"""Arrays of one row a scene, one place at one time: robust centre and spread of its bands. And of
+one row a pair of scenes: their codes; matrix [2 · band] and offset of each of its MAD variates."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -133,6 +137,24 @@ class ChipStore:
         little of a scene is observed."""
         scene, light = self._scenes
         return np.asarray(light[scene[chips]])
+
+    def alterations(self, chips: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """Matrix and offset of the MAD variates of the pairs of chips, [chip, variate, number]; NaN
+        where too little of a pair is observed. None for a store of single dates, or of a version
+        that did not note them."""
+        if self._pairs is None:
+            return None
+        row, alteration = self._pairs
+        return np.asarray(alteration[row[chips]])
+
+    @cached_property
+    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+        """The pair of every chip, and what is known of pairs."""
+        if self.num_dates != 2 or "alteration/zarr.json" not in self.objects:
+            return None
+        codes = {tuple(pair): row for row, pair in enumerate(self.read("pair").tolist())}
+        rows = [codes[tuple(pair)] for pair in self._scenes[0].tolist()]
+        return np.asarray(rows, np.intp), self.read("alteration")
 
     @cached_property
     def _scenes(self) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:

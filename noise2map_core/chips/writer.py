@@ -28,7 +28,7 @@ from noise2map_core.chips.manifest import (
     object_digest,
 )
 from noise2map_core.chips.plan import ChipTable
-from noise2map_core.chips.scenes import scene_lights
+from noise2map_core.chips.scenes import pair_alterations, scene_lights
 from noise2map_core.chips.store import (
     CHIP_ARRAYS,
     CHIPS_PER_SHARD,
@@ -469,11 +469,24 @@ def write_totals(
     group.attrs.update({"whole_shards": totals})
     known = None if before is None else before.read("light")
     _create_rows(group, "light", scene_lights(group, known))
+    _write_pairs(group, before)
     objects = {key: value for record in records for key, value in record.objects.items()}
     for key in list_objects(path):
         if not is_shard(key):
             objects[key] = _written(path, key)
     return objects
+
+
+def _write_pairs(group: zarr.Group, before: ChipStore | None) -> None:
+    """What is known of pairs of scenes; a store that an earlier version wrote goes on without."""
+    if group["scene"].shape[1] != 2:  # type: ignore[union-attr]
+        return
+    if before is not None and "alteration/zarr.json" not in before.objects:
+        return
+    kept = None if before is None else (before.read("pair"), before.read("alteration"))
+    pairs, alterations = pair_alterations(group, kept)
+    _create_rows(group, "pair", pairs)
+    _create_rows(group, "alteration", alterations)
 
 
 def clear_progress(path: Path) -> None:

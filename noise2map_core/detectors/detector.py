@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.detectors.alteration import Floats
 from noise2map_core.detectors.null import NullModel, Posterior, fit_null, fit_posterior
 from noise2map_core.detectors.parts import (
     NOWHERE,
@@ -26,6 +25,7 @@ from noise2map_core.detectors.statistic import (
     log_length,
     varied_bands,
 )
+from noise2map_core.learning.alteration import Floats
 from noise2map_core.runtime.errors import PairRejectedError
 from noise2map_core.settings.detector import Kind
 

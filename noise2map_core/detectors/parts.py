@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.detectors.alteration import Floats
 from noise2map_core.detectors.null import NullModel, fit_null
 from noise2map_core.detectors.statistic import Rows, fit_rows, log_length, varied_bands
+from noise2map_core.learning.alteration import Floats
 from noise2map_core.settings.detector import Kind
 
 MIN_PART_PX = 4_000

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from noise2map_core.detectors.alteration import (
+from noise2map_core.learning.alteration import (
     Floats,
     alteration_matrix,
     no_change_weights,

@@ -38,6 +38,8 @@ class ChipBatch:
     """[chip] numbers of the chips in the store."""
     light: NDArray[np.float64]
     """[chip, date, 2, band] robust centre and spread of the scenes; NaN where unknown."""
+    alteration: NDArray[np.float64] | None = None
+    """[chip, variate, 2 · band + 1] matrix and offset of MAD variates; NaN or None: unknown."""
 
     def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
@@ -53,6 +55,12 @@ class ChipBatch:
         if task == "segment":
             return light.transpose(0, 1).flatten(0, 1).to(device)
         return light.transpose(1, 2).flatten(2, 3).to(device)
+
+    def alteration_of(self, task: Task, device: torch.device | str = "cpu") -> Tensor | None:
+        """Matrix and offset of the variates [sample, variate, 2 · band + 1], float32."""
+        if self.alteration is None or task == "segment":
+            return None
+        return torch.from_numpy(self.alteration.astype(np.float32)).to(device)
 
     def labels_of(self, task: Task) -> NDArray[np.uint8]:
         """Labels [sample, y, x], 255 = not labelled."""
@@ -100,7 +108,10 @@ class ChipReader:
             for name in self._columns
         )
         labelled = dict(zip(self._tasks, labels, strict=True))
-        return ChipBatch(image, valid, labelled, chips, self._store.lights(chips))
+        store = self._store
+        return ChipBatch(
+            image, valid, labelled, chips, store.lights(chips), store.alterations(chips)
+        )
 
     def shards_held(self, shard: int) -> int:
         """How many shards of the size of `shard` fit into the cache; at least one."""

@@ -45,7 +45,8 @@ def model_logits_over(
         image, valid = batch.inputs(task, model.device)
         with torch.inference_mode():
             light = batch.light_of(task, model.device)
-            each = model.logits_over(image, steps, valid, task, light=light)
+            alteration = batch.alteration_of(task, model.device)
+            each = model.logits_over(image, steps, valid, task, light=light, alteration=alteration)
         return np.asarray(each.cpu().numpy())
 
     return logits

@@ -62,4 +62,7 @@ def _read_chip(job: RegionJob, chip: Window) -> ChipBatch:
     label = unlabelled if job.task_name == "segment" else unlabelled[:, 0]
     unknown = np.full((len(job.dates), 2, len(job.spec.bands)), np.nan)
     light = unknown if job.light is None else np.asarray(job.light.dates)
-    return ChipBatch(image, valid, {job.task_name: label}, np.zeros(1, np.int64), light[None])
+    known = np.asarray(job.light.alteration) if job.light and job.light.alteration else None
+    alteration = None if known is None else known[None]
+    labels = {job.task_name: label}
+    return ChipBatch(image, valid, labels, np.zeros(1, np.int64), light[None], alteration)

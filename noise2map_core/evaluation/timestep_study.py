@@ -75,6 +75,7 @@ def study_chip(
     spec = model.spec.tasks[task]
     image, valid = (part[:1] for part in batch.inputs(task, model.device))
     light = batch.light_of(task, model.device)[:1]
+    alteration = batch.alteration_of(task, model.device)
     orders = {"normal": False} | ({"swapped": True} if spec.num_dates > 1 else {})
     with torch.inference_mode():
         probability = [
@@ -82,7 +83,13 @@ def study_chip(
                 [
                     probability_of(logits.cpu().numpy(), spec.temperature)
                     for logits in model.logits_over(
-                        image, timesteps, valid, task, light=light, reverse_dates=swapped
+                        image,
+                        timesteps,
+                        valid,
+                        task,
+                        light=light,
+                        reverse_dates=swapped,
+                        alteration=None if alteration is None else alteration[:1],
                     )
                 ]
             )

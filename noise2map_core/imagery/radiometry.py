@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.imagery.convention import clipped
 from noise2map_core.imagery.recipe import Correction
+from noise2map_core.learning.alteration import canonical_vectors
 
 MAX_ITERATIONS = 50
 SAME_CORRELATIONS = 1e-3
@@ -87,22 +88,6 @@ def _mad(
     covariance = (centred * weight) @ centred.T / total
     a, b, correlations = canonical_vectors(covariance + 1e-9 * np.diag(np.diag(covariance)))
     return a.T @ centred[:size] - b.T @ centred[size:], correlations
-
-
-def canonical_vectors(
-    covariance: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Canonical vectors a, b [band, variate] and their rising correlations (Nielsen 2007, eq. 1-5).
-
-    `covariance` [2 · band, 2 · band]: of the bands before, then after; regular.
-    """
-    from scipy import linalg  # slow to import, and workers do without
-
-    size = len(covariance) // 2
-    s11, s22, s12 = covariance[:size, :size], covariance[size:, size:], covariance[:size, size:]
-    squares, a = linalg.eigh(s12 @ linalg.solve(s22, s12.T, assume_a="sym"), s11)
-    correlations = np.sqrt(squares.clip(1e-12, 1 - 1e-9))
-    return a, linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations, correlations
 
 
 def orthogonal_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

@@ -97,7 +97,11 @@ def _light(job: RegionJob) -> list[str]:
         "by what the checkpoint was trained on, which may be of other light. Take a larger area, "
         "or dates with fewer clouds."
         for number in (job.light.unknown if job.light else ())
-    ]
+    ] + [
+        "too little is observed at both dates to tell how they differ where nothing changed: what "
+        "the network sees are differences of the normalised bands. Take a larger area, or dates "
+        "with fewer clouds."
+    ] * bool(job.light and job.light.is_alteration_unknown)
 
 
 def edge_doubts(edges: Sequence[PartEdge]) -> list[str]:

@@ -1,7 +1,6 @@
 """A pair of images in memory, mapped by the code of the pipeline: for notebooks."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +27,7 @@ from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_p
 from noise2map_core.inference.planning import require_gsd, require_settings
 from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.provenance import class_table
-from noise2map_core.inference.scene_light import SAMPLE, SceneLight, light_of
+from noise2map_core.inference.scene_light import SAMPLE, DateWindow, SceneLight, scene_light
 from noise2map_core.inference.tile import TilePredictor
 from noise2map_core.inference.two_maps import ComparingPredictor
 from noise2map_core.mapping.mosaic import (
@@ -39,9 +38,10 @@ from noise2map_core.mapping.mosaic import (
 )
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
 from noise2map_core.models.shipped import checkpoint_folder
-from noise2map_core.models.spec import CheckpointSpec, TaskSpec, read_spec
+from noise2map_core.models.spec import CheckpointSpec, read_spec
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.network import Task
 
 NAMES = ("class", "probability", "valid", "reason")
 _ONE_AT_A_TIME = threading.Lock()
@@ -89,7 +89,7 @@ def predict_pair(
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
         config.timesteps or its_task.inference_timesteps,
         resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),
-        _light(its_task, before, after), compared,
+        _light(spec, "segment" if compared else "change", before, after), compared,
     )  # fmt: skip
     pixels = _layers(job, before, after, tile_px)
     if not (is_dask_collection(before.data) or is_dask_collection(after.data)):
@@ -162,19 +162,22 @@ def _predictor(
     return Predictor(model, path, lattice, timesteps, light=light)
 
 
-def _light(task: TaskSpec, before: xr.DataArray, after: xr.DataArray) -> SceneLight | None:
+def _light(
+    spec: CheckpointSpec, task: Task, before: xr.DataArray, after: xr.DataArray
+) -> SceneLight | None:
     """Of each image, where the network normalises by scene: as of a region of its extent."""
-    if task.normalisation.of == "training":
+    if spec.tasks[task].normalisation.of == "training":
         return None
     frame = Window(0, 0, *before.shape[1:])
-    return SceneLight(tuple(light_of(_windows_of(image, frame)) for image in (before, after)))
+    windows = [
+        [_seen(image[:, *window.slices_in(frame)]) for image in (before, after)]
+        for window in spread_windows(frame, SAMPLE)
+    ]
+    return scene_light(windows, with_alteration=spec.sees_alteration(task))
 
 
-def _windows_of(image: xr.DataArray, frame: Window) -> Iterator[NDArray[Any]]:
-    """Observed pixels [band, pixel] of each window that is looked at."""
-    for window in spread_windows(frame, SAMPLE):
-        part = image[:, *window.slices_in(frame)]
-        yield np.asarray(part.data)[:, np.asarray(_observed(part).data)]
+def _seen(part: xr.DataArray) -> DateWindow:
+    return np.asarray(part.data), np.asarray(_observed(part).data)
 
 
 def _layers(job: _PairJob, before: xr.DataArray, after: xr.DataArray, tile_px: int) -> da.Array:

@@ -143,7 +143,10 @@ def _job(
     job: RegionJob = made(spec=spec, recipe=recipe, **_by_network(config, network, its_task))
     if network.task(its_task).normalisation.of != "scene":
         return job
-    light = read_light(job.dates, grid, pair.recipe, identities, job.output)
+    light = read_light(
+        job.dates, grid, pair.recipe, identities, job.output,
+        with_alteration=network.sees_alteration(its_task),
+    )  # fmt: skip
     return replace(job, light=light)
 
 

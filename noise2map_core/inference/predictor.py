@@ -55,6 +55,7 @@ class Predictor:
         self._task_name: Task = task
         self._task = model.spec.tasks[task]
         self._lights = _lights(light, path.device)
+        self._alteration = _alteration(light, path.device)
 
     def predict(
         self,
@@ -133,7 +134,7 @@ class Predictor:
         logits = {
             one: self._models[one.timestep].logits(
                 on_device, one.timestep, valid_on_device, self._task_name,
-                light=light, reverse_dates=one.reversed_dates,
+                light=light, alteration=self._alteration, reverse_dates=one.reversed_dates,
             )
             for one in dict.fromkeys(one for passes in self._sets.values() for one in passes)
         }  # fmt: skip
@@ -151,6 +152,13 @@ def _lights(light: SceneLight | None, device: str) -> dict[int | None, torch.Ten
     numbers = torch.tensor(light.dates, dtype=torch.float32, device=device)
     each: dict[int | None, torch.Tensor | None] = {n: one[None] for n, one in enumerate(numbers)}
     return {None: numbers.transpose(0, 1).flatten(1)[None], **each}
+
+
+def _alteration(light: SceneLight | None, device: str) -> torch.Tensor | None:
+    """[1, variate, date·band + 1] of all chips; None: unknown."""
+    if light is None or not light.alteration:
+        return None
+    return torch.tensor(light.alteration, dtype=torch.float32, device=device)[None]
 
 
 def name_of(one: Pass) -> str:

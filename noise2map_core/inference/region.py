@@ -216,7 +216,7 @@ class RegionJob:
         task = {} if self.task_name == "change" else {"task": self.task_name}
         passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
         pixels, told_apart = self.recipe.key(), {"reasons": REASONS_VERSION}
-        light = {} if self.light is None else {"light": digest_of(repr(self.light.dates))}
+        light = {} if self.light is None else {"light": self.light.digest}
         return (
             task | ({"evidence": passes} if passes else {}) | ({"pixels": pixels} if pixels else {})
             | (told_apart if self.recipe.masked else {})

@@ -16,6 +16,7 @@ from noise2map_core.learning.geometry import draw_crops, draw_moves, resampled, 
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.pairs import PairDraws, draw_pairs, made
 from noise2map_core.learning.sensor import draw_sensor
+from noise2map_core.models.alteration import reversed_dates
 from noise2map_core.settings.learning import TrainingConfig
 
 HAZE_LEVEL = 3.0
@@ -34,10 +35,13 @@ class TrainingBatch:
     """int64 [B, H, W]; 255 = ignore."""
     valid: Tensor
     """bool [B, H, W]; True = observed at every date."""
+    alteration: Tensor | None = None
+    """float32 [B, variate, date·band + 1]: matrix and offset of the MAD variates of `image`."""
 
     def __getitem__(self, part: slice) -> "TrainingBatch":
         """Some of its chips."""
-        return TrainingBatch(self.image[part], self.label[part], self.valid[part])
+        alteration = None if self.alteration is None else self.alteration[part]
+        return TrainingBatch(self.image[part], self.label[part], self.valid[part], alteration)
 
     def __len__(self) -> int:
         """Its number of chips."""
@@ -119,14 +123,19 @@ def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> Traini
         turned(part, draws.flip, draws.turns)
         for part in resampled(image, label, valid, draws.crop, draws.moves)
     )
-    reversed_dates = torch.cat(list(image.chunk(num_dates, dim=1))[::-1], dim=1)
-    image = torch.where(draws.reverse[:, None, None, None].to(image.device), reversed_dates, image)
+    other_order = torch.cat(list(image.chunk(num_dates, dim=1))[::-1], dim=1)
+    reverse = draws.reverse.to(image.device)
+    image = torch.where(reverse[:, None, None, None], other_order, image)
+    alteration = batch.alteration
+    if alteration is not None:
+        other = reversed_dates(alteration, num_dates)
+        alteration = torch.where(reverse[:, None, None], other, alteration)
     image = under(image, valid, draws.appearance)
     gain, offset = draws.gain.to(image.device), draws.offset.to(image.device)
     image = image * gain[:, :, None, None] + offset[:, :, None, None]
     image, label = hazed(image, label, draws.haze.to(image.device))
     image = under(image, valid, draws.sensor)
-    return TrainingBatch(torch.where(valid[:, None], image, 0.0), label, valid)
+    return TrainingBatch(torch.where(valid[:, None], image, 0.0), label, valid, alteration)
 
 
 def hazed(image: Tensor, label: Tensor, haze: Tensor) -> tuple[Tensor, Tensor]:

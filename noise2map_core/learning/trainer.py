@@ -105,6 +105,7 @@ class Learner:
             timesteps=self._tensor(timesteps),
             epsilon=epsilon,
             keep_context=self._tensor(keep),
+            alteration=batch.alteration,
         )
         return network_input, batch.label.masked_fill(~batch.valid, IGNORE)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
+from noise2map_core.models.alteration import altered, in_z_scores, reversed_dates
 from noise2map_core.models.baselines import SegmentationModels
 from noise2map_core.models.difference import DifferenceUNet
 from noise2map_core.models.spec import (
@@ -38,6 +39,9 @@ class TaskInput:
     """Standard normal, broadcasts to `x_0`; needed where the noise has a Gaussian part."""
     keep_context: Tensor | None = None
     """bool [B], training only: where False, pixels are judged without context. None: all kept."""
+    alteration: Tensor | None = None
+    """float32 [B, variate, date·band + 1]: matrix and offset of the MAD variates of `x_0`; needed
+    where the network sees these."""
 
     def part(self, index: int, parts: int) -> "TaskInput":
         """Every `parts`-th chip from `index` on."""
@@ -48,6 +52,7 @@ class TaskInput:
             self.timesteps[mine],
             None if self.epsilon is None else self.epsilon[mine],
             None if self.keep_context is None else self.keep_context[mine],
+            None if self.alteration is None else self.alteration[mine],
         )
 
 
@@ -107,25 +112,30 @@ class Noise2Map(nn.Module):
         task: Task | None = None,
         *,
         light: Tensor | None = None,
+        alteration: Tensor | None = None,
         reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits, float32 [B, K, H, W], of raw numbers [B, date·band, H, W].
 
         `valid` bool [B, date, H, W], True = observed; None: all. `task` None: the only one. H and W
-        must be multiples of `spec.network.stride`. `light` is as in `normalise`. `reverse_dates`
-        shows the network the dates in the other order, each normalised as itself. Blending,
-        temperature and threshold are the caller's. Raises CheckpointError if the model does not
-        know the task.
+        must be multiples of `spec.network.stride`. `light` is as in `normalise`, `alteration` as in
+        `alteration_of`. `reverse_dates` shows the network the dates in the other order, each
+        normalised as itself. Blending, temperature and threshold are the caller's. Raises
+        CheckpointError if the model does not know the task.
         """
         name = self.spec.task_name(task)
         x_0 = self.normalise(image, valid, name, light)
+        variates = self.alteration_of(alteration, len(image), name, light)
         if reverse_dates:
-            x_0 = torch.cat(list(x_0.chunk(self.spec.tasks[name].num_dates, dim=1))[::-1], dim=1)
+            dates = self.spec.tasks[name].num_dates
+            x_0 = torch.cat(list(x_0.chunk(dates, dim=1))[::-1], dim=1)
+            variates = None if variates is None else reversed_dates(variates, dates)
         batch = TaskInput(
             x_0=x_0,
             valid=_observed(image, valid),
             timesteps=torch.full((len(image),), timestep, device=image.device),
             epsilon=self._fixed_epsilon(image, name),
+            alteration=variates,
         )
         logits: Tensor = self({name: batch})[name]
         return logits.float()
@@ -138,6 +148,7 @@ class Noise2Map(nn.Module):
         task: Task | None = None,
         *,
         light: Tensor | None = None,
+        alteration: Tensor | None = None,
         reverse_dates: bool = False,
     ) -> Tensor:
         """Class logits at each of several timesteps, float32 [timestep, B, K, H, W].
@@ -146,10 +157,13 @@ class Noise2Map(nn.Module):
         """
         return torch.stack(
             [
-                self.logits(image, t, valid, task, light=light, reverse_dates=reverse_dates)
+                self.logits(
+                    image, t, valid, task,
+                    light=light, alteration=alteration, reverse_dates=reverse_dates,
+                )
                 for t in timesteps
             ]
-        )
+        )  # fmt: skip
 
     def normalise(
         self,
@@ -168,6 +182,22 @@ class Noise2Map(nn.Module):
         # where, not a product: what lies under an invalid pixel may be NaN.
         return torch.where(_observed(image, valid), normalised, 0.0)
 
+    def alteration_of(
+        self, alteration: Tensor | None, count: int, task: Task, light: Tensor | None = None
+    ) -> Tensor | None:
+        """Matrices and offsets [B, variate, date·band + 1] for `count` normalised images.
+
+        `alteration` [B or 1, variate, date·band + 1] are those of their pairs' raw numbers, NaN
+        where unknown; None: all unknown. None for a task that sees no variates.
+        """
+        if not self.spec.sees_alteration(task):
+            return None
+        bands, dates = len(self.spec.bands), self.spec.tasks[task].num_dates
+        if alteration is None:
+            alteration = torch.full((1, bands, bands * dates + 1), torch.nan)
+        known = alteration.to(self.device, torch.float32).expand(count, -1, -1)
+        return in_z_scores(known, *self._constants(task).light(light))
+
     def forward(self, batches: Mapping[Task, TaskInput]) -> dict[Task, Tensor]:
         """Logits [B, K, H, W] of a batch of each task.
 
@@ -175,9 +205,17 @@ class Noise2Map(nn.Module):
         are averaged over workers once.
         """
         return {
-            name: self.network(name, self.corrupt(batch, name), batch.timesteps, batch.keep_context)
+            name: self.network(name, self._seen(batch, name), batch.timesteps, batch.keep_context)
             for name, batch in batches.items()
         }
+
+    def _seen(self, batch: TaskInput, task: Task) -> Tensor:
+        """What the network gets of a batch: x_t, or its MAD variates."""
+        x_t = self.corrupt(batch, task)
+        if not self.spec.sees_alteration(task):
+            return x_t
+        assert batch.alteration is not None
+        return torch.where(batch.valid, altered(x_t, batch.alteration), 0.0)
 
     def corrupt(self, batch: TaskInput, task: Task) -> Tensor:
         """x_t of a batch, float32 [B, date·band, H, W]."""
@@ -239,12 +277,19 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
     match spec.network:
         case PatchUNetSpec(fusion="difference"):
             return DifferenceUNet(spec.network, shapes)
+        case PatchUNetSpec(fusion="alteration"):
+            return PatchUNet(spec.network, {name: _altered(one) for name, one in shapes.items()})
         case PatchUNetSpec():
             return PatchUNet(spec.network, shapes)
         case ReferenceSpec():
             return ReferenceNetwork(spec.network, shapes)
         case SegmentationModelSpec():
             return SegmentationModels(spec.network, shapes)
+
+
+def _altered(shape: TaskShape) -> TaskShape:
+    """Of a pair, its variates and their length take the place of bands and dates."""
+    return shape if shape.num_dates == 1 else TaskShape(1, shape.num_bands + 1, shape.num_classes)
 
 
 def _observed(image: Tensor, valid: Tensor | None) -> Tensor:

@@ -275,6 +275,8 @@ class CheckpointSpec(_Section):
             raise ValueError("bands must have different names")
         for name, task in self.tasks.items():
             self._require_dates(name, task)
+            if self._by_alteration and task.normalisation.of != "scene":
+                raise ValueError("network.fusion alteration needs normalisation.of scene")
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
         if not self.chip_px <= self.stride_px * MOST_OVERLAP <= self.chip_px * MOST_OVERLAP:
@@ -307,6 +309,14 @@ class CheckpointSpec(_Section):
                 f"the checkpoint {asked}; it knows: {', '.join(self.tasks)}. Name one of these."
             )
         return name
+
+    def sees_alteration(self, task: Task) -> bool:
+        """Whether a task's network sees MAD variates of a pair rather than its bands."""
+        return self._by_alteration and self.tasks[task].num_dates > 1
+
+    @property
+    def _by_alteration(self) -> bool:
+        return isinstance(self.network, PatchUNetSpec) and self.network.fusion == "alteration"
 
     def accepts_gsd(self, gsd: float) -> bool:
         """True for a ground sample distance, metres, within `gsd_range`."""

@@ -29,7 +29,7 @@ class NormalisationConfig(BaseModel):
     time its own robust centre and spread: light, haze, season, sensor and scaling do not matter."""
 
 
-Fusion = Literal["early", "difference"]
+Fusion = Literal["early", "difference", "alteration"]
 
 
 class ModelConfig(BaseModel):
@@ -51,7 +51,9 @@ class ModelConfig(BaseModel):
     sees each date by itself, through one stem for all tasks, and change is the size of what differs
     between its features of the dates, between their values, and, where segment is learnt too,
     between their classes; so places and the order of the dates have no effect, and a pass takes
-    about twice as long. None: early."""
+    about twice as long. alteration: it sees no band, but the sizes of the MAD variates of the pair,
+    in units of what has not changed there, and how long they are together: light, haze, sensor,
+    season of the whole scene and the order of the dates have no effect. None: early."""
 
     tied: Annotated[bool | None, Field(exclude_if=lambda tied: tied is None)] = None
     """Of the baselines, where change and segment are learnt together: the probability of change is

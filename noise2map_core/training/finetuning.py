@@ -19,7 +19,7 @@ from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.training.model_card import write_card
 from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
-from noise2map_core.training.training_data import class_weights, plan_spec
+from noise2map_core.training.training_data import class_weights, plan_spec, require_variates
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
 
@@ -77,6 +77,8 @@ def plan_job(
     Raises ConfigError or ChipStoreError where settings do not fit.
     """
     tasks, backbone = settings.of_tasks(), settings.model.backbone
+    if settings.model.fusion == "alteration":
+        require_variates(settings, store)
     return TrainingJob(
         chips=absolute(store.path),
         state=state,

@@ -34,6 +34,7 @@ from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.settings.diffusion import DiffusionConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import ModelConfig, NormalisedBy, Task
+from noise2map_core.workflows.finetune_maps import TrialSettings
 
 COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
 """Of the classes, by value; the first is what lies around the others."""
@@ -121,6 +122,30 @@ def plan_spec(
             preset=model.preset,
             network=network,
             code_version=__version__,
+        )
+
+
+def require_variates(settings: TrialSettings, store: ChipStore) -> None:
+    """Raise unless a network can be trained on the MAD variates of all pairs that it will see.
+
+    ConfigError for settings with which it cannot, ChipStoreError for a store without.
+    """
+    if settings.normalisation.of != "scene":
+        raise ConfigError(
+            "model.fusion alteration sees each pair of scenes by its own statistics. Set "
+            "normalisation.of to scene."
+        )
+    drawn = settings.training.invariance
+    if drawn.unchanged or drawn.pasted:
+        raise ConfigError(
+            "training.invariance.unchanged and .pasted make pairs of one date, of which MAD has no "
+            "variates; model.fusion is alteration. Leave them out."
+        )
+    if "change" in settings.of_tasks() and store.alterations(np.zeros(0, np.int64)) is None:
+        raise ChipStoreError(
+            f"chip store {store.path} does not say how its pairs differ where nothing changed, "
+            "which model.fusion alteration needs: it was written by an earlier noise2map. Ingest "
+            "it anew."
         )
 
 

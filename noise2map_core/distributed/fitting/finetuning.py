@@ -167,10 +167,12 @@ class _Worker(TrainWorker):
     def _prepare(self, task: Task, batch: ChipBatch) -> TrainingBatch:
         model = self.learner.model
         image, valid = batch.inputs(task, model.device)
+        light, alteration = (of(task, model.device) for of in (batch.light_of, batch.alteration_of))
         return TrainingBatch(
-            image=model.normalise(image, valid, task, batch.light_of(task, model.device)),
+            image=model.normalise(image, valid, task, light),
             label=torch.from_numpy(batch.labels_of(task)).to(model.device).long(),
             valid=valid.all(dim=1),
+            alteration=model.alteration_of(alteration, len(image), task, light),
         )
 
     def _validate(self) -> dict[Task, TaskValidation]:

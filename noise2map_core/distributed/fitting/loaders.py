@@ -143,8 +143,10 @@ class StreamLoader(ChipLoader):
         rows = {name: _writable(values) for name, values in next(self._batches).items()}
         self._chips: Int64 = rows["chip"]
         labels = {self._task: rows[LABEL_ARRAYS[self._task]]}
-        light = self._store.lights(self._chips)
-        return ChipBatch(rows["image"], rows["valid"], labels, self._chips, light)
+        light, alteration = (
+            of(self._chips) for of in (self._store.lights, self._store.alterations)
+        )
+        return ChipBatch(rows["image"], rows["valid"], labels, self._chips, light, alteration)
 
     def chips_of(self, step: int) -> Int64:
         """Of this rank, and of the step that was read last."""

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from noise2map_core.chips.scenes import SAMPLE_SIDE
 from noise2map_core.chips.store import ChipStore, open_chips, open_store
 from noise2map_core.imagery.moments import CENTRAL, LEAST_PIXELS, robust_light
+from noise2map_core.learning.alteration import pair_alteration
 from tests.chip_factories import make_store, plan_store, store_of_places
 
 
@@ -64,3 +67,29 @@ def test_too_few_pixels_and_bands_that_do_not_vary_say_nothing() -> None:
     flat = np.stack([np.ones(LEAST_PIXELS), np.arange(LEAST_PIXELS)])
     light = robust_light(flat)
     assert np.isnan(light[:, 0]).all() and np.isfinite(light[:, 1]).all()
+
+
+def test_a_pair_has_the_variates_of_its_pixels(store: ChipStore) -> None:
+    found = store.alterations(np.arange(store.num_chips))
+    assert found is not None and (found == found[0]).all()
+    np.testing.assert_allclose(found[0], pair_alteration(*_looked_at(store)), rtol=1e-6)
+
+
+def test_after_an_append_each_pair_has_its_own(tmp_path: Path) -> None:
+    store = open_store(store_of_places(tmp_path, ["north", "south"]))
+    assert store.read("pair").tolist() == [[0, 1], [2, 3]]
+    for place in ("north", "south"):
+        found = store.alterations(np.flatnonzero(store.places == place))
+        assert found is not None and (found == found[0]).all()
+        np.testing.assert_allclose(found[0], pair_alteration(*_looked_at(store, place)), rtol=1e-6)
+
+
+def _looked_at(store: ChipStore, place: str | None = None) -> NDArray[np.generic]:
+    """The pixels [date, band, pixel] that speak for a pair, read by xarray."""
+    chips = open_chips(store.path).load()
+    mine = np.arange(store.num_chips) if place is None else np.flatnonzero(store.places == place)
+    few, step = mine[:: -(-len(mine) // 64)], max(1, chips.sizes["y"] // SAMPLE_SIDE)
+    even = slice(step // 2, None, step)
+    seen = chips.valid.values[few][..., even, even].all(axis=1)
+    image = chips.image.values[few][..., even, even]
+    return np.asarray(image.transpose(1, 2, 0, 3, 4)[:, :, seen])

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from noise2map_core.detectors.alteration import alteration_matrix
 from noise2map_core.detectors.detector import Detector, default_kind, halo_px
 from noise2map_core.detectors.null import fit_null, fit_posterior
+from noise2map_core.learning.alteration import alteration_matrix
 from noise2map_core.runtime.errors import PairRejectedError
 from noise2map_core.settings.detector import Kind
 

@@ -14,6 +14,7 @@ from noise2map_core.imagery.moments import CENTRAL
 from noise2map_core.imagery.recipe import UNCHANGED
 from noise2map_core.inference import scene_light
 from noise2map_core.inference.scene_light import FILE, SceneLight, keep_light, read_light
+from noise2map_core.learning.alteration import pair_alteration
 from tests.raster_factories import CRS, frame, noise, scene_of, write_tif
 
 BOX = frame(90, 110)
@@ -80,3 +81,18 @@ def test_scenes_outside_the_region_do_not_move_it(
     path = write_tif(tmp_path / "far.tif", 40 * noise(90, 110, "uint16", 5), far, nodata=0)
     more = tuple((*date, scene_of(path, geobox=far, name="far")) for date in dates)
     assert light(more, tmp_path / "more").dates == light(dates, tmp_path).dates
+
+
+def test_a_pair_says_how_it_differs_where_nothing_changed(
+    dates: tuple[tuple[Scene, ...], ...], tmp_path: Path
+) -> None:
+    pixels = [noise(90, 110, "uint16", seed)[20:].reshape(1, -1) for seed in (1, 2)]
+    identities = {band.href: band.href for date in dates for one in date for band in one.bands}
+    found = read_light(dates, GRID, UNCHANGED, identities, tmp_path, with_alteration=True)
+    np.testing.assert_allclose(found.alteration, pair_alteration(*pixels), rtol=1e-6)
+    alone = light(dates, tmp_path)
+    assert found.dates == alone.dates and alone.alteration == ()
+    assert found.key != alone.key and found.digest != alone.digest
+    keep_light(found, tmp_path)
+    again = read_light(dates, GRID, UNCHANGED, identities, tmp_path, with_alteration=True)
+    assert again == found and not again.is_alteration_unknown

@@ -9,9 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
-
-from noise2map_core.imagery.radiometry import canonical_vectors
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +33,8 @@ def t_weights(distance: Floats, size: int) -> Floats:
 def no_change_weights(distance: Floats, size: int) -> Floats:
     """The probability of no change, as IR-MAD has it. Where most of a scene has changed with the
     season these let go of all but a few pixels, which then say what no change is."""
+    from scipy.special import chdtrc  # slow to import, and workers do without
+
     return np.maximum(chdtrc(size, distance), LEAST_WEIGHT)
 
 
@@ -68,6 +67,20 @@ def alteration_matrix(
     return matrix, -matrix @ (mean + std * centre)
 
 
+def canonical_vectors(covariance: Floats) -> tuple[Floats, Floats, Floats]:
+    """Canonical vectors a, b [band, variate] and their rising correlations (Nielsen 2007, eq. 1-5).
+
+    `covariance` [2 · band, 2 · band]: of the bands before, then after; regular.
+    """
+    from scipy import linalg  # slow to import, and workers do without
+
+    size = len(covariance) // 2
+    s11, s22, s12 = covariance[:size, :size], covariance[size:, size:], covariance[:size, size:]
+    squares, a = linalg.eigh(s12 @ linalg.solve(s22, s12.T, assume_a="sym"), s11)
+    correlations = np.sqrt(squares.clip(1e-12, 1 - 1e-9))
+    return a, linalg.solve(s22, s12.T @ a, assume_a="sym") / correlations, correlations
+
+
 def vector_matrix(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     """Matrix [band, 2 · band] and offset [band] of the change vector (Malila 1980).
 
@@ -78,3 +91,24 @@ def vector_matrix(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     size = before.shape[1]
     matrix = np.hstack([-np.eye(size), np.eye(size)]) / std
     return matrix, -matrix @ mean
+
+
+LEAST_PIXELS = 1024
+"""Fewer say nothing of a pair."""
+
+
+def pair_alteration(before: NDArray[np.generic], after: NDArray[np.generic]) -> Floats:
+    """Matrix and offset [variate, 2 · band + 1] of the MAD variates of a pair, from pixels
+    [band, pixel] that are observed at both dates.
+
+    NaN where there are too few, or a band does not vary: nobody can say what has not changed.
+    """
+    size = len(before)
+    unknown = np.full((size, 2 * size + 1), np.nan)
+    if before.shape[1] < LEAST_PIXELS:
+        return unknown
+    dates = [date.T.astype(np.float64) for date in (before, after)]
+    if not all((date.std(axis=0) > 0).all() for date in dates):
+        return unknown
+    matrix, offset = alteration_matrix(*dates)
+    return np.hstack([matrix, offset[:, None]])

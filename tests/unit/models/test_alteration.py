@@ -1,0 +1,146 @@
+"""A network that sees MAD variates: of the pair, whatever its light, and in either order."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noise2map_core.learning.alteration import LEAST_PIXELS, alteration_matrix, pair_alteration
+from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
+from noise2map_core.models.alteration import altered, in_z_scores, reversed_dates
+from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.models.spec import CheckpointSpec, Normalisation, PatchUNetSpec
+from noise2map_core.settings.diffusion import NoCorruption
+from noise2map_core.settings.learning import TrainingConfig
+from tests.factories import UNET, checkpoint_spec, task_spec
+
+NETWORK = PatchUNetSpec(
+    patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion="alteration"
+)
+BY_SCENE = Normalisation(of="scene", mean=((1000.0,) * 2,) * 2, std=((300.0,) * 2,) * 2)
+
+
+def spec_of(normalisation: Normalisation = BY_SCENE) -> CheckpointSpec:
+    task = task_spec("change", corruption=NoCorruption(), normalisation=normalisation)
+    return checkpoint_spec(tasks={"change": task}, network=NETWORK)
+
+
+@pytest.fixture(scope="module")
+def model() -> Noise2Map:
+    torch.manual_seed(0)
+    return Noise2Map(spec_of()).eval()
+
+
+def pair(seed: int = 0, side: int = 64) -> NDArray[np.float64]:
+    """[date, band, y, x]: dates that resemble each other."""
+    rng = np.random.default_rng(seed)
+    ground = rng.normal(1000, 300, (2, side, side))
+    return np.stack([ground, 0.8 * ground[::-1] + 500]) + rng.normal(0, 40, (2, 2, side, side))
+
+
+def known(dates: NDArray[np.float64]) -> NDArray[np.float64]:
+    return pair_alteration(*dates.reshape(2, 2, -1))
+
+
+def raw(dates: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(dates.reshape(1, 4, *dates.shape[2:]))
+
+
+def seen(model: Noise2Map, dates: NDArray[np.float64]) -> Tensor:
+    with torch.inference_mode():
+        return model.logits(raw(dates), 5, alteration=torch.from_numpy(known(dates))[None])
+
+
+def test_what_the_network_sees_are_the_sizes_of_the_standardised_variates() -> None:
+    dates = pair()
+    pixels = dates.reshape(4, -1)
+    matrix, offset = alteration_matrix(pixels[:2].T, pixels[2:].T)
+    variates = matrix @ pixels + offset[:, None]
+    mean, std = torch.tensor([900.0, 1100, 800, 1000]), torch.tensor([200.0, 300, 250, 350])
+    mean, std = mean[:, None, None], std[:, None, None]
+    z = (torch.from_numpy(dates.reshape(1, 4, 64, 64)).float() - mean) / std
+    scaled = in_z_scores(torch.from_numpy(known(dates)).float()[None], mean, std)
+    found = altered(z, scaled)[0].numpy().reshape(3, -1)
+    np.testing.assert_allclose(np.expm1(found[:2]), np.abs(variates), atol=2e-3)
+    np.testing.assert_allclose(np.expm1(found[2]), (variates**2).sum(axis=0), rtol=2e-2, atol=0.01)
+
+
+@given(seed=st.integers(0, 20), gain=st.floats(0.3, 3), offset=st.floats(-500, 500))
+def test_no_linear_change_of_a_date_moves_a_map(seed: int, gain: float, offset: float) -> None:
+    torch.manual_seed(0)
+    network, dates = Noise2Map(spec_of()).eval(), pair(seed)
+    moved = dates.copy()
+    moved[1, 0], moved[1, 1] = gain * dates[1, 0] + offset, dates[1, 1] + 0.4 * dates[1, 0]
+    torch.testing.assert_close(seen(network, moved), seen(network, dates), rtol=0.02, atol=0.02)
+
+
+def test_the_order_of_the_dates_has_no_effect(model: Noise2Map) -> None:
+    dates = pair()
+    image, statistics = (
+        torch.from_numpy(dates.reshape(1, 4, 64, 64)),
+        torch.from_numpy(known(dates)),
+    )
+    with torch.inference_mode():
+        one, other = (
+            model.logits(image, 5, alteration=statistics[None], reverse_dates=turned)
+            for turned in (False, True)
+        )
+    torch.testing.assert_close(other, one)
+
+
+def test_a_batch_that_is_reversed_while_training_shows_the_same_variates(model: Noise2Map) -> None:
+    image = torch.randn(3, 4, 16, 16)
+    statistics = torch.randn(3, 2, 5)
+    batch = TrainingBatch(
+        image, torch.zeros(3, 16, 16, dtype=torch.int64), torch.ones(3, 16, 16, dtype=torch.bool),
+        statistics,
+    )  # fmt: skip
+    config = TrainingConfig(flips=False, jitter=0)
+    draws = draw_augmentations(3, 4, 2, config, torch.Generator().manual_seed(1))
+    assert draws.reverse.any() and not draws.reverse.all()
+    made = augment(batch, draws, 2)
+    assert made.alteration is not None
+    torch.testing.assert_close(altered(made.image, made.alteration), altered(image, statistics))
+
+
+def test_where_nothing_is_known_the_differences_of_the_normalised_bands_count() -> None:
+    mean, std = torch.full((4, 1, 1), 100.0), torch.full((4, 1, 1), 20.0)
+    scaled = in_z_scores(torch.full((1, 2, 5), torch.nan), mean, std)
+    x = torch.randn(1, 4, 8, 8)
+    found = altered(x, scaled)
+    torch.testing.assert_close(found[:, :2].expm1(), (x[:, 2:] - x[:, :2]).abs() / 2**0.5)
+    assert reversed_dates(scaled, 2).abs().equal(scaled.abs())
+
+
+def test_few_pixels_and_bands_that_do_not_vary_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(2, 2, LEAST_PIXELS - 1))
+    flat = rng.normal(size=(2, 2, LEAST_PIXELS))
+    flat[1, 0] = 7
+    for dates in (few, flat):
+        assert np.isnan(pair_alteration(*dates)).all()
+
+
+def test_an_invalid_pixel_is_no_change_and_moves_no_other(model: Noise2Map) -> None:
+    dates = pair(3)
+    statistics = torch.from_numpy(known(dates))[None]
+    valid = torch.ones(1, 2, 64, 64, dtype=torch.bool)
+    valid[:, 1, 10:20, 10:20] = False
+    broken = dates.copy()
+    broken[1, :, 10:20, 10:20] = np.nan
+    with torch.inference_mode():
+        maps = [
+            model.logits(
+                torch.from_numpy(one.reshape(1, 4, 64, 64)), 5, valid, alteration=statistics
+            )
+            for one in (dates, broken)
+        ]
+    assert torch.isfinite(maps[1]).all() and torch.equal(*maps)
+
+
+def test_it_wants_scenes_normalised_by_themselves() -> None:
+    with pytest.raises(ValueError, match=r"alteration needs normalisation\.of scene"):
+        spec_of(BY_SCENE.model_copy(update={"of": "training"}))
