@@ -4,6 +4,7 @@ A scene is one place at one time. What it is normalised by follows from its own 
 light, the haze, the season or the sensor: a fixed sample of them, so that any run finds the same.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,20 +52,24 @@ def pair_alterations(
 
     Pairs in `kept` stay first and as they are, and nothing is read of them.
     """
-    scene, bands = np.asarray(_array(group, "scene")[:]), _array(group, "image").shape[2]
+    scene = np.asarray(_array(group, "scene")[:])
+    pixels = _array(group, "image"), _array(group, "valid")
+    bands = pixels[0].shape[2]
     if kept is None:
         kept = np.empty((0, 2), np.uint32), np.empty((0, bands, 2 * bands + 1))
     known = set(map(tuple, kept[0].tolist()))
     fresh = [pair for pair in np.unique(scene, axis=0).tolist() if tuple(pair) not in known]
     pairs = np.concatenate([kept[0], np.asarray(fresh, np.uint32).reshape(-1, 2)])
-    found = [_alteration(group, np.flatnonzero((scene == pair).all(axis=1))) for pair in fresh]
+    found = [_alteration(*pixels, np.flatnonzero((scene == pair).all(axis=1))) for pair in fresh]
     return pairs, np.concatenate([kept[1], np.reshape(found, (-1, *kept[1].shape[1:]))])
 
 
-def _alteration(group: zarr.Group, chips: NDArray[np.intp]) -> Float64:
+def _alteration(
+    image: "zarr.Array[Any]", valid: "zarr.Array[Any]", chips: NDArray[np.intp]
+) -> Float64:
     """Of the chips of one pair, by a sample that is even over them."""
-    image, valid = _array(group, "image"), _array(group, "valid")
-    few, step = _few(chips), max(1, image.shape[-1] // SAMPLE_SIDE)
+    few = _few(chips)
+    step = _step(image.shape[-1], len(few))
     rows = (..., slice(step // 2, None, step), slice(step // 2, None, step))
     parts = []
     for chip in few.tolist():
@@ -100,6 +105,11 @@ def _chosen(scene: NDArray[np.uint32], known: int) -> set[tuple[int, int]]:
         few = _few(np.flatnonzero(codes == code))
         chosen |= set(zip(chips[few].tolist(), dates[few].tolist(), strict=True))
     return chosen
+
+
+def _step(side: int, count: int) -> int:
+    """Every which row and column of `count` chips is looked at: more of each where they are few."""
+    return max(1, int(side * math.sqrt(count / SAMPLE_CHIPS)) // SAMPLE_SIDE)
 
 
 def _few(chips: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -107,8 +107,8 @@ def pair_alteration(before: NDArray[np.generic], after: NDArray[np.generic]) -> 
     unknown = np.full((size, 2 * size + 1), np.nan)
     if before.shape[1] < LEAST_PIXELS:
         return unknown
-    dates = [date.T.astype(np.float64) for date in (before, after)]
-    if not all((date.std(axis=0) > 0).all() for date in dates):
+    first, last = (date.T.astype(np.float64) for date in (before, after))
+    if not (first.std(axis=0) > 0).all() or not (last.std(axis=0) > 0).all():
         return unknown
-    matrix, offset = alteration_matrix(*dates)
+    matrix, offset = alteration_matrix(first, last)
     return np.hstack([matrix, offset[:, None]])

@@ -47,6 +47,9 @@ INVARIANT: Settings = {
     }
 }  # fmt: skip
 DIFFERENCE: Settings = {"model": {"fusion": "difference"}}
+ALTERATION: Settings = {
+    "model": {"fusion": "alteration"}, "training": {"jitter": 0.0, "context_dropout": 0.1},
+}  # fmt: skip
 
 ROWS: dict[str, list[Settings]] = {
     "unet": [{"model": {"preset": "unet"}}, NO_NOISE],
@@ -60,6 +63,8 @@ ROWS: dict[str, list[Settings]] = {
     "paper, scene": [SCENE],
     "plain, scene, difference": [NO_NOISE, SCENE, DIFFERENCE],
     "paper, scene, difference": [SCENE, DIFFERENCE],
+    "plain, scene, alteration": [NO_NOISE, SCENE, ALTERATION],
+    "paper, scene, alteration": [SCENE, ALTERATION],
     "plain, all": [NO_NOISE, SCENE, DIFFERENCE, INVARIANT],
     "paper, all": [SCENE, DIFFERENCE, INVARIANT],
 }
