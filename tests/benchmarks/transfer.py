@@ -177,7 +177,7 @@ def _cities(stac: Path, output: Path, path: Path) -> Iterator[IngestRegionConfig
                 "search": {
                     "catalog": str(stac / "catalog.json"), "collection": "oscd", "bands": BANDS,
                 },
-                "chips": {"chip_px": 64, "stride_px": 64}, "mask": {"use": "off"},
+                "chips": {"chip_px": 128, "stride_px": 128}, "mask": {"use": "off"},
                 "labels": {"kind": "raster", "asset": "change"},
             }
         )  # fmt: skip

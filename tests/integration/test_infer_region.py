@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,28 @@ def checkpoint_by_scene(
     return save_random(path, tuple(embedded.bands), of="scene")
 
 
-def save_random(path: Path, bands: tuple[str, ...], of: str = "training") -> Path:
+@pytest.fixture(params=["early", "alteration"])
+def checkpoint_of_scenes(
+    request: pytest.FixtureRequest, tmp_path: Path, embedded: EmbeddedCatalog
+) -> Path:
+    """Networks that are told of each date, and of the pair."""
+    bands = tuple(embedded.bands)
+    return save_random(tmp_path / request.param, bands, of="scene", fusion=request.param)
+
+
+def save_random(
+    path: Path, bands: tuple[str, ...], of: str = "training", fusion: str = "early"
+) -> Path:
     """Its threshold parts its map into halves."""
     numbers = {"mean": ((1000.0,) * len(bands),) * 2, "std": ((500.0,) * len(bands),) * 2}
     normalisation = Normalisation.model_validate({"of": of, **numbers})
-    model = random_model(checkpoint_spec(bands=bands, normalisation=normalisation))
+    network = checkpoint_spec().network.model_copy(update={"fusion": fusion})
+    made = partial(checkpoint_spec, bands=bands, normalisation=normalisation, network=network)
+    model = random_model(made())
     with torch.inference_mode():
         logits = model.logits(torch.randint(0, 3000, (4, 2 * len(bands), 32, 32)), 999)
     median = float(logits.softmax(dim=1)[:, 1].median())
-    spec = checkpoint_spec(bands=bands, normalisation=normalisation, threshold={"changed": median})
+    spec = made(threshold={"changed": median})
     save_checkpoint(random_model(spec), spec, path, "# x\n")
     return path
 
@@ -256,16 +270,16 @@ def test_a_pair_in_memory_gives_the_map_of_the_pipeline_to_the_bit(
 
 
 def test_a_pair_in_memory_has_the_light_of_a_region_of_its_extent(
-    ray_cluster: None, embedded: EmbeddedCatalog, checkpoint_by_scene: Path, tmp_path: Path
+    ray_cluster: None, embedded: EmbeddedCatalog, checkpoint_of_scenes: Path, tmp_path: Path
 ) -> None:
-    infer(embedded, checkpoint_by_scene, tmp_path / "map")
+    infer(embedded, checkpoint_of_scenes, tmp_path / "map")
     grid = json.loads((tmp_path / "map" / "manifest.json").read_text())["grid"]
     frame = GeoBox(tuple(grid["shape"]), rasterio.Affine(*grid["transform"]), grid["crs"])
     images = [
         wrap_xr(np.where(valid, pixels, 0), frame, nodata=0, axis=1)
         for pixels, valid in (seen_of(scenes, frame) for scenes in scenes_of(embedded))
     ]
-    found = predict_pair(images[0], images[1], checkpoint_by_scene, tile_px=TILE_PX)
+    found = predict_pair(images[0], images[1], checkpoint_of_scenes, tile_px=TILE_PX)
     inner = found.isel(y=slice(32, -32), x=slice(32, -32))  # chips there reach no further
     expected = open_mosaic(tmp_path / "map" / "mosaic.zarr").load().sel(y=inner.y, x=inner.x)
     decided = (expected["reason"] == 0).values
