@@ -32,6 +32,9 @@ DTYPES: dict[Family, str] = {"buildings": "uint8", "land": "uint16"}
 LAND = [{"value": value, "name": name} for value, name in enumerate(NAMES)]
 
 
+INVENTED = "invented by noise2map draw-worlds, free of any licence"
+
+
 @dataclass(frozen=True)
 class WorldRule:
     """Which worlds."""
@@ -64,7 +67,13 @@ def write_worlds(rule: WorldRule, output: Path) -> None:
 def worlds_header(rule: WorldRule) -> StoreHeader:
     """Of the store that `write_worlds` makes."""
     px, name = rule.chip_px, f"{rule.family}-{rule.seed}"
-    item = {"id": name, "collection": "worlds", "datetime": "", "href": name, "attribution": ""}
+    item = {
+        "id": name,
+        "collection": "worlds",
+        "datetime": "",
+        "href": name,
+        "attribution": INVENTED,
+    }
     region = Window(0, 0, px * rule.count, px)
     outline = shapely.box(0, -region.height * rule.gsd, px * rule.gsd, 0)
     crs = 'LOCAL_CS["invented",UNIT["metre",1]]'
@@ -82,6 +91,7 @@ def worlds_header(rule: WorldRule) -> StoreHeader:
         splits=("train", "val"),
         buffer_px=0,
         items=[item],
+        labels_from=(INVENTED,),
         places=(name,) * (2 * rule.count),
     )
 

@@ -177,6 +177,7 @@ def _train(config: BootstrapConfig, noise: str, chips: str, output: str) -> Path
         chips=config.output / f"{chips}.zarr",
         output=config.output / output,
         model=config.model,
+        normalisation=config.normalisation,
         change=TaskTrainingConfig(diffusion=NOISES[noise]),
         training=config.training,
         seed=config.seed,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.runtime.storage import Location
 from noise2map_core.settings.detector import DetectorConfig, Kind
 from noise2map_core.settings.learning import TrainingConfig
-from noise2map_core.settings.network import ModelConfig
+from noise2map_core.settings.network import ModelConfig, NormalisationConfig
 from noise2map_core.settings.numbers import NonNegativeInt, Seed, SidePx
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.launch import Workflow
@@ -53,6 +53,11 @@ class BootstrapConfig(BaseModel):
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
+
+    normalisation: Annotated[
+        NormalisationConfig, Field(exclude_if=lambda own: own == NormalisationConfig())
+    ] = Field(default_factory=NormalisationConfig)
+    """How numbers are brought to one scale; of scene where `model.fusion` is alteration."""
 
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """How each student is trained."""
