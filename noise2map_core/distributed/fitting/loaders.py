@@ -143,10 +143,11 @@ class StreamLoader(ChipLoader):
         rows = {name: _writable(values) for name, values in next(self._batches).items()}
         self._chips: Int64 = rows["chip"]
         labels = {self._task: rows[LABEL_ARRAYS[self._task]]}
-        light, alteration = (
-            of(self._chips) for of in (self._store.lights, self._store.alterations)
-        )
-        return ChipBatch(rows["image"], rows["valid"], labels, self._chips, light, alteration)
+        chips, store = self._chips, self._store
+        return ChipBatch(
+            rows["image"], rows["valid"], labels, chips, store.lights(chips),
+            store.alterations(chips),
+        )  # fmt: skip
 
     def chips_of(self, step: int) -> Int64:
         """Of this rank, and of the step that was read last."""
