@@ -9,8 +9,8 @@ import shapely
 
 from noise2map_core.alert_products.rasters import STATUS_COLORS
 from noise2map_core.alerts.tables import ALERT_TYPES, BATCH, STATUSES, column
-from noise2map_core.products.polygon_files import GeoPackageFile
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import polygon_style
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.runtime.atomic import write_atomically
 
 LAYER = "alerts"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from noise2map_core.alert_products.source import AlertState
 from noise2map_core.alerts.state import EPOCH, Status
 from noise2map_core.geo.window import Window
-from noise2map_core.products.palette import CLEAR, opaque
 from noise2map_core.products.rasters import RasterSpec, Read
+from noise2map_core.products.styles.palette import CLEAR, opaque
 
 Pixels = NDArray[Any]
 

@@ -8,16 +8,26 @@ from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
 from noise2map_core.products.collection import add_to_collection
 from noise2map_core.products.item import write_item
 from noise2map_core.products.manifest import forget_products
-from noise2map_core.products.palette import class_colors, reason_colors, reason_legend, reason_names
 from noise2map_core.products.pictures import read_picture
-from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import Balance, PolygonRules, PolygonTally, iter_polygons
-from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
+from noise2map_core.products.styles.palette import (
+    class_colors,
+    reason_colors,
+    reason_legend,
+    reason_names,
+)
+from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygons import (
+    Balance,
+    PolygonRules,
+    PolygonTally,
+    iter_polygons,
+)
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch

@@ -14,11 +14,16 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION
 from noise2map_core.products.overlays import Area, Layer, areas_of, layers_of
-from noise2map_core.products.palette import reason_legend
 from noise2map_core.products.pixel_area import pixel_areas
-from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, Balance, PolygonTally
+from noise2map_core.products.styles.palette import reason_legend
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
+from noise2map_core.products.vectors.polygons import (
+    BINS_A_DECADE,
+    NUM_LARGEST,
+    Balance,
+    PolygonTally,
+)
 from noise2map_core.report.images import photo_url, png_url
 from noise2map_core.report.pages import Table, render
 from noise2map_core.runtime.atomic import write_atomically

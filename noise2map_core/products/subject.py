@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.polygons import Dates
+from noise2map_core.products.vectors.polygons import Dates
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
-from noise2map_core.products.palette import reason_names
 from noise2map_core.products.rasters import as_bytes
+from noise2map_core.products.styles.palette import reason_names
 from noise2map_core.products.subject import MapSubject
 
 MUCH_CHANGED = 0.5

@@ -11,8 +11,8 @@ import shapely
 
 from noise2map_core.alerts.tables import ALERT_TYPES, column
 from noise2map_core.alerts.verdicts import CHOICES
-from noise2map_core.products.polygon_files import GeoPackageFile
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import polygon_style
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.review.verdict_files import read_filled
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import OutputMismatchError

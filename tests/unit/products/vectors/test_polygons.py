@@ -23,10 +23,10 @@ from shapely.geometry import shape
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
-from noise2map_core.products import polygons as module
-from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import Dates, PolygonRules, iter_polygons
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import polygon_style
+from noise2map_core.products.vectors import polygons as module
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygons import Dates, PolygonRules, iter_polygons
 from noise2map_core.runtime.digest import file_sha256
 
 CLASSES = [
