@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
 from noise2map_core.products.manifest import forget_products
+from noise2map_core.products.photos import PHOTO_FILES, clear_ground, photo_titles, write_photo
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
@@ -81,7 +82,7 @@ class MapFigures:
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
     """Names of the files that `write_products` leaves beside the mosaic."""
-    return list(_titles(_rasters(mosaic, subject, config), mosaic))
+    return list(_titles(_rasters(mosaic, subject, config), mosaic, subject))
 
 
 def clear_output(output: Path) -> None:
@@ -91,6 +92,7 @@ def clear_output(output: Path) -> None:
     rasters = [
         *CLASS_FILES.values(),
         "probability.tif",
+        *PHOTO_FILES.values(),
         *(f"{name}.tif" for name in (REASON, *EVIDENCE)),
     ]
     side_cars = [name + SIDE_CAR for name in rasters]
@@ -127,7 +129,7 @@ def write_products(
                 told["warnings"] = [*told.get("warnings", ()), *map_doubts(subject, survey)]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
-            titles = _titles(rasters, mosaic)
+            titles = _titles(rasters, mosaic, subject)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
             )
@@ -163,7 +165,7 @@ def _evidence(name: str) -> RasterSpec:
     return RasterSpec(name, file, title, "mode", None)
 
 
-def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
+def _titles(rasters: list[RasterSpec], mosaic: Mosaic, subject: MapSubject) -> dict[str, str]:
     """What each product is, by file name."""
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
     side_cars = {
@@ -172,7 +174,13 @@ def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
         if spec.names
     }
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
-    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **OTHER_FILES}
+    return {
+        **{spec.file: spec.title for spec in rasters},
+        **side_cars,
+        **photo_titles(subject),
+        **drawn,
+        **OTHER_FILES,
+    }
 
 
 def _disputed_chip(mosaic: Mosaic) -> Path:
@@ -218,7 +226,7 @@ def _write_pages(
     survey: Survey,
     facts: dict[str, Any],
 ) -> None:
-    """The quicklook and the report, of the same pictures."""
+    """The pictures, and the quicklook and the report of them."""
     reasons, legend = survey.pictures[REASON], survey.counts[REASON]
     photos = {
         name: read_picture(
@@ -227,15 +235,19 @@ def _write_pages(
             mosaic.grid,
             survey.step,
             skip_unreadable=subject.holes > 0,
-            plain=reasons == Reason.DECIDED,
+            plain=clear_ground(name, reasons),
         )
         for name, (scenes, _) in subject.epochs.items()
     }
+    for name, photo in photos.items():
+        file = PHOTO_FILES[name]
+        write_photo(folder / file, photo, photo_titles(subject)[file])
+    drawn = {name: photo.rgb for name, photo in photos.items()}
     classes = survey.pictures["class"]
     thin = max(1, -(-max(classes.shape) // config.quicklook_px))
     write_quicklook(
         folder / "quicklook.png",
-        [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
+        [(f"{name}: {date:%Y-%m-%d}", drawn[name][::thin, ::thin])
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
         (strongest(reasons, thin), reason_legend(legend, one_date=not subject.before)),
@@ -243,10 +255,10 @@ def _write_pages(
         subject.names,
         subject.title,
     )  # fmt: skip
-    titles = _titles(_rasters(mosaic, subject, config), mosaic)
+    titles = _titles(_rasters(mosaic, subject, config), mosaic, subject)
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
-    report = map_report(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
+    report = map_report(subject, mosaic.grid, drawn, survey, tally, facts, files, disputed)
     write_report(folder / "report.html", report)
 
 

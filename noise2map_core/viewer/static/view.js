@@ -80,7 +80,6 @@ async function show(items) {
   for (const one of layers) if (one.ol) map.removeLayer(one.ol), one.ol.dispose();
   find("layers").replaceChildren();
   const [first] = items;
-  setView(first);
   const found = items.flatMap((item) => layersIn(item).map((layer) => [layer, item]));
   found.push(...common.map((layer) => [layer, first]));
   found.sort(([one], [other]) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
@@ -94,6 +93,9 @@ async function show(items) {
   sayFacts(items);
   arrangeSwipe();
   clearFacts();
+  map.updateSize(); // the swipe may have come below it
+  setView(first);
+  map.once("rendercomplete", () => performance.mark("picture"));
 }
 
 function setView({ projection, extent, document }) {
@@ -210,7 +212,6 @@ function arrangeSwipe() {
   const both = Boolean(before?.ol && after?.ol && before.shown && after.shown);
   find("swipe-label").hidden = find("divider").hidden = !both;
   for (const element of document.querySelectorAll(".photo")) element.classList.remove("over");
-  map.renderSync();
   if (!both) return;
   find("swipe-left").textContent = before.title;
   find("swipe-right").textContent = after.title;
@@ -295,7 +296,6 @@ function attribute(name, value) {
 map.on("singleclick", (event) => tell(event.pixel));
 map.on("loadstart", () => (find("busy").textContent = "loading …"));
 map.on("loadend", () => (find("busy").textContent = ""));
-map.once("rendercomplete", () => performance.mark("first picture"));
 document.addEventListener("layers", arrangeSwipe);
 swipe.addEventListener("input", showSwipe);
 find("time").addEventListener("submit", (event) => event.preventDefault());

@@ -30,7 +30,7 @@ class ViewConfig(BaseModel):
     nothing of the internet."""
 
     write: bool = False
-    """Put the page and what it loads into the directory, for a web server, in place of showing it."""
+    """Put the page and what it loads into the directory, for any web server, and show nothing."""
 
     @model_validator(mode="after")
     def _used(self) -> Self:
