@@ -1,6 +1,7 @@
 """What a map says of where it comes from."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
@@ -11,8 +12,11 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.models.spec import WEIGHTS_NAME
+from noise2map_core.models.shipped import checkpoint_folder
+from noise2map_core.models.spec import CARD_NAME, WEIGHTS_NAME
 from noise2map_core.products.subject import MapSubject
+from noise2map_core.report.cards import SCORES, card_table
+from noise2map_core.report.pages import Table
 
 MOST_EDGES = 20
 """Edges that a manifest lists, those with the largest jumps."""
@@ -58,7 +62,16 @@ def _network_facts(job: RegionJob) -> dict[str, Any]:
     """What there is to say of a network, and not of a detector."""
     if isinstance(job.spec, DetectorSpec):
         return {}
-    return {"mlm": _mlm(job), "weights": str(job.checkpoint / WEIGHTS_NAME)}
+    return {
+        "mlm": _mlm(job),
+        "weights": str(job.checkpoint / WEIGHTS_NAME),
+        "scores": _scores(checkpoint_folder(job.checkpoint) / CARD_NAME),
+    }
+
+
+def _scores(card: Path) -> Table:
+    """Those in a checkpoint's card; none where it has no card, which nothing else needs."""
+    return card_table(card.read_text("utf-8", errors="replace"), SCORES) if card.exists() else []
 
 
 def _mlm(job: RegionJob) -> dict[str, Any]:

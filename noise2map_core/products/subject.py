@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.products.vectors.polygons import Dates
+from noise2map_core.report.pages import Table
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class MapSubject:
     """The model in the terms of STAC's mlm extension, properties by name."""
     weights: str = ""
     """Where the model's weights lie."""
+    scores: Table = ()
+    """What the model's card says of how good it is: the table's header, then its rows."""
     holes: int = 0
     """Tiles that could not be made."""
 
