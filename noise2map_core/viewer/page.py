@@ -13,7 +13,7 @@ from noise2map_core.runtime.storage import is_local
 PAGE = "view.html"
 FOLDER = "viewer"
 """Beside the page: what it loads."""
-ASSETS = ("view.css", "data.js", "layers.js", "view.js", "vendor.js", "licences.txt")
+ASSETS = ("view.css", "data.js", "cog.js", "layers.js", "view.js", "vendor.js", "licences.txt")
 _STATIC = files("noise2map_core.viewer") / "static"
 
 

@@ -42,8 +42,10 @@ async function readJson(url) {
 async function readItem(url) {
   const document = await readJson(url);
   if (document.type !== "Feature") throw new Error(`${url} is no STAC item`);
-  return { url, document, ...placeOf(document.properties) };
+  return itemOf({ url, document });
 }
+
+const itemOf = ({ url, document }) => ({ url, document, ...placeOf(document.properties) });
 
 // Item or collection, the first that is there.
 async function readRoot() {
@@ -113,12 +115,13 @@ function layerOf(key, asset, url) {
 }
 
 function classesOf(asset) {
-  return asset["classification:classes"].map((one, at) => ({
+  const drawn = asset["classification:classes"].filter((one) => one.color_hint !== "000000");
+  return drawn.map((one) => ({
     value: one.value,
     name: one.description || one.title || one.name,
     color: one.color_hint ? "#" + one.color_hint : null,
     // The first is what there is nothing to say of: unchanged, background, decided.
-    shown: at > 0 && Boolean(one.color_hint) && one.color_hint !== "000000",
+    shown: one.value > 0 && Boolean(one.color_hint),
   }));
 }
 

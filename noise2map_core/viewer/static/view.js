@@ -11,10 +11,6 @@ let shownView = ""; // CRS and extent that the view was made for
 start();
 
 async function start() {
-  if (!hasWebGL()) {
-    say("This browser has no WebGL, which draws the map. report.html, where there is one, does without.");
-    return;
-  }
   if (location.protocol === "file:") return sayWhyNot();
   await open();
 }
@@ -33,15 +29,10 @@ async function open() {
   addBasemap();
   if (root.document.type === "Feature") {
     describe(root.document.properties.title ?? root.document.id);
-    await show([await readItem(root.url)]);
+    await show([itemOf(root)]);
   } else {
     await openCollection(root);
   }
-}
-
-function hasWebGL() {
-  const canvas = document.createElement("canvas");
-  return Boolean(canvas.getContext("webgl2") ?? canvas.getContext("webgl"));
 }
 
 function say(text) {
@@ -161,10 +152,10 @@ async function openCollection(root) {
   await showMoment();
 }
 
-let asked = 0;
+const asked = { moment: 0, numbers: 0 }; // the newest question counts
 
 async function showMoment() {
-  const at = Number(find("moment").value), moment = moments[at], mine = ++asked;
+  const at = Number(find("moment").value), moment = moments[at], mine = ++asked.moment;
   const text = moment.day || moment.title || `map ${at + 1}`;
   find("moment-text").textContent = `${text} (${at + 1} of ${moments.length})`;
   find("moment").setAttribute("aria-valuetext", text);
@@ -172,7 +163,7 @@ async function showMoment() {
   find("later").disabled = at === moments.length - 1;
   const wanted = [moment.items.map, newestAlerts(at)].filter(Boolean);
   const answers = await Promise.allSettled(wanted.map(readItem));
-  if (mine !== asked) return; // the slider has moved on
+  if (mine !== asked.moment) return; // the slider has moved on
   const items = answers.filter((one) => one.status === "fulfilled").map((one) => one.value);
   const broken = answers.find((one) => one.status === "rejected");
   find("notice").hidden = !broken;
@@ -240,25 +231,32 @@ function clearFacts() {
 }
 
 async function tell(pixel) {
+  const mine = ++asked.numbers;
+  const place = map.getCoordinateFromPixel(pixel);
+  const values = layers.map(async (state) => [state, await valueAt(state, place)]);
+  const polygons = layers.filter((one) => one.kind === "polygons" && one.ol && one.shown);
+  const hits = polygons.map(async (state) => [state, (await state.ol.getFeatures(pixel))[0]]);
+  const [told, touched] = [await Promise.all(values), await Promise.all(hits)];
+  if (mine !== asked.numbers) return; // another place was asked for
   clearFacts();
-  const facts = find("facts");
-  for (const state of layers) {
-    const value = state.ol && state.kind !== "polygons" && pixelValue(state, pixel);
-    if (value) addFact(facts, state.title, value);
-  }
-  for (const state of layers.filter((one) => one.kind === "polygons" && one.ol && one.shown)) {
-    const [feature] = await state.ol.getFeatures(pixel);
+  for (const [state, value] of told) if (value) addFact(find("facts"), state.title, value);
+  for (const [state, feature] of touched) {
     if (feature) tellPolygon(state, feature);
     state.ol.changed();
   }
-  find("here-note").hidden = facts.children.length > 0;
+  find("here-note").hidden = find("facts").children.length > 0;
 }
 
-function pixelValue(state, pixel) {
-  if (state.kind === "photo") return "";
-  const data = state.ol.getData(pixel);
-  if (!data) return "";
-  const stored = data[0];
+// What a raster says of a place, in words; nothing where it was never shown or cannot be read.
+async function valueAt(state, place) {
+  if (state.kind === "photo" || !state.cog) return "";
+  let stored;
+  try {
+    stored = await numberAt(state.cog, place);
+  } catch (error) {
+    return `cannot be read: ${reasonOf(error)}`;
+  }
+  if (stored === undefined) return "";
   if (state.kind === "amount") {
     return stored === state.nodata ? "none" : `${round(stored * state.scale)} ${state.unit}`;
   }
