@@ -21,6 +21,7 @@ from noise2map_core.products.styles.palette import (
 from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
+from noise2map_core.products.vectors.pmtiles import NO_TILES, can_write_tiles, write_tiles
 from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
 from noise2map_core.products.vectors.polygons import (
     Balance,
@@ -49,9 +50,11 @@ NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
 """Where the model changes its mind most, drawn before the products where passes are compared."""
+POLYGONS, TILES = "polygons.parquet", "polygons.pmtiles"
 OTHER_FILES = {
-    "polygons.parquet": "Areas as polygons, GeoParquet",
+    POLYGONS: "Areas as polygons, GeoParquet",
     "polygons.gpkg": "Areas as polygons with their style, GeoPackage",
+    TILES: "Areas as vector tiles for web maps, PMTiles",
     "quicklook.png": "Images and map side by side",
     "report.html": "Report",
     "item.json": "STAC item",
@@ -81,7 +84,8 @@ class MapFigures:
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
     """Names of the files that `write_products` leaves beside the mosaic."""
-    return list(_titles(_rasters(mosaic, subject, config), mosaic))
+    output = mosaic.path.parent
+    return list(_titles(_rasters(mosaic, subject, config), mosaic, output))
 
 
 def clear_output(output: Path) -> None:
@@ -120,18 +124,23 @@ def write_products(
                     bar.update()
             with watch.stage("polygons"):
                 tally = _write_polygons(mosaic, folder, subject, config)
+                tiled = _write_tiles(mosaic, folder, subject)
                 bar.update()
             with watch.stage("report"):
                 survey = _survey(mosaic)
                 told = dict(facts or {})
-                told["warnings"] = [*told.get("warnings", ()), *map_doubts(subject, survey)]
+                lacking = () if can_write_tiles() else (NO_TILES,)
+                doubts = map_doubts(subject, survey)
+                told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
-            titles = _titles(rasters, mosaic)
+            titles = _titles(rasters, mosaic, folder)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
             )
             forget_products(output)  # from here on, and until there is a new manifest
+        if not tiled:
+            (output / TILES).unlink(missing_ok=True)  # of an earlier map
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
@@ -163,8 +172,8 @@ def _evidence(name: str) -> RasterSpec:
     return RasterSpec(name, file, title, "mode", None)
 
 
-def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
-    """What each product is, by file name."""
+def _titles(rasters: list[RasterSpec], mosaic: Mosaic, folder: Path) -> dict[str, str]:
+    """What each product is, by file name; `folder` is where they lie."""
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
     side_cars = {
         spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
@@ -172,7 +181,12 @@ def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
         if spec.names
     }
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
-    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **OTHER_FILES}
+    others = OTHER_FILES if (folder / TILES).exists() else _without(OTHER_FILES, TILES)
+    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **others}
+
+
+def _without(titles: dict[str, str], name: str) -> dict[str, str]:
+    return {other: title for other, title in titles.items() if other != name}
 
 
 def _disputed_chip(mosaic: Mosaic) -> Path:
@@ -194,7 +208,7 @@ def _write_polygons(
     )
     style = polygon_style(subject.colors, subject.sought)
     with (
-        GeoParquetFile(folder / "polygons.parquet") as parquet,
+        GeoParquetFile(folder / POLYGONS) as parquet,
         GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
     ):
         for batch in iter_polygons(mosaic, rules, tally.left_out):
@@ -202,6 +216,13 @@ def _write_polygons(
             package.write(batch)
             tally.add(batch)
     return tally
+
+
+def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject) -> bool:
+    """Vector tiles of the polygons; False: there are none, or nobody to write them."""
+    return can_write_tiles() and write_tiles(
+        folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title
+    )
 
 
 def _survey(mosaic: Mosaic) -> Survey:
@@ -243,7 +264,7 @@ def _write_pages(
         subject.names,
         subject.title,
     )  # fmt: skip
-    titles = _titles(_rasters(mosaic, subject, config), mosaic)
+    titles = _titles(_rasters(mosaic, subject, config), mosaic, folder)
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
     report = map_report(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)

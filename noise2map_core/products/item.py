@@ -32,6 +32,7 @@ KINDS = {
     ".tif": (pystac.MediaType.COG, "data"),
     ".parquet": ("application/vnd.apache.parquet", "data"),
     ".gpkg": (pystac.MediaType.GEOPACKAGE, "data"),
+    ".pmtiles": ("application/vnd.pmtiles", "data"),
     ".png": (pystac.MediaType.PNG, "overview"),
     ".html": (pystac.MediaType.HTML, "metadata"),
     ".xml": (pystac.MediaType.XML, "metadata"),
@@ -115,8 +116,8 @@ def _id(subject: MapSubject) -> str:
 
 
 def asset_key(name: str) -> str:
-    """x.parquet → x, x.gpkg → x-gpkg, x.qml → x-style, x.tif.aux.xml → x-names."""
-    if name.endswith(".gpkg"):
+    """x.parquet → x, x.gpkg → x-gpkg (as .pmtiles), x.qml → x-style, x.tif.aux.xml → x-names."""
+    if name.endswith((".gpkg", ".pmtiles")):
         return name.replace(".", "-")
     if name.endswith(".qml"):
         return Path(name).stem + "-style"
