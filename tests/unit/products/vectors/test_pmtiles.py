@@ -96,12 +96,12 @@ def test_a_polygon_across_the_antimeridian_is_cut_there() -> None:
     assert back.area.sum() == pytest.approx(across.area, rel=1e-3)
 
 
-@pytest.mark.parametrize(("resolution", "last"), [(0.5, 15), (10.0, 11), (30.0, 9), (1e5, 0)])
+@pytest.mark.parametrize(("resolution", "last"), [(0.5, 15), (10.0, 11), (30.0, 9), (1e4, 1)])
 def test_the_last_zoom_is_finer_than_a_pixel_and_no_finer_than_need_be(
     resolution: float, last: int
 ) -> None:
     grid = RegionGrid(
-        "EPSG:32633", resolution, 5e5, 5e6, 512, Window(0, 0, 1000, 1000), shapely.Point(0, 0)
+        "EPSG:32633", resolution, 5e5, 5e6, 512, Window(0, 0, 100, 100), shapely.Point(0, 0)
     )
     first, found = zooms(grid)
     assert found == last and 0 <= first <= last
