@@ -16,8 +16,8 @@ from noise2map_core.alert_products.versions import (
 )
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.collection import add_to_collection, lists
 from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
+from noise2map_core.products.stac.collection import add_to_collection, lists
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.errors import OutputMismatchError
 

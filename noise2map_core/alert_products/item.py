@@ -20,7 +20,8 @@ from noise2map_core.alert_products.versions import KEY, Version
 from noise2map_core.alerts.tables import STATUSES
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.zone import bbox_of
-from noise2map_core.products.item import (
+from noise2map_core.products.rasters import RasterSpec, region_tiles
+from noise2map_core.products.stac.item import (
     CLASSIFICATION,
     PROCESSING,
     RASTER,
@@ -29,7 +30,6 @@ from noise2map_core.products.item import (
     file_asset,
     name_collection,
 )
-from noise2map_core.products.rasters import RasterSpec, region_tiles
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.redact import redacted_document
 from noise2map_core.runtime.storage import relative

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
-from noise2map_core.products.collection import add_to_collection
-from noise2map_core.products.item import write_item
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
+from noise2map_core.products.stac.collection import add_to_collection
+from noise2map_core.products.stac.item import write_item
 from noise2map_core.products.styles.palette import (
     class_colors,
     reason_colors,

@@ -21,8 +21,8 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.products.bundle import clear_output, product_files, write_products
-from noise2map_core.products.collection import add_to_collection
 from noise2map_core.products.pictures import stretched
+from noise2map_core.products.stac.collection import add_to_collection
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputMismatchError
