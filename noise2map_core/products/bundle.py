@@ -4,16 +4,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
+from noise2map_core.mapping.mosaic import (
+    NO_DECISION,
+    NO_PROBABILITY,
+    PROBABILITY_SCALE,
+    Mosaic,
+    Reason,
+)
+from noise2map_core.mapping.recut import stored_cut
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
+from noise2map_core.products.rasters import QML, SLD, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
 from noise2map_core.products.stac.collection import add_to_collection
 from noise2map_core.products.stac.item import write_item
+from noise2map_core.products.styles.attribute_table import SIDE_CAR
+from noise2map_core.products.styles.legend import amount_legend
 from noise2map_core.products.styles.palette import (
+    CLEAR,
     class_colors,
+    opaque,
     reason_colors,
     reason_legend,
     reason_names,
@@ -43,9 +54,21 @@ REASON = "reason"
 """Array and stem of the raster that every map has of why a pixel has no decision."""
 EVIDENCE = {
     "valid": "1 where every image was observed",
-    "disagreement": "Disagreement of several forward passes, percent",
+    "disagreement": "Disagreement of several forward passes",
 }
 """Arrays of the mosaic that are products if asked for."""
+AMOUNT: dict[str, Any] = {
+    "nodata": NO_PROBABILITY, "dtype": "uint16", "scale": 1 / PROBABILITY_SCALE,
+    "ramp": amount_legend(),
+}  # fmt: skip
+"""How amounts become rasters: as the mosaic has them, to the last digit."""
+UNIT = {"units": "1"}
+"""Of amounts, once they are scaled: shares from 0 to 1."""
+VALID_NAMES = {0: "not observed", 1: "observed"}
+VALID_COLORS = {0: opaque("#7b3294"), 1: CLEAR}
+OF_TWO_DATES = {
+    reason for reason in Reason if reason.name.endswith("_BEFORE")
+} | {Reason.PAIR_REJECTED}  # fmt: skip
 NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
@@ -97,7 +120,11 @@ def clear_output(output: Path) -> None:
         "probability.tif",
         *(f"{name}.tif" for name in (REASON, *EVIDENCE)),
     ]
-    side_cars = [name + SIDE_CAR for name in rasters]
+    side_cars = [
+        name
+        for raster in rasters
+        for name in (raster + SIDE_CAR, *(raster.replace(".tif", end) for end in (QML, SLD)))
+    ]
     for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
@@ -149,15 +176,20 @@ def write_products(
 
 def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
     of = "the changed class" if subject.task == "change" else "the class"
+    cut = _cut(subject)
     rasters = [
         RasterSpec(
             "class", CLASS_FILES[subject.task], "Change map" if subject.task == "change" else
             "Class map", "mode", names=subject.names, colors=class_colors(subject.colors),
+            tags=cut,
         ),
-        RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
+        RasterSpec(
+            "probability", "probability.tif", f"Probability of {of}", "average", **AMOUNT,
+            tags={**UNIT, **cut},
+        ),
         RasterSpec(
             REASON, "reason.tif", "Why a pixel has no decision", "mode", None,
-            reason_names(one_date=not subject.before), reason_colors(),
+            _reasons(subject), reason_colors(),
         ),
     ]  # fmt: skip
     if config.evidence:
@@ -165,21 +197,32 @@ def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> lis
     return rasters
 
 
+def _cut(subject: MapSubject) -> dict[str, str]:
+    """Where the map is cut, as a tag of rasters: `probability >= DECIDED_FROM` is its second class,
+    on every pixel that is decided."""
+    if subject.decided_from is None or subject.task != "change":
+        return {}
+    return {"DECIDED_FROM": f"{stored_cut(subject.decided_from) / PROBABILITY_SCALE:.4f}"}
+
+
+def _reasons(subject: MapSubject) -> dict[int, str]:
+    """The reasons that there can be: of one date, none that needs two."""
+    names = reason_names(one_date=not subject.before)
+    two = () if subject.before else OF_TWO_DATES
+    return {value: name for value, name in names.items() if value not in two}
+
+
 def _evidence(name: str) -> RasterSpec:
     file, title = f"{name}.tif", EVIDENCE[name]
     if name == "disagreement":
-        return RasterSpec(name, file, title, "average")
-    return RasterSpec(name, file, title, "mode", None)
+        return RasterSpec(name, file, title, "average", **AMOUNT, tags=UNIT)
+    return RasterSpec(name, file, title, "mode", None, VALID_NAMES, VALID_COLORS)
 
 
 def _titles(rasters: list[RasterSpec], mosaic: Mosaic, folder: Path) -> dict[str, str]:
     """What each product is, by file name; `folder` is where they lie."""
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
-    side_cars = {
-        spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
-        for spec in rasters
-        if spec.names
-    }
+    side_cars = {name: title for spec in rasters for name, title in spec.side_cars.items()}
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
     others = OTHER_FILES if (folder / TILES).exists() else _without(OTHER_FILES, TILES)
     return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **others}

@@ -31,6 +31,9 @@ class MapSubject:
     """The model in the terms of STAC's mlm extension, properties by name."""
     weights: str = ""
     """Where the model's weights lie."""
+    decided_from: float | None = None
+    """Probability from which a pixel has the second class, or is changed; None: classes do not
+    follow from one probability."""
     holes: int = 0
     """Tiles that could not be made."""
 

@@ -37,6 +37,7 @@ KINDS = {
     ".html": (pystac.MediaType.HTML, "metadata"),
     ".xml": (pystac.MediaType.XML, "metadata"),
     ".qml": (pystac.MediaType.XML, "metadata"),
+    ".sld": ("application/vnd.ogc.sld+xml", "metadata"),
 }
 """Media type and role by suffix."""
 
@@ -116,8 +117,9 @@ def _id(subject: MapSubject) -> str:
 
 
 def asset_key(name: str) -> str:
-    """x.parquet → x, x.gpkg → x-gpkg (as .pmtiles), x.qml → x-style, x.tif.aux.xml → x-names."""
-    if name.endswith((".gpkg", ".pmtiles")):
+    """x.parquet → x, x.gpkg → x-gpkg (as .pmtiles), x.qml → x-style, x.sld → x-sld,
+    x.tif.aux.xml → x-names."""
+    if name.endswith((".gpkg", ".pmtiles", ".sld")):
         return name.replace(".", "-")
     if name.endswith(".qml"):
         return Path(name).stem + "-style"
@@ -144,6 +146,8 @@ def _raster_fields(path: Path, spec: RasterSpec) -> dict[str, Any]:
         band["nodata"] = spec.nodata
     if "units" in spec.tags:
         band["unit"] = spec.tags["units"]
+    if spec.scale != 1:
+        band["raster:scale"] = spec.scale
     resolution, statistics = described(path)
     if statistics:
         band["statistics"] = statistics
