@@ -32,10 +32,12 @@ KINDS = {
     ".tif": (pystac.MediaType.COG, "data"),
     ".parquet": ("application/vnd.apache.parquet", "data"),
     ".gpkg": (pystac.MediaType.GEOPACKAGE, "data"),
+    ".pmtiles": ("application/vnd.pmtiles", "data"),
     ".png": (pystac.MediaType.PNG, "overview"),
     ".html": (pystac.MediaType.HTML, "metadata"),
     ".xml": (pystac.MediaType.XML, "metadata"),
     ".qml": (pystac.MediaType.XML, "metadata"),
+    ".sld": ("application/vnd.ogc.sld+xml", "metadata"),
 }
 """Media type and role by suffix."""
 
@@ -115,8 +117,9 @@ def _id(subject: MapSubject) -> str:
 
 
 def asset_key(name: str) -> str:
-    """x.parquet → x, x.gpkg → x-gpkg, x.qml → x-style, x.tif.aux.xml → x-names."""
-    if name.endswith(".gpkg"):
+    """x.parquet → x, x.gpkg → x-gpkg (as .pmtiles), x.qml → x-style, x.sld → x-sld,
+    x.tif.aux.xml → x-names."""
+    if name.endswith((".gpkg", ".pmtiles", ".sld")):
         return name.replace(".", "-")
     if name.endswith(".qml"):
         return Path(name).stem + "-style"
@@ -143,6 +146,8 @@ def _raster_fields(path: Path, spec: RasterSpec) -> dict[str, Any]:
         band["nodata"] = spec.nodata
     if "units" in spec.tags:
         band["unit"] = spec.tags["units"]
+    if spec.scale != 1:
+        band["raster:scale"] = spec.scale
     resolution, statistics = described(path)
     if statistics:
         band["statistics"] = statistics
