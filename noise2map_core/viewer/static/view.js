@@ -86,7 +86,9 @@ async function show(items) {
   clearFacts();
   map.updateSize(); // the swipe may have come below it
   setView(first);
-  map.once("rendercomplete", () => performance.mark("picture"));
+  await Promise.all(layers.map((one) => one.opened));
+  map.once("rendercomplete", () => performance.mark("picture")); // all that is shown is there
+  map.render();
 }
 
 function setView({ projection, extent, document }) {
@@ -202,7 +204,7 @@ function arrangeSwipe() {
   const [before, after] = ["before", "after"].map((key) => layers.find((one) => one.key === key));
   const both = Boolean(before?.ol && after?.ol && before.shown && after.shown);
   find("swipe-label").hidden = find("divider").hidden = !both;
-  for (const element of document.querySelectorAll(".photo")) element.classList.remove("over");
+  find("map").classList.toggle("swiping", both);
   if (!both) return;
   find("swipe-left").textContent = before.title;
   find("swipe-right").textContent = after.title;
@@ -213,7 +215,6 @@ function showSwipe() {
   const share = Number(swipe.value);
   find("map").style.setProperty("--swipe", share + "%");
   find("divider").style.left = share + "%";
-  document.querySelector(".photo-after")?.classList.add("over");
 }
 
 function dragSwipe(event) {
