@@ -101,11 +101,21 @@ def pixel_of(browser: WebDriver, place: tuple[float, float]) -> list[float]:
     return found
 
 
-def click(browser: WebDriver, place: tuple[float, float]) -> dict[str, str]:
-    """What the page says of a place, by name."""
-    x, y = pixel_of(browser, place)
+def place_at(browser: WebDriver, pixel: list[float]) -> list[float]:
+    """The place of the map's CRS that lies there."""
+    found: list[float] = browser.execute_script(
+        """const box = document.getElementById("map").getBoundingClientRect();
+        const [x, y] = arguments[0];
+        return map.getCoordinateFromPixel([x - box.left, y - box.top])""",
+        pixel,
+    )
+    return found
+
+
+def click(browser: WebDriver, x: float, y: float) -> dict[str, str]:
+    """What the page says of a place of the window, by name."""
     action = ActionChains(browser)
-    action.w3c_actions.pointer_action.move_to_location(round(x), round(y)).click()
+    action.w3c_actions.pointer_action.move_to_location(x, y).click()
     browser.execute_script("clearFacts()")
     action.perform()
     wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#facts dd"))
@@ -170,9 +180,10 @@ def test_a_click_says_the_numbers_that_the_files_have(
     browser.find_element(By.ID, "show-probability").click()
     wait(browser, lambda: browser.execute_script(
         "return Boolean(layers.find((one) => one.key === 'probability').cog)"))  # fmt: skip
-    said = click(browser, (place.x, place.y))
+    pixel = [round(side) for side in pixel_of(browser, (place.x, place.y))]
+    said = click(browser, *pixel)
     with rasterio.open(output / "probability.tif") as file:
-        stored = next(file.sample([(place.x, place.y)]))[0] * file.scales[0]
+        stored = next(file.sample([place_at(browser, pixel)]))[0] * file.scales[0]
     assert said["polygon id"] == largest["polygon_id"]
     assert said["area"] == f"{float(f'{largest.area_m2:.4g}'):,.7g} m²"
     assert said["Change map"] == "changed"
@@ -359,4 +370,5 @@ def test_a_map_of_100_000_polygons_is_shown_with_little_data(
         assert browser.get_log("browser") == []
         assert asked(browser)[1] < MOST_BYTES
         box = shapely.box(*gpd.read_parquet(output / "polygons.parquet").total_bounds)
-        assert click(browser, (box.centroid.x + 3000, box.centroid.y))["Change map"]
+        pixel = pixel_of(browser, (box.centroid.x + 3000, box.centroid.y))
+        assert click(browser, *map(round, pixel))["Change map"]

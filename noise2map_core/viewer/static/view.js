@@ -235,13 +235,14 @@ async function tell(pixel) {
   const mine = ++asked.numbers;
   const place = map.getCoordinateFromPixel(pixel);
   const values = layers.map(async (state) => [state, await valueAt(state, place)]);
-  const polygons = layers.filter((one) => one.kind === "polygons" && one.ol && one.shown);
-  const hits = polygons.map(async (state) => [state, (await state.ol.getFeatures(pixel))[0]]);
-  const [told, touched] = [await Promise.all(values), await Promise.all(hits)];
+  const told = await Promise.all(values);
   if (mine !== asked.numbers) return; // another place was asked for
   clearFacts();
   for (const [state, value] of told) if (value) addFact(find("facts"), state.title, value);
-  for (const [state, feature] of touched) {
+  for (const state of layers.filter((one) => one.kind === "polygons" && one.ol && one.shown)) {
+    const feature = map.forEachFeatureAtPixel(pixel, (one) => one, {
+      hitTolerance: NEAR_PX, layerFilter: (layer) => layer === state.ol,
+    });
     if (feature) tellPolygon(state, feature);
     state.ol.changed();
   }
@@ -265,6 +266,7 @@ async function valueAt(state, place) {
   return known ? known.name : stored === 255 ? "no decision" : String(stored);
 }
 
+const NEAR_PX = 3; // a click this close to an outline means it
 const round = (number) => Number(number.toPrecision(4)).toLocaleString("en");
 
 function tellPolygon(state, feature) {
