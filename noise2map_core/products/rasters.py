@@ -18,7 +18,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
 from noise2map_core.report.images import Rgba
 from noise2map_core.runtime.atomic import whole_file, write_atomically
-from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
+from noise2map_core.runtime.storage import PARTIAL, is_local
 
 BLOCK_PX = 512
 SIDE_CAR = ".aux.xml"
@@ -73,17 +73,6 @@ def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -
         )  # fmt: skip
     if spec.names:
         write_atomically(path.with_name(path.name + SIDE_CAR), _attribute_table(spec))
-
-
-def described(path: Path) -> tuple[float, dict[str, float]]:
-    """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
-    with local_copy(path) as local, rasterio.open(local, driver="GTiff") as file:
-        tags = file.tags(1)
-        resolution = float(file.res[0])
-    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
-             "valid_percent": "VALID_PERCENT"}  # fmt: skip
-    found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in names.items()}
-    return resolution, {name: float(text) for name, text in found.items() if text is not None}
 
 
 def as_bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:

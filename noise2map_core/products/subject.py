@@ -29,8 +29,9 @@ class MapSubject:
     task: Literal["change", "segment"] = "change"
     mlm: dict[str, Any] = field(default_factory=dict)
     """The model in the terms of STAC's mlm extension, properties by name."""
-    weights: str = ""
-    """Where the model's weights lie."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """The model as its checkpoint describes it, with the digest of its weights; empty for a
+    detector."""
     holes: int = 0
     """Tiles that could not be made."""
 
