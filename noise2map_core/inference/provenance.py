@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
@@ -14,9 +15,11 @@ from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.shipped import checkpoint_folder
-from noise2map_core.models.spec import WEIGHTS_NAME
+from noise2map_core.models.spec import CARD_NAME, WEIGHTS_NAME
 from noise2map_core.models.weight_files import count_parameters
 from noise2map_core.products.subject import MapSubject
+from noise2map_core.report.cards import SCORES, card_table
+from noise2map_core.report.pages import Table
 
 _SEMANTIC = re.compile(r"\d+\.\d+\.\d+(-[\w.-]+)?(\+[\w.-]+)?$", re.ASCII)
 _CPUS = {"x86_64": "amd64", "AMD64": "amd64"}
@@ -67,7 +70,16 @@ def _network_facts(job: RegionJob) -> dict[str, Any]:
         return {}
     network = network_of(job.spec)
     assert network is not None
-    return {"mlm": _mlm(job), "document": network.model_dump(mode="json")}
+    return {
+        "mlm": _mlm(job),
+        "document": network.model_dump(mode="json"),
+        "scores": _scores(checkpoint_folder(job.checkpoint) / CARD_NAME),
+    }
+
+
+def _scores(card: Path) -> Table:
+    """Those in a checkpoint's card; none where it has no card, which nothing else needs."""
+    return card_table(card.read_text("utf-8", errors="replace"), SCORES) if card.exists() else []
 
 
 def _mlm(job: RegionJob) -> dict[str, Any]:

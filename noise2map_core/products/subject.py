@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.products.vectors.polygons import Dates
+from noise2map_core.report.pages import Table
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class MapSubject:
     document: dict[str, Any] = field(default_factory=dict)
     """The model as its checkpoint describes it, with the digest of its weights; empty for a
     detector."""
+    scores: Table = ()
+    """What the model's card says of how good it is: the table's header, then its rows."""
     holes: int = 0
     """Tiles that could not be made."""
 
