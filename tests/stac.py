@@ -32,7 +32,8 @@ def offline_validator(schemas: Path) -> JsonSchemaSTACValidator:
         schema = json.loads(text)
         found.schema_cache[schema["$id"].rstrip("#")] = schema
     for uri in WITHOUT_SCHEMA:
-        found.schema_cache.setdefault(uri, {"$id": uri, "type": "object"})
+        anything = {"$schema": "http://json-schema.org/draft-07/schema#", "$id": uri}
+        found.schema_cache.setdefault(uri, anything)
     return found
 
 

@@ -16,7 +16,7 @@ from noise2map_core.alert_products.versions import (
 )
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
+from noise2map_core.products.rasters import RasterSpec, write_raster
 from noise2map_core.products.stac.collection import add_to_collection, lists
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.errors import OutputMismatchError
@@ -96,9 +96,5 @@ def _attribution(state: AlertState) -> str:
 
 def _titles(specs: dict[str, RasterSpec]) -> dict[str, str]:
     """What each file is, by its name."""
-    side_cars = {
-        name + SIDE_CAR: f"Names of the values of {name}, for GDAL"
-        for name, spec in specs.items()
-        if spec.names
-    }
+    side_cars = {name: title for spec in specs.values() for name, title in spec.side_cars.items()}
     return {name: spec.title for name, spec in specs.items()} | side_cars | OTHER_FILES

@@ -14,6 +14,8 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
+from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
+from noise2map_core.mapping.recut import stored_cut
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CARD_NAME, WEIGHTS_NAME
 from noise2map_core.models.weight_files import count_parameters
@@ -39,11 +41,12 @@ def map_subject(
     """What the products say of the map; `threshold` None: the checkpoint's; `holes`: failed
     tiles."""
     model = _model_facts(job)
-    if is_cut(job.task):
-        model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
+    decided_from = (threshold or job.task.decided_from) if is_cut(job.task) else None
+    if decided_from is not None:
+        model["decision threshold"] = f"{stored_cut(decided_from) / PROBABILITY_SCALE:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
-        task=job.task_name, holes=holes, **_network_facts(job),
+        task=job.task_name, decided_from=decided_from, holes=holes, **_network_facts(job),
     )  # fmt: skip
 
 

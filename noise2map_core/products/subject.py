@@ -35,6 +35,9 @@ class MapSubject:
     detector."""
     scores: Table = ()
     """What the model's card says of how good it is: the table's header, then its rows."""
+    decided_from: float | None = None
+    """Probability from which a pixel has the second class, or is changed; None: classes do not
+    follow from one probability."""
     holes: int = 0
     """Tiles that could not be made."""
 

@@ -14,8 +14,9 @@ from noise2map_core.mapping.mosaic import (
     PROBABILITY_SCALE,
     Mosaic,
 )
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec
+from noise2map_core.products.rasters import RasterSpec
 from noise2map_core.products.stac.terms import identifier
+from noise2map_core.products.styles.attribute_table import SIDE_CAR
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.storage import local_copy, size_of
 
@@ -45,13 +46,13 @@ LAYERS: dict[str, Fields] = {
     "class": {"data_type": "uint8", "nodata": NO_DECISION},
     "probability": {
         "data_type": "uint16", "nodata": NO_PROBABILITY,
-        "raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0.0,
+        "unit": "1", "raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0.0,
     },
     "valid": {"data_type": "other", "description": "bool: every image was observed"},
     "reason": {"data_type": "uint8"},
     "disagreement": {
         "data_type": "uint16", "nodata": NO_PROBABILITY,
-        "raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0.0,
+        "unit": "1", "raster:scale": 1 / PROBABILITY_SCALE, "raster:offset": 0.0,
     },
     "direction": {"data_type": "uint8", "nodata": NO_DECISION},
 }  # fmt: skip

@@ -80,7 +80,7 @@ def write_item(
 def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
     dates = subject.dates
     item = pystac.Item(
-        id=_id(subject),
+        id=item_id(subject),
         geometry=json.loads(shapely.to_geojson(subject.aoi.geometry)),
         bbox=list(bbox_of(subject.aoi.geometry)),
         datetime=None if dates.before else dates.after,
@@ -136,7 +136,7 @@ def _link_sources(item: pystac.Item, subject: MapSubject) -> None:
             item.add_link(link)
 
 
-def _id(subject: MapSubject) -> str:
+def item_id(subject: MapSubject) -> str:
     """Area, task, days and the kind of model; and what tells apart the maps that have these in
     common: the model itself, and the outline and full name of the area."""
     days = "-".join(f"{date:%Y%m%d}" for _, date in subject.epochs.values())

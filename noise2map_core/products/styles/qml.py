@@ -21,6 +21,11 @@ def polygon_style(
             categories, "category", value=str(value), label=name, symbol=str(number), render="true"
         )
         _add_symbol(symbols, str(number), colors[value])
+    return document(root)
+
+
+def document(root: Xml.Element) -> str:
+    """The text of a QML document."""
     return "<!DOCTYPE qgis>\n" + Xml.tostring(root, encoding="unicode")
 
 
