@@ -13,7 +13,7 @@ from noise2map_core.publishing.target import NOTE, Target
 from noise2map_core.runtime.errors import ConfigError, OutputError
 from noise2map_core.runtime.lease import FENCE, hold_lease
 from noise2map_core.runtime.progress import progress
-from noise2map_core.runtime.storage import absolute, is_local
+from noise2map_core.runtime.storage import absolute, is_local, is_web
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ def _require_sound(bundle: Bundle) -> None:
 
 
 def _require_apart(output: Path, place: Path) -> None:
+    if is_web(output):
+        raise ConfigError(
+            f"{output} is an address of the web, where nothing can be listed. Give the folder or "
+            "the bucket behind it."
+        )
     if is_local(output) and is_local(place):
         inside = place == output or output in place.parents or place in output.parents
         if inside:

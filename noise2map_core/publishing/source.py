@@ -110,9 +110,10 @@ def _version(document: Document, folder: Path, files: dict[str, Path]) -> str:
     told = {key: asset.get("file:checksum") for key, asset in document["assets"].items()}
     names = {name: size_of(path) for name, path in files.items()}
     tiles: list[Any] = []
-    if None in told.values():  # of a mosaic, the records of its tiles and its own documents know
-        mosaic = open_output(folder)[0]
-        tiles = [mosaic.metadata_digest(), *_tile_digests(mosaic)]
+    if None in told.values():  # of a mosaic, the manifest and the records of its tiles know
+        mosaic, manifest = open_output(folder)
+        known = ("mosaic_metadata_sha256", "mosaic_overviews_sha256")
+        tiles = [[manifest.get(one) for one in known], *_tile_digests(mosaic)]
     return digest_of([told, names, tiles])[:VERSION_LENGTH]
 
 

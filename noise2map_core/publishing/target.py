@@ -28,6 +28,7 @@ from noise2map_core.runtime.storage import (
     discard,
     files_in,
     is_local,
+    is_web,
     local_copy,
     object_store,
     read_bytes,
@@ -52,7 +53,7 @@ class Target:
     """A folder or a prefix of objects, which holds one publication and nothing else."""
 
     def __init__(self, place: Path) -> None:
-        if str(place).startswith(("https:", "http:")):
+        if is_web(place):
             raise ConfigError(
                 f"cannot write to {place}. Give the bucket behind it (s3://…, gs://…) as --to, and "
                 "the web address as --base_url."
