@@ -1,5 +1,6 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import QML, SLD, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
 from noise2map_core.products.stac.collection import add_to_collection
-from noise2map_core.products.stac.item import write_item
+from noise2map_core.products.stac.item import MODEL, write_item
 from noise2map_core.products.styles.attribute_table import SIDE_CAR
 from noise2map_core.products.styles.legend import amount_legend
 from noise2map_core.products.styles.palette import (
@@ -41,7 +42,7 @@ from noise2map_core.products.vectors.polygons import (
     PolygonTally,
     iter_polygons,
 )
-from noise2map_core.runtime.atomic import whole_files
+from noise2map_core.runtime.atomic import whole_files, write_atomically
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -127,7 +128,7 @@ def clear_output(output: Path) -> None:
         for raster in rasters
         for name in (raster + SIDE_CAR, *(raster.replace(".tif", end) for end in (QML, SLD)))
     ]
-    for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
+    for name in (*rasters, *side_cars, *OTHER_FILES, MODEL, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
 
@@ -163,6 +164,8 @@ def write_products(
                 told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
+            if subject.document:
+                write_atomically(folder / MODEL, json.dumps(subject.document, indent=2) + "\n")
             titles = _titles(rasters, mosaic, subject, folder)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
@@ -234,6 +237,7 @@ def _titles(
         **side_cars,
         **photo_titles(subject),
         **drawn,
+        **({MODEL: "The model, as its checkpoint describes it"} if subject.document else {}),
         **others,
     }
 

@@ -172,7 +172,7 @@ def _scores(subject: MapSubject) -> list[tuple[str, str]]:
 def _scores_note(subject: MapSubject) -> str:
     if len(subject.scores) > 1:
         return "From its card; how good this map is, noise2map sample and assess say."
-    if subject.weights:
+    if subject.document:
         return (
             "None recorded: noise2map evaluate-maps --add_to_card writes into the checkpoint's "
             "card how well it does where labels are known."

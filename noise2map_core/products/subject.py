@@ -30,8 +30,9 @@ class MapSubject:
     task: Literal["change", "segment"] = "change"
     mlm: dict[str, Any] = field(default_factory=dict)
     """The model in the terms of STAC's mlm extension, properties by name."""
-    weights: str = ""
-    """Where the model's weights lie."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """The model as its checkpoint describes it, with the digest of its weights; empty for a
+    detector."""
     scores: Table = ()
     """What the model's card says of how good it is: the table's header, then its rows."""
     decided_from: float | None = None

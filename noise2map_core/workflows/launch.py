@@ -22,7 +22,7 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 
 NIGHT_TOOLS = ("review", "export-alerts", "prune")
 """Commands that are modules of `cli.commands.nights`: on areas that run-nightly watches."""
-MAP_TOOLS = ("view",)
+MAP_TOOLS = ("view", "publish")
 """Those of `cli.commands.maps`: finished maps, shown and handed on."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
