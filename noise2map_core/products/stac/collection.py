@@ -10,6 +10,7 @@ import pystac
 from filelock import FileLock
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from noise2map_core.products.stac.item import KINDS, asset_key
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import OutputHeldError, OutputMismatchError
 from noise2map_core.runtime.lease import EXPIRE_S, hold_lease
@@ -17,7 +18,6 @@ from noise2map_core.runtime.storage import absolute, is_local, joined, relative
 
 LOCK_TIMEOUT_S = 60.0
 WAIT_S = 0.2
-PARQUET = "application/vnd.apache.parquet"
 
 
 def add_to_collection(path: Path, item: Path, replaced: Iterable[Path] = ()) -> None:
@@ -38,12 +38,15 @@ def lists(path: Path, item: Path) -> bool:
 
 
 def add_asset(path: Path, file: Path, title: str) -> None:
-    """List a GeoParquet table as an asset of a collection that is there, under its path."""
+    """List a table as an asset of a collection that is there, under its path: `x` of GeoParquet,
+    `x-gpkg` and `x-pmtiles` of others."""
     with _held(path):
         document = _read(path)
         href = relative(file, path.parent)
-        document.setdefault("assets", {})[href.removesuffix(file.suffix)] = {
-            "href": f"./{href}", "title": title, "type": PARQUET, "roles": ["data"],
+        key = href.removesuffix(file.name) + asset_key(file.name)
+        media_type, role = KINDS[file.suffix]
+        document.setdefault("assets", {})[key] = {
+            "href": f"./{href}", "title": title, "type": media_type, "roles": [role],
         }  # fmt: skip
         document["assets"] = dict(sorted(document["assets"].items()))
         write_atomically(path, json.dumps(document, indent=2) + "\n")
