@@ -1,4 +1,4 @@
-"""What the nights found, for people: `changes.gpkg` for desktops, `changes.pmtiles` for web maps."""
+"""What the nights found: `changes.gpkg` for desktops, `changes.pmtiles` for web maps."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

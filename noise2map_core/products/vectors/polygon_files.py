@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from noise2map_core.products.styles.qml import PolygonStyle
 
 LAYER = "polygons"
+VERSION = "1.3"
+"""Of GeoPackage: QGIS 3.22 warns of later ones."""
 BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -115,6 +117,8 @@ class GeoPackageFile:
         if layer in self._begun and polygons.empty:
             return
         kind = {"geometry_type": "Polygon", **options}
+        if not self._begun:
+            kind["VERSION"] = VERSION
         self._add(polygons, layer=layer, append=bool(self._begun), **kind)
         if layer not in self._begun:
             self._begun.append(layer)
