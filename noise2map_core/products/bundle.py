@@ -1,5 +1,6 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from noise2map_core.mapping.mosaic import (
 )
 from noise2map_core.mapping.recut import stored_cut
 from noise2map_core.products.manifest import forget_products
+from noise2map_core.products.photos import PHOTO_FILES, clear_ground, photo_titles, write_photo
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
 from noise2map_core.products.rasters import QML, SLD, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
 from noise2map_core.products.stac.collection import add_to_collection
-from noise2map_core.products.stac.item import write_item
+from noise2map_core.products.stac.item import MODEL, write_item
 from noise2map_core.products.styles.attribute_table import SIDE_CAR
 from noise2map_core.products.styles.legend import amount_legend
 from noise2map_core.products.styles.palette import (
@@ -40,7 +42,7 @@ from noise2map_core.products.vectors.polygons import (
     PolygonTally,
     iter_polygons,
 )
-from noise2map_core.runtime.atomic import whole_files
+from noise2map_core.runtime.atomic import whole_files, write_atomically
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -108,7 +110,7 @@ class MapFigures:
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
     """Names of the files that `write_products` leaves beside the mosaic."""
     output = mosaic.path.parent
-    return list(_titles(_rasters(mosaic, subject, config), mosaic, output))
+    return list(_titles(_rasters(mosaic, subject, config), mosaic, subject, output))
 
 
 def clear_output(output: Path) -> None:
@@ -118,6 +120,7 @@ def clear_output(output: Path) -> None:
     rasters = [
         *CLASS_FILES.values(),
         "probability.tif",
+        *PHOTO_FILES.values(),
         *(f"{name}.tif" for name in (REASON, *EVIDENCE)),
     ]
     side_cars = [
@@ -125,7 +128,7 @@ def clear_output(output: Path) -> None:
         for raster in rasters
         for name in (raster + SIDE_CAR, *(raster.replace(".tif", end) for end in (QML, SLD)))
     ]
-    for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
+    for name in (*rasters, *side_cars, *OTHER_FILES, MODEL, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
 
@@ -161,7 +164,9 @@ def write_products(
                 told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
-            titles = _titles(rasters, mosaic, folder)
+            if subject.document:
+                write_atomically(folder / MODEL, json.dumps(subject.document, indent=2) + "\n")
+            titles = _titles(rasters, mosaic, subject, folder)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
             )
@@ -219,13 +224,22 @@ def _evidence(name: str) -> RasterSpec:
     return RasterSpec(name, file, title, "mode", None, VALID_NAMES, VALID_COLORS)
 
 
-def _titles(rasters: list[RasterSpec], mosaic: Mosaic, folder: Path) -> dict[str, str]:
+def _titles(
+    rasters: list[RasterSpec], mosaic: Mosaic, subject: MapSubject, folder: Path
+) -> dict[str, str]:
     """What each product is, by file name; `folder` is where they lie."""
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
     side_cars = {name: title for spec in rasters for name, title in spec.side_cars.items()}
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
     others = OTHER_FILES if (folder / TILES).exists() else _without(OTHER_FILES, TILES)
-    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **others}
+    return {
+        **{spec.file: spec.title for spec in rasters},
+        **side_cars,
+        **photo_titles(subject),
+        **drawn,
+        **({MODEL: "The model, as its checkpoint describes it"} if subject.document else {}),
+        **others,
+    }
 
 
 def _without(titles: dict[str, str], name: str) -> dict[str, str]:
@@ -282,7 +296,7 @@ def _write_pages(
     survey: Survey,
     facts: dict[str, Any],
 ) -> None:
-    """The quicklook and the report, of the same pictures."""
+    """The pictures, and the quicklook and the report of them."""
     reasons, legend = survey.pictures[REASON], survey.counts[REASON]
     photos = {
         name: read_picture(
@@ -291,15 +305,19 @@ def _write_pages(
             mosaic.grid,
             survey.step,
             skip_unreadable=subject.holes > 0,
-            plain=reasons == Reason.DECIDED,
+            plain=clear_ground(name, reasons),
         )
         for name, (scenes, _) in subject.epochs.items()
     }
+    for name, photo in photos.items():
+        file = PHOTO_FILES[name]
+        write_photo(folder / file, photo, photo_titles(subject)[file])
+    drawn = {name: photo.rgb for name, photo in photos.items()}
     classes = survey.pictures["class"]
     thin = max(1, -(-max(classes.shape) // config.quicklook_px))
     write_quicklook(
         folder / "quicklook.png",
-        [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
+        [(f"{name}: {date:%Y-%m-%d}", drawn[name][::thin, ::thin])
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
         (strongest(reasons, thin), reason_legend(legend, one_date=not subject.before)),
@@ -307,10 +325,10 @@ def _write_pages(
         subject.names,
         subject.title,
     )  # fmt: skip
-    titles = _titles(_rasters(mosaic, subject, config), mosaic, folder)
+    titles = _titles(_rasters(mosaic, subject, config), mosaic, subject, folder)
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
-    report = map_report(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
+    report = map_report(subject, mosaic.grid, drawn, survey, tally, facts, files, disputed)
     write_report(folder / "report.html", report)
 
 

@@ -20,7 +20,7 @@ from noise2map_core.products.styles.raster_qml import raster_style
 from noise2map_core.products.styles.sld import raster_sld
 from noise2map_core.report.images import Rgba
 from noise2map_core.runtime.atomic import whole_file, write_atomically
-from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
+from noise2map_core.runtime.storage import PARTIAL, is_local
 
 BLOCK_PX = 512
 QML, SLD = ".qml", ".sld"
@@ -109,17 +109,6 @@ def _write_side_cars(spec: RasterSpec, folder: Path) -> None:
         stem = Path(spec.file).stem
         write_atomically(folder / (stem + QML), raster_style(spec.legend) + "\n")
         write_atomically(folder / (stem + SLD), raster_sld(stem, spec.legend) + "\n")
-
-
-def described(path: Path) -> tuple[float, dict[str, float]]:
-    """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
-    with local_copy(path) as local, rasterio.open(local, driver="GTiff") as file:
-        tags = file.tags(1)
-        resolution = float(file.res[0])
-    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
-             "valid_percent": "VALID_PERCENT"}  # fmt: skip
-    found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in names.items()}
-    return resolution, {name: float(text) for name, text in found.items() if text is not None}
 
 
 def _predictor(spec: RasterSpec) -> str:

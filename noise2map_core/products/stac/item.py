@@ -1,45 +1,50 @@
 """The STAC item of a map: products with checksums, and where they come from."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pystac
 import shapely
-from pystac.extensions.file import FileExtension
+from pyproj import CRS
 from pystac.extensions.projection import ProjectionExtension
 
 from noise2map_core import __version__
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.zone import bbox_of
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.products.rasters import RasterSpec, described
+from noise2map_core.products.rasters import RasterSpec
+from noise2map_core.products.stac.assets import (
+    PMTILES,
+    asset_key,
+    file_asset,
+    grid_fields,
+    mosaic_asset,
+)
+from noise2map_core.products.stac.terms import (
+    CLASSIFICATION,
+    FILE,
+    LICENSE,
+    MLM,
+    PROCESSING,
+    RASTER,
+    WEB_MAP_LINKS,
+    collection_id,
+    identifier,
+    providers,
+)
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.runtime.atomic import write_atomically
-from noise2map_core.runtime.digest import digest_of, file_sha256
+from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.redact import redacted_document
-from noise2map_core.runtime.storage import absolute, relative
+from noise2map_core.runtime.storage import relative
 
-CLASSIFICATION = "https://stac-extensions.github.io/classification/v1.1.0/schema.json"
-MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
-PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
-RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
-MULTIHASH_SHA256 = "1220"
-"""Multihash prefix of a SHA-256: code 0x12, 0x20 bytes."""
-
-KINDS = {
-    ".tif": (pystac.MediaType.COG, "data"),
-    ".parquet": ("application/vnd.apache.parquet", "data"),
-    ".gpkg": (pystac.MediaType.GEOPACKAGE, "data"),
-    ".pmtiles": ("application/vnd.pmtiles", "data"),
-    ".png": (pystac.MediaType.PNG, "overview"),
-    ".html": (pystac.MediaType.HTML, "metadata"),
-    ".xml": (pystac.MediaType.XML, "metadata"),
-    ".qml": (pystac.MediaType.XML, "metadata"),
-    ".sld": ("application/vnd.ogc.sld+xml", "metadata"),
-}
-"""Media type and role by suffix."""
+EXTENSIONS = (PROCESSING, CLASSIFICATION, RASTER, FILE)
+"""Of every item; projection is added with the grid."""
+MODEL = "model.json"
+"""The model that made a map, as its checkpoint describes it."""
 
 
 def write_item(
@@ -61,11 +66,11 @@ def write_item(
         if name != "item.json":
             file = folder / name if (folder / name).exists() else output / name
             item.add_asset(asset_key(name), file_asset(file, title, specs.get(name)))
-    if subject.mlm:
-        item.add_asset("model", _model_asset(subject))
-    for scene in subject.scenes:
-        target = scene.href if "://" in scene.href else Path(scene.href).as_posix()
-        item.add_link(pystac.Link("derived_from", target, "application/geo+json", scene.id))
+    item.add_asset("mosaic", mosaic_asset(mosaic))
+    if MODEL in titles:
+        _mark_model(item.assets[asset_key(MODEL)])
+    _link_sources(item, subject)
+    link_tiles(item)
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     if collection:
         name_collection(document, collection, output)
@@ -74,9 +79,8 @@ def write_item(
 
 def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
     dates = subject.dates
-    extensions = [PROCESSING, CLASSIFICATION, RASTER, FileExtension.get_schema_uri()]
     item = pystac.Item(
-        id=_id(subject),
+        id=item_id(subject),
         geometry=json.loads(shapely.to_geojson(subject.aoi.geometry)),
         bbox=list(bbox_of(subject.aoi.geometry)),
         datetime=None if dates.before else dates.after,
@@ -84,101 +88,78 @@ def _item(grid: RegionGrid, subject: MapSubject) -> pystac.Item:
         end_datetime=dates.after if dates.before else None,
         properties={
             "title": subject.title,
+            "license": LICENSE,
+            "providers": providers(subject.attribution),
             "attribution": "; ".join(subject.attribution),
             "processing:level": "L4",
             "processing:lineage": f"noise2map: {subject.task} by the model "
             f"{subject.model.get('digest', '')[:12]} from {len(subject.scenes)} scenes",
             "processing:software": {"noise2map": __version__},
             "processing:facility": "noise2map",
+            "noise2map:task": subject.task,
             "noise2map:model": subject.model,
+            "noise2map:sources": [f"{one.collection}/{one.id}" for one in subject.scenes],
             **subject.mlm,
         },
-        stac_extensions=[*extensions, *([MLM] if subject.mlm else [])],
+        stac_extensions=[*EXTENSIONS, *([MLM] if subject.mlm else [])],
     )  # fmt: skip
     add_projection(item, grid)
     return item
 
 
 def add_projection(item: pystac.Item, grid: RegionGrid) -> None:
-    """Say on which pixels the rasters of an item lie."""
+    """Say on which pixels the rasters of an item lie, and how large these are."""
+    item.properties["gsd"] = round(grid.ground_m, 3)
     projection = ProjectionExtension.ext(item, add_if_missing=True)
     projection.code = grid.crs
-    projection.shape = [grid.region.height, grid.region.width]
-    projection.transform = list(grid.transform(grid.region))[:6]
+    # For programs that know no table of codes.
+    projection.wkt2 = CRS.from_user_input(grid.crs).to_wkt("WKT2_2019")
+    item.properties.update(grid_fields(grid, grid.region))
 
 
-def _id(subject: MapSubject) -> str:
-    """Area, task and days, and what tells apart the maps that have these in common: the model, and
-    the outline of an area whose name another has too."""
+def link_tiles(item: pystac.Item) -> None:
+    """A link to each archive of vector tiles among the assets, for programs that look for maps."""
+    tiles = [asset for asset in item.assets.values() if asset.media_type == PMTILES]
+    for asset in tiles:
+        link = pystac.Link("pmtiles", asset.href, PMTILES, asset.title)
+        link.extra_fields["pmtiles:layers"] = [Path(asset.href).stem]
+        item.add_link(link)
+    if tiles:
+        item.stac_extensions.append(WEB_MAP_LINKS)
+
+
+def _link_sources(item: pystac.Item, subject: MapSubject) -> None:
+    """Links to the source items that others can reach; those on a disk here are only named."""
+    for scene in subject.scenes:
+        if re.match("https?://", scene.href):
+            link = pystac.Link("derived_from", scene.href, "application/geo+json", scene.id)
+            item.add_link(link)
+
+
+def item_id(subject: MapSubject) -> str:
+    """Area, task, days and the kind of model; and what tells apart the maps that have these in
+    common: the model itself, and the outline and full name of the area."""
     days = "-".join(f"{date:%Y%m%d}" for _, date in subject.epochs.values())
-    outline = shapely.to_wkb(subject.aoi.geometry.normalize(), hex=True)
-    own = digest_of([subject.model.get("digest", ""), outline])[:8]
-    return f"{subject.aoi.name}-{subject.task}-{days}-{own}"
+    outline, name = shapely.to_wkb(subject.aoi.geometry.normalize(), hex=True), subject.aoi.name
+    area = identifier(name)
+    own = digest_of([subject.model.get("digest", ""), outline, *([name] if name != area else [])])
+    kind = subject.model.get("detector") or subject.model.get("preset") or "model"
+    return f"{area}-{subject.task}-{days}-{identifier(kind)}-{own[:8]}"
 
 
-def asset_key(name: str) -> str:
-    """x.parquet → x, x.gpkg → x-gpkg (as .pmtiles), x.qml → x-style, x.sld → x-sld,
-    x.tif.aux.xml → x-names."""
-    if name.endswith((".gpkg", ".pmtiles", ".sld")):
-        return name.replace(".", "-")
-    if name.endswith(".qml"):
-        return Path(name).stem + "-style"
-    return (
-        name.removesuffix(".tif.aux.xml") + "-names" if name.endswith(".xml") else Path(name).stem
-    )
-
-
-def file_asset(path: Path, title: str, spec: RasterSpec | None = None) -> pystac.Asset:
-    """A file beside its item, with its length and checksum, and what a raster holds."""
-    media_type, role = KINDS[path.suffix]
-    asset = pystac.Asset(f"./{path.name}", title=title, media_type=media_type, roles=[role])
-    # Written as fields: an asset of no item yet cannot be extended through pystac.
-    asset.extra_fields["file:checksum"] = MULTIHASH_SHA256 + file_sha256(path)
-    asset.extra_fields["file:size"] = path.stat().st_size
-    if spec is not None:
-        asset.extra_fields.update(_raster_fields(path, spec))
-    return asset
-
-
-def _raster_fields(path: Path, spec: RasterSpec) -> dict[str, Any]:
-    band: dict[str, Any] = {"name": spec.array, "data_type": spec.dtype}
-    if spec.nodata is not None:
-        band["nodata"] = spec.nodata
-    if "units" in spec.tags:
-        band["unit"] = spec.tags["units"]
-    if spec.scale != 1:
-        band["raster:scale"] = spec.scale
-    resolution, statistics = described(path)
-    if statistics:
-        band["statistics"] = statistics
-    fields: dict[str, Any] = {"bands": [band], "raster:spatial_resolution": resolution}
-    if spec.names:
-        fields["classification:classes"] = [_class_entry(spec, value) for value in spec.names]
-    return fields
-
-
-def _class_entry(spec: RasterSpec, value: int) -> dict[str, Any]:
-    entry = {"value": value, "name": spec.names[value].replace(" ", "_"),
-             "description": spec.names[value]}  # fmt: skip
-    if value in spec.colors:
-        entry["color_hint"] = bytes(spec.colors[value][:3]).hex().upper()
-    return entry
-
-
-def _model_asset(subject: MapSubject) -> pystac.Asset:
-    asset = pystac.Asset(
-        subject.weights, title="Weights of the model", roles=["mlm:model"],
-        media_type="application/octet-stream; application=safetensors",
-    )  # fmt: skip
-    asset.extra_fields["mlm:artifact_type"] = "safetensors"
-    return asset
+def _mark_model(asset: pystac.Asset) -> None:
+    """What the mlm extension asks of the asset that defines the model. Weights may be large, and
+    lie elsewhere: their digest is in the document."""
+    assert asset.roles is not None
+    asset.roles.append("mlm:model")
+    asset.extra_fields["mlm:artifact_type"] = "noise2map.model.json"
 
 
 def name_collection(document: dict[str, Any], collection: Path, output: Path) -> None:
     """Say of an item's document, which lies in `output`, in which collection it is."""
     href = relative(collection, output)
-    document["collection"] = absolute(collection).parent.name
+    document["collection"] = collection_id(collection)
     document["links"] += [
         {"rel": relation, "href": href, "type": "application/json"}
-        for relation in ("collection", "parent")
+        for relation in ("root", "collection", "parent")
     ]
