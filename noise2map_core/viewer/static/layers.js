@@ -12,7 +12,7 @@ const LEAST_PX = 2; // an outline that is smaller says nothing that the raster d
 
 // A layer as of `layersIn`, on the map of `item`; `remembered` is what the user set of the one before.
 function addLayer(layer, item, remembered) {
-  const shown = remembered?.shown ?? layer.kind !== "amount";
+  const shown = remembered?.shown ?? !(layer.kind === "amount" || layer.quiet);
   const state = { ...layer, shown, opacity: remembered?.opacity ?? 1, least: remembered?.least };
   const builders = { photo: photoLayer, classes: classLayer, reason: classLayer,
     amount: amountLayer, polygons: polygonLayer };

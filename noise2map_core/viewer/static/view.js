@@ -72,6 +72,10 @@ async function show(items) {
   find("layers").replaceChildren();
   const [first] = items;
   const found = items.flatMap((item) => layersIn(item).map((layer) => [layer, item]));
+  if (common.length) {
+    // Where outlines are followed over the days, those of each map wait until they are asked for.
+    for (const [layer] of found) if (layer.kind === "polygons") layer.quiet = true;
+  }
   found.push(...common.map((layer) => [layer, first]));
   found.sort(([one], [other]) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
   const colorOf = colorsOf(found.map(([layer]) => layer));
@@ -182,18 +186,25 @@ function newestAlerts(at) {
   return undefined;
 }
 
-// Of what is followed over days, what is there on this one.
+const NEW = "#ff2bd6", SEEN = "#ffa500";
+
+// Of what is followed over days, what is there on this one; what is new in a colour of its own.
 function showDay(day) {
   for (const state of layers) {
     if (state.kind !== "polygons" || !day) continue;
     state.filter = (feature) => isThere(feature, day);
+    if (common.some((one) => one.key === state.key)) {
+      state.colorOf = (feature) => (feature.get("first_seen") === day ? NEW : SEEN);
+    }
     state.ol?.changed();
   }
 }
 
+// An outline has its own days (date, until), an object those on which it was seen.
 function isThere(feature, day) {
-  const { first_seen: first, last_seen: last, gone } = feature.getProperties();
-  return !(first && String(first).slice(0, 10) > day) && !(gone && last && String(last).slice(0, 10) < day);
+  const { date, until, first_seen: first } = feature.getProperties();
+  if (date && until) return date <= day && day <= until;
+  return !first || String(first).slice(0, 10) <= day;
 }
 
 // --- swipe ---------------------------------------------------------------------------------------
