@@ -202,10 +202,11 @@ def reason(error: Exception) -> str:
     return " ".join(told.split()).rstrip(".:")
 
 
-def upload(file: Path, target: Path) -> None:
-    """Put a local file as an object, whole; a large one in parts."""
+def upload(file: Path, target: Path, headers: dict[str, str] | None = None) -> None:
+    """Put a local file as an object, whole; a large one in parts. `headers` go with it to whoever
+    reads it: Content-Type, Cache-Control."""
     _require_right()
-    obstore.put(object_store(target.parent), target.name, file)
+    obstore.put(object_store(target.parent), target.name, file, attributes=cast(Any, headers))
 
 
 @contextmanager

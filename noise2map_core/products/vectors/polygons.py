@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.products.areas import Areas, iter_areas, joined
-from noise2map_core.products.outlines import polygons_of
+from noise2map_core.products.vectors.areas import Areas, iter_areas, joined
+from noise2map_core.products.vectors.outlines import polygons_of
 
 BATCH_POLYGONS = 20_000
 BATCH_CORNERS = 500_000

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 from shapely.geometry import shape
 
-from noise2map_core.products.outlines import added, corners_of, polygons_of
+from noise2map_core.products.vectors.outlines import added, corners_of, polygons_of
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12))
 

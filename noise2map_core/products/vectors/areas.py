@@ -20,8 +20,8 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping.measures import NOTHING_MORE, Measure, Measured, totals
 from noise2map_core.mapping.measures import joined as joined_measures
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
-from noise2map_core.products.outlines import Corners, Ints, added, corners_of
 from noise2map_core.products.pixel_area import pixel_areas
+from noise2map_core.products.vectors.outlines import Corners, Ints, added, corners_of
 
 
 class Source(Protocol):

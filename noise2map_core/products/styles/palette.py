@@ -54,6 +54,11 @@ def opaque(color: str) -> Rgba:
     return red, green, blue, 255
 
 
+def unseen(color: str) -> Rgba:
+    """A CSS colour, fully transparent: programs without transparency still have the colour."""
+    return *opaque(color)[:3], 0
+
+
 def css_color(color: Rgba) -> str:
     """A colour as CSS has it ("#rrggbb"), without alpha."""
     return "#" + bytes(color[:3]).hex()
@@ -68,8 +73,14 @@ def amount_shades() -> list[Rgba]:
 
 
 def class_colors(colors: dict[int, str]) -> dict[int, Rgba]:
-    """Colour table of a class map: "no decision" is transparent."""
-    return {**{value: opaque(color) for value, color in colors.items()}, NO_DECISION: CLEAR}
+    """Colour table of a class map: the background, which is the first class, and "no decision" are
+    transparent."""
+    background, *others = colors
+    return {
+        background: unseen(colors[background]),
+        **{value: opaque(colors[value]) for value in others},
+        NO_DECISION: CLEAR,
+    }
 
 
 def reason_colors() -> dict[int, Rgba]:

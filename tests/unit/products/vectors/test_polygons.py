@@ -23,10 +23,10 @@ from shapely.geometry import shape
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
-from noise2map_core.products import polygons as module
-from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import Dates, PolygonRules, iter_polygons
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import polygon_style
+from noise2map_core.products.vectors import polygons as module
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygons import Dates, PolygonRules, iter_polygons
 from noise2map_core.runtime.digest import file_sha256
 
 CLASSES = [
@@ -169,10 +169,11 @@ def test_simplified_outlines_are_valid_and_keep_their_numbers(tmp_path: Path) ->
 
 def write_files(mosaic: Mosaic, folder: Path) -> None:
     folder.mkdir()
-    style = polygon_style({entry["value"]: entry["color"] for entry in CLASSES}, NAMES)
+    colors = {entry["value"]: entry["color"] for entry in CLASSES}
+    styles = {"polygons": polygon_style("polygons", colors, NAMES)}
     with (
         GeoParquetFile(folder / "p.parquet") as parquet,
-        GeoPackageFile(folder / "p.gpkg", style, DATES.after) as package,
+        GeoPackageFile(folder / "p.gpkg", styles, DATES.after) as package,
     ):
         for batch in iter_polygons(mosaic, PolygonRules(NAMES, DATES)):
             parquet.write(batch)
