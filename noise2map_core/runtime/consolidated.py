@@ -15,4 +15,4 @@ def consolidated(documents: Mapping[str, bytes]) -> bytes:
     root = json.loads(documents[""])
     below = {path: json.loads(documents[path]) for path in sorted(documents) if path}
     root[CONSOLIDATED] = {"kind": "inline", "must_understand": False, "metadata": below}
-    return json.dumps(root, indent=2).encode()
+    return json.dumps(root, separators=(",", ":")).encode()
