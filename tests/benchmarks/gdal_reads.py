@@ -1,7 +1,8 @@
 """What a GDAL makes of a map's rasters and of its mosaic, be it another than rasterio's.
 
-    python tests/benchmarks/gdal_reads.py OUT [LIBGDAL.so ...]
+    python tests/benchmarks/gdal_reads.py [OUT [LIBGDAL.so ...]]
 
+Without a map, one is made up; without a library, those of rasterio and pyogrio are asked.
 Any shared library of GDAL will do, as wheels hold it (`gdal_wheel.libs/libgdal-….so`): it is asked
 through its C interface, in a process of its own.
 """
@@ -10,11 +11,29 @@ import ctypes
 import sys
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyogrio
 import rasterio
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
+
+from noise2map_core.mapping.overviews import write_overviews
+from noise2map_core.products.bundle import write_products
+from noise2map_core.settings.products import ProductsConfig
+from tests.map_factories import blobs, subject_of, write_mosaic
+
 ARRAYS = ("class", "probability")
+
+
+def make_map(folder: Path) -> Path:
+    """An invented map of 640 x 640 pixels, with its products."""
+    (folder / "map").mkdir()
+    mosaic = write_mosaic(folder / "map" / "mosaic.zarr", blobs(640, 640), tile_px=128)
+    write_overviews(mosaic)
+    mosaic.finish()
+    write_products(mosaic, subject_of(folder / "scenes", 640, 640), ProductsConfig())
+    return mosaic.path.parent
 
 
 def main(output: Path, libraries: list[Path]) -> None:
@@ -68,4 +87,6 @@ def _read(gdal: ctypes.CDLL, name: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), [Path(one).resolve() for one in sys.argv[2:]])
+    with TemporaryDirectory() as scratch:
+        given = [Path(one).resolve() for one in sys.argv[1:]]
+        main(given[0] if given else make_map(Path(scratch)), given[1:])
