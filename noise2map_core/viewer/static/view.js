@@ -207,6 +207,12 @@ function isThere(feature, day) {
   return !first || String(first).slice(0, 10) <= day;
 }
 
+function sayFar() {
+  for (const { far, farthest } of layers) {
+    if (far) far.hidden = map.getView().getResolution() < farthest;
+  }
+}
+
 // --- swipe ---------------------------------------------------------------------------------------
 
 const swipe = find("swipe");
@@ -308,7 +314,11 @@ function attribute(name, value) {
 map.on("singleclick", (event) => tell(event.pixel));
 map.on("loadstart", () => (find("busy").textContent = "loading …"));
 map.on("loadend", () => (find("busy").textContent = ""));
-document.addEventListener("layers", arrangeSwipe);
+document.addEventListener("layers", () => {
+  arrangeSwipe();
+  sayFar();
+});
+map.on("moveend", sayFar);
 swipe.addEventListener("input", showSwipe);
 find("time").addEventListener("submit", (event) => event.preventDefault());
 find("map").addEventListener("keydown", (event) => {
