@@ -5,6 +5,8 @@ import multiprocessing
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pystac
 import pytest
-import rasterio
+import requests
 import xarray as xr
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from stac_geoparquet.arrow import stac_table_to_items
@@ -125,17 +128,13 @@ def test_an_area_is_valid_and_its_table_leads_to_the_files(
         assert collection.self_href == f"{base}/collection.json"
         items = list(collection.get_items())
         for item in items:
-            require_valid(json.loads(item.get_self_href() and read(url, item.self_href)), validator)
+            require_valid(requests.get(item.self_href, timeout=10).json(), validator)
             assert item.get_root_link().get_absolute_href() == collection.self_href
-            for asset in item.assets.values():
-                if asset.has_role("data") and asset.href.endswith("change.tif"):
-                    href = asset.get_absolute_href()
-                    with rasterio.open(f"/vsicurl/{href}") as file:
-                        pixels = file.read(1)
             mosaic = item.assets["mosaic"].get_absolute_href()
             assert set(xr.open_zarr(mosaic).data_vars) >= {"class", "probability", "reason"}
             opened = open_mosaic(mosaic)
-            assert opened.rio.crs is not None and (pixels != 255).any()
+            assert opened.rio.crs is not None
+            assert sum_of(item.assets["change"].get_absolute_href()) == (opened["class"] == 1).sum()
         table = collection.assets["items"].get_absolute_href()
         rows = rows_of(tmp_path / table.removeprefix(f"{url}/"))
         assert [row["id"] for row in rows] == sorted(item.id for item in items)
@@ -155,15 +154,19 @@ def test_an_area_is_valid_and_its_table_leads_to_the_files(
     assert set(found["tables"]) == {"items", "objects/2021-01-01", "changes-pmtiles"}
 
 
-def read(url: str, href: str) -> str:
-    import requests  # of this test alone
-
-    return requests.get(href, timeout=10).text
+def sum_of(url: str) -> int:
+    """Changed pixels, as GDAL reads them from the web; in a process of its own, for GDAL waits
+    there without letting a server of this one answer."""
+    program = (
+        "import rasterio, sys\n"
+        "with rasterio.open(f'/vsicurl/{sys.argv[1]}') as file: print((file.read(1) == 1).sum())"
+    )
+    command = [sys.executable, "-c", program, url]
+    return int(subprocess.run(command, capture_output=True, check=True, timeout=100).stdout)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq  # of this test alone
-
+    """Items of a table."""
     return list(stac_table_to_items(pq.read_table(path)))
 
 
