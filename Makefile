@@ -12,7 +12,7 @@ PARALLEL := --numprocesses logical --maxprocesses 4
 PYTEST_ARGS ?=
 # Hypothesis looks for new examples, many of each; a failure prints how to repeat it.
 RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
-DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3
+DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3 python3-qgis
 
 .PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
   shipped-checkpoint shipped-buildings shipped-land clean help

@@ -35,7 +35,7 @@ from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
 from noise2map_core.products.vectors.pmtiles import NO_TILES, can_write_tiles, write_tiles
-from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygon_files import LAYER, GeoPackageFile, GeoParquetFile
 from noise2map_core.products.vectors.polygons import (
     Balance,
     PolygonRules,
@@ -263,10 +263,10 @@ def _write_polygons(
         config.simplify_m,
         subject.directions,
     )
-    style = polygon_style(subject.colors, subject.sought)
+    styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
     with (
         GeoParquetFile(folder / POLYGONS) as parquet,
-        GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
+        GeoPackageFile(folder / "polygons.gpkg", styles, subject.dates.after) as package,
     ):
         for batch in iter_polygons(mosaic, rules, tally.left_out):
             parquet.write(batch)

@@ -26,8 +26,6 @@ BLOCK_PX = 512
 QML, SLD = ".qml", ".sld"
 """End the names of the styles, in place of the raster's own ending."""
 GDAL_CACHE_MIB = 64
-LEVEL = 9
-"""Of DEFLATE."""
 
 Read = Callable[[Window], NDArray[Any]]
 """Gives the pixels [H, W] of a window of the grid, as they are to be in the raster."""
@@ -97,8 +95,8 @@ def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -
         plain = Path(scratch) / "plain.tif"
         _write_plain(grid, spec, read, plain)
         rasterio_copy(
-            plain, partial, driver="COG", compress="deflate", level=LEVEL, blocksize=BLOCK_PX,
-            predictor=_predictor(spec), overview_resampling=spec.overviews,
+            plain, partial, driver="COG", compress="deflate", predictor=_predictor(spec),
+            blocksize=BLOCK_PX, overview_resampling=spec.overviews,
             num_threads="all_cpus", statistics="yes",
         )  # fmt: skip
     _write_side_cars(spec, folder)

@@ -1,16 +1,34 @@
-"""The style of the polygons for QGIS (QML)."""
+"""Styles of polygons for QGIS (QML), and with them those for others."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as Xml
+
+from noise2map_core.products.styles.sld import polygon_sld
 
 OUTLINE = "0.3"
 """Millimetres."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolygonStyle:
+    """How a layer of polygons is drawn."""
+
+    qml: str
+    sld: str
+
+
 def polygon_style(
-    colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class"
-) -> str:
+    layer: str, colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class"
+) -> PolygonStyle:
+    """One translucent symbol a value of `column`, called by its name."""
+    return PolygonStyle(
+        polygon_qml(colors, names, column), polygon_sld(layer, colors, names, column)
+    )
+
+
+def polygon_qml(colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class") -> str:
     """A QML document: one translucent symbol a value, chosen by `column`."""
     root = Xml.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = Xml.SubElement(root, "renderer-v2", type="categorizedSymbol", attr=column)

@@ -1,6 +1,7 @@
 """Polygons on disk, written batch by batch: GeoParquet and GeoPackage."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,11 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from noise2map_core.products.styles.qml import PolygonStyle
+
 LAYER = "polygons"
+VERSION = "1.3"
+"""Of GeoPackage: QGIS 3.22 warns of later ones."""
 BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -91,27 +96,32 @@ def _geo_metadata(crs: Any, bounds: NDArray[np.float64]) -> dict[str, Any]:
 
 
 class GeoPackageFile:
-    """A GeoPackage with one layer, `polygons` unless another is named, and its style for QGIS.
+    """A GeoPackage with a layer, or several, and their styles for QGIS and others (`layer_styles`).
 
-    `style` is QML; `written` is the time that the file gives as its own, so that the same batches
-    give the same bytes.
+    `written` is the time that the file gives as its own, so that the same batches give the same
+    bytes.
     """
 
-    def __init__(self, path: Path, style: str, written: datetime, layer: str = LAYER) -> None:
-        self._path, self._style, self._layer = path, style, layer
+    def __init__(self, path: Path, styles: Mapping[str, PolygonStyle], written: datetime) -> None:
+        """`styles` are by layer."""
+        self._path, self._styles = path, styles
         self._written = f"{written:%Y-%m-%dT%H:%M:%S.000Z}"
-        self._begun = False
+        self._begun: list[str] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def write(self, polygons: gpd.GeoDataFrame, **options: Any) -> None:
-        """Append a batch, with options of pyogrio; an empty one counts only if it is the first."""
-        if self._begun and polygons.empty:
+    def write(self, polygons: gpd.GeoDataFrame, layer: str = LAYER, **options: Any) -> None:
+        """Append a batch to a layer, with options of pyogrio; an empty one counts only if it is the
+        layer's first."""
+        if layer in self._begun and polygons.empty:
             return
         kind = {"geometry_type": "Polygon", **options}
-        self._add(polygons, layer=self._layer, append=self._begun, **kind)
-        self._begun = True
+        if not self._begun:
+            kind["VERSION"] = VERSION
+        self._add(polygons, layer=layer, append=bool(self._begun), **kind)
+        if layer not in self._begun:
+            self._begun.append(layer)
 
     def __exit__(
         self,
@@ -120,7 +130,7 @@ class GeoPackageFile:
         trace: TracebackType | None,
     ) -> None:
         if error is None and self._begun:
-            table = _style_table(self._style, self._written, self._layer)
+            table = _style_table({name: self._styles[name] for name in self._begun}, self._written)
             self._add(table, layer="layer_styles", append=True)
 
     def _add(self, table: pd.DataFrame, **options: Any) -> None:
@@ -131,12 +141,15 @@ class GeoPackageFile:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
-def _style_table(style: str, written: str, layer: str) -> pd.DataFrame:
-    """The row by which QGIS finds the style of the layer."""
-    row = {
-        "f_table_catalog": "", "f_table_schema": "", "f_table_name": layer,
-        "f_geometry_column": "geom", "styleName": "noise2map", "styleQML": style, "styleSLD": "",
-        "useAsDefault": True, "description": "", "owner": "", "ui": "",
-        "update_time": pd.Timestamp(written),
-    }  # fmt: skip
-    return pd.DataFrame([row])
+def _style_table(styles: Mapping[str, PolygonStyle], written: str) -> pd.DataFrame:
+    """The rows by which QGIS finds the styles of layers."""
+    rows = [
+        {
+            "f_table_catalog": "", "f_table_schema": "", "f_table_name": layer,
+            "f_geometry_column": "geom", "styleName": "noise2map", "styleQML": style.qml,
+            "styleSLD": style.sld, "useAsDefault": True, "description": "", "owner": "", "ui": "",
+            "update_time": pd.Timestamp(written),
+        }
+        for layer, style in styles.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)

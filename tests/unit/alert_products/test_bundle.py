@@ -25,7 +25,9 @@ SHAPE = (120, 100)
 FILES = {
     "alert_first.tif", "alert_hits.tif", "alert_last.tif", "alert_looks.tif", "alert_p_mean.tif",
     "alert_status.tif", "alert_status.tif.aux.xml", "alerts.gpkg", "alerts.parquet", "alerts.qml",
-    "item.json",
+    "alerts.pmtiles", "item.json",
+    *(f"alert_{name}.{end}" for name in ("first", "hits", "last", "looks", "p_mean", "status")
+      for end in ("qml", "sld")),
 }  # fmt: skip
 AOI = AreaOfInterest("farm", shapely.box(15.0, 45.1, 15.02, 45.2))
 

@@ -239,6 +239,7 @@ PROBES: dict[str, list[Value]] = {
 
 ELSEWHERE = {
     "SearchConfig.catalog": "where items are: a copy of it gives the same",
+    "SearchConfig.alternate": "where files are: tests of alternate addresses",
     "SearchConfig.allow_hosts": "what a catalogue on the web may link to: tests of links",
     "IngestRegionConfig.output": "where, not what",
     "InferRegionConfig.output": "where, not what",

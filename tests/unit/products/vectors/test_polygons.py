@@ -169,10 +169,11 @@ def test_simplified_outlines_are_valid_and_keep_their_numbers(tmp_path: Path) ->
 
 def write_files(mosaic: Mosaic, folder: Path) -> None:
     folder.mkdir()
-    style = polygon_style({entry["value"]: entry["color"] for entry in CLASSES}, NAMES)
+    colors = {entry["value"]: entry["color"] for entry in CLASSES}
+    styles = {"polygons": polygon_style("polygons", colors, NAMES)}
     with (
         GeoParquetFile(folder / "p.parquet") as parquet,
-        GeoPackageFile(folder / "p.gpkg", style, DATES.after) as package,
+        GeoPackageFile(folder / "p.gpkg", styles, DATES.after) as package,
     ):
         for batch in iter_polygons(mosaic, PolygonRules(NAMES, DATES)):
             parquet.write(batch)
