@@ -158,7 +158,7 @@ const SHADE_WORDS = SHADES.map(wordOf);
 function amountLayer(state, item) {
   const { scale, range: [low, high], nodata, unit } = state;
   state.least ??= low;
-  const format = (n) => `${Number(n.toPrecision(4))}${unit && " " + unit}`;
+  const format = (amount) => amountText(amount, unit);
   addRamp(state, format);
   const limits = { min: low, max: high, step: (high - low) / 100 };
   addSlider(state, "least", "At least", limits, state.least, format, (n) => {
