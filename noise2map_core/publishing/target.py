@@ -6,7 +6,7 @@ import posixpath
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import obstore
@@ -89,11 +89,15 @@ class Target:
     @contextmanager
     def held(self) -> Iterator[None]:
         """For one publisher at a time. Raises OutputHeldError, OutputError."""
+        with ExitStack() as stack:
+            self._enter(stack)
+            if is_local(self.place):
+                sweep(self.place)
+            yield
+
+    def _enter(self, stack: ExitStack) -> None:
         try:
-            with hold_lease(self.place / LEASE):
-                if is_local(self.place):
-                    sweep(self.place)
-                yield
+            stack.enter_context(hold_lease(self.place / LEASE))
         except OutputHeldError as error:
             raise OutputHeldError(
                 f"another run publishes to {self.place}, or was killed a minute ago at most. Wait, "

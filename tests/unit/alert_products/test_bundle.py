@@ -19,6 +19,7 @@ from noise2map_core.alert_products.bundle import write_alert_products
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import OutputMismatchError
 from tests.alert_product_factories import AS_OF, alert_table, random_state, write_area
+from tests.stac import offline_validator
 
 SHAPE = (120, 100)
 FILES = {
@@ -39,15 +40,7 @@ def area(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def validator(real_data: Path) -> JsonSchemaSTACValidator:
-    found = JsonSchemaSTACValidator()
-    for path in (real_data / "stac_schemas").glob("*.json"):
-        schema = json.loads(path.read_text())
-        found.schema_cache[schema["$id"].rstrip("#")] = schema
-    # Not among the schemas that lie here: its fields are looked at by pystac's own extension.
-    found.schema_cache[VersionExtension.get_schema_uri()] = {
-        "$schema": "http://json-schema.org/draft-07/schema#", "type": "object"
-    }  # fmt: skip
-    return found
+    return offline_validator(real_data / "stac_schemas")
 
 
 def make(area: Path, aoi: AreaOfInterest = AOI) -> Path:
