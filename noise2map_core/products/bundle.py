@@ -265,7 +265,7 @@ def _write_polygons(
     )
     styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
     with (
-        GeoParquetFile(folder / POLYGONS) as parquet,
+        GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
         GeoPackageFile(folder / "polygons.gpkg", styles, subject.dates.after) as package,
     ):
         for batch in iter_polygons(mosaic, rules, tally.left_out):

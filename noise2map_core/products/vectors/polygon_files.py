@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.products.styles.qml import PolygonStyle
+from noise2map_core.settings.products import GeoParquetVersion
 
 LAYER = "polygons"
 VERSION = "1.3"
@@ -25,14 +26,29 @@ VERSION = "1.3"
 BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
+class WkbType(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
+    """WKB that pyarrow writes as Parquet's own type GEOMETRY, with its CRS."""
+
+    def __init__(self, crs: pyproj.CRS) -> None:
+        self._crs = crs
+        super().__init__(pa.binary(), "geoarrow.wkb")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return json.dumps({"crs": self._crs.to_json_dict(), "crs_type": "projjson"}).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> "WkbType":
+        return cls(pyproj.CRS.from_json_dict(json.loads(serialized)["crs"]))
+
+
 class GeoParquetFile:
-    """A GeoParquet 1.1 file with covering boxes; every batch is a row group.
+    """A GeoParquet file with covering boxes; every batch is a row group.
 
     The same batches give the same bytes.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, version: GeoParquetVersion = "1.1") -> None:
+        self._path, self._version = path, version
         self._writer: pq.ParquetWriter | None = None
         self._bounds = np.full(4, np.nan)
         self._crs: Any = None
@@ -45,7 +61,7 @@ class GeoParquetFile:
         if self._writer is not None and polygons.empty:
             return
         bounds = shapely.bounds(polygons.geometry.to_numpy())
-        table = _arrow_table(polygons, bounds)
+        table = _arrow_table(polygons, bounds, native=self._version == "2.0")
         if self._writer is None:
             self._crs = polygons.crs
             self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
@@ -59,16 +75,20 @@ class GeoParquetFile:
         trace: TracebackType | None,
     ) -> None:
         if self._writer is not None:
-            geo = _geo_metadata(self._crs, self._bounds)
+            geo = _geo_metadata(self._crs, self._bounds, f"{self._version}.0")
             self._writer.add_key_value_metadata({"geo": json.dumps(geo)})
             self._writer.close()
 
 
-def _arrow_table(polygons: gpd.GeoDataFrame, bounds: NDArray[np.float64]) -> pa.Table:
+def _arrow_table(
+    polygons: gpd.GeoDataFrame, bounds: NDArray[np.float64], *, native: bool
+) -> pa.Table:
     plain = pa.Table.from_pandas(
         pd.DataFrame(polygons.drop(columns="geometry")), preserve_index=False
     ).replace_schema_metadata(None)
     wkb = pa.array(shapely.to_wkb(polygons.geometry.to_numpy()), pa.binary())
+    if native:
+        wkb = pa.ExtensionArray.from_storage(WkbType(pyproj.CRS(polygons.crs)), wkb)
     box = pa.StructArray.from_arrays([pa.array(edge) for edge in bounds.T], names=list(BOX))
     return plain.append_column("geometry", wkb).append_column("bbox", box)
 
@@ -80,8 +100,8 @@ def _union(box: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.
     return np.concatenate([np.fmin(box[:2], low), np.fmax(box[2:], high)])
 
 
-def _geo_metadata(crs: Any, bounds: NDArray[np.float64]) -> dict[str, Any]:
-    """The `geo` entry of GeoParquet 1.1."""
+def _geo_metadata(crs: Any, bounds: NDArray[np.float64], version: str) -> dict[str, Any]:
+    """The `geo` entry, which is the same in 1.1 and 2.0."""
     column = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
@@ -92,7 +112,7 @@ def _geo_metadata(crs: Any, bounds: NDArray[np.float64]) -> dict[str, Any]:
     }
     if not np.isnan(bounds).any():
         column["bbox"] = bounds.tolist()
-    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return {"version": version, "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 class GeoPackageFile:

@@ -267,6 +267,7 @@ ELSEWHERE = {
     "ProductsConfig.simplify_m": "polygons: tests of products",
     "ProductsConfig.evidence": "further rasters: tests of products",
     "ProductsConfig.collection": "a list of maps: tests of products",
+    "ProductsConfig.geoparquet": "polygons: tests of products",
     "ProductsConfig.quicklook_px": "a picture: tests of products",
 }
 """Fields that do not move what is planned, and where it is tested what they do."""

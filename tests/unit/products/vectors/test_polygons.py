@@ -1,5 +1,6 @@
 """Polygons: dissolved across tiles, the same as if the region had been traced whole."""
 
+import json
 import sqlite3
 import tempfile
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
 from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.vectors import polygons as module
+from noise2map_core.products.vectors.pmtiles import write_tiles
 from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
 from noise2map_core.products.vectors.polygons import Dates, PolygonRules, iter_polygons
 from noise2map_core.runtime.digest import file_sha256
@@ -205,6 +207,23 @@ def test_files_hold_the_same_polygons_with_crs_boxes_and_style(
         box = tuple(polygons.geometry.iloc[0].bounds)
         near = gpd.read_parquet(tmp_path / "files" / "p.parquet", bbox=box)
         assert 0 < len(near) < len(polygons)
+
+
+def test_version_2_has_geometries_of_parquets_own_type_and_reads_the_same(tmp_path: Path) -> None:
+    mosaic = filled(tmp_path / "m.zarr", blobs(1), 64)
+    paths = {}
+    for version in ("1.1", "2.0"):
+        paths[version] = tmp_path / f"{version}.parquet"
+        with GeoParquetFile(paths[version], version) as file:
+            for batch in iter_polygons(mosaic, PolygonRules(NAMES, DATES)):
+                file.write(batch)
+        about = pq.ParquetFile(paths[version])
+        assert json.loads(about.metadata.metadata[b"geo"])["version"] == f"{version}.0"
+        column = about.schema.column(about.schema.names.index("geometry"))
+        assert ("Geometry" in str(column.logical_type)) == (version == "2.0")
+    older, newer = (gpd.read_parquet(path) for path in paths.values())
+    assert newer.crs == older.crs and newer.equals(older)
+    assert write_tiles(paths["2.0"], tmp_path / "t.pmtiles", mosaic.grid)
 
 
 def test_the_same_mosaic_gives_the_same_files(tmp_path: Path) -> None:
