@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from noise2map_core.chips.store import open_chips
     from noise2map_core.distributed.chips import read_chips, write_chips
     from noise2map_core.inference.pair import predict_pair
-    from noise2map_core.mapping.mosaic import open_mosaic
+    from noise2map_core.mapping.opening import open_mosaic
     from noise2map_core.models.checkpoint import load_checkpoint
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 _HOMES = {
     "load_checkpoint": "noise2map_core.models.checkpoint",
     "open_chips": "noise2map_core.chips.store",
-    "open_mosaic": "noise2map_core.mapping.mosaic",
+    "open_mosaic": "noise2map_core.mapping.opening",
     "predict_pair": "noise2map_core.inference.pair",
     "read_chips": "noise2map_core.distributed.chips",
     "write_chips": "noise2map_core.distributed.chips",

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from noise2map_core.alert_products.item import write_alert_item
-from noise2map_core.alert_products.package import write_package, write_style
+from noise2map_core.alert_products.package import LAYER, write_package, write_style
 from noise2map_core.alert_products.rasters import alert_rasters
 from noise2map_core.alert_products.source import AlertState, open_state
 from noise2map_core.alert_products.versions import (
@@ -16,16 +16,18 @@ from noise2map_core.alert_products.versions import (
 )
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.collection import add_to_collection, lists
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_raster
+from noise2map_core.products.rasters import RasterSpec, write_raster
+from noise2map_core.products.stac.collection import add_to_collection, lists
+from noise2map_core.products.vectors.pmtiles import can_write_tiles, write_tiles
 from noise2map_core.runtime.atomic import whole_files
 from noise2map_core.runtime.errors import OutputMismatchError
 
-PACKAGE, STYLE = "alerts.gpkg", "alerts.qml"
+PACKAGE, STYLE, TILES = "alerts.gpkg", "alerts.qml", "alerts.pmtiles"
 OTHER_FILES = {
     ALERTS: "Alerts, GeoParquet",
     PACKAGE: "Alerts with their style, GeoPackage",
     STYLE: "Style of the alerts for QGIS",
+    TILES: "Alerts as vector tiles for web maps, PMTiles",
 }
 
 
@@ -71,6 +73,8 @@ def _write(
         shutil.copyfile(state.table, folder / ALERTS)
         write_package(folder / PACKAGE, alerts, state.as_of)
         write_style(folder / STYLE)
+        if can_write_tiles():
+            write_tiles(folder / ALERTS, folder / TILES, state.grid, LAYER, f"{aoi.name}: alerts")
         specs = {raster.spec.file: raster.spec for raster in rasters}
         write_alert_item(
             folder,
@@ -79,7 +83,7 @@ def _write(
             aoi,
             _attribution(state),
             collection,
-            _titles(specs),
+            _titles(specs, folder),
             specs,
             made,
             earlier,
@@ -94,11 +98,8 @@ def _attribution(state: AlertState) -> str:
     return str(json.loads(item.read_text(encoding="utf-8"))["properties"]["attribution"])
 
 
-def _titles(specs: dict[str, RasterSpec]) -> dict[str, str]:
-    """What each file is, by its name."""
-    side_cars = {
-        name + SIDE_CAR: f"Names of the values of {name}, for GDAL"
-        for name, spec in specs.items()
-        if spec.names
-    }
-    return {name: spec.title for name, spec in specs.items()} | side_cars | OTHER_FILES
+def _titles(specs: dict[str, RasterSpec], folder: Path) -> dict[str, str]:
+    """What each file is, by its name; tiles, which there are not always, if they lie there."""
+    side_cars = {name: title for spec in specs.values() for name, title in spec.side_cars.items()}
+    titles = {name: spec.title for name, spec in specs.items()} | side_cars | OTHER_FILES
+    return {name: title for name, title in titles.items() if (folder / name).exists()}

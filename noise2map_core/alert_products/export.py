@@ -12,7 +12,8 @@ from noise2map_core.alert_products.encodings import ENCODINGS, Encoding
 from noise2map_core.alert_products.rasters import seen_status, status_spec
 from noise2map_core.alert_products.source import open_state
 from noise2map_core.geo.window import Window
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, Read, write_raster
+from noise2map_core.products.rasters import QML, SLD, RasterSpec, Read, write_raster
+from noise2map_core.products.styles.attribute_table import SIDE_CAR
 from noise2map_core.runtime.atomic import put_in_place
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.runtime.storage import PARTIAL
@@ -42,8 +43,8 @@ def export_alerts(area: Path, to: str, output: Path, as_of: date | None = None) 
 def _require_new(output: Path) -> None:
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"output {output} is to be a GeoTIFF: let its name end with .tif.")
-    side_car = output.with_name(output.name + SIDE_CAR)
-    for path in (output, side_car):
+    side_cars = [output.with_name(output.name + SIDE_CAR), *map(output.with_suffix, (QML, SLD))]
+    for path in (output, *side_cars):
         if path.exists():
             raise OutputMismatchError(
                 f"{path} is there already; nothing was touched. Set another output, or remove it."

@@ -10,7 +10,6 @@ import geopandas as gpd
 import numpy as np
 import pystac
 import shapely
-from pystac.extensions.file import FileExtension
 from pystac.extensions.version import VersionExtension
 
 from noise2map_core import __version__
@@ -20,16 +19,15 @@ from noise2map_core.alert_products.versions import KEY, Version
 from noise2map_core.alerts.tables import STATUSES
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.geo.zone import bbox_of
-from noise2map_core.products.item import (
-    CLASSIFICATION,
-    PROCESSING,
-    RASTER,
+from noise2map_core.products.rasters import RasterSpec, region_tiles
+from noise2map_core.products.stac.assets import asset_key, file_asset
+from noise2map_core.products.stac.item import (
+    EXTENSIONS,
     add_projection,
-    asset_key,
-    file_asset,
+    link_tiles,
     name_collection,
 )
-from noise2map_core.products.rasters import RasterSpec, region_tiles
+from noise2map_core.products.stac.terms import LICENSE, identifier, providers
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.redact import redacted_document
 from noise2map_core.runtime.storage import relative
@@ -61,6 +59,7 @@ def write_alert_item(
         _succeed(item, made, earlier)
     for name, title in titles.items():
         item.add_asset(asset_key(name), file_asset(folder / name, title, specs.get(name)))
+    link_tiles(item)
     document = item.to_dict(include_self_link=False, transform_hrefs=False)
     name_collection(document, collection, made.folder)
     text = json.dumps(redacted_document(document), indent=2)
@@ -86,12 +85,14 @@ def count_objects(alerts: gpd.GeoDataFrame) -> dict[str, int]:
 def _item(state: AlertState, aoi: AreaOfInterest, attribution: str) -> pystac.Item:
     day, grid = state.as_of, state.grid
     item = pystac.Item(
-        id=f"{aoi.name}-alerts-{day:%Y%m%d}",
+        id=f"{identifier(aoi.name)}-alerts-{day:%Y%m%d}-{state.key[:8]}",
         geometry=json.loads(shapely.to_geojson(aoi.geometry)),
         bbox=list(bbox_of(aoi.geometry)),
         datetime=datetime(day.year, day.month, day.day, tzinfo=UTC),
         properties={
             "title": f"{aoi.name}: alerts of {day}",
+            "license": LICENSE,
+            "providers": providers([attribution]),
             "attribution": attribution,
             "processing:level": "L4",
             "processing:lineage": f"noise2map: alerts from {len(state.facts['looks'])} looks",
@@ -99,7 +100,7 @@ def _item(state: AlertState, aoi: AreaOfInterest, attribution: str) -> pystac.It
             **{f"alert:{name}": state.facts[name] for name in PARAMETERS},
             KEY: state.key,
         },
-        stac_extensions=[PROCESSING, CLASSIFICATION, RASTER, FileExtension.get_schema_uri()],
+        stac_extensions=[*EXTENSIONS],
     )  # fmt: skip
     add_projection(item, grid)
     return item

@@ -9,8 +9,8 @@ import shapely
 
 from noise2map_core.alert_products.rasters import STATUS_COLORS
 from noise2map_core.alerts.tables import ALERT_TYPES, BATCH, STATUSES, column
-from noise2map_core.products.polygon_files import GeoPackageFile
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import PolygonStyle, polygon_style
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.runtime.atomic import write_atomically
 
 LAYER = "alerts"
@@ -18,9 +18,9 @@ GEOMETRY = "MultiPolygon"
 """Of the layer: an alert may come to lie in several parts."""
 
 
-def alert_style() -> str:
-    """The style for QGIS: a colour a status."""
-    return polygon_style(STATUS_COLORS, {name: name for name in STATUSES}, "status")
+def alert_style() -> PolygonStyle:
+    """A colour a status."""
+    return polygon_style(LAYER, STATUS_COLORS, {name: name for name in STATUSES}, "status")
 
 
 def write_package(path: Path, alerts: gpd.GeoDataFrame, as_of: date) -> None:
@@ -29,16 +29,15 @@ def write_package(path: Path, alerts: gpd.GeoDataFrame, as_of: date) -> None:
     The same table and day give the same bytes.
     """
     written = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
-    with GeoPackageFile(path, alert_style(), written, LAYER) as package:
+    with GeoPackageFile(path, {LAYER: alert_style()}, written) as package:
         for start in range(0, max(1, len(alerts)), BATCH):
-            package.write(
-                _typed(alerts.iloc[start : start + BATCH]), geometry_type=GEOMETRY, use_arrow=True
-            )
+            batch = _typed(alerts.iloc[start : start + BATCH])
+            package.write(batch, LAYER, geometry_type=GEOMETRY, use_arrow=True)
 
 
 def write_style(path: Path) -> None:
     """Write the style as QML, for the GeoParquet file or other copies of the layer."""
-    write_atomically(path, alert_style() + "\n")
+    write_atomically(path, alert_style().qml + "\n")
 
 
 def _typed(alerts: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.alert_products.source import AlertState
-from noise2map_core.alerts.state import EPOCH, Status
+from noise2map_core.alerts.state import EPOCH, Status, date_of, day_number
 from noise2map_core.geo.window import Window
-from noise2map_core.products.palette import CLEAR, opaque
 from noise2map_core.products.rasters import RasterSpec, Read
+from noise2map_core.products.styles.legend import amount_legend, number_legend
+from noise2map_core.products.styles.palette import CLEAR, opaque, unseen
 
 Pixels = NDArray[Any]
 
@@ -29,7 +30,7 @@ STATUS_COLORS = {
 }  # fmt: skip
 """Of objects and, as far as they have them, of pixels."""
 QUIET_COLOR = "#eeeeee"
-"""Of pixels without an alert: the colours of a GeoTIFF are opaque, but for that of nodata."""
+"""Of pixels without an alert, where a program knows no transparency."""
 DAYS = f"days since {EPOCH}"
 
 
@@ -56,10 +57,10 @@ def alert_rasters(state: AlertState) -> list[AlertRaster]:
     facts = {"epoch": state.facts["epoch"], "as_of": state.facts["as_of"]}
     return [
         AlertRaster(status_spec(facts), ("status", "seen"), seen_status),
-        _days("first", "First detection", facts),
-        _days("last", "Latest detection", facts),
-        _counts("hits", "Detections since the first, it included", facts),
-        _counts("looks", "Looks since the first detection, it included", facts),
+        _days("first", "First detection", facts, state),
+        _days("last", "Latest detection", facts, state),
+        _counts("hits", "Detections since the first, it included", facts, state),
+        _counts("looks", "Looks since the first detection, it included", facts, state),
         AlertRaster(_mean_spec(facts), ("p_sum", "hits"), mean_percent),
     ]
 
@@ -82,7 +83,7 @@ def _same(pixels: Pixels) -> Pixels:
 
 def status_spec(facts: dict[str, str], file: str = STATUS_FILE) -> RasterSpec:
     """The raster of the status, under a name of its own if it has one."""
-    colors = {0: opaque(QUIET_COLOR), NOT_SEEN: CLEAR}
+    colors = {0: unseen(QUIET_COLOR), NOT_SEEN: CLEAR}
     colors |= {code: opaque(STATUS_COLORS[name]) for code, name in STATUS_NAMES.items() if code}
     return RasterSpec(
         "alert_status", file, "Status of alerts", "mode", NOT_SEEN,
@@ -90,20 +91,23 @@ def status_spec(facts: dict[str, str], file: str = STATUS_FILE) -> RasterSpec:
     )  # fmt: skip
 
 
-def _days(name: str, title: str, facts: dict[str, str]) -> AlertRaster:
+def _days(name: str, title: str, facts: dict[str, str], state: AlertState) -> AlertRaster:
     title = f"{title}, {DAYS}"
+    first, last = (day_number(day) for day in (state.about.looks[0].day, state.as_of))
+    ramp = number_legend(first, last, lambda number: str(date_of(number)))
     spec = RasterSpec(f"alert_{name}", f"alert_{name}.tif", title, "mode", 0, dtype="uint16",
-                      tags={**facts, "units": DAYS})  # fmt: skip
+                      tags={**facts, "units": DAYS}, ramp=ramp)  # fmt: skip
     return AlertRaster(spec, (name,), _same)
 
 
-def _counts(name: str, title: str, facts: dict[str, str]) -> AlertRaster:
+def _counts(name: str, title: str, facts: dict[str, str], state: AlertState) -> AlertRaster:
     spec = RasterSpec(f"alert_{name}", f"alert_{name}.tif", title, "mode", 0,
-                      tags={**facts, "units": "looks"})  # fmt: skip
+                      tags={**facts, "units": "looks"},
+                      ramp=number_legend(1, len(state.about.looks)))  # fmt: skip
     return AlertRaster(spec, (name,), _same)
 
 
 def _mean_spec(facts: dict[str, str]) -> RasterSpec:
     title = "Mean probability of the detections, percent"
     return RasterSpec("alert_p_mean", "alert_p_mean.tif", title, "average", NOT_SEEN,
-                      tags={**facts, "units": "percent"})  # fmt: skip
+                      tags={**facts, "units": "percent"}, ramp=amount_legend(100.0))  # fmt: skip

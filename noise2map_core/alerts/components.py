@@ -14,9 +14,9 @@ from noise2map_core.alerts.store import StateStore
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.measures import Measure, Pixels, Sizes
-from noise2map_core.products.areas import Areas, iter_areas
-from noise2map_core.products.outlines import Corners, polygons_of
-from noise2map_core.products.polygons import on_the_map
+from noise2map_core.products.vectors.areas import Areas, iter_areas
+from noise2map_core.products.vectors.outlines import Corners, polygons_of
+from noise2map_core.products.vectors.polygons import on_the_map
 
 ACTIVE = 1
 """The class of pixels that are provisional or confirmed alerts."""

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from noise2map_core.products.polygon_files import GeoParquetFile
+from noise2map_core.products.vectors.polygon_files import GeoParquetFile
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import OutputError
 

@@ -1,10 +1,12 @@
 """Finding the bands that were asked for among an item's assets."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from noise2map_core.catalog.assets.zarr import array_href, is_group, is_zarr, says_zarr
 from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource
 from noise2map_core.catalog.sensors import MASK_KEYS, numbers_of
@@ -99,7 +101,7 @@ def pictured_bands(item: Item) -> tuple[str, ...]:
 def _is_measured(item: Item, band: _Band) -> bool:
     """False for pictures, documents and masks."""
     asset = item.assets[band.asset]
-    image = str(asset.get("type") or "image/").lower().startswith("image/")
+    image = says_zarr(asset) or str(asset.get("type") or "image/").lower().startswith("image/")
     return image and band.asset not in MASK_KEYS and not UNMEASURED & set(_roles(item, band.asset))
 
 
@@ -130,6 +132,7 @@ def _find(item: Item, bands: list[_Band], name: str) -> _Band | None:
     measured = [band for band in bands if not PICTURE_ROLES & set(_roles(item, band.asset))]
     pictures = [band for band in bands if {"visual", "data"} <= set(_roles(item, band.asset))]
     matches = _named(measured, name) or by_key or _named(pictures, name)
+    matches = _narrowed(item, matches)
     if len(matches) > 1:
         places = ", ".join(f"band {band.number} of asset {band.asset}" for band in matches)
         raise CatalogError(
@@ -137,6 +140,18 @@ def _find(item: Item, bands: list[_Band], name: str) -> _Band | None:
             f"Set search.bands to names of: {', '.join(band_names(item))}."
         )
     return matches[0] if matches else None
+
+
+def _narrowed(item: Item, matches: list[_Band]) -> list[_Band]:
+    """Of several assets that hold a band: one that holds it alone; else a group of arrays before
+    a picture of several bands; of groups, the finest."""
+    groups = [band for band in matches if is_group(item.assets[band.asset])]
+    alone = [band for band in matches if band.count == 1 and band not in groups]
+    chosen = alone or groups or matches
+    if chosen is groups and len(groups) > 1:
+        sizes = [item.number(item.assets[band.asset], "gsd") or math.inf for band in groups]
+        chosen = [band for band, gsd in zip(groups, sizes, strict=True) if gsd == min(sizes)]
+    return chosen
 
 
 def _named(bands: list[_Band], name: str) -> list[_Band]:
@@ -153,12 +168,14 @@ def _roles(item: Item, asset: str) -> list[str]:
 def _source(item: Item, name: str, band: _Band) -> BandSource:
     asset = item.assets[band.asset]
     table = {**asset, **_tables(asset)[band.number - 1]}
-    nodata, href = table.get("nodata"), item.resolve(str(asset["href"]))
+    nodata, href = table.get("nodata"), item.resolve(array_href(asset, band.name))
+    if says_zarr(asset) and not is_zarr(href):
+        raise item.broken(f"asset {band.asset} is Zarr, but no part of its address ends with .zarr")
     numbers = numbers_of(item, table)
     return BandSource(
         name=name,
         href=unsigned(href),
-        band=band.number,
+        band=1 if is_group(asset) else band.number,
         nodata=None if nodata is None else float(nodata),
         checksum=asset.get("file:checksum"),
         scale=numbers.scale,

@@ -11,6 +11,7 @@ from typing import TypeVar
 import pystac
 import shapely
 
+from noise2map_core.catalog.assets.alternates import with_alternates
 from noise2map_core.catalog.bands import (
     RGB,
     FoundBands,
@@ -119,6 +120,7 @@ def _found(
     others: dict[str, None] = {}  # bands of items that have none of those asked for
     lacking: list[LacksBandsError] = []
     for item in source.items(query):
+        item = with_alternates(item, search.alternate)
         try:
             if found := find_bands(item, bands):
                 scene = _scene(item, found, collection)
@@ -142,7 +144,7 @@ def _shown(search: SearchConfig, aoi: AreaOfInterest, query: Query) -> tuple[str
     collection = source.collection(search.collection)
     first: tuple[str, ...] = ()
     for item in source.items(query):
-        found = pictured_bands(item)
+        found = pictured_bands(with_alternates(item, search.alternate))
         if found == RGB:
             return found
         first = first or found

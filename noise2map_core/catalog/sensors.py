@@ -9,8 +9,10 @@ from noise2map_core.catalog.item import Item
 from noise2map_core.catalog.scene import BandSource, MaskKind, MaskSource
 from noise2map_core.runtime.redact import unsigned
 
-MASK_KEYS: dict[str, MaskKind] = {"scl": "scl", "SCL": "scl", "qa_pixel": "qa_pixel"}
-"""Asset keys of masks, as Earth Search, Planetary Computer and USGS name them."""
+MASK_KEYS: dict[str, MaskKind] = {
+    "scl": "scl", "SCL": "scl", "SCL_20m": "scl", "qa_pixel": "qa_pixel",
+}  # fmt: skip
+"""Asset keys of masks, as Earth Search, Planetary Computer, EOPF and USGS name them."""
 
 SENTINEL_2_SCALE, SENTINEL_2_OFFSET = 0.0001, -0.1
 SENTINEL_2_ADDED_DN = -1000

@@ -7,10 +7,10 @@ from noise2map_core.evaluation.scores import MapScores
 from noise2map_core.learning.skill import NO_BETTER
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CARD_NAME
+from noise2map_core.report.cards import SCORES
 from noise2map_core.report.pages import render
 from noise2map_core.runtime.atomic import write_atomically
 
-SCORES = "## Scores"
 NO_SCORES = "None yet: `noise2map evaluate-maps --add_to_card` adds those of a part held out."
 
 HEAD = """| data | class | method | F1 (95 % block bootstrap) | IoU | ROC AUC | pixels |

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from noise2map_core.evaluation.batches import ChipBatch
 from noise2map_core.evaluation.timestep_study import TimestepStudy, f1_of, has_labels
 from noise2map_core.learning.metrics import IGNORE
-from noise2map_core.products.palette import AMOUNT_MAP
 from noise2map_core.products.pictures import literal, rgb_bands, stretched
+from noise2map_core.products.styles.palette import AMOUNT_MAP
 from noise2map_core.runtime.atomic import whole_file
 
 DPI = 100

@@ -12,7 +12,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
     TileMap,
 )
-from noise2map_core.mapping.recut import directed, of_decided
+from noise2map_core.mapping.recut import directed, of_decided, stored_cut
 
 HIDDEN_REASONS = {
     Hidden.CLOUD: (Reason.MASKED_BEFORE, Reason.MASKED_AFTER),
@@ -86,7 +86,7 @@ def _classes(
         return directed(direction, changed, task.decided_from), changed
     if len(task.classes) == 2:
         second = _stored(probability[1])
-        classes = (second >= round(task.decided_from * PROBABILITY_SCALE)).astype(np.uint8)
+        classes = (second >= stored_cut(task.decided_from)).astype(np.uint8)
         return classes, second if is_change(task) else of_decided(classes, second)
     classes = decide_classes(probability, task)
     taken = np.take_along_axis(probability, classes[None].astype(np.intp), axis=0)[0]

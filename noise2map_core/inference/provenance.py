@@ -1,6 +1,9 @@
 """What a map says of where it comes from."""
 
+import platform
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from noise2map_core.catalog.scene import Scene
@@ -11,9 +14,18 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.inference.comparison import Comparison
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.models.spec import WEIGHTS_NAME
+from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
+from noise2map_core.mapping.recut import stored_cut
+from noise2map_core.models.shipped import checkpoint_folder
+from noise2map_core.models.spec import CARD_NAME, WEIGHTS_NAME
+from noise2map_core.models.weight_files import count_parameters
 from noise2map_core.products.subject import MapSubject
+from noise2map_core.report.cards import SCORES, card_table
+from noise2map_core.report.pages import Table
 
+_SEMANTIC = re.compile(r"\d+\.\d+\.\d+(-[\w.-]+)?(\+[\w.-]+)?$", re.ASCII)
+_CPUS = {"x86_64": "amd64", "AMD64": "amd64"}
+"""Processors that the mlm extension has a word for, by their machine's name."""
 MOST_EDGES = 20
 """Edges that a manifest lists, those with the largest jumps."""
 
@@ -29,11 +41,12 @@ def map_subject(
     """What the products say of the map; `threshold` None: the checkpoint's; `holes`: failed
     tiles."""
     model = _model_facts(job)
-    if is_cut(job.task):
-        model["decision threshold"] = f"{threshold or job.task.decided_from:.4f}"
+    decided_from = (threshold or job.task.decided_from) if is_cut(job.task) else None
+    if decided_from is not None:
+        model["decision threshold"] = f"{stored_cut(decided_from) / PROBABILITY_SCALE:.4f}"
     return MapSubject(
         aoi, job.before, job.after, job.spec.bands, class_table(job.task), model,
-        task=job.task_name, holes=holes, **_network_facts(job),
+        task=job.task_name, decided_from=decided_from, holes=holes, **_network_facts(job),
     )  # fmt: skip
 
 
@@ -58,7 +71,18 @@ def _network_facts(job: RegionJob) -> dict[str, Any]:
     """What there is to say of a network, and not of a detector."""
     if isinstance(job.spec, DetectorSpec):
         return {}
-    return {"mlm": _mlm(job), "weights": str(job.checkpoint / WEIGHTS_NAME)}
+    network = network_of(job.spec)
+    assert network is not None
+    return {
+        "mlm": _mlm(job),
+        "document": network.model_dump(mode="json"),
+        "scores": _scores(checkpoint_folder(job.checkpoint) / CARD_NAME),
+    }
+
+
+def _scores(card: Path) -> Table:
+    """Those in a checkpoint's card; none where it has no card, which nothing else needs."""
+    return card_table(card.read_text("utf-8", errors="replace"), SCORES) if card.exists() else []
 
 
 def _mlm(job: RegionJob) -> dict[str, Any]:
@@ -69,7 +93,9 @@ def _mlm(job: RegionJob) -> dict[str, Any]:
     return {
         "mlm:name": f"noise2map {job.spec.preset} {job.spec.digest[:12]}",
         "mlm:architecture": f"Noise2Map, preset {job.spec.preset}",
-        "mlm:framework": "pytorch",
+        **_framework(job),
+        "mlm:total_parameters": count_parameters(checkpoint_folder(job.checkpoint) / WEIGHTS_NAME),
+        "mlm:batch_size_suggestion": job.path.batch,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:input": [
             {
@@ -98,6 +124,18 @@ def _mlm(job: RegionJob) -> dict[str, Any]:
             }
         ],
         "bands": [{"name": name} for name in job.spec.bands],
+    }
+
+
+def _framework(job: RegionJob) -> dict[str, Any]:
+    """What computed the map; a version that is no semantic one is left out, as the extension
+    asks."""
+    version = {"mlm:framework_version": job.path.torch} if _SEMANTIC.match(job.path.torch) else {}
+    return {
+        "mlm:framework": "PyTorch",
+        **version,
+        "mlm:accelerator": "cuda" if job.path.device == "cuda" else _CPUS.get(platform.machine()),
+        "mlm:accelerator_constrained": False,
     }
 
 

@@ -31,7 +31,7 @@ from noise2map_core.mapping.shards import ARRAYS, Shards
 from noise2map_core.runtime.digest import canonical_json, digest_of
 from noise2map_core.settings.network import Task
 
-ALGORITHM_VERSION = 4
+ALGORITHM_VERSION = 5
 """Raised when the same inputs give other pixels; every tile is then made again."""
 
 REASONS_VERSION = 2

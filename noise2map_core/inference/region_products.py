@@ -11,7 +11,9 @@ from noise2map_core.inference.decision import is_change
 from noise2map_core.inference.doubts import run_doubts
 from noise2map_core.inference.provenance import job_facts, map_subject
 from noise2map_core.inference.region_run import RegionRun
+from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.overviews import overviews_digest, write_overviews
 from noise2map_core.mapping.recut import RecutMosaic
 from noise2map_core.products.bundle import (
     DISPUTED_CHIP,
@@ -29,8 +31,11 @@ def are_current(run: RegionRun) -> bool:
     output = run.config.output
     if not products_are_current(output, products_key(run), digests=run.recheck):
         return False
-    stated = read_manifest(output).get("mosaic_metadata_sha256")
-    return not run.recheck or stated == run.mosaic.metadata_digest()
+    manifest = read_manifest(output)
+    return not run.recheck or (
+        manifest.get("mosaic_metadata_sha256") == run.mosaic.metadata_digest()
+        and manifest.get("mosaic_overviews_sha256") == overviews_digest(run.mosaic)
+    )
 
 
 def disputed_chip(run: RegionRun) -> Path | None:
@@ -43,7 +48,10 @@ def disputed_chip(run: RegionRun) -> Path | None:
 
 
 def write_map(run: RegionRun) -> MapFigures:
-    """Write the products, and the manifest behind them."""
+    """Write the overviews and the products, and the manifest behind them."""
+    with run.watch.stage("overviews"):
+        write_overviews(run.mosaic)
+        run.mosaic.finish()
     config, job, mosaic = run.config, run.job, _as_cut(run)
     subject = map_subject(job, run.aoi, config.products.threshold, len(run.work.failed))
     facts = run_facts(run, mosaic)
@@ -75,6 +83,8 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
         **job_facts(run.job, run.comparison, run.work.failed),
         "pixels": run.job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
+        "mosaic_overviews_sha256": overviews_digest(mosaic),
+        "ledger": Ledger(run.config.output).file_names(),
         **speed,
         "warnings": run_doubts(run.job, speed["pair_quality"], run.work.failed),
         "seconds": run.watch.seconds,

@@ -7,7 +7,7 @@ any size band by band and holds one band at a time.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -97,10 +97,18 @@ _REQUIRED = pa.schema([field.with_nullable(False) for field in SCHEMA])
 class Ledger:
     """The records of one output, in `<output>/ledger/records/` and `<output>/ledger/segments/`."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, names: Sequence[str] | None = None) -> None:
+        """`names`: its files, as `file_names` gave them, where nothing can be listed."""
         self.output = output
         self._folder = output / "ledger" / "records"
         self._segments = output / "ledger" / "segments"
+        self._names = names
+
+    def file_names(self) -> list[str]:
+        """Its files, relative to `<output>/ledger/`."""
+        return [
+            f"{file.parent.name}/{file.name}" for file in (*self._files(), *self._segment_files())
+        ]
 
     def append(self, records: Iterable[TileRecord], fence: int) -> None:
         """Record a batch of tiles under the run's fencing number. Safe to repeat."""
@@ -112,7 +120,7 @@ class Ledger:
 
     def view(self) -> "LedgerView":
         """The ledger as it is now, to be read band by band."""
-        return LedgerView(_loose(self._files()), self._segments)
+        return LedgerView(_loose(self._files()), self._segment_files)
 
     def newest(self) -> dict[Tile, TileRecord]:
         """The newest record of each tile; of small ledgers."""
@@ -144,10 +152,18 @@ class Ledger:
             discard(path)
 
     def _files(self) -> list[Path]:
-        return listed(self._folder, ".json")
+        return self._listed(self._folder, ".json")
 
     def _segment_files(self) -> list[Path]:
-        return listed(self._segments, ".parquet")
+        return self._listed(self._segments, ".parquet")
+
+    def _listed(self, folder: Path, suffix: str) -> list[Path]:
+        if self._names is None:
+            return listed(folder, suffix)
+        within = f"{folder.name}/"
+        return [
+            folder / name.removeprefix(within) for name in self._names if name.startswith(within)
+        ]
 
 
 class LedgerView:
@@ -156,7 +172,7 @@ class LedgerView:
     Segments are listed at every reading: the ledger may be folded meanwhile.
     """
 
-    def __init__(self, loose: pa.Table, segments: Path) -> None:
+    def __init__(self, loose: pa.Table, segments: Callable[[], list[Path]]) -> None:
         self._loose, self._segments = loose, segments
 
     def done_keys(self, rows: range | None = None) -> dict[tuple[int, int], str]:
@@ -188,7 +204,7 @@ class LedgerView:
         if columns is not None:
             parts = [parts[0].select(columns)]
         parts += _steady(lambda: [
-            _read_segment(path, columns, inside) for path in listed(self._segments, ".parquet")
+            _read_segment(path, columns, inside) for path in self._segments()
         ])  # fmt: skip
         return _newest(pa.concat_tables(parts))
 

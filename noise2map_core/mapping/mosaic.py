@@ -6,36 +6,45 @@ writes only its own: no locks, any order, the same bytes.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import rioxarray  # noqa: F401  (the accessor .rio)
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from shapely import to_wkt
 
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
+from noise2map_core.mapping.conventions import DECLARED
+from noise2map_core.mapping.levels import Level, levels_of
 from noise2map_core.mapping.shards import Shards
-from noise2map_core.mapping.template import ROOT, ArrayTemplate, write_template
+from noise2map_core.mapping.template import (
+    ROOT,
+    ArrayTemplate,
+    documents_of,
+    make_template,
+    write_template,
+)
 from noise2map_core.mapping.tile_store import tile_store
 from noise2map_core.runtime.atomic import whole_file
-from noise2map_core.runtime.digest import digest_of, file_sha256
+from noise2map_core.runtime.consolidated import consolidated
+from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.runtime.lease import require_fence
 from noise2map_core.runtime.storage import (
     files_in,
     is_local,
-    location,
+    is_web,
     read_bytes,
+    read_if_there,
     zarr_store,
 )
 
@@ -110,7 +119,8 @@ class Mosaic:
         self.path = path
         self.grid = grid
         self._require = partial(require_fence, path.parent, fence) if fence else _nothing
-        self._group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
+        mode: Literal["r", "r+"] = "r" if is_web(path) else "r+"
+        self._group = zarr.open_group(zarr_store(path), mode=mode, zarr_format=3)
 
     @classmethod
     def create(
@@ -126,7 +136,9 @@ class Mosaic:
         `layers` are arrays besides those that every mosaic has: "disagreement", "direction".
         """
         if not (path / ROOT).exists():
-            _write_template(path, grid, identity(grid, classes, layers))
+            write_template(path, grid, *_contents(grid, identity(grid, classes, layers)))
+        elif not _declares(path):  # an early one: its pixels are as they would be now
+            return cls.renew(path, grid, classes, layers, fence)
         return cls(path, grid, fence)
 
     @classmethod
@@ -140,20 +152,32 @@ class Mosaic:
     ) -> "Mosaic":
         """As `create`, and whatever of its documents and coordinates is not as it was made is made
         anew; the pixels stay."""
-        with TemporaryDirectory(prefix="noise2map-") as folder:
-            made = Path(folder) / path.name
-            _write_template(made, grid, identity(grid, classes, layers))
+        with _template(path, grid, identity(grid, classes, layers)) as made:
+            finished = consolidated(documents_of(made))
             for file in files_in(made):
                 target = path / file.relative_to(made).as_posix()
-                if not target.exists() or read_bytes(target) != file.read_bytes():
+                known = (
+                    {file.read_bytes(), finished} if file == made / ROOT else {file.read_bytes()}
+                )
+                if read_if_there(target) not in known:
                     if is_local(target):
                         target.parent.mkdir(parents=True, exist_ok=True)
                     with whole_file(target) as unfinished:
                         shutil.copyfile(file, unfinished)
         return cls(path, grid, fence)
 
+    def finish(self) -> None:
+        """Write the document by which readers find all there is without listing: the last thing
+        that is done to a mosaic. It stays when tiles are made anew."""
+        with _template(self.path, self.grid, read_identity(self.path)) as made:
+            document = consolidated(documents_of(made))
+        if read_bytes(self.path / ROOT) != document:
+            with whole_file(self.path / ROOT) as unfinished:
+                unfinished.write_bytes(document)
+                self._require()
+
     @cached_property
-    def _targets(self) -> zarr.Group:
+    def targets(self) -> zarr.Group:
         """The arrays to be written to."""
         return zarr.open_group(tile_store(self.path, self._require), mode="r+", zarr_format=3)
 
@@ -175,21 +199,24 @@ class Mosaic:
         return self.shards.digest(tile)
 
     def metadata_digest(self) -> str:
-        """SHA-256 over everything but pixels: the documents and the coordinates."""
-        files = [self.path / ROOT]
-        for name in self._group.array_keys():
-            here = self.path / name
-            files += [here / ROOT] if name in self.arrays else files_in(here)
-        found, keys = sha256(), {file.relative_to(self.path).as_posix(): file for file in files}
-        for key, file in sorted(keys.items()):
-            found.update(f"{key} {file_sha256(file)}\n".encode())
+        """SHA-256 over everything but pixels: the documents and the coordinates, those of overviews
+        too. They are known by the documents, so that nothing is listed."""
+        keys = [ROOT]
+        for name, node in self._group.members(max_depth=None):
+            keys.append(f"{name}/{ROOT}")
+            if isinstance(node, zarr.Array) and node.ndim < 2:  # coordinates are of one chunk
+                keys.append(f"{name}/c/0" if node.ndim else f"{name}/c")
+        found = sha256()
+        for key in sorted(keys):
+            if (body := read_if_there(self.path / key)) is not None:
+                found.update(f"{key} {sha256(body).hexdigest()}\n".encode())
         return found.hexdigest()
 
     def write(self, tile: Tile, pixels: TileMap) -> None:
         """Write one tile; safe to repeat."""
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
         for name, values in pixels.arrays().items():
-            array = self._targets[name]
+            array = self.targets[name]
             assert isinstance(array, zarr.Array)
             array[rows_cols] = values
 
@@ -230,22 +257,23 @@ def _nothing() -> None:
     """What is asked of who writes without a lease."""
 
 
-def open_mosaic(path: Path | str) -> xr.Dataset:
-    """A `mosaic.zarr` as a dask-backed dataset with its CRS and transform, for `.rio`.
-
-    Variables class, probability (0–1, NaN where none), valid and reason, each [y, x].
-    `open_mosaic(path)["class"].rio.to_raster("change.tif")` writes a georeferenced raster.
-    """
-    store = zarr_store(location(path), read_only=True)
-    dataset: xr.Dataset = xr.open_zarr(store, consolidated=False, decode_coords="all", chunks={})
-    return dataset
-
-
 def read_identity(path: Path) -> dict[str, Any]:
     """What a mosaic says of itself, as `identity` made it. Raises OSError, ValueError, KeyError."""
-    attributes = json.loads((path / ROOT).read_text(encoding="utf-8"))["attributes"]
-    about: dict[str, Any] = attributes["noise2map"]
+    about: dict[str, Any] = _attributes(path)["noise2map"]
     return about
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_bytes(path / ROOT))["attributes"]
+    return found
+
+
+def _declares(path: Path) -> bool:
+    """True if a mosaic says by which conventions it is to be read."""
+    try:
+        return DECLARED in _attributes(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # what is damaged is not old: who reads it says so
 
 
 def is_legible(path: Path) -> bool:
@@ -294,13 +322,25 @@ def require_same_output(
         )
 
 
-def _write_template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> None:
+@contextmanager
+def _template(path: Path, grid: RegionGrid, about: dict[str, Any]) -> Iterator[Path]:
+    """What a mosaic would be created as, on a disk, for the time of the body."""
+    with TemporaryDirectory(prefix="noise2map-") as folder:
+        made = Path(folder) / path.name
+        make_template(made, grid, *_contents(grid, about))
+        yield made
+
+
+def _contents(
+    grid: RegionGrid, about: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, ArrayTemplate], list[Level]]:
+    """Attributes, arrays and overviews of a mosaic."""
     arrays = _ARRAYS | {name: _LAYERS[name] for name in about.get("layers", ())}
     made = {
         name: ArrayTemplate(dtype, fill, _array_attributes(name, about["classes"]))
         for name, (dtype, fill) in arrays.items()
     }
-    write_template(path, grid, {"noise2map": about}, made)
+    return {"noise2map": about}, made, levels_of(grid)[1:]
 
 
 def _array_attributes(name: str, classes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, PROBABILITY_SCALE, Mosaic
 
+_VALUES = np.arange(PROBABILITY_SCALE + 1) * (1 / PROBABILITY_SCALE)
+"""The probabilities that can be stored, as whoever scales what is stored computes them."""
+
+
+def stored_cut(threshold: float) -> int:
+    """The least stored number whose probability is not below `threshold`, for any threshold: so
+    that `probability >= threshold`, applied to a map's probabilities, gives its classes. Beyond 1
+    there is none, and the number is one that no pixel has."""
+    return int(np.searchsorted(_VALUES, threshold))
+
 
 def of_decided(classes: NDArray[np.uint8], second: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Probability of the class that was decided, from that of the second of two classes, and back:
@@ -24,7 +34,7 @@ def recut_classes(
     """
     decided = classes != NO_DECISION
     second = of_decided(classes, stored) if of_winner else stored
-    cut = (second >= round(threshold * PROBABILITY_SCALE)).astype(np.uint8)
+    cut = (second >= stored_cut(threshold)).astype(np.uint8)
     recut = np.where(decided, cut, NO_DECISION).astype(np.uint8)
     return recut, np.where(decided, of_decided(cut, second), stored) if of_winner else stored
 
@@ -34,7 +44,7 @@ def directed(
 ) -> NDArray[np.uint8]:
     """Classes of a map of kinds of change, which are decided from `threshold` on; below it is 0.
     What has no decision keeps it."""
-    sure = (changed >= round(threshold * PROBABILITY_SCALE)) | (direction == NO_DECISION)
+    sure = (changed >= stored_cut(threshold)) | (direction == NO_DECISION)
     return np.where(sure, direction, 0).astype(np.uint8)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import obstore
 
 from noise2map_core.geo.grid import RegionGrid, Tile
-from noise2map_core.runtime.storage import is_local, object_store, read_bytes
+from noise2map_core.runtime.storage import is_local, object_store, read_if_there
 
 ARRAYS = ("class", "probability", "reason", "valid")
 """The arrays of every mosaic."""
@@ -49,7 +49,7 @@ class Shards:
         """SHA-256 over the objects that hold one tile; one that is not there counts as empty."""
         found = sha256()
         for name, key in self.keys(tile):
-            body = _read_if_there(self._path / key)
+            body = read_if_there(self._path / key) or b""
             found.update(f"{name} {len(body)}\n".encode())
             found.update(body)
         return found.hexdigest()
@@ -139,10 +139,3 @@ def _parsed(stated: str) -> dict[str, Found]:
     entries = (one.split("=", 2) for one in stated.split() if "=" in one)
     return {name: Found(int(size), *tag) if tag else Found(int(size), "")
             for name, size, *tag in entries}  # fmt: skip
-
-
-def _read_if_there(file: Path) -> bytes:
-    try:
-        return read_bytes(file)
-    except FileNotFoundError:
-        return b""

@@ -1,6 +1,8 @@
 """Files of weights (safetensors), read whole and looked through without torch."""
 
 import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ MAX_WEIGHTS = 16 << 30
 """Bytes; the largest preset has half a gigabyte."""
 LENGTH_BYTES = 8
 """Before the header, and of its own length."""
+METADATA = "__metadata__"
+"""Key of a header that is no tensor."""
+MEASURED = ("running_mean", "running_var", "num_batches_tracked")
+"""What normalisation layers keep besides weights."""
 COPY_AGAIN = "Copy the whole directory again"
 
 _EXPONENTS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
@@ -47,6 +53,19 @@ def read_weight_file(file: Path, whose: str, sha256: str | None, document: str =
         )
     _require_finite(content, file, whose)
     return content
+
+
+def count_parameters(file: Path) -> int:
+    """The numbers of a safetensors file that were learnt: all but running statistics, which are
+    measured. Reads its header alone."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(LENGTH_BYTES), "little")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    return sum(
+        math.prod(entry["shape"])
+        for name, entry in header.items()
+        if name != METADATA and name.rpartition(".")[2] not in MEASURED
+    )
 
 
 def _require_header(file: Path) -> None:

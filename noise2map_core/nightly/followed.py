@@ -16,7 +16,7 @@ from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.past import forget_record, read_past
-from noise2map_core.products.collection import add_asset, refresh_collection
+from noise2map_core.products.stac.collection import add_asset, refresh_collection
 from noise2map_core.review import scenes
 from noise2map_core.runtime.storage import listed
 

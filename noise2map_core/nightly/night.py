@@ -22,6 +22,7 @@ from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.areas import Area
+from noise2map_core.nightly.changes_files import expect_changes, write_changes
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.followed import drop_slice, follow_slice, grid_of, update_area
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
@@ -133,6 +134,8 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
     outcome = watch.outcome
     outcome.waiting = _is_waiting(watch)
     with _recorded(outcome):
+        if watch.plan.slices:
+            expect_changes(watch.area)
         for plan in watch.plan.slices:
             if plan.gone:
                 _drop_slice(watch, plan.day)
@@ -143,6 +146,9 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
         _note_through(watch)
         _update_alerts(watch)
     with _recorded(outcome):  # also of what was made before a slice that failed
+        if watch.cursor is not None and watch.cursor.grid:
+            write_changes(watch.area, grid_of(watch.area, watch.cursor.grid))
+    with _recorded(outcome):
         _make_alert_products(watch.area)
     with _recorded(outcome):
         _deliver(watch)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.nightly.unseen import Unseen, nothing_unseen, unseen_of
-from noise2map_core.products.polygon_files import GeoParquetFile
+from noise2map_core.products.vectors.polygon_files import GeoParquetFile
 from noise2map_core.runtime.atomic import whole_file
 
 EVENTS = ("new", "grown", "shrunk", "moved", "split", "merged", "unseen", "gone")

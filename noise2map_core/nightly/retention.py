@@ -8,7 +8,7 @@ from pathlib import Path
 from noise2map_core.alerts.replay import snapshot_days
 from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import read_cursor
-from noise2map_core.products.collection import refresh_collection
+from noise2map_core.products.stac.collection import refresh_collection
 from noise2map_core.workflows.run_nightly import AreaConfig
 
 KEPT_SNAPSHOTS = 2

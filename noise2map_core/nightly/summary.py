@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,11 @@ from noise2map_core.runtime.redact import redacted, redacted_document
 MAX_SLICES = 10
 """Rows of a table; a long catch-up shows the newest."""
 ORDER = ("failed", "mapped", "waiting", "current")
+HEADER = (
+    "area", "status", "newest slice", "slices made", "new items", "tiles predicted", "tiles kept",
+    "objects", "alerts", "alarms", "error",
+)  # fmt: skip
+"""Columns of the table of areas."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +30,18 @@ class NightPage:
     summary: str
     alarms: list[str]
     areas: list["AreaSection"]
+    header: tuple[str, ...] = HEADER
 
 
 @dataclass(frozen=True)
 class AreaSection:
     """What became of an area. Paths are relative to the page."""
 
+    number: int
+    """On the page, from 1."""
     area: AreaOutcome
+    cells: tuple[str, ...]
+    """Its row in the table, by `HEADER`."""
     pictures: list[tuple[str, str]]
     """Path and what it shows; none, or one."""
     slices: list[tuple[str, list[str], str]]
@@ -52,7 +64,7 @@ def _page(night: NightOutcome) -> NightPage:
         f"Night of {night.started:%Y-%m-%d}",
         _counts(night),
         night.alarms,
-        [_area(area, night.output) for area in areas],
+        [_area(number, area, night.output) for number, area in enumerate(areas, 1)],
     )
 
 
@@ -65,19 +77,41 @@ def _counts(night: NightOutcome) -> str:
     return f"{', '.join(said)}; {night.seconds:,.0f} s, begun {night.started:%Y-%m-%d %H:%M %Z}."
 
 
-def _area(area: AreaOutcome, root: Path) -> AreaSection:
+def _area(number: int, area: AreaOutcome, root: Path) -> AreaSection:
     pictures = {f"slices/{area.newest}/quicklook.png": f"{area.id}, {area.newest}"}
     return AreaSection(
+        number,
         area,
+        _cells(area),
         _there(area, pictures, root),
         [_row(one) for one in area.slices[-MAX_SLICES:]],
         _links(area, root),
     )
 
 
+def _cells(area: AreaOutcome) -> tuple[str, ...]:
+    """Sums over the slices of this night; what was not counted is empty."""
+    made = area.slices
+    objects: Counter[str] = Counter()
+    for one in made:
+        objects.update(one.changes)
+    counts = (
+        len(made),
+        *(sum(getattr(one, name) for one in made) for name in ("news", "predicted", "kept")),
+    )
+    return (
+        area.id, area.status, str(area.newest or ""), *(f"{count:,}" for count in counts),
+        _events(objects), _events(area.alerts), str(len(area.alarms)), area.error,
+    )  # fmt: skip
+
+
+def _events(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {event}" for event, count in counts.items() if count)
+
+
 def _row(one: SliceOutcome) -> tuple[str, list[str], str]:
     numbers = [f"{number:,}" for number in (one.news, one.predicted, one.kept)]
-    events = ", ".join(f"{count:,} {event}" for event, count in one.changes.items()) or "as before"
+    events = _events(one.changes) or "as before"
     return f"{one.day}{' (again)' if one.amended else ''}", numbers, events
 
 

@@ -1,24 +1,48 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
-from noise2map_core.products.collection import add_to_collection
-from noise2map_core.products.item import write_item
+from noise2map_core.mapping.mosaic import (
+    NO_DECISION,
+    NO_PROBABILITY,
+    PROBABILITY_SCALE,
+    Mosaic,
+    Reason,
+)
+from noise2map_core.mapping.recut import stored_cut
 from noise2map_core.products.manifest import forget_products
-from noise2map_core.products.palette import class_colors, reason_colors, reason_legend, reason_names
+from noise2map_core.products.photos import PHOTO_FILES, clear_ground, photo_titles, write_photo
 from noise2map_core.products.pictures import read_picture
-from noise2map_core.products.polygon_files import GeoPackageFile, GeoParquetFile
-from noise2map_core.products.polygons import Balance, PolygonRules, PolygonTally, iter_polygons
-from noise2map_core.products.qml import polygon_style
 from noise2map_core.products.quicklook import write_quicklook
-from noise2map_core.products.rasters import SIDE_CAR, RasterSpec, write_cog
+from noise2map_core.products.rasters import QML, SLD, RasterSpec, write_cog
 from noise2map_core.products.report import map_report, undecided_pixels, write_report
+from noise2map_core.products.stac.collection import add_to_collection
+from noise2map_core.products.stac.item import MODEL, write_item
+from noise2map_core.products.styles.attribute_table import SIDE_CAR
+from noise2map_core.products.styles.legend import amount_legend
+from noise2map_core.products.styles.palette import (
+    CLEAR,
+    class_colors,
+    opaque,
+    reason_colors,
+    reason_legend,
+    reason_names,
+)
+from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
-from noise2map_core.runtime.atomic import whole_files
+from noise2map_core.products.vectors.pmtiles import NO_TILES, can_write_tiles, write_tiles
+from noise2map_core.products.vectors.polygon_files import LAYER, GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygons import (
+    Balance,
+    PolygonRules,
+    PolygonTally,
+    iter_polygons,
+)
+from noise2map_core.runtime.atomic import whole_files, write_atomically
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -32,16 +56,30 @@ REASON = "reason"
 """Array and stem of the raster that every map has of why a pixel has no decision."""
 EVIDENCE = {
     "valid": "1 where every image was observed",
-    "disagreement": "Disagreement of several forward passes, percent",
+    "disagreement": "Disagreement of several forward passes",
 }
 """Arrays of the mosaic that are products if asked for."""
+AMOUNT: dict[str, Any] = {
+    "nodata": NO_PROBABILITY, "dtype": "uint16", "scale": 1 / PROBABILITY_SCALE,
+    "ramp": amount_legend(),
+}  # fmt: skip
+"""How amounts become rasters: as the mosaic has them, to the last digit."""
+UNIT = {"units": "1"}
+"""Of amounts, once they are scaled: shares from 0 to 1."""
+VALID_NAMES = {0: "not observed", 1: "observed"}
+VALID_COLORS = {0: opaque("#7b3294"), 1: CLEAR}
+OF_TWO_DATES = {
+    reason for reason in Reason if reason.name.endswith("_BEFORE")
+} | {Reason.PAIR_REJECTED}  # fmt: skip
 NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
 """Where the model changes its mind most, drawn before the products where passes are compared."""
+POLYGONS, TILES = "polygons.parquet", "polygons.pmtiles"
 OTHER_FILES = {
-    "polygons.parquet": "Areas as polygons, GeoParquet",
+    POLYGONS: "Areas as polygons, GeoParquet",
     "polygons.gpkg": "Areas as polygons with their style, GeoPackage",
+    TILES: "Areas as vector tiles for web maps, PMTiles",
     "quicklook.png": "Images and map side by side",
     "report.html": "Report",
     "item.json": "STAC item",
@@ -71,7 +109,8 @@ class MapFigures:
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
     """Names of the files that `write_products` leaves beside the mosaic."""
-    return list(_titles(_rasters(mosaic, subject, config), mosaic))
+    output = mosaic.path.parent
+    return list(_titles(_rasters(mosaic, subject, config), mosaic, subject, output))
 
 
 def clear_output(output: Path) -> None:
@@ -81,10 +120,15 @@ def clear_output(output: Path) -> None:
     rasters = [
         *CLASS_FILES.values(),
         "probability.tif",
+        *PHOTO_FILES.values(),
         *(f"{name}.tif" for name in (REASON, *EVIDENCE)),
     ]
-    side_cars = [name + SIDE_CAR for name in rasters]
-    for name in (*rasters, *side_cars, *OTHER_FILES, DISPUTED_CHIP, "manifest.json"):
+    side_cars = [
+        name
+        for raster in rasters
+        for name in (raster + SIDE_CAR, *(raster.replace(".tif", end) for end in (QML, SLD)))
+    ]
+    for name in (*rasters, *side_cars, *OTHER_FILES, MODEL, DISPUTED_CHIP, "manifest.json"):
         (output / name).unlink(missing_ok=True)
 
 
@@ -110,18 +154,25 @@ def write_products(
                     bar.update()
             with watch.stage("polygons"):
                 tally = _write_polygons(mosaic, folder, subject, config)
+                tiled = _write_tiles(mosaic, folder, subject)
                 bar.update()
             with watch.stage("report"):
                 survey = _survey(mosaic)
                 told = dict(facts or {})
-                told["warnings"] = [*told.get("warnings", ()), *map_doubts(subject, survey)]
+                lacking = () if can_write_tiles() else (NO_TILES,)
+                doubts = map_doubts(subject, survey)
+                told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)
                 bar.update()
-            titles = _titles(rasters, mosaic)
+            if subject.document:
+                write_atomically(folder / MODEL, json.dumps(subject.document, indent=2) + "\n")
+            titles = _titles(rasters, mosaic, subject, folder)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
             )
             forget_products(output)  # from here on, and until there is a new manifest
+        if not tiled:
+            (output / TILES).unlink(missing_ok=True)  # of an earlier map
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
@@ -130,15 +181,20 @@ def write_products(
 
 def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
     of = "the changed class" if subject.task == "change" else "the class"
+    cut = _cut(subject)
     rasters = [
         RasterSpec(
             "class", CLASS_FILES[subject.task], "Change map" if subject.task == "change" else
             "Class map", "mode", names=subject.names, colors=class_colors(subject.colors),
+            tags=cut,
         ),
-        RasterSpec("probability", "probability.tif", f"Probability of {of}, percent", "average"),
+        RasterSpec(
+            "probability", "probability.tif", f"Probability of {of}", "average", **AMOUNT,
+            tags={**UNIT, **cut},
+        ),
         RasterSpec(
             REASON, "reason.tif", "Why a pixel has no decision", "mode", None,
-            reason_names(one_date=not subject.before), reason_colors(),
+            _reasons(subject), reason_colors(),
         ),
     ]  # fmt: skip
     if config.evidence:
@@ -146,23 +202,48 @@ def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> lis
     return rasters
 
 
+def _cut(subject: MapSubject) -> dict[str, str]:
+    """Where the map is cut, as a tag of rasters: `probability >= DECIDED_FROM` is its second class,
+    on every pixel that is decided."""
+    if subject.decided_from is None or subject.task != "change":
+        return {}
+    return {"DECIDED_FROM": f"{stored_cut(subject.decided_from) / PROBABILITY_SCALE:.4f}"}
+
+
+def _reasons(subject: MapSubject) -> dict[int, str]:
+    """The reasons that there can be: of one date, none that needs two."""
+    names = reason_names(one_date=not subject.before)
+    two = () if subject.before else OF_TWO_DATES
+    return {value: name for value, name in names.items() if value not in two}
+
+
 def _evidence(name: str) -> RasterSpec:
     file, title = f"{name}.tif", EVIDENCE[name]
     if name == "disagreement":
-        return RasterSpec(name, file, title, "average")
-    return RasterSpec(name, file, title, "mode", None)
+        return RasterSpec(name, file, title, "average", **AMOUNT, tags=UNIT)
+    return RasterSpec(name, file, title, "mode", None, VALID_NAMES, VALID_COLORS)
 
 
-def _titles(rasters: list[RasterSpec], mosaic: Mosaic) -> dict[str, str]:
-    """What each product is, by file name."""
+def _titles(
+    rasters: list[RasterSpec], mosaic: Mosaic, subject: MapSubject, folder: Path
+) -> dict[str, str]:
+    """What each product is, by file name; `folder` is where they lie."""
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
-    side_cars = {
-        spec.file + SIDE_CAR: f"Names of the values of {spec.file}, for GDAL"
-        for spec in rasters
-        if spec.names
-    }
+    side_cars = {name: title for spec in rasters for name, title in spec.side_cars.items()}
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
-    return {**{spec.file: spec.title for spec in rasters}, **side_cars, **drawn, **OTHER_FILES}
+    others = OTHER_FILES if (folder / TILES).exists() else _without(OTHER_FILES, TILES)
+    return {
+        **{spec.file: spec.title for spec in rasters},
+        **side_cars,
+        **photo_titles(subject),
+        **drawn,
+        **({MODEL: "The model, as its checkpoint describes it"} if subject.document else {}),
+        **others,
+    }
+
+
+def _without(titles: dict[str, str], name: str) -> dict[str, str]:
+    return {other: title for other, title in titles.items() if other != name}
 
 
 def _disputed_chip(mosaic: Mosaic) -> Path:
@@ -182,16 +263,23 @@ def _write_polygons(
         config.simplify_m,
         subject.directions,
     )
-    style = polygon_style(subject.colors, subject.sought)
+    styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
     with (
-        GeoParquetFile(folder / "polygons.parquet") as parquet,
-        GeoPackageFile(folder / "polygons.gpkg", style, subject.dates.after) as package,
+        GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
+        GeoPackageFile(folder / "polygons.gpkg", styles, subject.dates.after) as package,
     ):
         for batch in iter_polygons(mosaic, rules, tally.left_out):
             parquet.write(batch)
             package.write(batch)
             tally.add(batch)
     return tally
+
+
+def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject) -> bool:
+    """Vector tiles of the polygons; False: there are none, or nobody to write them."""
+    return can_write_tiles() and write_tiles(
+        folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title
+    )
 
 
 def _survey(mosaic: Mosaic) -> Survey:
@@ -208,7 +296,7 @@ def _write_pages(
     survey: Survey,
     facts: dict[str, Any],
 ) -> None:
-    """The quicklook and the report, of the same pictures."""
+    """The pictures, and the quicklook and the report of them."""
     reasons, legend = survey.pictures[REASON], survey.counts[REASON]
     photos = {
         name: read_picture(
@@ -217,15 +305,19 @@ def _write_pages(
             mosaic.grid,
             survey.step,
             skip_unreadable=subject.holes > 0,
-            plain=reasons == Reason.DECIDED,
+            plain=clear_ground(name, reasons),
         )
         for name, (scenes, _) in subject.epochs.items()
     }
+    for name, photo in photos.items():
+        file = PHOTO_FILES[name]
+        write_photo(folder / file, photo, photo_titles(subject)[file])
+    drawn = {name: photo.rgb for name, photo in photos.items()}
     classes = survey.pictures["class"]
     thin = max(1, -(-max(classes.shape) // config.quicklook_px))
     write_quicklook(
         folder / "quicklook.png",
-        [(f"{name}: {date:%Y-%m-%d}", photos[name][::thin, ::thin])
+        [(f"{name}: {date:%Y-%m-%d}", drawn[name][::thin, ::thin])
          for name, (_, date) in subject.epochs.items()],
         (subject.task, strongest(classes, thin)),
         (strongest(reasons, thin), reason_legend(legend, one_date=not subject.before)),
@@ -233,10 +325,10 @@ def _write_pages(
         subject.names,
         subject.title,
     )  # fmt: skip
-    titles = _titles(_rasters(mosaic, subject, config), mosaic)
+    titles = _titles(_rasters(mosaic, subject, config), mosaic, subject, folder)
     disputed = _disputed_chip(mosaic) if DISPUTED_CHIP in titles else None
     files = [(name, title) for name, title in titles.items() if name != "report.html"]
-    report = map_report(subject, mosaic.grid, photos, survey, tally, facts, files, disputed)
+    report = map_report(subject, mosaic.grid, drawn, survey, tally, facts, files, disputed)
     write_report(folder / "report.html", report)
 
 

@@ -10,6 +10,7 @@ from noise2map_core import __version__
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.redact import redacted_document
+from noise2map_core.runtime.storage import read_if_there, size_of
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -27,23 +28,22 @@ def products_are_current(output: Path, key: str, *, digests: bool = False) -> bo
 
 def product_fault(file: Path, stated: dict[str, Any], *, digests: bool) -> str | None:
     """What is wrong with a product, in words; None if it is the file that the manifest lists."""
-    if not file.exists():
+    try:
+        if size_of(file) == stated["bytes"] and (
+            not digests or file_sha256(file) == stated["sha256"]
+        ):
+            return None
+    except FileNotFoundError:
         return f"{file.name} is missing"
-    if file.stat().st_size == stated["bytes"] and (
-        not digests or file_sha256(file) == stated["sha256"]
-    ):
-        return None
     return f"{file.name} is not the file that {NAME} lists"
 
 
 def read_manifest(output: Path) -> dict[str, Any]:
     """The manifest of an output; empty if there is none, or none that can be read: the products
     are made again then."""
-    path = output / NAME
-    if not path.exists():
-        return {}
+    body = read_if_there(output / NAME)
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(body or "{}")
         return manifest if "products" in manifest else {}
     except (ValueError, TypeError):
         return {}

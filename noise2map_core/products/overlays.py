@@ -8,7 +8,7 @@ import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import RegionGrid
-from noise2map_core.products.palette import (
+from noise2map_core.products.styles.palette import (
     CLEAR,
     NUM_SHADES,
     REASON_COLORS,

@@ -11,6 +11,7 @@ from rasterio.transform import Affine
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.imagery.reader import read_pixels
+from noise2map_core.products.photos import Photo
 from noise2map_core.runtime.errors import AssetReadError
 
 
@@ -21,8 +22,8 @@ def read_picture(
     step: int,
     skip_unreadable: bool = False,
     plain: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float32]:
-    """The region at `step` times its pixel size: RGB [H, W, 3] in 0–1, white where not valid.
+) -> Photo:
+    """The region at `step` times its pixel size.
 
     The contrast is that of the pixels that are `plain` [H, W], ground and no cloud; None: of all.
 
@@ -32,13 +33,17 @@ def read_picture(
     """
     shown = rgb_bands(bands)
     chosen = list(dict.fromkeys(shown))
+    geobox = coarse_geobox(grid, step)
     thinned = [replace(scene, bands=tuple(scene.bands[b] for b in chosen)) for scene in scenes]
     if skip_unreadable:
-        thinned = [scene for scene in thinned if _is_readable(scene, coarse_geobox(grid, step))]
+        thinned = [scene for scene in thinned if _is_readable(scene, geobox)]
     if not thinned:
-        return np.ones((*coarse_geobox(grid, step).shape, 3), np.float32)
-    image, valid = read_pixels(thinned, coarse_geobox(grid, step))
-    return stretched(image, valid, [chosen.index(band) for band in shown], plain)
+        return Photo(
+            np.ones((*geobox.shape, 3), np.float32), np.zeros(geobox.shape, np.bool_), geobox
+        )
+    image, valid = read_pixels(thinned, geobox)
+    rgb = stretched(image, valid, [chosen.index(band) for band in shown], plain)
+    return Photo(rgb, valid, geobox)
 
 
 def _is_readable(scene: Scene, geobox: GeoBox) -> bool:

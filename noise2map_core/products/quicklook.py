@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from noise2map_core.mapping.mosaic import NO_DECISION, Reason
-from noise2map_core.products.palette import REASON_COLORS
 from noise2map_core.products.pictures import literal
+from noise2map_core.products.styles.palette import REASON_COLORS
 from noise2map_core.runtime.atomic import whole_file
 
 OUTSIDE_COLOR = "#e8e8e8"

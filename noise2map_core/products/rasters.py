@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from xml.etree import ElementTree as Xml
 
-import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.shutil import copy as rasterio_copy
@@ -15,14 +13,18 @@ from rasterio.windows import Window as RasterioWindow
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, PROBABILITY_SCALE, Mosaic
+from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
+from noise2map_core.products.styles.attribute_table import SIDE_CAR, attribute_table
+from noise2map_core.products.styles.legend import Legend, class_legend
+from noise2map_core.products.styles.raster_qml import raster_style
+from noise2map_core.products.styles.sld import raster_sld
 from noise2map_core.report.images import Rgba
 from noise2map_core.runtime.atomic import whole_file, write_atomically
-from noise2map_core.runtime.storage import PARTIAL, is_local, local_copy
+from noise2map_core.runtime.storage import PARTIAL, is_local
 
 BLOCK_PX = 512
-SIDE_CAR = ".aux.xml"
-"""Ends the name of the file that tells GDAL what values mean."""
+QML, SLD = ".qml", ".sld"
+"""End the names of the styles, in place of the raster's own ending."""
 GDAL_CACHE_MIB = 64
 
 Read = Callable[[Window], NDArray[Any]]
@@ -44,16 +46,41 @@ class RasterSpec:
     colors: dict[int, Rgba] = field(default_factory=dict)
     dtype: str = "uint8"
     tags: dict[str, str] = field(default_factory=dict)
-    """Metadata of the file: units and the like."""
+    """Metadata of the file; "units" is that of the values, too."""
+    scale: float = 1.0
+    """What is stored times it is the value."""
+    ramp: Legend | None = None
+    """Of numbers that are no classes: how they are drawn."""
+
+    @property
+    def legend(self) -> Legend | None:
+        """Names and colours; None: other programs have their own for it."""
+        return class_legend(self.names, self.colors) if self.names else self.ramp
+
+    @property
+    def side_cars(self) -> dict[str, str]:
+        """What lies beside the raster for other programs, by the names of the files."""
+        stem, found = Path(self.file).stem, {}
+        if self.names:
+            found[self.file + SIDE_CAR] = f"Names of the values of {self.file}, for GDAL"
+        if self.legend:
+            found[stem + QML] = f"Style of {self.file} for QGIS"
+            found[stem + SLD] = f"Style of {self.file} for GeoServer and others, SLD"
+        return found
 
 
 def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
-    """Write `spec.file` of an array of the mosaic, in bytes."""
-    write_raster(mosaic.grid, spec, lambda at: as_bytes(mosaic.read(spec.array, at)), folder)
+    """Write `spec.file` of an array of the mosaic, as it is stored there."""
+
+    def read(window: Window) -> NDArray[Any]:
+        return mosaic.read(spec.array, window).astype(spec.dtype, casting="safe")
+
+    write_raster(mosaic.grid, spec, read, folder)
 
 
 def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -> None:
-    """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean.
+    """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean,
+    and styles by which other programs draw them.
 
     Streams the region by tiles to a tiled GeoTIFF, then GDAL's COG driver orders it.
     """
@@ -68,42 +95,32 @@ def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -
         plain = Path(scratch) / "plain.tif"
         _write_plain(grid, spec, read, plain)
         rasterio_copy(
-            plain, partial, driver="COG", compress="deflate", blocksize=BLOCK_PX,
-            overview_resampling=spec.overviews, num_threads="all_cpus", statistics="yes",
+            plain, partial, driver="COG", compress="deflate", predictor=_predictor(spec),
+            blocksize=BLOCK_PX, overview_resampling=spec.overviews,
+            num_threads="all_cpus", statistics="yes",
         )  # fmt: skip
+    _write_side_cars(spec, folder)
+
+
+def _write_side_cars(spec: RasterSpec, folder: Path) -> None:
     if spec.names:
-        write_atomically(path.with_name(path.name + SIDE_CAR), _attribute_table(spec))
+        write_atomically(folder / (spec.file + SIDE_CAR), attribute_table(spec.names, spec.colors))
+    if spec.legend:
+        stem = Path(spec.file).stem
+        write_atomically(folder / (stem + QML), raster_style(spec.legend) + "\n")
+        write_atomically(folder / (stem + SLD), raster_sld(stem, spec.legend) + "\n")
 
 
-def described(path: Path) -> tuple[float, dict[str, float]]:
-    """Resolution, and STAC's statistics as GDAL wrote them into a raster; none if all is nodata."""
-    with local_copy(path) as local, rasterio.open(local, driver="GTiff") as file:
-        tags = file.tags(1)
-        resolution = float(file.res[0])
-    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
-             "valid_percent": "VALID_PERCENT"}  # fmt: skip
-    found = {name: tags.get(f"STATISTICS_{tag}") for name, tag in names.items()}
-    return resolution, {name: float(text) for name, text in found.items() if text is not None}
-
-
-def as_bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels of one of the mosaic's arrays as in its raster: amounts in percent, 255 none."""
-    if stored.dtype == np.uint16:
-        return np.asarray(_PERCENT[stored])
-    return stored.astype(np.uint8)
-
-
-_PERCENT = np.full(NO_PROBABILITY + 1, NO_DECISION, np.uint8)
-"""Whole percents by stored number."""
-_PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
-    np.arange(PROBABILITY_SCALE + 1) / (PROBABILITY_SCALE / 100)
-)
+def _predictor(spec: RasterSpec) -> str:
+    """Neighbouring amounts differ little, and pack better as differences; classes do not."""
+    return "no" if spec.names else "standard"
 
 
 def _write_plain(grid: RegionGrid, spec: RasterSpec, read: Read, path: Path) -> None:
     with rasterio.open(path, "w", **_profile(grid, spec)) as target:
         target.set_band_description(1, spec.title)
         target.update_tags(**spec.tags)
+        target.scales, target.units = [spec.scale], [spec.tags.get("units", "")]
         if spec.colors:
             target.write_colormap(1, spec.colors)
         for window in region_tiles(grid):
@@ -142,24 +159,3 @@ def _relative(window: Window, frame: Window) -> RasterioWindow:
     return RasterioWindow(
         window.col - frame.col, window.row - frame.row, window.width, window.height
     )
-
-
-def _attribute_table(spec: RasterSpec) -> str:
-    """GDAL's side-car: names of the values, which a GeoTIFF itself cannot hold."""
-    root = Xml.Element("PAMDataset")
-    band = Xml.SubElement(root, "PAMRasterBand", band="1")
-    categories = Xml.SubElement(band, "CategoryNames")
-    for value in range(max(spec.names) + 1):
-        Xml.SubElement(categories, "Category").text = spec.names.get(value, "")
-    table = Xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    # Types and usages are GDAL's enumerations: integers and strings; value, name, colours.
-    columns = [("Value", 0, 5), ("Class", 2, 2), ("R", 0, 6), ("G", 0, 7), ("B", 0, 8)]
-    for index, (name, kind, usage) in enumerate(columns):
-        column = Xml.SubElement(table, "FieldDefn", index=str(index))
-        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
-            Xml.SubElement(column, tag).text = str(text)
-    for index, (value, name) in enumerate(spec.names.items()):
-        row = Xml.SubElement(table, "Row", index=str(index))
-        for cell in (value, name, *spec.colors[value][:3]):
-            Xml.SubElement(row, "F").text = str(cell)
-    return Xml.tostring(root, encoding="unicode") + "\n"

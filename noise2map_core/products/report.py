@@ -14,17 +14,24 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION
 from noise2map_core.products.overlays import Area, Layer, areas_of, layers_of
-from noise2map_core.products.palette import reason_legend
 from noise2map_core.products.pixel_area import pixel_areas
-from noise2map_core.products.polygons import BINS_A_DECADE, NUM_LARGEST, Balance, PolygonTally
+from noise2map_core.products.styles.palette import reason_legend
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
+from noise2map_core.products.vectors.polygons import (
+    BINS_A_DECADE,
+    NUM_LARGEST,
+    Balance,
+    PolygonTally,
+)
 from noise2map_core.report.images import photo_url, png_url
 from noise2map_core.report.pages import Table, render
 from noise2map_core.runtime.atomic import write_atomically
 
 PHOTO_BYTES = 1_600_000
 
+NAMES_OF_SCORES = 3
+"""Columns of a card's scores that say of what they are: data, class, method."""
 SPEED_ROWS = {
     "mpx_per_s": ("speed", "{:,.3g} Mpx/s"),
     "km2_per_h": ("area an hour", "{:,.0f} km²"),
@@ -66,7 +73,6 @@ class MapReport:
     areas: list[Area]
     """Largest first."""
     areas_note: str
-    several_classes: bool
     dates: dict[str, str]
     """What an opened polygon says of time."""
     histograms: list[Histogram]
@@ -74,6 +80,9 @@ class MapReport:
     """A chip over timesteps and orders, `data:` URL; empty if passes were not compared."""
     figures: dict[str, Table]
     """Tables by caption."""
+    scores: list[tuple[str, str]]
+    """What was scored, and how well the model did; of the card of a checkpoint."""
+    scores_note: str
     provenance: dict[str, Table]
     sources: Table
     """Item id, date, acquisition time, where the item lies."""
@@ -87,7 +96,7 @@ class MapReport:
         return {
             "width": self.width, "height": self.height, "metres_per_px": self.metres_per_px,
             "layers": layers, "areas": [asdict(area) for area in self.areas],
-            "several_classes": self.several_classes, "dates": self.dates,
+            "dates": self.dates,
             "histograms": [asdict(histogram) for histogram in self.histograms],
         }  # fmt: skip
 
@@ -124,7 +133,6 @@ def map_report(
         layers=layers_of(subject, survey),
         areas=areas_of(tally.largest, subject.colors, grid, survey.step),
         areas_note=_areas_note(tally),
-        several_classes=len(subject.sought) > 1,
         dates={
             name.capitalize(): f"{date:%Y-%m-%d %H:%M} UTC"
             for name, (_, date) in subject.epochs.items()
@@ -132,6 +140,8 @@ def map_report(
         histograms=_histograms(survey, tally),
         disputed=png_url(disputed) if disputed else "",
         figures={"Map": _map_rows(subject, grid, survey, tally), "Run": _run_rows(facts)},
+        scores=_scores(subject),
+        scores_note=_scores_note(subject),
         provenance={"Model": list(subject.model.items()), "Software": _software_rows(facts)},
         sources=[
             (scene.id, name, _utc(scene.datetime), scene.href)
@@ -141,6 +151,33 @@ def map_report(
         attribution=subject.attribution,
         files=files,
     )
+
+
+def _scores(subject: MapSubject) -> list[tuple[str, str]]:
+    """A line a row of the card's table: what it is of, and the numbers behind their names."""
+    header, *rows = subject.scores or [()]
+    return [
+        (
+            ", ".join(row[:NAMES_OF_SCORES]),
+            "; ".join(
+                f"{name.partition(' (')[0]} {text}"
+                for name, text in zip(header[NAMES_OF_SCORES:], row[NAMES_OF_SCORES:], strict=True)
+                if text
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _scores_note(subject: MapSubject) -> str:
+    if len(subject.scores) > 1:
+        return "From its card; how good this map is, noise2map sample and assess say."
+    if subject.document:
+        return (
+            "None recorded: noise2map evaluate-maps --add_to_card writes into the checkpoint's "
+            "card how well it does where labels are known."
+        )
+    return "None: a detector made this map; it has learnt from no labels."
 
 
 def _utc(date: datetime) -> str:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.products.polygons import Dates
+from noise2map_core.products.vectors.polygons import Dates
+from noise2map_core.report.pages import Table
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,14 @@ class MapSubject:
     task: Literal["change", "segment"] = "change"
     mlm: dict[str, Any] = field(default_factory=dict)
     """The model in the terms of STAC's mlm extension, properties by name."""
-    weights: str = ""
-    """Where the model's weights lie."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """The model as its checkpoint describes it, with the digest of its weights; empty for a
+    detector."""
+    scores: Table = ()
+    """What the model's card says of how good it is: the table's header, then its rows."""
+    decided_from: float | None = None
+    """Probability from which a pixel has the second class, or is changed; None: classes do not
+    follow from one probability."""
     holes: int = 0
     """Tiles that could not be made."""
 

@@ -3,14 +3,20 @@ right in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.geo.window import Window
-from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic, Reason
-from noise2map_core.products.palette import reason_names
-from noise2map_core.products.rasters import as_bytes
+from noise2map_core.mapping.mosaic import (
+    NO_DECISION,
+    NO_PROBABILITY,
+    PROBABILITY_SCALE,
+    Mosaic,
+    Reason,
+)
+from noise2map_core.products.styles.palette import reason_names
 from noise2map_core.products.subject import MapSubject
 
 MUCH_CHANGED = 0.5
@@ -25,10 +31,24 @@ class Survey:
     """What a mosaic holds, by array."""
 
     counts: dict[str, NDArray[np.int64]]
-    """[256] How many pixels of the region have each number, as in the rasters."""
+    """[256] How many pixels of the region have each number; of amounts each whole percent."""
     pictures: dict[str, NDArray[np.uint8]]
     """[H, W] The region thinned `step` times; 255 none."""
     step: int
+
+
+def as_bytes(stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of a mosaic's array as they are shown: amounts in whole percent, 255 none."""
+    if stored.dtype == np.uint16:
+        return np.asarray(_PERCENT[stored])
+    return stored.astype(np.uint8)
+
+
+_PERCENT = np.full(NO_PROBABILITY + 1, NO_DECISION, np.uint8)
+"""Whole percents by stored number."""
+_PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
+    np.arange(PROBABILITY_SCALE + 1) / (PROBABILITY_SCALE / 100)
+)
 
 
 def survey_mosaic(mosaic: Mosaic, names: Sequence[str], longest_px: int) -> Survey:

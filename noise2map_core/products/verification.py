@@ -17,12 +17,14 @@ from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, Reason, read_identity
+from noise2map_core.mapping.overviews import overviews_digest
 from noise2map_core.mapping.seams import seam_ratio
 from noise2map_core.products.manifest import NAME as MANIFEST
 from noise2map_core.products.manifest import product_fault
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.runtime.progress import progress
-from noise2map_core.runtime.storage import listed, local_copy
+from noise2map_core.runtime.storage import is_web, local_copy, read_bytes
+from noise2map_core.runtime.web import require_ranges
 
 CHIP_SEAMS, TILE_SEAMS = "edges of chips", "edges of tiles"
 LATTICE_BLOCK_PX = 256
@@ -34,7 +36,7 @@ def verify_output(output: Path) -> list[str]:
     mosaic, manifest = open_output(output)
     faults = [
         *iter_faults(output, mosaic, manifest),
-        *_invalid_rasters(output),
+        *_invalid_rasters(output, manifest),
         *_invalid_item(output / "item.json"),
     ]
     if faults:
@@ -54,9 +56,10 @@ def verify_output(output: Path) -> list[str]:
 
 def open_output(output: Path) -> tuple[Mosaic, dict[str, Any]]:
     """The mosaic and the manifest of a finished output. Raises OutputError if there is none."""
-    file = output / MANIFEST
+    if is_web(output):
+        _require_readable(output)
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(read_bytes(output / MANIFEST))
         about = read_identity(output / "mosaic.zarr")
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(
@@ -69,15 +72,29 @@ def open_output(output: Path) -> tuple[Mosaic, dict[str, Any]]:
     return Mosaic(output / "mosaic.zarr", grid), manifest
 
 
+def _require_readable(output: Path) -> None:
+    """Raises OutputError where the web gives nothing by ranges."""
+    try:
+        require_ranges(output / MANIFEST)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{output} is no finished output of infer-region: {MANIFEST} is not there (HTTP 404). "
+            "Check the address."
+        ) from error
+
+
 def iter_faults(output: Path, mosaic: Mosaic, manifest: dict[str, Any]) -> Iterator[str]:
     """What is wrong, in words: missing tiles, and bytes that are not those that were written."""
     yield from _product_faults(output, manifest)
     stated = manifest.get("mosaic_metadata_sha256")
     if stated and mosaic.metadata_digest() != stated:
         yield "mosaic.zarr: its documents or coordinates are not those that were written"
+    stated = manifest.get("mosaic_overviews_sha256")
+    if stated and overviews_digest(mosaic) != stated:
+        yield "mosaic.zarr: its overviews are not those that were written"
     holes = manifest.get("holes", [])
     yield from (f"{Tile(*hole['tile'])} is a hole: {hole['reason']}" for hole in holes)
-    done, view = 0, Ledger(output).view()
+    done, view = 0, _ledger(output, manifest).view()
     with progress(manifest["tiles"]["total"], "verify", "tile") as bar:
         for rows in mosaic.grid.bands():
             for record in view.newest(rows):
@@ -87,6 +104,19 @@ def iter_faults(output: Path, mosaic: Mosaic, manifest: dict[str, Any]) -> Itera
                     yield fault
     if missing := manifest["tiles"]["total"] - done - len(holes):
         yield f"{missing} tiles of {manifest['tiles']['total']} have no record"
+
+
+def _ledger(output: Path, manifest: dict[str, Any]) -> Ledger:
+    """The records of an output; on the web, where nothing is listed, by the manifest's list."""
+    if not is_web(output):
+        return Ledger(output)
+    names = manifest.get("ledger")
+    if names is None:
+        raise OutputError(
+            f"{output} was made by an earlier version, whose manifest does not list the records of "
+            "its tiles, and nothing is listed over the web. Verify it on a disk or in its bucket."
+        )
+    return Ledger(output, names)
 
 
 def _product_faults(output: Path, manifest: dict[str, Any]) -> Iterator[str]:
@@ -112,8 +142,8 @@ def count_reasons(mosaic: Mosaic) -> dict[str, int]:
     return {reason.name.lower(): int(counts[reason]) for reason in Reason if counts[reason]}
 
 
-def _invalid_rasters(output: Path) -> Iterator[str]:
-    for file in listed(output, ".tif"):
+def _invalid_rasters(output: Path, manifest: dict[str, Any]) -> Iterator[str]:
+    for file in (output / name for name in sorted(manifest["products"]) if name.endswith(".tif")):
         try:
             with local_copy(file) as local:
                 valid, errors, _ = cog_validate(local, quiet=True)
@@ -126,7 +156,7 @@ def _invalid_rasters(output: Path) -> Iterator[str]:
 def _invalid_item(file: Path) -> Iterator[str]:
     """STAC's core schemas, which ship with pystac: no network is needed."""
     try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(read_bytes(file))
         core = {**document, "stac_extensions": []}
         validate_dict(core, pystac.STACObjectType.ITEM, validator=JsonSchemaSTACValidator())
     except (OSError, ValueError, STACError, STACValidationError) as error:

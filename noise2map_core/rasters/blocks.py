@@ -16,6 +16,7 @@ from noise2map_core.catalog.scene import BandSource
 from noise2map_core.geo.window import Window
 from noise2map_core.rasters.files import SourceInfo, opened
 from noise2map_core.rasters.stated_masks import mask_beside
+from noise2map_core.rasters.zarr_arrays import is_zarr, read_array
 from noise2map_core.runtime.errors import AssetReadError
 
 Mask = NDArray[np.bool_]
@@ -92,6 +93,9 @@ def read_window(
     Observed is what nothing speaks against: neither nodata of the file or of the item, nor a mask
     in the file or beside it, nor full transparency, nor a number that is not finite.
     """
+    if is_zarr(source.href):
+        pixels = read_array(source, window)
+        return pixels, _numbers(pixels, info)
     place = FileWindow(window.col, window.row, window.width, window.height)
     with opened(source, overview) as file:
         pixels = file.read(source.band, window=place)

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,6 +27,7 @@ from noise2map_core.geo.turns import has_place, moved
 from noise2map_core.rasters.multihash import digest_in, require_checksum
 from noise2map_core.rasters.remote import Opener, RemoteFile, changed, is_remote
 from noise2map_core.rasters.stated_masks import alpha_band, has_mask, has_mask_beside
+from noise2map_core.rasters.zarr_arrays import describe, is_zarr
 from noise2map_core.runtime.errors import AssetReadError, Noise2MapError, explained
 
 DRIVER = "GTiff"
@@ -86,8 +87,11 @@ def inspect(source: BandSource) -> SourceInfo:
 
 @lru_cache(maxsize=4096)
 def _inspected(source: BandSource, version: Version | Stated | None) -> SourceInfo:
-    with opened(source) as file:
-        info = _info(file, source)
+    if is_zarr(source.href):
+        info = _array_info(source)
+    else:
+        with opened(source) as file:
+            info = _info(file, source)
     crs, transform = moved(info.crs, info.transform, source.half_turns)
     return replace(info, crs=crs, transform=transform)
 
@@ -109,14 +113,9 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
     joined = file.count if file.interleaving == Interleaving.pixel else 1
     block = math.prod(file.block_shapes[source.band - 1]) * np.dtype(dtype).itemsize * joined
     if block > MAX_BLOCK_BYTES:
-        raise AssetReadError(
-            f"asset {source.href} is stored in blocks of {block >> 20:,} MiB, each of which would "
-            f"be read whole. Tile it anew, as a COG."
-        )
+        raise _large_blocks(source.href, block)
     own = file.nodatavals[source.band - 1]
-    stated = [value for value in (source.nodata, own) if value is not None]
-    stated = [value for value in stated if value not in source.data_values]
-    hidden = tuple(dict.fromkeys(value for value in stated if _holds(dtype, value)))
+    hidden = _hidden(source, dtype, [] if own is None else [own])
     masked, alpha = has_mask(file, source.band), alpha_band(file, source.band)
     beside = has_mask_beside(source, file, complete=masked or alpha is not None)
     apart = masked or alpha is not None or beside or any(value != own for value in hidden)
@@ -132,6 +131,30 @@ def _info(file: DatasetReader, source: BandSource) -> SourceInfo:
         alpha=alpha,
         beside=beside,
         overviews=() if apart else tuple(file.overviews(source.band)),
+    )
+
+
+def _array_info(source: BandSource) -> SourceInfo:
+    band = describe(source)
+    if band.chunk_bytes > MAX_BLOCK_BYTES:
+        raise _large_blocks(source.href, band.chunk_bytes)
+    hidden = _hidden(source, band.dtype, band.fills)
+    return SourceInfo(
+        band.crs, band.transform, band.shape, band.dtype, hidden[0] if hidden else None, hidden
+    )
+
+
+def _hidden(source: BandSource, dtype: str, own: Iterable[float]) -> tuple[float, ...]:
+    """The item's nodata and the file's own, but for those that the settings name as data."""
+    stated = [value for value in (source.nodata, *own) if value is not None]
+    stated = [value for value in stated if value not in source.data_values]
+    return tuple(dict.fromkeys(value for value in stated if _holds(dtype, value)))
+
+
+def _large_blocks(href: str, block: int) -> AssetReadError:
+    return AssetReadError(
+        f"asset {href} is stored in blocks of {block >> 20:,} MiB, each of which would be read "
+        "whole. Tile it anew, as a COG."
     )
 
 

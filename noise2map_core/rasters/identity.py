@@ -10,6 +10,7 @@ from noise2map_core.rasters.files import local_stated
 from noise2map_core.rasters.multihash import require_checksum
 from noise2map_core.rasters.remote import CHECKED_BYTES, RemoteFile, changed, is_remote, stated
 from noise2map_core.rasters.stated_masks import identity_beside
+from noise2map_core.rasters.zarr_arrays import is_zarr, zarr_version
 from noise2map_core.runtime.errors import AssetReadError, explained
 
 BLOCK_BYTES = 8 << 20
@@ -68,6 +69,8 @@ def _sources(scenes: Sequence[Scene], masks: bool) -> Iterable[BandSource]:
 def _version(source: BandSource) -> Version:
     if source.version is not None:
         return source.version
+    if is_zarr(source.href):
+        return zarr_version(source)
     if not is_remote(source.href):
         return _local_version(source)
     found = stated(source)

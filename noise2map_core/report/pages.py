@@ -25,9 +25,10 @@ def render(template: str, **facts: Any) -> str:
     return pages.get_template(template).render(facts)
 
 
-def _source(name: str) -> str:
-    """A style or a script."""
-    return _LOADER.get_source(_PAGES, name)[0]
+def _source(names: str | Sequence[str]) -> str:
+    """A style or a script, or several behind each other."""
+    parts = [names] if isinstance(names, str) else names
+    return "\n".join(_LOADER.get_source(_PAGES, name)[0] for name in parts)
 
 
 def _policy(style: str, script: str, images: str) -> str:

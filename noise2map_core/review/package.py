@@ -1,5 +1,6 @@
 """The GeoPackage that reviewers fill in, made for QGIS: a form with drop-downs."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -11,8 +12,8 @@ import shapely
 
 from noise2map_core.alerts.tables import ALERT_TYPES, column
 from noise2map_core.alerts.verdicts import CHOICES
-from noise2map_core.products.polygon_files import GeoPackageFile
-from noise2map_core.products.qml import polygon_style
+from noise2map_core.products.styles.qml import PolygonStyle, document, polygon_style
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.review.verdict_files import read_filled
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import OutputMismatchError
@@ -49,16 +50,16 @@ def write_package(path: Path, alerts: gpd.GeoDataFrame, written: date) -> None:
     moment = datetime(written.year, written.month, written.day, tzinfo=UTC)
     with (
         whole_file(path) as partial,
-        GeoPackageFile(partial, review_style(), moment, LAYER) as package,
+        GeoPackageFile(partial, {LAYER: review_style()}, moment) as package,
     ):
-        package.write(table, geometry_type="MultiPolygon", use_arrow=True)
+        package.write(table, LAYER, geometry_type="MultiPolygon", use_arrow=True)
 
 
-def review_style() -> str:
-    """QML: a colour a verdict, a drop-down for verdict and reason, all else to be read only."""
+def review_style() -> PolygonStyle:
+    """A colour a verdict, a drop-down for verdict and reason, all else to be read only."""
     names = {value: value or "not judged" for value in COLORS}
-    text = polygon_style(COLORS, names, "verdict")
-    root = Xml.fromstring(text.partition("\n")[2])
+    style = polygon_style(LAYER, COLORS, names, "verdict")
+    root = Xml.fromstring(style.qml.partition("\n")[2])
     root.set("styleCategories", "Symbology|Fields|Forms")
     fields = Xml.SubElement(root, "fieldConfiguration")
     _add_choices(fields, "verdict", CHOICES)
@@ -67,7 +68,7 @@ def review_style() -> str:
     for name in (*FILLED_IN, *SHOWN):
         Xml.SubElement(editable, "field", name=name, editable=str(int(name in FILLED_IN)))
     Xml.SubElement(root, "editorlayout").text = "generatedlayout"
-    return "<!DOCTYPE qgis>\n" + Xml.tostring(root, encoding="unicode")
+    return replace(style, qml=document(root))
 
 
 def _add_choices(fields: Xml.Element, name: str, values: tuple[str, ...]) -> None:

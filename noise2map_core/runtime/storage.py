@@ -1,4 +1,4 @@
-"""Where outputs lie: on a disk, or as objects at s3://, gs:// or https:// (to be read).
+"""Where outputs lie: on a disk, or as objects at s3://, gs:// or http(s):// (to be read).
 
 A location is a path with `/`, `exists`, `read_bytes`, `glob` and so on wherever it lies: pathlib's
 on a disk, universal_pathlib's over obstore elsewhere. Keys and endpoints come from the environment
@@ -24,7 +24,7 @@ import obstore
 from obstore.store import ObjectStore, from_url
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 
-SCHEMES = ("s3", "gs", "https")
+SCHEMES = ("s3", "gs", "http", "https")
 PARTIAL = ".partial"
 """Ends the name of what is not finished yet; it begins with a dot where it is ours."""
 _URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
@@ -74,7 +74,8 @@ def _remote(url: str) -> Path:
     from obstore.fsspec import register  # slow to import; every command imports this module
     from upath import UPath
 
-    register(SCHEMES)
+    # Not http: what this process opens besides, by fsspec, would be refused as not encrypted.
+    register(set(SCHEMES) - {"http"})
     path = UPath(url)
     # A worker that unpickles a location has to register the schemes first.
     copyreg.pickle(cast(Any, type(path)), lambda one: (_remote, (str(one),)))
@@ -85,6 +86,21 @@ Location = Annotated[
     Path, PlainValidator(location), PlainSerializer(lambda path: str(path), return_type=str)
 ]
 """A setting that is a location."""
+
+
+def _writable(given: Any) -> Path:
+    found = location(given)
+    if is_web(found):
+        raise ValueError(
+            f"{found} is an address of the web, which is only read: write to a disk, s3:// or gs://"
+        )
+    return found
+
+
+Target = Annotated[
+    Path, PlainValidator(_writable), PlainSerializer(lambda path: str(path), return_type=str)
+]
+"""A setting that is a location to be written to."""
 
 
 def _decoded(given: Any) -> Any:
@@ -101,6 +117,11 @@ LocalPath = Annotated[Path, BeforeValidator(_decoded)]
 def is_local(path: Path) -> bool:
     """True if `path` lies on a disk."""
     return isinstance(path, Path)
+
+
+def is_web(path: Path) -> bool:
+    """True if `path` is an address of the web: read by ranges, neither listed nor written."""
+    return str(path).startswith(("http://", "https://"))
 
 
 def absolute(path: Path) -> Path:
@@ -134,8 +155,13 @@ def zarr_store(path: Path, read_only: bool = False) -> Any:
     """What zarr opens at a location."""
     if is_local(path):
         return path
-    from zarr.storage import ObjectStore as ZarrStore  # slow; every command imports this module
+    # slow to import; every command imports this module
+    from zarr.storage import ObjectStore as ZarrStore
 
+    from noise2map_core.runtime.web_store import WebStore  # it imports this module
+
+    if is_web(path):
+        return WebStore(path)
     return ZarrStore(object_store(path), read_only=read_only)
 
 
@@ -144,10 +170,11 @@ def object_store(path: Path, give_up_s: float | None = None) -> ObjectStore:
 
     A request is sent anew for minutes; with `give_up_s`, once, and for no longer than that.
     """
+    plain = str(path).startswith("http:")
     if give_up_s is None:
-        return from_url(str(path))
+        return from_url(str(path), **_PLAIN_HTTP) if plain else from_url(str(path))
     limit = timedelta(seconds=give_up_s)
-    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "on", "yes", "y", "t")
+    plain |= os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "on", "yes", "y", "t")
     return from_url(
         str(path),  # options that are given take the place of those in the environment
         client_options={"timeout": limit, "connect_timeout": limit, "allow_http": plain},
@@ -155,6 +182,7 @@ def object_store(path: Path, give_up_s: float | None = None) -> ObjectStore:
     )
 
 
+_PLAIN_HTTP: dict[str, Any] = {"client_options": {"allow_http": True}}
 _CHECKS: list[Callable[[], None]] = []
 
 
@@ -189,10 +217,11 @@ def reason(error: Exception) -> str:
     return " ".join(told.split()).rstrip(".:")
 
 
-def upload(file: Path, target: Path) -> None:
-    """Put a local file as an object, whole; a large one in parts."""
+def upload(file: Path, target: Path, headers: dict[str, str] | None = None) -> None:
+    """Put a local file as an object, whole; a large one in parts. `headers` go with it to whoever
+    reads it: Content-Type, Cache-Control."""
     _require_right()
-    obstore.put(object_store(target.parent), target.name, file)
+    obstore.put(object_store(target.parent), target.name, file, attributes=cast(Any, headers))
 
 
 @contextmanager
@@ -214,6 +243,14 @@ def read_bytes(path: Path) -> bytes:
     if is_local(path):
         return path.read_bytes()
     return bytes(obstore.get(object_store(path.parent), path.name).bytes())
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """The bytes of a file; None if it is not there."""
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return None
 
 
 def size_of(path: Path) -> int:

@@ -1,5 +1,7 @@
 """Settings of a search."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 PATIENCE_S = 180.0
@@ -33,6 +35,10 @@ class SearchConfig(BaseModel):
     filter: str | None = None
     """Which items to take by their properties, in CQL2 text: "eo:cloud_cover < 20". Items that
     lack what is compared are left out."""
+
+    alternate: Annotated[str, Field(exclude_if=lambda name: not name)] = ""
+    """Name of the alternate addresses at which assets are read, where items state several ("s3").
+    Empty: at their own, unless those are of a kind that is not read."""
 
     patience_s: float = Field(default=PATIENCE_S, ge=0, le=86400, allow_inf_nan=False)
     """Seconds that one request to the catalogue or for a part of a file is tried again for while

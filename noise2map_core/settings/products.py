@@ -1,9 +1,14 @@
 """Settings of the map products."""
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
 from noise2map_core.settings.numbers import NonNegativeFloat, PositiveInt, SidePx
+
+GeoParquetVersion = Literal["1.1", "2.0"]
+OLDER_GEOPARQUET: GeoParquetVersion = "1.1"
 
 
 class ProductsConfig(BaseModel):
@@ -32,6 +37,12 @@ class ProductsConfig(BaseModel):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     """Probability from which a pixel gets the second of two classes. None: the checkpoint's.
     Another one makes the products anew, without a forward pass."""
+
+    geoparquet: Annotated[
+        GeoParquetVersion, Field(exclude_if=lambda version: version == OLDER_GEOPARQUET)
+    ] = OLDER_GEOPARQUET
+    """GeoParquet version of polygons.parquet: 1.1 opens anywhere; 2.0 has Parquet's own type for
+    geometries, which readers from before 2026 do not know."""
 
     quicklook_px: SidePx = 800
     """Longest side of each of the quicklook's pictures."""

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from noise2map_core.chips.store import ChipStore
-from noise2map_core.evaluation.card_scores import NO_SCORES, SCORES
+from noise2map_core.evaluation.card_scores import NO_SCORES
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.denoiser import DenoiserSpec
 from noise2map_core.models.spec import CheckpointSpec, TaskSpec
+from noise2map_core.report.cards import SCORES
 from noise2map_core.report.pages import render
 from noise2map_core.settings.inference import CardConfig
 from noise2map_core.settings.network import Task

@@ -22,10 +22,12 @@ VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search",
 
 NIGHT_TOOLS = ("review", "export-alerts", "prune")
 """Commands that are modules of `cli.commands.nights`: on areas that run-nightly watches."""
+MAP_TOOLS = ("view", "publish")
+"""Those of `cli.commands.maps`: finished maps, shown and handed on."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
     "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
-    "import-reference", "export-reference", *NIGHT_TOOLS,
+    "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
 
@@ -61,7 +63,7 @@ class Command:
     def module(self) -> str:
         """Of a tool, its module below `cli.commands`, and that of its settings below
         `workflows.tools`."""
-        return f"nights.{self.path.stem}" if self.name in NIGHT_TOOLS else self.path.stem
+        return ".".join([*_folder(self.name).parts, self.path.stem])
 
     @property
     def workflow(self) -> Workflow:
@@ -101,7 +103,12 @@ def find_command(name: str) -> Command:
 
 def _file(tool: str) -> Path:
     file = f"{tool.replace('-', '_')}.py"
-    return Path("nights", file) if tool in NIGHT_TOOLS else Path(file)
+    return _folder(tool) / file
+
+
+def _folder(name: str) -> Path:
+    """Below the commands; of an application, none."""
+    return Path("nights" if name in NIGHT_TOOLS else "maps" if name in MAP_TOOLS else "")
 
 
 def _work_order(script: Path) -> tuple[int, str]:

@@ -67,7 +67,7 @@ def test_three_nights_predict_what_new_items_touch_and_equal_one_that_catches_up
     assert by_night.predicted == expected and expected[1] < expected[0]
     assert results(area) == results(world.root / "at-once" / "farm")
     collection = pystac.Collection.from_file(str(area / "collection.json"))
-    assert len(list(collection.get_items())) == 3 and len(collection.assets) == 6
+    assert len(list(collection.get_items())) == 3 and len(collection.assets) == 9
     _check_objects(area, world.nights)
 
 

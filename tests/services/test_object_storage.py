@@ -25,7 +25,7 @@ from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SPEC_NAME
-from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.stac.collection import add_to_collection
 from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.errors import OutputError, OutputHeldError, OutputMismatchError
 from noise2map_core.runtime.lease import hold_lease

@@ -1,4 +1,3 @@
-"use strict";
 // The map of the report. Everything that it shows comes from the JSON in #data, and is put into the
 // page as text only (textContent), never as HTML.
 
@@ -101,11 +100,24 @@ function showScale(width) {
 // --- areas ---------------------------------------------------------------------------------------
 
 const list = find("areas-list");
-const paths = [];
+const paths = [], rows = [];
 
 function areaText(m2) {
   const [value, unit] = m2 >= 1e6 ? [m2 / 1e6, "km²"] : m2 >= 1e4 ? [m2 / 1e4, "ha"] : [m2, "m²"];
   return value.toLocaleString("en", { maximumSignificantDigits: 4 }) + " " + unit;
+}
+
+// What is shown of an area, and what is sorted by and saved: heading, text, value, hidden.
+function columns(area, at) {
+  return [
+    ["number", String(at + 1), at + 1, "no."],
+    ["area_m2", areaText(area.area_m2), area.area_m2, "area"],
+    ["probability", `${Math.round(100 * area.probability)} %`, area.probability],
+    ["class", area.class_name, area.class_name],
+    ["pixels", area.pixels.toLocaleString("en"), area.pixels],
+    ["latitude_longitude", area.centre, area.centre, "centre"],
+    ["id", area.id, area.id],
+  ];
 }
 
 function addAreas() {
@@ -114,21 +126,31 @@ function addAreas() {
   outlines.setAttribute("preserveAspectRatio", "none");
   data.areas.forEach((area, at) => {
     paths.push(make(outlines, "path", undefined, { d: area.path, stroke: area.color }));
-    const sure = Math.round(100 * area.probability);
-    const name = data.several_classes ? ` · ${area.class_name}` : "";
-    make(list, "option", `${at + 1} · ${areaText(area.area_m2)} · ${sure} %${name}`, { value: at });
+    const row = make(list.tBodies[0], "tr");
+    rows.push(row);
+    for (const [name, text, value, shown] of columns(area, at)) {
+      if (!at) {
+        make(list.tHead.rows[0], "th", shown ?? name, { scope: "col", "data-value": name });
+      }
+      const cell = make(row, "td", name === "number" ? undefined : text, { "data-value": value });
+      if (name !== "number") continue;
+      const button = make(cell, "button", text, { type: "button", "aria-label": `Area ${text}` });
+      button.addEventListener("click", () => choose(at, true));
+    }
   });
+  if (data.areas.length) sortable(list, find("areas-download"), "areas.csv");
 }
 
 function choose(at, scroll) {
-  for (const path of paths) path.classList.remove("chosen");
+  for (const one of [...paths, ...rows]) one.classList.remove("chosen");
   const box = find("area");
   box.replaceChildren();
   if (at < 0) return;
   const area = data.areas[at];
   paths[at].classList.add("chosen");
   paths[at].parentNode.append(paths[at]); // on top of the others
-  list.value = at;
+  rows[at].classList.add("chosen");
+  if (!scroll) rows[at].scrollIntoView({ block: "nearest" });
   const facts = {
     Area: areaText(area.area_m2),
     Probability: `${(100 * area.probability).toFixed(1)} % (mean)`,
@@ -175,7 +197,6 @@ function clickStage(event) {
   const scale = data.width / box.width;
   const at = areaAt(
     (event.clientX - box.left) * scale, (event.clientY - box.top) * scale, NEAR_PX * scale);
-  if (at < 0) list.selectedIndex = -1;
   choose(at, false);
 }
 
@@ -225,7 +246,6 @@ find("divider").addEventListener("pointerdown", (event) => {
 });
 find("divider").addEventListener("pointermove", dragSwipe);
 find("stage").addEventListener("click", clickStage);
-list.addEventListener("change", () => choose(list.selectedIndex, true));
 find("zoom-in").addEventListener("click", () => resize(zoom + 1));
 find("zoom-out").addEventListener("click", () => resize(zoom - 1));
 find("zoom-fit").addEventListener("click", () => resize(0));

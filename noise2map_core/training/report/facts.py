@@ -9,7 +9,7 @@ from noise2map_core.evaluation.calibration_tally import CurvePoint
 from noise2map_core.evaluation.scores import MapScores, ScoredClass
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.spec import CheckpointSpec, ClassSpec, TaskSpec
-from noise2map_core.products.palette import NUM_SHADES, amount_shades, css_color
+from noise2map_core.products.styles.palette import NUM_SHADES, amount_shades, css_color
 from noise2map_core.report.charts import Chart, Mark, Points, Series, thinned
 from noise2map_core.report.pages import Table
 from noise2map_core.runtime.redact import redacted, unsigned

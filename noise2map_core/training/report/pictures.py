@@ -18,7 +18,7 @@ from noise2map_core.inference.decision import decide_classes
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import SegmentationModelSpec
-from noise2map_core.products.palette import CLEAR, NUM_SHADES, amount_shades, opaque
+from noise2map_core.products.styles.palette import CLEAR, NUM_SHADES, amount_shades, opaque
 from noise2map_core.report.images import overlay_url, photo_url, png_url
 from noise2map_core.settings.network import Task
 

@@ -19,12 +19,15 @@ from noise2map_core.alert_products.bundle import write_alert_products
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.runtime.errors import OutputMismatchError
 from tests.alert_product_factories import AS_OF, alert_table, random_state, write_area
+from tests.stac import offline_validator
 
 SHAPE = (120, 100)
 FILES = {
     "alert_first.tif", "alert_hits.tif", "alert_last.tif", "alert_looks.tif", "alert_p_mean.tif",
     "alert_status.tif", "alert_status.tif.aux.xml", "alerts.gpkg", "alerts.parquet", "alerts.qml",
-    "item.json",
+    "alerts.pmtiles", "item.json",
+    *(f"alert_{name}.{end}" for name in ("first", "hits", "last", "looks", "p_mean", "status")
+      for end in ("qml", "sld")),
 }  # fmt: skip
 AOI = AreaOfInterest("farm", shapely.box(15.0, 45.1, 15.02, 45.2))
 
@@ -37,15 +40,7 @@ def area(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def validator(real_data: Path) -> JsonSchemaSTACValidator:
-    found = JsonSchemaSTACValidator()
-    for path in (real_data / "stac_schemas").glob("*.json"):
-        schema = json.loads(path.read_text())
-        found.schema_cache[schema["$id"].rstrip("#")] = schema
-    # Not among the schemas that lie here: its fields are looked at by pystac's own extension.
-    found.schema_cache[VersionExtension.get_schema_uri()] = {
-        "$schema": "http://json-schema.org/draft-07/schema#", "type": "object"
-    }  # fmt: skip
-    return found
+    return offline_validator(real_data / "stac_schemas")
 
 
 def make(area: Path, aoi: AreaOfInterest = AOI) -> Path:

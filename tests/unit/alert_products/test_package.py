@@ -51,10 +51,10 @@ def test_days_are_dates_and_none_is_null(package: Path) -> None:
 def test_qgis_finds_a_style_with_a_colour_for_every_status(package: Path, tmp_path: Path) -> None:
     with sqlite3.connect(package) as database:
         rows = database.execute(
-            "SELECT f_table_name, useAsDefault, styleQML FROM layer_styles"
+            "SELECT f_table_name, useAsDefault, styleQML, styleSLD FROM layer_styles"
         ).fetchall()
     database.close()
-    assert rows == [("alerts", 1, alert_style())]
+    assert rows == [("alerts", 1, alert_style().qml, alert_style().sld)]
     write_style(tmp_path / "alerts.qml")
     root = ElementTree.parse(tmp_path / "alerts.qml").getroot()
     renderer = root.find("renderer-v2")

@@ -18,7 +18,7 @@ from noise2map_core.inference.region import Pass
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic, TileMap
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.products.palette import opaque
+from noise2map_core.products.styles.palette import opaque
 from tests.factories import checkpoint_spec
 from tests.map_factories import CLASSES, region_grid
 from tests.raster_factories import frame, noise, scene_of, write_tif

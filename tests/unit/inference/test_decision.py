@@ -66,7 +66,7 @@ def test_the_class_follows_from_the_stored_probability(p: float, threshold: floa
     yes = np.ones((1, 1), np.bool_)
     task = task_spec("change", threshold={"changed": threshold})
     tile = decide(of_second(p), task, np.stack([yes, yes]), yes)
-    assert tile.classes[0, 0] == (tile.probability[0, 0] >= round(threshold * 1e4))
+    assert tile.classes[0, 0] == (tile.probability[0, 0] * 0.0001 >= threshold)
 
 
 @given(

@@ -14,9 +14,9 @@ from noise2map_core.mapping.mosaic import (
     Mosaic,
     Reason,
     TileMap,
-    open_mosaic,
     require_same_output,
 )
+from noise2map_core.mapping.opening import open_mosaic
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.runtime.storage import sweep

@@ -152,7 +152,7 @@ def outcome(output: Path, **changes: Any) -> NightOutcome:
 def test_the_summary_escapes_and_holds_no_secret(tmp_path: Path) -> None:
     write_summary(outcome(tmp_path))
     page = (tmp_path / "summary.html").read_text()
-    assert "&lt;script&gt;" in page and "<script" not in page
+    assert "&lt;script&gt;" in page and page.count("<script") == 1  # its own
     assert page.index('class="failed"') < page.index('class="mapped"') and "4 new" in page
     for name in ("summary.html", "summary.json"):
         text = (tmp_path / name).read_text()

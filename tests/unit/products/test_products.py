@@ -11,6 +11,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import pystac
 import pytest
 import rasterio
@@ -20,14 +21,16 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.products.bundle import clear_output, product_files, write_products
-from noise2map_core.products.collection import add_to_collection
+from noise2map_core.products.bundle import TILES, clear_output, product_files, write_products
 from noise2map_core.products.pictures import stretched
+from noise2map_core.products.stac.collection import add_to_collection
 from noise2map_core.products.subject import MapSubject
+from noise2map_core.products.vectors.pmtiles import NO_TILES
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputMismatchError
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
+from tests.stac import offline_validator
 
 SHAPE = (150, 200)
 
@@ -45,11 +48,7 @@ def mosaic(tmp_path: Path) -> Mosaic:
 
 @pytest.fixture(scope="session")
 def validator(real_data: Path) -> JsonSchemaSTACValidator:
-    found = JsonSchemaSTACValidator()
-    for path in (real_data / "stac_schemas").glob("*.json"):
-        schema = json.loads(path.read_text())
-        found.schema_cache[schema["$id"].rstrip("#")] = schema
-    return found
+    return offline_validator(real_data / "stac_schemas")
 
 
 def test_exactly_the_promised_files_are_written_and_cleared(
@@ -75,6 +74,27 @@ def test_the_same_mosaic_gives_the_same_bytes(mosaic: Mosaic, subject: MapSubjec
         names = product_files(mosaic, subject, config)
         digests.append({name: file_sha256(output / name) for name in names})
     assert digests[0] == digests[1]
+
+
+def test_a_map_without_polygons_has_no_tiles_and_keeps_none_of_an_earlier_one(
+    mosaic: Mosaic, subject: MapSubject
+) -> None:
+    output = mosaic.path.parent
+    write_products(mosaic, subject, ProductsConfig())
+    assert (output / TILES).is_file()
+    nothing = ProductsConfig(min_area_m2=1e9)
+    write_products(mosaic, subject, nothing)
+    assert not (output / TILES).exists() and TILES not in product_files(mosaic, subject, nothing)
+    assert "polygons-pmtiles" not in json.loads((output / "item.json").read_text())["assets"]
+
+
+def test_without_a_writer_of_tiles_the_map_is_made_and_says_so_once(
+    mosaic: Mosaic, subject: MapSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyogrio, "list_drivers", lambda **_: {"GPKG": "rw"})
+    figures = write_products(mosaic, subject, ProductsConfig())
+    assert [text for text in figures.warnings if "PMTiles" in text] == [NO_TILES]
+    assert TILES not in product_files(mosaic, subject, ProductsConfig())
 
 
 def test_a_mapping_unit_leaves_the_rasters_alone(mosaic: Mosaic, subject: MapSubject) -> None:
@@ -239,7 +259,9 @@ def test_maps_of_two_models_or_areas_have_ids_of_their_own_in_a_collection(
     ids = [item.id for item in pystac.Collection.from_file(str(path)).get_items()]
     assert len(set(ids)) == 3 and ids[:3] == ids[3:]  # the same model and area: the same id
     stem = f"{subject.aoi.name}-change-"
-    assert all(re.fullmatch(rf"{stem}[0-9]{{8}}-[0-9]{{8}}-[0-9a-f]{{8}}", one) for one in ids)
+    assert all(
+        re.fullmatch(rf"{stem}[0-9]{{8}}-[0-9]{{8}}-model-[0-9a-f]{{8}}", one) for one in ids
+    )
 
 
 def test_a_collection_grows_by_each_map_once_though_all_come_together(

@@ -180,7 +180,7 @@ def test_a_failed_write_leaves_the_verdicts_as_they_were(
     fill(path, {"o0": ("unsure", None)})
     before = state(folder)
     monkeypatch.setattr(
-        "noise2map_core.products.polygon_files.GeoParquetFile.write",
+        "noise2map_core.products.vectors.polygon_files.GeoParquetFile.write",
         lambda *_: (_ for _ in ()).throw(RuntimeError("full")),
     )
     with pytest.raises(RuntimeError):

@@ -239,6 +239,7 @@ PROBES: dict[str, list[Value]] = {
 
 ELSEWHERE = {
     "SearchConfig.catalog": "where items are: a copy of it gives the same",
+    "SearchConfig.alternate": "where files are: tests of alternate addresses",
     "SearchConfig.allow_hosts": "what a catalogue on the web may link to: tests of links",
     "IngestRegionConfig.output": "where, not what",
     "InferRegionConfig.output": "where, not what",
@@ -266,6 +267,7 @@ ELSEWHERE = {
     "ProductsConfig.simplify_m": "polygons: tests of products",
     "ProductsConfig.evidence": "further rasters: tests of products",
     "ProductsConfig.collection": "a list of maps: tests of products",
+    "ProductsConfig.geoparquet": "polygons: tests of products",
     "ProductsConfig.quicklook_px": "a picture: tests of products",
 }
 """Fields that do not move what is planned, and where it is tested what they do."""

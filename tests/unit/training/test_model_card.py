@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from noise2map_core.chips.store import open_store
-from noise2map_core.evaluation.card_scores import NO_SCORES, SCORES, score_rows, with_scores
+from noise2map_core.evaluation.card_scores import NO_SCORES, score_rows, with_scores
 from noise2map_core.evaluation.scores import MapScores, ScoredClass
+from noise2map_core.report.cards import SCORES
 from noise2map_core.settings.inference import CardConfig
 from noise2map_core.training.cost import cost_of
 from noise2map_core.training.model_card import write_card

@@ -1,0 +1,1 @@
+"""What an asset of an item may be besides a GeoTIFF at one address."""

@@ -1,0 +1,1 @@
+"""Commands on finished maps: shown and handed on."""

@@ -1,0 +1,1 @@
+"""The STAC of maps: items and collections."""

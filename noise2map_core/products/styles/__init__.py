@@ -1,0 +1,1 @@
+"""Colours and names of maps, as other programs take them: QGIS, GeoServer."""

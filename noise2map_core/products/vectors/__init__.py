@@ -1,0 +1,1 @@
+"""Areas of a map as polygons: traced, and written to files."""

@@ -1,0 +1,175 @@
+"""Polygons on disk, written batch by batch: GeoParquet and GeoPackage."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from noise2map_core.products.styles.qml import PolygonStyle
+from noise2map_core.settings.products import GeoParquetVersion
+
+LAYER = "polygons"
+VERSION = "1.3"
+"""Of GeoPackage: QGIS 3.22 warns of later ones."""
+BOX = ("xmin", "ymin", "xmax", "ymax")
+
+
+class WkbType(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
+    """WKB that pyarrow writes as Parquet's own type GEOMETRY, with its CRS."""
+
+    def __init__(self, crs: pyproj.CRS) -> None:
+        self._crs = crs
+        super().__init__(pa.binary(), "geoarrow.wkb")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return json.dumps({"crs": self._crs.to_json_dict(), "crs_type": "projjson"}).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> "WkbType":
+        return cls(pyproj.CRS.from_json_dict(json.loads(serialized)["crs"]))
+
+
+class GeoParquetFile:
+    """A GeoParquet file with covering boxes; every batch is a row group.
+
+    The same batches give the same bytes.
+    """
+
+    def __init__(self, path: Path, version: GeoParquetVersion = "1.1") -> None:
+        self._path, self._version = path, version
+        self._writer: pq.ParquetWriter | None = None
+        self._bounds = np.full(4, np.nan)
+        self._crs: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, polygons: gpd.GeoDataFrame) -> None:
+        """Append a batch; an empty one counts only if it is the first."""
+        if self._writer is not None and polygons.empty:
+            return
+        bounds = shapely.bounds(polygons.geometry.to_numpy())
+        table = _arrow_table(polygons, bounds, native=self._version == "2.0")
+        if self._writer is None:
+            self._crs = polygons.crs
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+        self._bounds = _union(self._bounds, bounds)
+        self._writer.write_table(table, row_group_size=max(1, len(polygons)))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            geo = _geo_metadata(self._crs, self._bounds, f"{self._version}.0")
+            self._writer.add_key_value_metadata({"geo": json.dumps(geo)})
+            self._writer.close()
+
+
+def _arrow_table(
+    polygons: gpd.GeoDataFrame, bounds: NDArray[np.float64], *, native: bool
+) -> pa.Table:
+    plain = pa.Table.from_pandas(
+        pd.DataFrame(polygons.drop(columns="geometry")), preserve_index=False
+    ).replace_schema_metadata(None)
+    wkb = pa.array(shapely.to_wkb(polygons.geometry.to_numpy()), pa.binary())
+    if native:
+        wkb = pa.ExtensionArray.from_storage(WkbType(pyproj.CRS(polygons.crs)), wkb)
+    box = pa.StructArray.from_arrays([pa.array(edge) for edge in bounds.T], names=list(BOX))
+    return plain.append_column("geometry", wkb).append_column("bbox", box)
+
+
+def _union(box: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(bounds):
+        return box
+    low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
+    return np.concatenate([np.fmin(box[:2], low), np.fmax(box[2:], high)])
+
+
+def _geo_metadata(crs: Any, bounds: NDArray[np.float64], version: str) -> dict[str, Any]:
+    """The `geo` entry, which is the same in 1.1 and 2.0."""
+    column = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": pyproj.CRS(crs).to_json_dict(),
+        "orientation": "counterclockwise",
+        "edges": "planar",
+        "covering": {"bbox": {edge: ["bbox", edge] for edge in BOX}},
+    }
+    if not np.isnan(bounds).any():
+        column["bbox"] = bounds.tolist()
+    return {"version": version, "primary_column": "geometry", "columns": {"geometry": column}}
+
+
+class GeoPackageFile:
+    """A GeoPackage with a layer, or several, and their styles for QGIS and others (`layer_styles`).
+
+    `written` is the time that the file gives as its own, so that the same batches give the same
+    bytes.
+    """
+
+    def __init__(self, path: Path, styles: Mapping[str, PolygonStyle], written: datetime) -> None:
+        """`styles` are by layer."""
+        self._path, self._styles = path, styles
+        self._written = f"{written:%Y-%m-%dT%H:%M:%S.000Z}"
+        self._begun: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, polygons: gpd.GeoDataFrame, layer: str = LAYER, **options: Any) -> None:
+        """Append a batch to a layer, with options of pyogrio; an empty one counts only if it is the
+        layer's first."""
+        if layer in self._begun and polygons.empty:
+            return
+        kind = {"geometry_type": "Polygon", **options}
+        if not self._begun:
+            kind["VERSION"] = VERSION
+        self._add(polygons, layer=layer, append=bool(self._begun), **kind)
+        if layer not in self._begun:
+            self._begun.append(layer)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self._begun:
+            table = _style_table({name: self._styles[name] for name in self._begun}, self._written)
+            self._add(table, layer="layer_styles", append=True)
+
+    def _add(self, table: pd.DataFrame, **options: Any) -> None:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._written})
+        try:
+            pyogrio.write_dataframe(table, self._path, driver="GPKG", **options)
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+def _style_table(styles: Mapping[str, PolygonStyle], written: str) -> pd.DataFrame:
+    """The rows by which QGIS finds the styles of layers."""
+    rows = [
+        {
+            "f_table_catalog": "", "f_table_schema": "", "f_table_name": layer,
+            "f_geometry_column": "geom", "styleName": "noise2map", "styleQML": style.qml,
+            "styleSLD": style.sld, "useAsDefault": True, "description": "", "owner": "", "ui": "",
+            "update_time": pd.Timestamp(written),
+        }
+        for layer, style in styles.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)

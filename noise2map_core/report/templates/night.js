@@ -1,0 +1,1 @@
+sortable(document.getElementById("areas"), document.getElementById("areas-download"), "areas.csv");

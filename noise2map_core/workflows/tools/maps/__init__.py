@@ -1,0 +1,1 @@
+"""Settings of commands on finished maps: what each is told."""

@@ -1,0 +1,107 @@
+"""Vector tiles: where the polygons are, with all that they say, and the same every time."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import pytest
+import shapely
+
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.products.vectors.pmtiles import in_degrees, write_tiles, zooms
+from noise2map_core.products.vectors.polygon_files import GeoParquetFile
+
+GRID = RegionGrid(
+    "EPSG:32633", 10.0, 0.0, 0.0, 512, Window(-500_000, 50_000, 900, 700), shapely.Point(0, 0)
+)
+
+
+def table(count: int, crs: str = "EPSG:32633") -> gpd.GeoDataFrame:
+    rng = np.random.default_rng(1)
+    x, y = (10.0 * rng.integers(0, side, count) for side in (650, 850))
+    side = 10.0 * rng.integers(2, 20, count)
+    return gpd.GeoDataFrame(
+        {
+            "polygon_id": [f"1:{number}:{number}" for number in range(count)],
+            "class": np.full(count, 1, np.uint8),
+            "class_name": ['<b>"Äcker" & Wald/Wiese</b>'] * count,
+            "area_m2": rng.random(count) * 1e5,
+            "pixels": rng.integers(4, 1000, count),
+            "after": pd.Series([datetime(2024, 5, 20, 10, 2, tzinfo=UTC)] * count),
+            "seen": pd.Series([date(2024, 5, 20)] * count, dtype="date32[day][pyarrow]"),
+            "hidden": pd.Series([b"1"] * count, dtype="binary[pyarrow]"),
+        },
+        geometry=shapely.box(500_000 + x, 5_000_000 - y - side, 500_000 + x + side, 5_000_000 - y),
+        crs=crs,
+    )
+
+
+def written(folder: Path, polygons: gpd.GeoDataFrame, name: str = "polygons") -> Path:
+    with GeoParquetFile(folder / f"{name}.parquet") as file:
+        for start in range(0, len(polygons), 50):
+            file.write(polygons.iloc[start : start + 50])
+    path = folder / f"{name}.pmtiles"
+    assert write_tiles(folder / f"{name}.parquet", path, GRID, title="a <b>")
+    return path
+
+
+def test_at_the_last_zoom_all_polygons_are_where_they_were_with_what_they_say(
+    tmp_path: Path,
+) -> None:
+    polygons = table(120)
+    path = written(tmp_path, polygons)
+    assert path.read_bytes()[:8] == b"PMTiles\x03"
+    about = pyogrio.read_info(path)
+    assert about["layer_name"] == "polygons" and about["dataset_metadata"]["description"] == "a <b>"
+    found = gpd.read_file(path).to_crs("EPSG:32633").dissolve("polygon_id")
+    expected = polygons.set_index("polygon_id").loc[found.index]
+    assert len(found) == 120
+    for name in ("class", "class_name", "area_m2", "pixels"):
+        assert found[name].tolist() == expected[name].tolist()
+    assert set(found["after"]) == {"2024-05-20T10:02:00Z"}
+    assert set(found["seen"]) == {"2024-05-20"} and "hidden" not in found
+    apart = shapely.hausdorff_distance(found.geometry.to_numpy(), expected.geometry.to_numpy())
+    assert apart.max() < 10
+
+
+def test_equal_polygons_give_equal_bytes(tmp_path: Path) -> None:
+    one, other = (written(tmp_path, table(120), name) for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_without_polygons_there_is_no_file(tmp_path: Path) -> None:
+    with GeoParquetFile(tmp_path / "none.parquet") as file:
+        file.write(table(1).iloc[:0])
+    assert not write_tiles(tmp_path / "none.parquet", tmp_path / "none.pmtiles", GRID)
+    assert not (tmp_path / "none.pmtiles").exists()
+
+
+def test_what_web_mercator_does_not_show_is_left_out() -> None:
+    beyond, near = shapely.box(1e4, 1e4, 2e4, 2e4), shapely.box(9e5, 9e5, 9.1e5, 9.1e5)
+    found = in_degrees(np.array([beyond, near]), "EPSG:3413", 1e4)
+    assert shapely.is_empty(found).tolist() == [True, False]
+
+
+def test_a_polygon_across_the_antimeridian_is_cut_there() -> None:
+    across = shapely.box(300_000, 7_000_000, 400_000, 7_100_000)
+    (found,) = in_degrees(np.array([across]), "EPSG:32601", 1e4)
+    west, east = sorted(found.geoms, key=lambda part: part.bounds[0])
+    assert west.bounds[0] == pytest.approx(-180) and west.bounds[2] < -178
+    assert east.bounds[2] == pytest.approx(180) and east.bounds[0] > 178
+    back = gpd.GeoSeries([found], crs="EPSG:4326").to_crs("EPSG:32601")
+    assert back.area.sum() == pytest.approx(across.area, rel=1e-3)
+
+
+@pytest.mark.parametrize(("resolution", "last"), [(0.5, 15), (10.0, 11), (30.0, 9), (1e4, 1)])
+def test_the_last_zoom_is_finer_than_a_pixel_and_no_finer_than_need_be(
+    resolution: float, last: int
+) -> None:
+    grid = RegionGrid(
+        "EPSG:32633", resolution, 5e5, 5e6, 512, Window(0, 0, 100, 100), shapely.Point(0, 0)
+    )
+    first, found = zooms(grid)
+    assert found == last and 0 <= first <= last
