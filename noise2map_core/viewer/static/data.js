@@ -108,16 +108,22 @@ function layerOf(key, asset, url) {
     return { ...layer, kind: "photo" };
   }
   if (asset["classification:classes"]) {
-    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(asset) };
+    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(asset), names: namesOf(asset) };
   }
   return { ...layer, kind: "amount", ...amountOf(key, asset) };
 }
 
+const nameOf = (one) => one.description || one.title || one.name;
+
+const namesOf = (asset) =>
+  new Map(asset["classification:classes"].map((one) => [one.value, nameOf(one)]));
+
+// Those that have a colour to be drawn in.
 function classesOf(asset) {
   const drawn = asset["classification:classes"].filter((one) => one.color_hint !== "000000");
   return drawn.map((one) => ({
     value: one.value,
-    name: one.description || one.title || one.name,
+    name: nameOf(one),
     color: one.color_hint ? "#" + one.color_hint : null,
     // The first is what there is nothing to say of: unchanged, background, decided.
     shown: one.value > 0 && Boolean(one.color_hint),
