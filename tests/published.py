@@ -21,7 +21,6 @@ from noise2map_core.products.subject import MapSubject
 from noise2map_core.publishing.layout import iter_parts, lay_out
 from noise2map_core.publishing.publish import publish
 from noise2map_core.publishing.target import Target
-from noise2map_core.runtime import lease
 from noise2map_core.runtime.storage import location
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
@@ -134,7 +133,6 @@ def published_keys(output: Path, scratch: Path, base_url: str = "") -> set[str]:
 
 def publish_and_die(output: Path, place: str, moment: int) -> None:
     """In a process of its own: publish until so many files were begun, then be killed."""
-    lease.EXPIRE_S, lease.RENEW_S = 1.0, 0.2
     put, begun = Target._put, iter(range(1_000_000))
 
     def put_and_die(self: Target, *given: Any) -> None:
