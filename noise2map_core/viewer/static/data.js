@@ -108,7 +108,7 @@ function layerOf(key, asset, url) {
     return { ...layer, kind: "photo" };
   }
   if (asset["classification:classes"]) {
-    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(asset), names: namesOf(asset) };
+    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(key, asset), names: namesOf(asset) };
   }
   return { ...layer, kind: "amount", ...amountOf(key, asset) };
 }
@@ -118,9 +118,11 @@ const nameOf = (one) => one.description || one.title || one.name;
 const namesOf = (asset) =>
   new Map(asset["classification:classes"].map((one) => [one.value, nameOf(one)]));
 
-// Those that have a colour to be drawn in.
-function classesOf(asset) {
-  const drawn = asset["classification:classes"].filter((one) => one.color_hint !== "000000");
+// Those that are drawn: of why a pixel has no decision, and of what was observed, black stands for
+// what is clear.
+function classesOf(key, asset) {
+  const isClear = (one) => /^(reason|valid)$/.test(key) && one.color_hint === "000000";
+  const drawn = asset["classification:classes"].filter((one) => !isClear(one));
   return drawn.map((one) => ({
     value: one.value,
     name: nameOf(one),
