@@ -15,7 +15,7 @@ RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3 python3-qgis
 
 .PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
-  shipped-checkpoint shipped-buildings shipped-land clean help
+  shipped-checkpoint shipped-buildings shipped-land viewer clean help
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 22
@@ -120,6 +120,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable ".[dev,tune,baselines,csmask]"
 	touch $@ $(VENV)/.installed
 
+viewer:  ## The viewer's bundle of other packages anew, by infra/viewer's lockfile (needs Node.js and npm)
+	cd infra/viewer && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
 clean:  ## Removes what make made
-	rm -rf $(VENV) .venv-services out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-services out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache infra/viewer/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 // Writes the licences of all packages that are in the bundle: node licences.js FILE
-// A package without a licence file (its package.json names the licence) is listed by that name.
-const { readdirSync, readFileSync, writeFileSync } = require("node:fs");
+// Of a package that comes without a licence file, `licences/` has the text that its repository has.
+const { existsSync, readdirSync, readFileSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 
 const lock = JSON.parse(readFileSync(join(__dirname, "package-lock.json"), "utf8"));
@@ -10,7 +10,9 @@ const texts = places.map((place) => {
   const folder = join(__dirname, place);
   const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
-  const text = file ? readFileSync(join(folder, file), "utf8").trim() : `Licence: ${license}`;
+  const path = file ? join(folder, file) : join(__dirname, "licences", `${name}.txt`);
+  if (!existsSync(path)) throw new Error(`${name} has no licence file: put one at ${path}`);
+  const text = readFileSync(path, "utf8").trim();
   return `${name} ${version} (${license})\n\n${text}\n`;
 });
 writeFileSync(process.argv[2], texts.join(`\n${"-".repeat(80)}\n\n`));

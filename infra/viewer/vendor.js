@@ -2,9 +2,9 @@
 export { default as Map } from "ol/Map.js";
 export { default as View } from "ol/View.js";
 export { default as TileLayer } from "ol/layer/Tile.js";
-export { default as WebGLTileLayer } from "ol/layer/WebGLTile.js";
 export { default as VectorTileLayer } from "ol/layer/VectorTile.js";
-export { default as GeoTIFF } from "ol/source/GeoTIFF.js";
+export { default as DataTileSource } from "ol/source/DataTile.js";
+export { default as TileGrid } from "ol/tilegrid/TileGrid.js";
 export { default as XYZ } from "ol/source/XYZ.js";
 export { PMTilesVectorSource } from "ol-pmtiles";
 export { default as Attribution } from "ol/control/Attribution.js";
@@ -16,3 +16,4 @@ export { get as projection, transform, transformExtent } from "ol/proj.js";
 export { register } from "ol/proj/proj4.js";
 export { default as proj4 } from "proj4";
 export { FileSource } from "pmtiles";
+export { fromBlob, fromUrl, Pool } from "geotiff";

@@ -23,15 +23,19 @@ from noise2map_core.chips.manifest import (
     is_pending,
     object_digest,
     read_manifest,
+    read_object,
 )
 from noise2map_core.imagery.moments import Moments
-from noise2map_core.runtime.errors import ChipStoreError
-from noise2map_core.runtime.storage import location, zarr_store
+from noise2map_core.runtime.errors import ChipStoreError, OutputError
+from noise2map_core.runtime.storage import is_web, location, zarr_store
+from noise2map_core.runtime.web import require_ranges
 
 if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT_VERSION = 4
+ROOT = "zarr.json"
+"""Name of the document of a group or array."""
 CHIPS_PER_SHARD = 32
 
 PIXEL_ARRAYS = {
@@ -232,14 +236,15 @@ def _half_appended(path: Path) -> ChipStoreError:
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """The attributes of a store, finished or not. Raises ChipStoreError if it is none of ours."""
-    if not path.exists():
+    body = _read_root(path)
+    if body is None and (is_web(path) or not path.exists()):
         raise ChipStoreError(f"chip store {path} does not exist. Make it with ingest-region.")
     try:
-        found = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        found = json.loads(body or b"")["attributes"]
         version = int(found["format_version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        if (path / MANIFEST).exists():
-            raise damaged(path, "zarr.json") from None
+    except (ValueError, KeyError, TypeError):
+        if read_object(path / MANIFEST) is not None:
+            raise damaged(path, ROOT) from None
         raise ChipStoreError(f"{path} is not a chip store. Make one with ingest-region.") from None
     if version != FORMAT_VERSION:
         way_out = "Update noise2map." if version > FORMAT_VERSION else "Ingest it anew."
@@ -248,6 +253,19 @@ def read_attributes(path: Path) -> dict[str, Any]:
             f"{way_out}"
         )
     return dict(found)
+
+
+def _read_root(path: Path) -> bytes | None:
+    """The document of a store; None if there is none. Raises ChipStoreError where the web does not
+    give it by ranges."""
+    if is_web(path):
+        try:
+            require_ranges(path / ROOT)
+        except FileNotFoundError:
+            return None
+        except OutputError as error:
+            raise ChipStoreError(str(error)) from error
+    return read_object(path / ROOT)
 
 
 def iter_shards(
@@ -274,7 +292,8 @@ def iter_shards(
 
 
 def open_chips(path: Path | str) -> "xr.Dataset":
-    """A chip store as a dask-backed dataset, one dask chunk a shard.
+    """A chip store as a dask-backed dataset, one dask chunk a shard. `path`: on a disk, in a bucket
+    (s3://, gs://) or on the web (http://, https://), where it is read by ranges.
 
     Variables image [chip, date, band, y, x] in raw numbers, valid [chip, date, y, x], and, of the
     tasks with labels, label_segment [chip, date, y, x] and label_change [chip, y, x] (255: not

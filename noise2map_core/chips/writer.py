@@ -26,6 +26,7 @@ from noise2map_core.chips.manifest import (
     is_shard,
     list_objects,
     object_digest,
+    write_object,
 )
 from noise2map_core.chips.plan import ChipTable
 from noise2map_core.chips.scenes import scene_lights
@@ -35,6 +36,7 @@ from noise2map_core.chips.store import (
     FORMAT_VERSION,
     LABEL_ARRAYS,
     PIXEL_ARRAYS,
+    ROOT,
     SCENE_ARRAYS,
     ChipStore,
     Columns,
@@ -46,8 +48,15 @@ from noise2map_core.geo.window import Window
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels import IGNORE
 from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.consolidated import consolidated
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError
-from noise2map_core.runtime.storage import publish, remove, scratch_beside, zarr_store
+from noise2map_core.runtime.storage import (
+    publish,
+    read_bytes,
+    remove,
+    scratch_beside,
+    zarr_store,
+)
 
 ROWS_PER_CHUNK = 1 << 16
 """Of the arrays of one row a chip."""
@@ -213,7 +222,7 @@ def create_store(
         _create_rows(group, name, values)
     if sources is not None:
         (partial / SOURCES).write_bytes(sources)
-    publish(partial, path, last="zarr.json")
+    publish(partial, path, last=ROOT)
 
 
 def _create_pixels(group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...]) -> None:
@@ -451,11 +460,13 @@ def finish_store(path: Path) -> None:
 def write_totals(
     path: Path, records: list[ShardRecord], before: ChipStore | None = None
 ) -> dict[str, Digest]:
-    """Write what is known once all shards are: statistics and quality; returns all new objects.
+    """Write what is known once all shards are: statistics, quality, and the documents of all
+    arrays in that of the store; returns all new objects.
 
     `before` is the store that is appended to: its chips in whole shards are counted in.
     """
-    group = zarr.open_group(zarr_store(path), mode="r+", zarr_format=3)
+    store = zarr_store(path)
+    group = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
     quality = [value for record in records for value in record.quality_valid]
     column = np.asarray(quality, np.float32)
     if before is not None:
@@ -469,11 +480,18 @@ def write_totals(
     group.attrs.update({"whole_shards": totals})
     known = None if before is None else before.read("light")
     _create_rows(group, "light", scene_lights(group, known))
+    _consolidate(path)
     objects = {key: value for record in records for key, value in record.objects.items()}
     for key in list_objects(path):
         if not is_shard(key):
             objects[key] = _written(path, key)
     return objects
+
+
+def _consolidate(path: Path) -> None:
+    keys = [key for key in list_objects(path) if key.rpartition("/")[2] == ROOT]
+    documents = {key.removesuffix(ROOT).rstrip("/"): read_bytes(path / key) for key in keys}
+    write_object(path / ROOT, consolidated(documents))
 
 
 def clear_progress(path: Path) -> None:

@@ -29,13 +29,13 @@ from noise2map_core.mapping.shards import Shards
 from noise2map_core.mapping.template import (
     ROOT,
     ArrayTemplate,
-    consolidated,
     documents_of,
     make_template,
     write_template,
 )
 from noise2map_core.mapping.tile_store import tile_store
 from noise2map_core.runtime.atomic import whole_file
+from noise2map_core.runtime.consolidated import consolidated
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.runtime.lease import require_fence

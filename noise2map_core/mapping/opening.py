@@ -8,7 +8,8 @@ import rioxarray  # noqa: F401  (the accessor .rio)
 import xarray as xr
 
 from noise2map_core.mapping.shards import ARRAYS
-from noise2map_core.mapping.template import CONSOLIDATED, ROOT
+from noise2map_core.mapping.template import ROOT
+from noise2map_core.runtime.consolidated import CONSOLIDATED
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.runtime.storage import is_web, location, read_if_there, zarr_store
 from noise2map_core.runtime.web import explained_at, require_ranges

@@ -4,7 +4,6 @@ It is made whole before the work. Each tile of the grid is one shard of each arr
 names that CF and the conventions of Zarr give to where pixels lie.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,8 +23,6 @@ from noise2map_core.runtime.storage import publish, scratch_beside
 CHUNK_PX = 256
 ROOT = "zarr.json"
 """Name of the document of a group or array."""
-CONSOLIDATED = "consolidated_metadata"
-"""Field of a group's document that holds the documents of all that is below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +113,6 @@ def _write_coordinates(group: zarr.Group, level: Level, crs: str) -> None:
 @lru_cache(maxsize=16)
 def _grid_mapping(crs: str) -> dict[str, Any]:
     return dict(pyproj.CRS.from_user_input(crs).to_cf())
-
-
-def consolidated(documents: Mapping[str, bytes]) -> bytes:
-    """The document of a group with those of all nodes below it, by path: what a reader that cannot
-    list a store goes by. The same bytes for the same documents."""
-    root = json.loads(documents[""])
-    below = {path: json.loads(documents[path]) for path in sorted(documents) if path}
-    root[CONSOLIDATED] = {"kind": "inline", "must_understand": False, "metadata": below}
-    return json.dumps(root, indent=2).encode()
 
 
 def documents_of(folder: Path) -> dict[str, bytes]:

@@ -234,7 +234,7 @@ def _add_page(found: Publication, scratch: Path) -> None:
     for name, content in contents.items():
         (scratch / folder / name).write_bytes(content)
     found.lasting.append([Part(f"{folder}/{name}", scratch / folder / name) for name in ASSETS])
-    text = re.sub(rf'(src|href)="{FOLDER}/', rf'\1="{folder}/', page_text())
+    text = re.sub(rf'(src|href)="{FOLDER}/', rf'\1="{folder}/', page_text(document=found.entry))
     (scratch / PAGE).write_text(text, encoding="utf-8")
     found.last.append(Part(PAGE, scratch / PAGE))
 

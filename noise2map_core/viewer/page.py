@@ -13,7 +13,9 @@ from noise2map_core.runtime.storage import is_local
 PAGE = "view.html"
 FOLDER = "viewer"
 """Beside the page: what it loads."""
-ASSETS = ("view.css", "data.js", "layers.js", "view.js", "vendor.js", "licences.txt")
+DOCUMENTS = ("item.json", "collection.json")
+"""By which the page finds data; of a folder that has both, the first."""
+ASSETS = ("view.css", "data.js", "cog.js", "layers.js", "view.js", "vendor.js", "licences.txt")
 _STATIC = files("noise2map_core.viewer") / "static"
 
 
@@ -24,7 +26,7 @@ def write_viewer(folder: Path, basemap: str = "") -> list[str]:
     `folder` may lie on object storage. `basemap` is as of `page_text`. The page finds the data by
     the item.json or collection.json beside it. Raises ConfigError, OutputError.
     """
-    text = page_text(basemap)
+    text = page_text(basemap, document_in(folder))
     assets = folder / FOLDER
     if is_local(folder):
         assets.mkdir(parents=True, exist_ok=True)
@@ -41,11 +43,20 @@ def asset_bytes(name: str) -> bytes:
     return (_STATIC / name).read_bytes()
 
 
-def page_text(basemap: str = "") -> str:
-    """The page, which loads nothing from other hosts but tiles of `basemap`, if it is given: a URL
-    with {x}, {y} and {z}. Raises ConfigError for another."""
+def document_in(folder: Path) -> str:
+    """Which of `DOCUMENTS` is there; the first if none is."""
+    return next((name for name in DOCUMENTS if (folder / name).exists()), DOCUMENTS[0])
+
+
+def page_text(basemap: str = "", document: str = DOCUMENTS[0]) -> str:
+    """The page of a folder with this document. It loads nothing from other hosts but tiles of
+    `basemap`, if it is given: a URL with {x}, {y} and {z}. Raises ConfigError for another."""
     text = (_STATIC / PAGE).read_text(encoding="utf-8")
-    return text.replace("BASEMAP_HOST", _host(basemap)).replace("BASEMAP", escape(basemap))
+    return (
+        text.replace("DOCUMENT", document)
+        .replace("BASEMAP_HOST", _host(basemap))
+        .replace("BASEMAP", escape(basemap))
+    )
 
 
 def _host(basemap: str) -> str:

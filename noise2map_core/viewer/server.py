@@ -10,13 +10,19 @@ from aiohttp import web
 
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError, explained
 from noise2map_core.runtime.storage import is_local
-from noise2map_core.viewer.page import ASSETS, FOLDER, PAGE, asset_bytes, page_text
+from noise2map_core.viewer.page import (
+    ASSETS,
+    DOCUMENTS,
+    FOLDER,
+    PAGE,
+    asset_bytes,
+    document_in,
+    page_text,
+)
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 """By which the server may be asked: a page of another name that leads here gets nothing."""
-DOCUMENTS = ("item.json", "collection.json")
-"""By which the page finds data, the first that is there."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
 SHUTDOWN_S = 1.0
 """For answers under way."""
@@ -36,9 +42,9 @@ def require_map(folder: Path) -> None:
         raise ConfigError(
             f"{folder} is no folder. Give one that infer-region or run-nightly wrote."
         )
-    for name in DOCUMENTS:
-        if (folder / name).is_file():
-            return _require_document(folder / name)
+    path = folder / document_in(folder)
+    if path.is_file():
+        return _require_document(path)
     raise OutputMismatchError(
         f"{folder} holds no map: there is no {' and no '.join(DOCUMENTS)}. Give a folder that "
         "infer-region wrote, or that of an area of run-nightly."
@@ -60,7 +66,7 @@ def _require_document(path: Path) -> None:
 def build_app(folder: Path, basemap: str = "") -> web.Application:
     """What is served: the files of `folder`, by ranges too, and the viewer from this package."""
     app = web.Application(middlewares=[_guarded])
-    page = page_text(basemap)
+    page = page_text(basemap, document_in(folder))
     app.router.add_get("/", _to_page)
     app.router.add_get(f"/{PAGE}", _fixed(page.encode(), "text/html"))
     for name in ASSETS:

@@ -47,6 +47,7 @@ from noise2map_core.models.spec import CheckpointSpec, Normalisation
 from noise2map_core.products.verification import verify_output
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputError, OutputHeldError
+from noise2map_core.runtime.storage import location
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.imagery import CompositeConfig, MaskConfig
 from noise2map_core.testing.item_table import write_item_table
@@ -55,6 +56,7 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.tools.plan import PlanConfig
 from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
+from tests.plain_web import served
 from tests.raster_factories import state_no_checksums
 from tests.stac import dead_hrefs, offline_validator, require_valid
 
@@ -562,6 +564,33 @@ def test_an_undisturbed_output_verifies(undisturbed: Path) -> None:
     manifest = json.loads((undisturbed / "manifest.json").read_text())
     assert f"{manifest['tiles']['total']} tiles complete" in lines[0]
     assert any("edges of tiles" in line for line in lines)
+
+
+def test_an_output_verifies_over_plain_http_where_nothing_is_listed(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    with served(undisturbed) as url:
+        assert verify_output(location(url)) == verify_output(undisturbed)
+    output = tmp_path / "map"
+    shutil.copytree(undisturbed, output)
+    _flip(next(file for file in (output / "mosaic.zarr" / "class" / "c").rglob("*/0")))
+    with served(output) as url, pytest.raises(OutputError, match="are not those that were"):
+        verify_output(location(url))
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({"manifest.json": 404}, r"manifest.json is not there \(HTTP 404\)"),
+        ({"manifest.json": 403}, r"refuses it \(HTTP 403\)"),
+        ({"ledger": 404}, "tiles of .* have no record"),
+    ],
+)
+def test_what_the_web_does_not_give_is_told_in_a_line(
+    undisturbed: Path, status: dict[str, int], said: str
+) -> None:
+    with served(undisturbed, status=status) as url, pytest.raises(OutputError, match=said):
+        verify_output(location(url))
 
 
 def _flip(file: Path) -> None:

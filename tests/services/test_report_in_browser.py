@@ -1,6 +1,8 @@
 """The report in a real browser: it works, asks no network, fits a phone, and runs nobody's code."""
 
+import csv
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import WebDriverWait
 
+from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutcome
+from noise2map_core.nightly.summary import write_summary
 from noise2map_core.products.bundle import write_products
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
@@ -82,7 +86,7 @@ def test_an_area_opens_by_list_and_by_click_and_shows_its_numbers(
 ) -> None:
     opened(browser, report, DESKTOP)
     expected = browser.execute_script("return data.areas[2]")
-    Select(browser.find_element(By.ID, "areas-list")).select_by_index(2)
+    browser.find_elements(By.CSS_SELECTOR, "#areas-list tbody button")[2].click()
     text = browser.find_element(By.ID, "area").text
     for number in (expected["id"], f"{expected['pixels']:,}", "2020-01-01", "2021-01-01"):
         assert number in text
@@ -93,6 +97,62 @@ def test_an_area_opens_by_list_and_by_click_and_shows_its_numbers(
     assert browser.execute_script("return data.areas[0].id") in (
         browser.find_element(By.ID, "area").text
     )
+
+
+def test_the_list_of_areas_sorts_and_is_saved_as_it_stands(
+    browser: WebDriver, report: Path, tmp_path: Path
+) -> None:
+    opened(browser, report, DESKTOP)
+    sizes = browser.execute_script("return data.areas.map((one) => one.area_m2)")
+    head = browser.find_elements(By.CSS_SELECTOR, "#areas-list thead button")[1]
+    head.send_keys(Keys.ENTER)
+    assert head.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
+    assert column(browser, "#areas-list", 1) == sorted(sizes)
+    head.send_keys(Keys.SPACE)
+    assert column(browser, "#areas-list", 1) == sorted(sizes, reverse=True)
+    table = saved(browser, tmp_path, "areas.csv")
+    assert [float(row["area_m2"]) for row in table] == sorted(sizes, reverse=True)
+    assert {row["class"] for row in table} == {f"changed{HOSTILE}"}
+
+
+def column(browser: WebDriver, table: str, at: int) -> list[float]:
+    cells = browser.execute_script(
+        "return [...document.querySelector(arguments[0]).tBodies[0].rows]"
+        ".map((row) => valueOf(row.cells[arguments[1]]))",
+        table, at,
+    )  # fmt: skip
+    return [float(cell) for cell in cells]
+
+
+def saved(browser: WebDriver, folder: Path, name: str) -> list[dict[str, str]]:
+    """What the page's button saves, as a program reads it."""
+    behave = {"behavior": "allow", "downloadPath": str(folder)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behave)
+    browser.find_element(By.ID, "areas-download").click()
+    WebDriverWait(browser, 30).until(lambda _: (folder / name).exists())
+    with (folder / name).open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_nights_table_of_areas_sorts_and_is_saved(browser: WebDriver, tmp_path: Path) -> None:
+    """A name that a spreadsheet would take for a formula is saved as text."""
+    slices = {
+        number: SliceOutcome(date(2025, 6, number), False, number, 2, 0) for number in (3, 12)
+    }
+    areas = [
+        AreaOutcome("delta", tmp_path / "a", [slices[12]], slices[12].day),
+        AreaOutcome("=1+1", tmp_path / "b", [slices[3]], slices[3].day),
+        AreaOutcome("bad", error=HOSTILE, exit_code=2),
+    ]
+    write_summary(NightOutcome(tmp_path, areas, datetime(2025, 6, 21, tzinfo=UTC), 1.0))
+    opened(browser, tmp_path / "summary.html", PHONE)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    browser.find_elements(By.CSS_SELECTOR, "#areas thead button")[4].click()
+    assert column(browser, "#areas", 4) == [0, 3, 12]
+    rows = saved(browser, tmp_path, "areas.csv")
+    assert [row["area"] for row in rows] == ["bad", "'=1+1", "delta"]
+    assert rows[0]["error"] == HOSTILE and rows[0]["status"] == "failed"
 
 
 def click_inside(browser: WebDriver, at: int) -> None:
@@ -136,7 +196,7 @@ def test_hostile_names_stay_text(browser: WebDriver, report: Path) -> None:
     assert browser.find_element(By.TAG_NAME, "h1").text.startswith(HOSTILE)
     assert browser.execute_script("return document.scripts.length") == 2
     assert not browser.find_elements(By.CSS_SELECTOR, "img[src='x']")
-    Select(browser.find_element(By.ID, "areas-list")).select_by_index(0)
+    browser.find_elements(By.CSS_SELECTOR, "#areas-list tbody button")[0].click()
     assert f"changed{HOSTILE}" in browser.find_element(By.ID, "area").text
     assert browser.get_log("browser") == []
 

@@ -42,21 +42,20 @@ async function readJson(url) {
 async function readItem(url) {
   const document = await readJson(url);
   if (document.type !== "Feature") throw new Error(`${url} is no STAC item`);
-  return { url, document, ...placeOf(document.properties) };
+  return itemOf({ url, document });
 }
 
-// Item or collection, the first that is there.
+const itemOf = ({ url, document }) => ({ url, document, ...placeOf(document.properties) });
+
+// Item or collection: the one that the page was made for, or else the other.
 async function readRoot() {
-  let first;
-  for (const name of ["item.json", "collection.json"]) {
-    try {
-      const url = new URL(name, baseUrl()).href;
-      return { url, document: await readJson(url) };
-    } catch (error) {
-      first ??= error;
-    }
-  }
-  throw first;
+  const name = document.querySelector("meta[name=document]").content;
+  const other = name === "item.json" ? "collection.json" : "item.json";
+  const read = async (one) => {
+    const url = new URL(one, baseUrl()).href;
+    return { url, document: await readJson(url) };
+  };
+  return read(name).catch((error) => read(other).catch(() => Promise.reject(error)));
 }
 
 // --- place ---------------------------------------------------------------------------------------
@@ -100,7 +99,9 @@ function layerOf(key, asset, url) {
   const path = new URL(href).pathname;
   const name = path.slice(path.lastIndexOf("/") + 1);
   const layer = { key, asset, href, name, title: asset.title || key };
-  if (name.endsWith(".pmtiles")) return { ...layer, kind: "polygons" };
+  if (name.endsWith(".pmtiles")) {
+    return { ...layer, kind: "polygons", title: layer.title.split(" as ")[0] };
+  }
   if (!/\.tiff?$/.test(name)) return null;
   const roles = asset.roles ?? [];
   if (roles.includes("visual") || roles.includes("overview") || /^(before|after)\./.test(name)) {
@@ -113,26 +114,26 @@ function layerOf(key, asset, url) {
 }
 
 function classesOf(asset) {
-  return asset["classification:classes"].map((one, at) => ({
+  const drawn = asset["classification:classes"].filter((one) => one.color_hint !== "000000");
+  return drawn.map((one) => ({
     value: one.value,
     name: one.description || one.title || one.name,
     color: one.color_hint ? "#" + one.color_hint : null,
     // The first is what there is nothing to say of: unchanged, background, decided.
-    shown: at > 0 && Boolean(one.color_hint) && one.color_hint !== "000000",
+    shown: one.value > 0 && Boolean(one.color_hint),
   }));
 }
 
 // How stored numbers become amounts, and between which the colours lie.
 function amountOf(key, asset) {
-  const band = asset.bands?.[0] ?? asset["raster:bands"]?.[0] ?? {};
-  const scale = band["raster:scale"] ?? asset["raster:scale"] ?? band.scale ?? 1;
-  const stated = band.unit ?? asset.unit;
-  const percent = stated === "%" || (!stated && /probability|disagreement/.test(key));
+  const band = asset.bands?.[0] ?? {};
+  const stated = band.unit ?? asset.unit ?? (/probability|disagreement/.test(key) ? "%" : "");
+  // Shares from 0 to 1 are shown in percent.
+  const scale = (band["raster:scale"] ?? 1) * (stated === "1" ? 100 : 1);
+  const unit = stated === "1" ? "%" : stated;
   const { minimum = 0, maximum = 255 } = band.statistics ?? {};
-  const range = percent ? [0, 100] : [minimum * scale, Math.max(maximum, minimum + 1) * scale];
-  return {
-    scale, range, unit: percent ? "%" : stated ?? "", nodata: band.nodata ?? asset.nodata ?? -1,
-  };
+  const range = unit === "%" ? [0, 100] : [minimum * scale, Math.max(maximum, minimum + 1) * scale];
+  return { scale, range, unit, nodata: band.nodata ?? -1 };
 }
 
 // --- time ----------------------------------------------------------------------------------------

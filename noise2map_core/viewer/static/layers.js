@@ -1,7 +1,6 @@
 "use strict";
 // Layers of the map, each with its entry in the panel.
 
-const CLEAR = [0, 0, 0, 0];
 const SHADES = [
   "#000003", "#060519", "#140d35", "#251155", "#3b0f6f", "#50127b", "#63197f", "#772181",
   "#8c2980", "#a12f7e", "#b63679", "#ca3e72", "#dd4968", "#ed595f", "#f6705b", "#fb8861",
@@ -13,7 +12,7 @@ const LEAST_PX = 2; // an outline that is smaller says nothing that the raster d
 
 // A layer as of `layersIn`, on the map of `item`; `remembered` is what the user set of the one before.
 function addLayer(layer, item, remembered) {
-  const shown = remembered?.shown ?? layer.kind !== "amount";
+  const shown = remembered?.shown ?? !(layer.kind === "amount" || layer.quiet);
   const state = { ...layer, shown, opacity: remembered?.opacity ?? 1, least: remembered?.least };
   const builders = { photo: photoLayer, classes: classLayer, reason: classLayer,
     amount: amountLayer, polygons: polygonLayer };
@@ -28,30 +27,31 @@ function addLayer(layer, item, remembered) {
   state.ol.setVisible(shown);
   state.ol.setOpacity(state.opacity);
   addOpacity(state);
-  watch(state);
   return state;
 }
 
 function fail(state, error) {
+  complain(state, `${state.name} cannot be shown: ${reasonOf(error)}.`);
+}
+
+function failInPart(state) {
+  complain(state, `A part of ${state.name} cannot be read, and is left out.`);
+}
+
+function complain(state, text) {
   state.broken = true;
   state.entry.classList.add("broken");
   if (state.entry.querySelector(".problem")) return;
-  make(state.entry, "p", `${state.name} cannot be shown: ${reasonOf(error)}.`, {
-    class: "problem", role: "status",
-  });
+  make(state.entry, "p", text, { class: "problem", role: "status" });
 }
 
 function reasonOf(error) {
   const text = String(error?.errors?.[0]?.message ?? error?.message ?? error ?? "it cannot be read");
+  // Two libraries' words for one thing.
+  if (/full file|content-length exceeding|Byte Serving/i.test(text)) {
+    return "its server sends no parts of files (range requests)";
+  }
   return text.replace(/\.$/, "");
-}
-
-function watch(state) {
-  const source = state.ol.getSource();
-  source.on("change", () => {
-    if (source.getState() === "error") fail(state, source.getError?.() ?? source.error_);
-  });
-  source.on("tileloaderror", () => fail(state, "a part of it cannot be read"));
 }
 
 // --- panel ---------------------------------------------------------------------------------------
@@ -99,28 +99,38 @@ function swatch(parent, color) {
 
 // --- rasters -------------------------------------------------------------------------------------
 
-function geotiff(state, item, options) {
-  const file = chosenFile(state.href);
-  const source = file ? { blob: file } : { url: state.href };
-  return new ol.GeoTIFF({
-    sources: [source], wrapX: false, transition: 0, projection: item.projection ?? undefined,
-    sourceOptions: { allowFullFile: false, maxRanges: 0 }, ...options,
+// A layer whose file is opened when it is first shown. `paint` as of `cogSource`.
+function rasterLayer(state, item, paint) {
+  const name = state.kind === "photo" ? "photo" : "raster";
+  const layer = new ol.TileLayer({
+    className: `${name} ${name}-${state.key}`, extent: item.extent ?? undefined, visible: false,
   });
+  layer.on("change:visible", () => {
+    if (layer.getVisible()) state.opened ??= openRaster(state, item, layer, paint);
+  });
+  return layer;
 }
 
-function photoLayer(state, item) {
-  const source = geotiff(state, item, { convertToRGB: "auto" });
-  return new ol.WebGLTileLayer({ source, className: `photo photo-${state.key}` });
+async function openRaster(state, item, layer, paint) {
+  try {
+    state.cog = await openCog(state.href);
+    const source = cogSource(state.cog, item.projection ?? "EPSG:3857", paint);
+    source.on("tileloaderror", () => failInPart(state));
+    layer.setSource(source);
+  } catch (error) {
+    fail(state, error);
+  }
 }
 
-// Numbers as they are, each pixel by itself.
-const plain = { normalize: false, interpolate: false };
+// Have what is there painted in other colours.
+function repaint(state) {
+  state.painting = (state.painting ?? 0) + 1;
+  state.ol.getSource()?.setKey(String(state.painting));
+}
+
+const photoLayer = (state, item) => rasterLayer(state, item, null);
 
 function classLayer(state, item) {
-  const layer = new ol.WebGLTileLayer({
-    source: geotiff(state, item, plain), className: "raster raster-" + state.key,
-    extent: item.extent ?? undefined, style: classStyle(state.classes),
-  });
   const list = make(state.entry, "fieldset", undefined, { class: "classes" });
   make(list, "legend", "Classes");
   for (const one of state.classes) {
@@ -131,34 +141,39 @@ function classLayer(state, item) {
     make(label, "span", one.name);
     box.addEventListener("change", () => {
       one.shown = box.checked;
-      layer.setStyle(classStyle(state.classes));
+      repaint(state);
     });
   }
-  return layer;
+  return rasterLayer(state, item, (numbers, words) => {
+    const colors = new Uint32Array(256);
+    for (const { value, color, shown } of state.classes) if (shown) colors[value] = wordOf(color);
+    for (let at = 0; at < words.length; at++) words[at] = colors[numbers[at]];
+  });
 }
 
-function classStyle(classes) {
-  const colors = new Array(256).fill(CLEAR);
-  for (const { value, color, shown } of classes) if (shown) colors[value] = color ?? "#000000";
-  return { color: ["palette", ["band", 1], colors] };
-}
+const SHADE_WORDS = SHADES.map(wordOf);
 
 function amountLayer(state, item) {
-  const { scale, range, unit } = state;
-  state.least ??= range[0];
-  const layer = new ol.WebGLTileLayer({
-    source: geotiff(state, item, plain), className: "raster raster-" + state.key,
-    extent: item.extent ?? undefined, style: amountStyle(state),
-  });
-  const step = (range[1] - range[0]) / 100;
+  const { scale, range: [low, high], nodata, unit } = state;
+  state.least ??= low;
   const format = (n) => `${Number(n.toPrecision(4))}${unit && " " + unit}`;
   addRamp(state, format);
-  const limits = { min: range[0], max: range[1], step };
+  const limits = { min: low, max: high, step: (high - low) / 100 };
   addSlider(state, "least", "At least", limits, state.least, format, (n) => {
     state.least = n;
-    layer.updateStyleVariables({ least: leastStored(n, scale) });
+    repaint(state);
   });
-  return layer;
+  const last = SHADES.length - 1;
+  return rasterLayer(state, item, (numbers, words) => {
+    // A little less: 0.3 of a slider is 2,999.9999 of what is stored.
+    const least = state.least / scale - 1e-6;
+    for (let at = 0; at < words.length; at++) {
+      const stored = numbers[at];
+      if (stored === nodata || stored < least) continue;
+      const share = (stored * scale - low) / (high - low);
+      words[at] = SHADE_WORDS[Math.max(0, Math.min(last, Math.round(share * last)))];
+    }
+  });
 }
 
 function addRamp(state, format) {
@@ -166,21 +181,6 @@ function addRamp(state, format) {
   for (const color of SHADES) make(ramp, "i").style.background = color;
   const ends = make(state.entry, "div", undefined, { class: "ends" });
   for (const end of state.range) make(ends, "span", format(end));
-}
-
-// Half a step less: numbers of a texture are floats.
-const leastStored = (amount, scale) => amount / scale - 0.5;
-
-function amountStyle({ scale, range: [low, high], nodata, least }) {
-  const ratio = ["/", ["-", ["*", ["band", 1], scale], low], high - low];
-  const shade = ["floor", ["*", ["clamp", ratio, 0, 1], SHADES.length - 0.001]];
-  return {
-    variables: { least: leastStored(least, scale) },
-    color: [
-      "case", ["==", ["band", 1], nodata], CLEAR, ["<", ["band", 1], ["var", "least"]], CLEAR,
-      ["palette", shade, SHADES],
-    ],
-  };
 }
 
 // --- polygons ------------------------------------------------------------------------------------
@@ -192,6 +192,7 @@ function polygonLayer(state, item) {
   const file = chosenFile(state.href);
   const source = new ol.PMTilesVectorSource({ url: file ? new ol.FileSource(file) : state.href });
   source.pmtiles_.getHeader().catch((error) => fail(state, error));
+  source.on("tileloaderror", () => failInPart(state));
   const layer = new ol.VectorTileLayer({
     source, declutter: false, renderBuffer: 16, className: "polygons polygons-" + state.key,
     style: (feature, resolution) => polygonStyle(state, feature, resolution),

@@ -11,10 +11,6 @@ let shownView = ""; // CRS and extent that the view was made for
 start();
 
 async function start() {
-  if (!hasWebGL()) {
-    say("This browser has no WebGL, which draws the map. report.html, where there is one, does without.");
-    return;
-  }
   if (location.protocol === "file:") return sayWhyNot();
   await open();
 }
@@ -33,15 +29,10 @@ async function open() {
   addBasemap();
   if (root.document.type === "Feature") {
     describe(root.document.properties.title ?? root.document.id);
-    await show([await readItem(root.url)]);
+    await show([itemOf(root)]);
   } else {
     await openCollection(root);
   }
-}
-
-function hasWebGL() {
-  const canvas = document.createElement("canvas");
-  return Boolean(canvas.getContext("webgl2") ?? canvas.getContext("webgl"));
 }
 
 function say(text) {
@@ -81,6 +72,10 @@ async function show(items) {
   find("layers").replaceChildren();
   const [first] = items;
   const found = items.flatMap((item) => layersIn(item).map((layer) => [layer, item]));
+  if (common.length) {
+    // Where outlines are followed over the days, those of each map wait until they are asked for.
+    for (const [layer] of found) if (layer.kind === "polygons") layer.quiet = true;
+  }
   found.push(...common.map((layer) => [layer, first]));
   found.sort(([one], [other]) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
   const colorOf = colorsOf(found.map(([layer]) => layer));
@@ -95,7 +90,9 @@ async function show(items) {
   clearFacts();
   map.updateSize(); // the swipe may have come below it
   setView(first);
-  map.once("rendercomplete", () => performance.mark("picture"));
+  await Promise.all(layers.map((one) => one.opened));
+  map.once("rendercomplete", () => performance.mark("picture")); // all that is shown is there
+  map.render();
 }
 
 function setView({ projection, extent, document }) {
@@ -161,10 +158,10 @@ async function openCollection(root) {
   await showMoment();
 }
 
-let asked = 0;
+const asked = { moment: 0, numbers: 0 }; // the newest question counts
 
 async function showMoment() {
-  const at = Number(find("moment").value), moment = moments[at], mine = ++asked;
+  const at = Number(find("moment").value), moment = moments[at], mine = ++asked.moment;
   const text = moment.day || moment.title || `map ${at + 1}`;
   find("moment-text").textContent = `${text} (${at + 1} of ${moments.length})`;
   find("moment").setAttribute("aria-valuetext", text);
@@ -172,7 +169,7 @@ async function showMoment() {
   find("later").disabled = at === moments.length - 1;
   const wanted = [moment.items.map, newestAlerts(at)].filter(Boolean);
   const answers = await Promise.allSettled(wanted.map(readItem));
-  if (mine !== asked) return; // the slider has moved on
+  if (mine !== asked.moment) return; // the slider has moved on
   const items = answers.filter((one) => one.status === "fulfilled").map((one) => one.value);
   const broken = answers.find((one) => one.status === "rejected");
   find("notice").hidden = !broken;
@@ -189,18 +186,25 @@ function newestAlerts(at) {
   return undefined;
 }
 
-// Of what is followed over days, what is there on this one.
+const NEW = "#ff2bd6", SEEN = "#ffa500";
+
+// Of what is followed over days, what is there on this one; what is new in a colour of its own.
 function showDay(day) {
   for (const state of layers) {
     if (state.kind !== "polygons" || !day) continue;
     state.filter = (feature) => isThere(feature, day);
+    if (common.some((one) => one.key === state.key)) {
+      state.colorOf = (feature) => (feature.get("first_seen") === day ? NEW : SEEN);
+    }
     state.ol?.changed();
   }
 }
 
+// An outline has its own days (date, until), an object those on which it was seen.
 function isThere(feature, day) {
-  const { first_seen: first, last_seen: last, gone } = feature.getProperties();
-  return !(first && String(first).slice(0, 10) > day) && !(gone && last && String(last).slice(0, 10) < day);
+  const { date, until, first_seen: first } = feature.getProperties();
+  if (date && until) return date <= day && day <= until;
+  return !first || String(first).slice(0, 10) <= day;
 }
 
 // --- swipe ---------------------------------------------------------------------------------------
@@ -211,7 +215,7 @@ function arrangeSwipe() {
   const [before, after] = ["before", "after"].map((key) => layers.find((one) => one.key === key));
   const both = Boolean(before?.ol && after?.ol && before.shown && after.shown);
   find("swipe-label").hidden = find("divider").hidden = !both;
-  for (const element of document.querySelectorAll(".photo")) element.classList.remove("over");
+  find("map").classList.toggle("swiping", both);
   if (!both) return;
   find("swipe-left").textContent = before.title;
   find("swipe-right").textContent = after.title;
@@ -222,7 +226,6 @@ function showSwipe() {
   const share = Number(swipe.value);
   find("map").style.setProperty("--swipe", share + "%");
   find("divider").style.left = share + "%";
-  document.querySelector(".photo-after")?.classList.add("over");
 }
 
 function dragSwipe(event) {
@@ -240,25 +243,33 @@ function clearFacts() {
 }
 
 async function tell(pixel) {
+  const mine = ++asked.numbers;
+  const place = map.getCoordinateFromPixel(pixel);
+  const values = layers.map(async (state) => [state, await valueAt(state, place)]);
+  const told = await Promise.all(values);
+  if (mine !== asked.numbers) return; // another place was asked for
   clearFacts();
-  const facts = find("facts");
-  for (const state of layers) {
-    const value = state.ol && state.kind !== "polygons" && pixelValue(state, pixel);
-    if (value) addFact(facts, state.title, value);
-  }
+  for (const [state, value] of told) if (value) addFact(find("facts"), state.title, value);
   for (const state of layers.filter((one) => one.kind === "polygons" && one.ol && one.shown)) {
-    const [feature] = await state.ol.getFeatures(pixel);
+    const feature = map.forEachFeatureAtPixel(pixel, (one) => one, {
+      hitTolerance: NEAR_PX, layerFilter: (layer) => layer === state.ol,
+    });
     if (feature) tellPolygon(state, feature);
     state.ol.changed();
   }
-  find("here-note").hidden = facts.children.length > 0;
+  find("here-note").hidden = find("facts").children.length > 0;
 }
 
-function pixelValue(state, pixel) {
-  if (state.kind === "photo") return "";
-  const data = state.ol.getData(pixel);
-  if (!data) return "";
-  const stored = data[0];
+// What a raster says of a place, in words; nothing where it was never shown or cannot be read.
+async function valueAt(state, place) {
+  if (state.kind === "photo" || !state.cog) return "";
+  let stored;
+  try {
+    stored = await numberAt(state.cog, place);
+  } catch (error) {
+    return `cannot be read: ${reasonOf(error)}`;
+  }
+  if (stored === undefined) return "";
   if (state.kind === "amount") {
     return stored === state.nodata ? "none" : `${round(stored * state.scale)} ${state.unit}`;
   }
@@ -266,6 +277,7 @@ function pixelValue(state, pixel) {
   return known ? known.name : stored === 255 ? "no decision" : String(stored);
 }
 
+const NEAR_PX = 3; // a click this close to an outline means it
 const round = (number) => Number(number.toPrecision(4)).toLocaleString("en");
 
 function tellPolygon(state, feature) {

@@ -3,7 +3,10 @@
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,10 +20,12 @@ from zarr_cm import multiscales, proj, spatial
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
+from noise2map_core.mapping import overviews
 from noise2map_core.mapping.levels import levels_of
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Mosaic
 from noise2map_core.mapping.overviews import halved, overviews_digest, write_overviews
 from noise2map_core.mapping.template import ROOT
+from noise2map_core.products.verification import iter_faults
 from tests.map_factories import CLASSES, blobs, region_grid, write_mosaic
 
 
@@ -113,6 +118,46 @@ def test_made_again_they_are_the_same_bytes_and_a_flipped_one_is_found(tmp_path:
     body[len(body) // 2] ^= 1
     shard.write_bytes(body)
     assert overviews_digest(two) != made
+
+
+def test_verify_finds_a_flipped_byte_of_an_overview(tmp_path: Path) -> None:
+    mosaic = write_mosaic(tmp_path / "mosaic.zarr", blobs(300, 300), tile_px=128)
+    write_overviews(mosaic)
+    mosaic.finish()
+    manifest = {
+        "products": {}, "tiles": {"total": 0},
+        "mosaic_overviews_sha256": overviews_digest(mosaic),
+        "mosaic_metadata_sha256": mosaic.metadata_digest(),
+    }  # fmt: skip
+    assert list(iter_faults(tmp_path, mosaic, manifest)) == []
+    shard = next(file for file in mosaic.path.rglob("overviews/*/class/c/0/0"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    (fault,) = iter_faults(tmp_path, mosaic, manifest)
+    assert "overviews are not those that were written" in fault
+
+
+def test_killed_at_any_shard_and_made_again_they_are_the_same_bytes(tmp_path: Path) -> None:
+    classes = blobs(512, 512, sigma=9)
+    whole = write_mosaic(tmp_path / "whole" / "mosaic.zarr", classes, tile_px=128)
+    write_overviews(whole)
+    other = write_mosaic(tmp_path / "other" / "mosaic.zarr", classes, tile_px=128)
+    for writes in (1, 5, 14):
+        stop = patch.object(overviews, "halved", side_effect=killed_after(writes))
+        with stop, pytest.raises(KeyboardInterrupt):
+            write_overviews(other)
+    write_overviews(other)
+    assert overviews_digest(other) == overviews_digest(whole)
+
+
+def killed_after(writes: int) -> Callable[..., Any]:
+    left = iter(range(writes))
+
+    def halve(*given: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return halved(*given)
+
+    return halve
 
 
 def test_what_became_nothing_is_shown_no_more(tmp_path: Path) -> None:
