@@ -177,7 +177,7 @@ def _scores_note(subject: MapSubject) -> str:
             "None recorded: noise2map evaluate-maps --add_to_card writes into the checkpoint's "
             "card how well it does where labels are known."
         )
-    return "None: this map is a detector's, which has learnt from no labels."
+    return "None: a detector made this map; it has learnt from no labels."
 
 
 def _utc(date: datetime) -> str:

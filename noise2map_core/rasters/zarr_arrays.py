@@ -25,7 +25,7 @@ from noise2map_core.catalog.scene import BandSource, Stated, Version
 from noise2map_core.geo.turns import has_place
 from noise2map_core.geo.window import Window
 from noise2map_core.rasters.remote import is_remote, stated
-from noise2map_core.rasters.zarr_store import AssetStore, part_of, read_part
+from noise2map_core.rasters.zarr_store import DOCUMENTS, AssetStore, is_refused, part_of, read_part
 from noise2map_core.runtime.errors import AssetReadError
 
 __all__ = ["ZarrBand", "describe", "is_zarr", "read_array", "zarr_version"]
@@ -35,7 +35,6 @@ UNREADABLE = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, Va
 PARALLEL = 16
 MAX_OBJECTS = 100_000
 """Of one array; each is asked for its version once a run."""
-DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +112,12 @@ def _object_version(source: BandSource, key: str) -> str:
         try:
             about = stated(part_of(source, key))
         except AssetReadError as error:
-            if error.missing:
+            if error.missing or (key in DOCUMENTS and is_refused(error)):
                 return ""
             raise
         if about.etag:
             return about.etag.removeprefix("W/")
-    body = read_part(source, key)
+    body = read_part(source, key)  # where the server names no versions
     return "" if body is None else hashlib.sha256(body).hexdigest()
 
 
@@ -138,7 +137,8 @@ def _opened(source: BandSource) -> "zarr.Array[Any]":
         raise
     except FileNotFoundError as error:
         raise AssetReadError(
-            f"asset {source.href} does not exist: there is no array of Zarr. Check the catalogue.",
+            f"asset {source.href} does not exist, or is refused: no array of Zarr is there for us. "
+            "Check its keys and the catalogue.",
             missing=True,
         ) from error
     except UNREADABLE as error:

@@ -23,6 +23,15 @@ from noise2map_core.catalog.scene import BandSource
 from noise2map_core.rasters.remote import RemoteFile, is_remote
 from noise2map_core.runtime.errors import AssetReadError
 
+DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+"""What zarr looks for. A bucket whose readers may not list it refuses what is not there (HTTP 403):
+of these most are not."""
+
+
+def is_refused(error: AssetReadError) -> bool:
+    """True if a server has answered that something is not for us."""
+    return isinstance(error.__cause__, PermissionError)
+
 
 def part_of(source: BandSource, key: str) -> BandSource:
     """An object below an asset, with its signature."""
@@ -84,7 +93,12 @@ class AssetStore(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """One object or a part of it; None if it is not there. Raises AssetReadError."""
-        body = await asyncio.to_thread(read_part, self._source, key, byte_range)
+        try:
+            body = await asyncio.to_thread(read_part, self._source, key, byte_range)
+        except AssetReadError as error:
+            if not (key in DOCUMENTS and is_refused(error)):
+                raise
+            return None
         return None if body is None else prototype.buffer.from_bytes(body)
 
     async def get_partial_values(

@@ -88,6 +88,21 @@ Location = Annotated[
 """A setting that is a location."""
 
 
+def _writable(given: Any) -> Path:
+    found = location(given)
+    if is_web(found):
+        raise ValueError(
+            f"{found} is an address of the web, which is only read: write to a disk, s3:// or gs://"
+        )
+    return found
+
+
+Target = Annotated[
+    Path, PlainValidator(_writable), PlainSerializer(lambda path: str(path), return_type=str)
+]
+"""A setting that is a location to be written to."""
+
+
 def _decoded(given: Any) -> Any:
     if not isinstance(given, str | Path):
         return given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import Location
+from noise2map_core.runtime.storage import Location, Target
 from noise2map_core.settings.inference import CardConfig
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import (
@@ -58,7 +58,7 @@ class FinetuneMapsConfig(TrialSettings):
     chips: Location
     """Chip store that ingest-region wrote, with labels and with train and val parts."""
 
-    output: Location
+    output: Target
     """Directory of the run: `checkpoint/` for inference, `report.html`, `state/` to continue
     from."""
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, model_validator
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath, Location, Target
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.launch import Workflow
@@ -48,7 +48,7 @@ class InferRegionConfig(RegionConfig):
     detector, which needs no labels and finds any change: mad, irmad, cva. None: the detector that
     suits the number of bands."""
 
-    output: Location
+    output: Target
     """Directory of the bundle, or s3://bucket/prefix; a rerun continues it."""
 
     overwrite: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath, Target
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.chips import ChipsConfig
 from noise2map_core.settings.labels import LabelsConfig, NoLabels, SplitConfig
@@ -37,7 +37,7 @@ class IngestRegionConfig(PixelsConfig):
     """Name of the area, by which trainings and tables tell places apart; None: the file's, or the
     box."""
 
-    output: Location
+    output: Target
     """The chip store, a Zarr directory or s3://bucket/chips.zarr. A rerun continues it; another
     area or other dates are appended to it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import Location
+from noise2map_core.runtime.storage import Location, Target
 from noise2map_core.settings.diffusion import DenoisingConfig
 from noise2map_core.settings.learning import ImagesConfig, MlflowConfig, PretrainingConfig
 from noise2map_core.settings.network import ModelConfig
@@ -25,7 +25,7 @@ class PretrainDenoiserConfig(BaseModel):
     images: ImagesConfig = Field(default_factory=ImagesConfig)
     """Image files, in place of a chip store."""
 
-    output: Location
+    output: Target
     """Directory of the run: `checkpoint/`, to be handed to finetune-maps as --model.backbone,
     `examples.png`, and `state/` to continue from."""
 

@@ -110,7 +110,7 @@ function areaText(m2) {
 // What is shown of an area, and what is sorted by and saved: heading, text, value, hidden.
 function columns(area, at) {
   return [
-    ["number", String(at + 1), at + 1],
+    ["number", String(at + 1), at + 1, "no."],
     ["area_m2", areaText(area.area_m2), area.area_m2, "area"],
     ["probability", `${Math.round(100 * area.probability)} %`, area.probability],
     ["class", area.class_name, area.class_name],

@@ -130,11 +130,20 @@ function amountOf(key, asset) {
   const stated = band.unit ?? asset.unit ?? (/probability|disagreement/.test(key) ? "%" : "");
   // Shares from 0 to 1 are shown in percent.
   const scale = (band["raster:scale"] ?? 1) * (stated === "1" ? 100 : 1);
-  const unit = stated === "1" ? "%" : stated;
+  const unit = stated === "1" || stated === "percent" ? "%" : stated;
   const { minimum = 0, maximum = 255 } = band.statistics ?? {};
   const range = unit === "%" ? [0, 100] : [minimum * scale, Math.max(maximum, minimum + 1) * scale];
   return { scale, range, unit, nodata: band.nodata ?? -1 };
 }
+
+// An amount in words; days since a day as a day.
+function amountText(amount, unit) {
+  const [, epoch] = unit.match(/^days since (\d{4}-\d{2}-\d{2})$/) ?? [];
+  if (epoch) return new Date(Date.parse(epoch) + Math.round(amount) * 86_400_000).toISOString().slice(0, 10);
+  return `${round(amount)}${unit && " " + unit}`;
+}
+
+const round = (number) => Number(number.toPrecision(4)).toLocaleString("en");
 
 // --- time ----------------------------------------------------------------------------------------
 

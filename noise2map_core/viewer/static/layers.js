@@ -9,6 +9,8 @@ const SHADES = [
 const OUTLINE = "#ff2bd6";
 const CHOSEN = new ol.Style({ stroke: new ol.Stroke({ color: "#ffd400", width: 4 }), zIndex: 9 });
 const LEAST_PX = 2; // an outline that is smaller says nothing that the raster does not
+const FEW_BYTES = 1_000_000; // of tiles in all: so many polygons are drawn from however far
+const COARSEST = 2; // pixels of the map in one of the screen, up to which more of them are drawn
 
 // A layer as of `layersIn`, on the map of `item`; `remembered` is what the user set of the one before.
 function addLayer(layer, item, remembered) {
@@ -156,7 +158,7 @@ const SHADE_WORDS = SHADES.map(wordOf);
 function amountLayer(state, item) {
   const { scale, range: [low, high], nodata, unit } = state;
   state.least ??= low;
-  const format = (n) => `${Number(n.toPrecision(4))}${unit && " " + unit}`;
+  const format = (amount) => amountText(amount, unit);
   addRamp(state, format);
   const limits = { min: low, max: high, step: (high - low) / 100 };
   addSlider(state, "least", "At least", limits, state.least, format, (n) => {
@@ -191,13 +193,26 @@ function polygonLayer(state, item) {
   }
   const file = chosenFile(state.href);
   const source = new ol.PMTilesVectorSource({ url: file ? new ol.FileSource(file) : state.href });
-  source.pmtiles_.getHeader().catch((error) => fail(state, error));
+  state.opened = source.pmtiles_.getHeader().then(({ tileDataLength }) => {
+    if (tileDataLength > FEW_BYTES && item.pixel) keepNear(state, COARSEST * item.pixel);
+    else state.ol.setMaxResolution(Infinity);
+  }, (error) => fail(state, error));
   source.on("tileloaderror", () => failInPart(state));
   const layer = new ol.VectorTileLayer({
     source, declutter: false, renderBuffer: 16, className: "polygons polygons-" + state.key,
     style: (feature, resolution) => polygonStyle(state, feature, resolution),
+    maxResolution: COARSEST * (item.pixel ?? Infinity), // until the file has said how much it holds
   });
   return layer;
+}
+
+// Seen from afar, outlines of very many polygons hide the map, and their tiles leave out the smallest.
+function keepNear(state, resolution) {
+  state.farthest = resolution;
+  state.far = make(state.entry, "p", "There are too many to draw from this far: zoom in.", {
+    class: "faint", role: "status",
+  });
+  document.dispatchEvent(new Event("layers"));
 }
 
 function canTransform(projection) {

@@ -74,7 +74,7 @@ async function show(items) {
   const found = items.flatMap((item) => layersIn(item).map((layer) => [layer, item]));
   if (common.length) {
     // Where outlines are followed over the days, those of each map wait until they are asked for.
-    for (const [layer] of found) if (layer.kind === "polygons") layer.quiet = true;
+    for (const [layer] of found) if (layer.name === "polygons.pmtiles") layer.quiet = true;
   }
   found.push(...common.map((layer) => [layer, first]));
   found.sort(([one], [other]) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind));
@@ -207,6 +207,12 @@ function isThere(feature, day) {
   return !first || String(first).slice(0, 10) <= day;
 }
 
+function sayFar() {
+  for (const { far, farthest } of layers) {
+    if (far) far.hidden = map.getView().getResolution() < farthest;
+  }
+}
+
 // --- swipe ---------------------------------------------------------------------------------------
 
 const swipe = find("swipe");
@@ -271,15 +277,13 @@ async function valueAt(state, place) {
   }
   if (stored === undefined) return "";
   if (state.kind === "amount") {
-    return stored === state.nodata ? "none" : `${round(stored * state.scale)} ${state.unit}`;
+    return stored === state.nodata ? "none" : amountText(stored * state.scale, state.unit);
   }
   const known = state.classes.find((one) => one.value === stored);
   return known ? known.name : stored === 255 ? "no decision" : String(stored);
 }
 
 const NEAR_PX = 3; // a click this close to an outline means it
-const round = (number) => Number(number.toPrecision(4)).toLocaleString("en");
-
 function tellPolygon(state, feature) {
   state.chosen = idOf(feature);
   const facts = find("facts"), said = feature.getProperties();
@@ -308,7 +312,11 @@ function attribute(name, value) {
 map.on("singleclick", (event) => tell(event.pixel));
 map.on("loadstart", () => (find("busy").textContent = "loading …"));
 map.on("loadend", () => (find("busy").textContent = ""));
-document.addEventListener("layers", arrangeSwipe);
+document.addEventListener("layers", () => {
+  arrangeSwipe();
+  sayFar();
+});
+map.on("moveend", sayFar);
 swipe.addEventListener("input", showSwipe);
 find("time").addEventListener("submit", (event) => event.preventDefault());
 find("map").addEventListener("keydown", (event) => {

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import Location
+from noise2map_core.runtime.storage import Location, Target
 from noise2map_core.settings.detector import DetectorConfig, Kind
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.network import ModelConfig
@@ -26,7 +26,7 @@ class BootstrapConfig(BaseModel):
     """Chip store of two dates that ingest-region wrote, all its parts; the first argument, too.
     Labels of change, if it has any, are scored against and never learnt from."""
 
-    output: Location
+    output: Target
     """Directory: `bootstrap.json`, a folder for each training, and `student/checkpoint` where a
     student is better than its teacher."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import Location
+from noise2map_core.runtime.storage import Target
 from noise2map_core.settings.numbers import FiniteFloat, PositiveInt, Seed
 from noise2map_core.workflows.launch import Workflow
 
@@ -20,7 +20,7 @@ class DrawWorldsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    output: Location
+    output: Target
     """The chip store to write."""
 
     family: Literal["buildings", "land"] = "buildings"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath, Target
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.numbers import PositiveFloat, PositiveInt, Seed, SidePx
 from noise2map_core.workflows.launch import Workflow
@@ -44,7 +44,7 @@ class ImportReferenceConfig(BaseModel):
     seed: Seed = 0
     """Seed of the layers that have no published weights."""
 
-    output: Location
+    output: Target
     """Checkpoint directory."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import Location
+from noise2map_core.runtime.storage import Location, Target
 from noise2map_core.settings.numbers import PositiveInt, Seed
 from noise2map_core.workflows.launch import Workflow
 
@@ -28,7 +28,7 @@ class PairChipsConfig(BaseModel):
     """Chip stores of pairs, with labels of change and segment, that are taken over as they are:
     those of draw-worlds."""
 
-    output: Location
+    output: Target
     """The chip store to write."""
 
     per_chip: PositiveInt = 4

@@ -198,6 +198,18 @@ def test_a_refused_chunk_is_no_missing_one(forms: TwoForms) -> None:
             read_pixels([scene], forms.geobox)
 
 
+def test_a_bucket_that_refuses_what_is_not_there_is_read_all_the_same(forms: TwoForms) -> None:
+    other = ("zarr.json", ".zgroup") if (forms.folder / "eopf/scene.zarr/.zgroup").exists() else ()
+    with served(
+        forms.folder / "eopf", status=dict.fromkeys(other or (".zarray", ".zattrs"), 403)
+    ) as url:
+        search = forms.product.model_copy(update={"catalog": f"{url}/catalog.json"})
+        (scene,) = pin_scenes([find(search, forms, "B03")], masks=False)
+        pixels, _ = read_pixels([scene], forms.geobox)
+    expected, _ = read_pixels([find(forms.cogs, forms, "B03")], forms.geobox)
+    assert np.array_equal(pixels, expected)
+
+
 def with_alternates(forms: TwoForms, main: str) -> dict[str, Any]:
     assets = assets_of("./scene.zarr")
     return {

@@ -9,10 +9,11 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from noise2map_core.runtime.storage import (
     Location,
+    Target,
     absolute,
     files_in,
     is_local,
@@ -135,3 +136,10 @@ def test_what_killed_writers_left_in_an_output_is_deleted_and_nothing_else(tmp_p
     sweep(tmp_path / "ledger")
     assert not any((tmp_path / name).exists() for name in left)
     assert all((tmp_path / name).exists() for name in kept)
+
+
+@pytest.mark.parametrize("address", ["http://example.org/map", "https://example.org/map"])
+def test_the_web_is_read_and_not_written_to(address: str) -> None:
+    with pytest.raises(ValidationError, match="only read: write to a disk, s3:// or gs://"):
+        TypeAdapter(Target).validate_python(address)
+    assert str(TypeAdapter(Location).validate_python(address)) == address
