@@ -65,3 +65,21 @@ def dead_hrefs(path: Path) -> list[str]:
 
 def _leads(folder: Path, href: str) -> bool:
     return "://" not in href and not href.startswith("/") and (folder / href).exists()
+
+
+def require_catalog(path: Path, validator: JsonSchemaSTACValidator) -> list[str]:
+    """The ids of a collection's items; it and all of them are valid, and no link is dead."""
+    collection = json.loads(path.read_text())
+    require_valid(collection, validator)
+    assert dead_hrefs(path) == []
+    found = []
+    for link in collection["links"]:
+        if link["rel"] != "item":
+            continue
+        place = path.parent / link["href"]
+        item = json.loads(place.read_text())
+        require_valid(item, validator)
+        assert dead_hrefs(place) == [] and item["collection"] == collection["id"]
+        found.append(item["id"])
+    assert len(set(found)) == len(found)
+    return found

@@ -101,8 +101,8 @@ def _style(layer: str, colors: dict[str, str], column: str) -> PolygonStyle:
 
 
 def _write_tiles(folder: Path, area: Area, grid: RegionGrid, objects: gpd.GeoDataFrame) -> bool:
-    """False, and no file, where there is no object, or nobody to write them."""
-    if not can_write_tiles():
+    """False, and no file, where there is no object, or none are wanted or can be written."""
+    if not (area.config.products.vector_tiles and can_write_tiles()):
         return False
     with TemporaryDirectory(prefix="noise2map-") as scratch:
         table = Path(scratch) / "objects.parquet"

@@ -154,12 +154,12 @@ def write_products(
                     bar.update()
             with watch.stage("polygons"):
                 tally = _write_polygons(mosaic, folder, subject, config)
-                tiled = _write_tiles(mosaic, folder, subject)
+                tiled = config.vector_tiles and _write_tiles(mosaic, folder, subject)
                 bar.update()
             with watch.stage("report"):
                 survey = _survey(mosaic)
                 told = dict(facts or {})
-                lacking = () if can_write_tiles() else (NO_TILES,)
+                lacking = () if can_write_tiles() or not config.vector_tiles else (NO_TILES,)
                 doubts = map_doubts(subject, survey)
                 told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
                 _write_pages(mosaic, folder, subject, config, tally, survey, told)

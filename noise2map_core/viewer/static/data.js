@@ -108,16 +108,24 @@ function layerOf(key, asset, url) {
     return { ...layer, kind: "photo" };
   }
   if (asset["classification:classes"]) {
-    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(asset) };
+    return { ...layer, kind: key === "reason" ? "reason" : "classes", classes: classesOf(key, asset), names: namesOf(asset) };
   }
   return { ...layer, kind: "amount", ...amountOf(key, asset) };
 }
 
-function classesOf(asset) {
-  const drawn = asset["classification:classes"].filter((one) => one.color_hint !== "000000");
+const nameOf = (one) => one.description || one.title || one.name;
+
+const namesOf = (asset) =>
+  new Map(asset["classification:classes"].map((one) => [one.value, nameOf(one)]));
+
+// Those that are drawn: of why a pixel has no decision, and of what was observed, black stands for
+// what is clear.
+function classesOf(key, asset) {
+  const isClear = (one) => /^(reason|valid)$/.test(key) && one.color_hint === "000000";
+  const drawn = asset["classification:classes"].filter((one) => !isClear(one));
   return drawn.map((one) => ({
     value: one.value,
-    name: one.description || one.title || one.name,
+    name: nameOf(one),
     color: one.color_hint ? "#" + one.color_hint : null,
     // The first is what there is nothing to say of: unchanged, background, decided.
     shown: one.value > 0 && Boolean(one.color_hint),

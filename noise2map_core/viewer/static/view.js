@@ -279,8 +279,7 @@ async function valueAt(state, place) {
   if (state.kind === "amount") {
     return stored === state.nodata ? "none" : amountText(stored * state.scale, state.unit);
   }
-  const known = state.classes.find((one) => one.value === stored);
-  return known ? known.name : stored === 255 ? "no decision" : String(stored);
+  return state.names.get(stored) ?? (stored === 255 ? "no decision" : String(stored));
 }
 
 const NEAR_PX = 3; // a click this close to an outline means it

@@ -19,6 +19,7 @@ from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.changes_files import expect_changes, write_changes
 from noise2map_core.nightly.objects import track, write_table
 from noise2map_core.nightly.spans import SPAN_COLUMNS, Spans
+from noise2map_core.settings.products import ProductsConfig
 from tests.unit.nightly.test_objects import table
 
 DAYS = [date(2024, 1, 1) + timedelta(days=number) for number in range(0, 12, 3)]
@@ -46,7 +47,8 @@ NIGHTS = [
 def area(tmp_path: Path) -> Area:
     """An area with the tables of four nights."""
     found = SimpleNamespace(
-        output=tmp_path, id='<b>"Äcker"</b>/1', collection=tmp_path / "collection.json",
+        config=SimpleNamespace(products=ProductsConfig()), output=tmp_path,
+        id='<b>"Äcker"</b>/1', collection=tmp_path / "collection.json",
         objects_path=lambda day: tmp_path / "objects" / f"{day}.parquet",
         changes_path=lambda day: tmp_path / "changes" / f"{day}.parquet",
     )  # fmt: skip

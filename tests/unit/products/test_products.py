@@ -76,13 +76,15 @@ def test_the_same_mosaic_gives_the_same_bytes(mosaic: Mosaic, subject: MapSubjec
     assert digests[0] == digests[1]
 
 
-def test_a_map_without_polygons_has_no_tiles_and_keeps_none_of_an_earlier_one(
-    mosaic: Mosaic, subject: MapSubject
+@pytest.mark.parametrize(
+    "nothing", [ProductsConfig(min_area_m2=1e9), ProductsConfig(vector_tiles=False)]
+)
+def test_a_map_without_polygons_or_wish_has_no_tiles_and_keeps_none_of_an_earlier_one(
+    mosaic: Mosaic, subject: MapSubject, nothing: ProductsConfig
 ) -> None:
     output = mosaic.path.parent
     write_products(mosaic, subject, ProductsConfig())
     assert (output / TILES).is_file()
-    nothing = ProductsConfig(min_area_m2=1e9)
     write_products(mosaic, subject, nothing)
     assert not (output / TILES).exists() and TILES not in product_files(mosaic, subject, nothing)
     assert "polygons-pmtiles" not in json.loads((output / "item.json").read_text())["assets"]

@@ -268,6 +268,7 @@ ELSEWHERE = {
     "ProductsConfig.evidence": "further rasters: tests of products",
     "ProductsConfig.collection": "a list of maps: tests of products",
     "ProductsConfig.geoparquet": "polygons: tests of products",
+    "ProductsConfig.vector_tiles": "a file: tests of products",
     "ProductsConfig.quicklook_px": "a picture: tests of products",
 }
 """Fields that do not move what is planned, and where it is tested what they do."""
