@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,7 @@ def test_what_is_damaged_or_missing_is_said_and_the_rest_is_shown(
         browser.find_element(By.ID, "show-probability").click()
         for key in ("reason", "polygons-pmtiles", "probability"):
             selector = f"#entry-{key} .problem"
-            text = wait(browser, lambda one=selector: browser.find_elements(By.CSS_SELECTOR, one))
+            text = wait(browser, partial(browser.find_elements, By.CSS_SELECTOR, selector))
             assert "cannot be shown: " in text[0].text
         assert not browser.find_elements(By.CSS_SELECTOR, "#entry-change .problem")
         (broken / "item.json").write_text("{")
