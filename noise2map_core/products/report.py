@@ -144,13 +144,18 @@ def map_report(
         scores_note=_scores_note(subject),
         provenance={"Model": list(subject.model.items()), "Software": _software_rows(facts)},
         sources=[
-            (scene.id, name, _utc(scene.datetime), scene.href)
+            (scene.id, name, _utc(scene.datetime), _address(scene.href))
             for name, (scenes, _) in subject.epochs.items()
             for scene in scenes
         ],
         attribution=subject.attribution,
         files=files,
     )
+
+
+def _address(href: str) -> str:
+    """Of a file of this machine its name alone: the report goes out by mail and is published."""
+    return href if "://" in href else Path(href).name
 
 
 def _scores(subject: MapSubject) -> list[tuple[str, str]]:

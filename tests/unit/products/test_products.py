@@ -183,6 +183,16 @@ def test_warnings_stand_in_report_and_item_and_say_what_to_do(tmp_path: Path) ->
     assert page.index("a &lt;run&gt;. Mend it.") < page.index('id="stage"')
 
 
+def test_report_and_item_name_no_folder_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "map").mkdir()
+    mosaic = write_mosaic(tmp_path / "map" / "mosaic.zarr", np.ones((96, 96), np.uint8))
+    subject = subject_of(tmp_path / "scenes", 96, 96)
+    write_products(mosaic, subject, ProductsConfig())
+    for name in ("report.html", "item.json"):
+        page = (tmp_path / "map" / name).read_text()
+        assert subject.epochs["after"][0][0].id in page and str(tmp_path) not in page
+
+
 def test_the_contrast_is_that_of_the_ground_and_not_of_clouds() -> None:
     image = np.linspace(0, 100, 400).reshape(1, 20, 20)
     image[0, :5] = 10_000
