@@ -15,8 +15,8 @@ from noise2map_core.inference.region import Pass
 from noise2map_core.inference.scene_light import SceneLight
 from noise2map_core.inference.tile import Prediction
 from noise2map_core.mapping.blend import TileBlend
-from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.runtime.allocator import keep_freed_memory
 from noise2map_core.settings.network import Task
 
 MAP, REVERSED = "map", "reversed map"

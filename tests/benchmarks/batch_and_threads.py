@@ -19,8 +19,8 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.fixed_time import accelerate, inference_dtype
+from noise2map_core.runtime.allocator import keep_freed_memory
 from tests.benchmarks.inference_speed import CASES, TIMESTEP, Network
 
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -26,12 +26,12 @@ import tyro
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from noise2map_core.models.allocator import keep_freed_memory
 from noise2map_core.models.fixed_time import accelerate, inference_dtype
 from noise2map_core.models.packed_conv import PackedConv2d
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.spec import PatchUNetSpec, ReferenceSpec
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
+from noise2map_core.runtime.allocator import keep_freed_memory
 from noise2map_core.settings.network import Preset, Task
 
 TIMESTEP = 999
