@@ -10,11 +10,13 @@ from torch import Tensor
 
 from noise2map_core.learning.alteration import LEAST_PIXELS, alteration_matrix, pair_alteration
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
+from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.models.alteration import altered, in_z_scores, reversed_dates
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Normalisation, PatchUNetSpec
-from noise2map_core.settings.diffusion import NoCorruption
-from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.settings.diffusion import DiffusionConfig, NoCorruption
+from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from tests.factories import UNET, checkpoint_spec, task_spec
 
 NETWORK = PatchUNetSpec(
@@ -144,3 +146,33 @@ def test_an_invalid_pixel_is_no_change_and_moves_no_other(model: Noise2Map) -> N
 def test_it_wants_scenes_normalised_by_themselves() -> None:
     with pytest.raises(ValueError, match=r"alteration needs normalisation\.of scene"):
         spec_of(BY_SCENE.model_copy(update={"of": "training"}))
+
+
+def test_change_is_learnt_through_variates() -> None:
+    trained = Learner(
+        new_model(spec_of(), 0, torch.device("cpu")),
+        TrainingConfig(epochs=3, learning_rate=1e-2, jitter=0, context_dropout=0),
+        {"change": TaskTrainingConfig(diffusion=DiffusionConfig(corruption=NoCorruption()))},
+        {"change": (1.0, 1.0)},
+        0,
+    )
+    batches = [_changed(seed) for seed in range(30)]
+    losses = [
+        trained.step({"change": one}, step // 10, step % 10, 10, Ranks())
+        for step, one in enumerate(batches)
+    ]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def _changed(seed: int) -> TrainingBatch:
+    """Pairs with a square of change, and the statistics of each."""
+    rng = np.random.default_rng(seed)
+    dates = np.stack([pair(seed * 4 + n, side=32) for n in range(4)])
+    label = np.zeros((4, 32, 32), np.int64)
+    for n, (row, col) in enumerate(rng.integers(0, 20, (4, 2))):
+        label[n, row : row + 12, col : col + 12] = 1
+        dates[n, 1, :, row : row + 12, col : col + 12] = rng.normal(2500, 300, (2, 12, 12))
+    image = torch.from_numpy((dates.reshape(4, 4, 32, 32) - 1000) / 300).float()
+    known = np.stack([pair_alteration(*one.reshape(2, 2, -1)) for one in image.numpy()])
+    valid = torch.ones(4, 32, 32, dtype=torch.bool)
+    return TrainingBatch(image, torch.from_numpy(label), valid, torch.from_numpy(known).float())

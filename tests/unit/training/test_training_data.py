@@ -1,5 +1,6 @@
 import inspect
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,13 @@ from noise2map_core.settings.diffusion import DiffusionConfig, LinearSchedule
 from noise2map_core.settings.labels import SplitConfig
 from noise2map_core.settings.learning import TaskTrainingConfig
 from noise2map_core.settings.network import ModelConfig
-from noise2map_core.training.training_data import class_counts, plan_spec, require_trainable
+from noise2map_core.training.training_data import (
+    class_counts,
+    plan_spec,
+    require_trainable,
+    require_variates,
+)
+from noise2map_core.workflows.finetune_maps import TrialSettings
 from pipelines import evaluate_maps, finetune_maps, pretrain_denoiser
 from tests.chip_factories import list_anew, make_store, plan_store, scenery
 from tests.unit.evaluation.test_evaluation import SPLIT, bounds
@@ -223,3 +230,21 @@ def test_class_counts_are_those_of_the_labelled_and_observed_pixels(store: ChipS
     truths = np.concatenate([truth.ravel() for _, truth in pixels.batches()])
     counts = class_counts(store, "change")
     assert counts == tuple((truths == value).sum() for value in (0, 1))
+
+
+def variates(**more: Any) -> TrialSettings:
+    given = {"model": {"fusion": "alteration"}, "normalisation": {"of": "scene"}}
+    return TrialSettings.model_validate(given | more)
+
+
+def test_a_network_of_variates_is_trained_where_all_pairs_have_them(store: ChipStore) -> None:
+    require_variates(variates(), store)
+    with pytest.raises(ConfigError, match=r"Set normalisation\.of to scene"):
+        require_variates(variates(normalisation={}), store)
+    for draw in ("unchanged", "pasted"):
+        made = {"invariance": {draw: 0.1}}
+        with pytest.raises(ConfigError, match="MAD has no variates"):
+            require_variates(variates(training=made), store)
+    earlier = {key: one for key, one in store.objects.items() if not key.startswith("alteration")}
+    with pytest.raises(ChipStoreError, match=r"earlier noise2map\. Ingest it anew"):
+        require_variates(variates(), replace(store, objects=earlier))
