@@ -23,7 +23,13 @@ from noise2map_core.chips.parts import (
     require_free,
     write_parts,
 )
-from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
+from noise2map_core.chips.store import (
+    CHIPS_PER_SHARD,
+    SCENE_ARRAYS,
+    ChipStore,
+    Columns,
+    open_store,
+)
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.distributed.work import MAX_READ_TASKS, metadata
 from noise2map_core.runtime.digest import digest_of
@@ -126,11 +132,12 @@ def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list
         return store.pixel_arrays
     every = [*store.pixel_arrays, *PART_COLUMNS]
     names = every if columns == "all" else list(columns)
-    known = {key.split("/")[0] for key in store.objects if key.endswith("/zarr.json")}
+    arrays = {key.split("/")[0] for key in store.objects if key.endswith("/zarr.json")}
+    known = arrays - {COPIES} - set(SCENE_ARRAYS)  # which have no row a chip
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(
             f"chip store {store.path} has no column {', '.join(map(repr, unknown))}; it has: "
-            f"{', '.join(sorted(known - {COPIES}))}."
+            f"{', '.join(sorted(known))}."
         )
     return names
 

@@ -72,6 +72,8 @@ def test_what_is_written_is_what_was_read_and_verifies(
 def test_a_column_that_there_is_not_is_named(store: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no column 'images'; it has: col, .*image"):
         read_chips(store, columns=["images"])
+    with pytest.raises(ConfigError, match="has no column 'light'"):  # it has no row a chip
+        read_chips(store, columns=["light"])
 
 
 @pytest.mark.slow
