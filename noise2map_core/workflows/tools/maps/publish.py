@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from noise2map_core.runtime.storage import Location, Target
+from noise2map_core.runtime.storage import Location
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -25,7 +25,7 @@ class PublishConfig(BaseModel):
     output: Location
     """Directory that infer-region wrote, or that of an area of run-nightly."""
 
-    to: Target
+    to: Location
     """Where it is copied to: s3://bucket/prefix, gs://bucket/prefix or a directory, which holds
     nothing else."""
 
