@@ -5,6 +5,7 @@ import os
 import posixpath
 import re
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -145,3 +146,22 @@ def publish_and_die(output: Path, place: str, moment: int) -> None:
 
     Target._put = put_and_die  # type: ignore[method-assign]
     publish(output, location(place))
+
+
+def seen_while(read: Read, entry: str, change: Callable[[], None]) -> list[dict[str, Any]]:
+    """What a reader who never stops finds before, during and after `change`, each once in turn."""
+    found, done = [seen(read, entry)], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            if (now := seen(read, entry)) != found[-1]:
+                found.append(now)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        change()
+    finally:
+        done.set()
+        reader.join()
+    return [*found, last] if (last := seen(read, entry)) != found[-1] else found

@@ -4,11 +4,9 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import obstore
@@ -22,7 +20,7 @@ from noise2map_core.publishing.publish import publish
 from noise2map_core.publishing.target import LEASE, Target
 from noise2map_core.runtime.errors import OutputError, OutputMismatchError
 from noise2map_core.runtime.storage import location, object_store
-from tests.published import Read, finish, publish_and_die, seen, subject_on
+from tests.published import Read, finish, publish_and_die, seen, seen_while, subject_on
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 MOMENTS = 10
@@ -135,24 +133,14 @@ def test_a_reader_sees_one_version_or_the_other(
     output = tmp_path / "map"
     shutil.copytree(maps[0], output)
     publish(output, location(place))
-    found: list[Any] = [seen(by_http(place), "item.json")]
-    done = threading.Event()
 
-    def look() -> None:
-        while not done.is_set():
-            now = seen(by_http(place), "item.json")
-            if now != found[-1]:
-                found.append(now)
+    def renew() -> None:
+        shutil.rmtree(output)
+        shutil.copytree(maps[1], output)
+        publish(output, location(place))
 
-    reader = threading.Thread(target=look)
-    reader.start()
-    shutil.rmtree(output)
-    shutil.copytree(maps[1], output)
-    publish(output, location(place))
-    done.set()
-    reader.join()
-    last = seen(by_http(place), "item.json")
-    assert found in ([found[0]], [found[0], last]) and last != found[0]
+    first, last = seen_while(by_http(place), "item.json", renew)
+    assert first != last
     pruned = publish(output, location(place), prune=True)
     assert pruned.dropped and seen(by_http(place), "item.json") == last
 

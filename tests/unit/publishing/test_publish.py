@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +33,7 @@ from noise2map_core.runtime.errors import (
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.storage import files_in
 from tests.plain_web import served
-from tests.published import by_hand, finish, publish_and_die, seen, subject_on
+from tests.published import by_hand, finish, publish_and_die, seen, seen_while, subject_on
 from tests.stac import offline_validator, require_valid
 
 MOMENTS = 10
@@ -224,24 +223,13 @@ def test_a_reader_who_never_stops_sees_one_version_or_the_other(
     place, output = tmp_path / "public", tmp_path / "map"
     shutil.copytree(maps[0], output)
     publish(output, place)
-    found: list[Any] = [seen(by_hand(place), "item.json")]
-    done = threading.Event()
 
-    def look() -> None:
-        while not done.is_set():
-            now = seen(by_hand(place), "item.json")
-            if now != found[-1]:
-                found.append(now)
+    def renew() -> None:
+        shutil.rmtree(output)
+        shutil.copytree(maps[1], output)
+        publish(output, place)
 
-    reader = threading.Thread(target=look)
-    reader.start()
-    shutil.rmtree(output)
-    shutil.copytree(maps[1], output)
-    publish(output, place)
-    done.set()
-    reader.join()
-    last = seen(by_hand(place), "item.json")
-    assert found in ([found[0]], [found[0], last]) and last != found[0]
+    assert len(seen_while(by_hand(place), "item.json", renew)) == 2
 
 
 def test_other_maps_and_strangers_files_are_not_written_over(
