@@ -100,6 +100,8 @@ class OptimisationConfig(BaseModel):
     """GPUs that one worker takes."""
 
 
+Loader = Literal["sharded", "ray_data"]
+
 Share = Annotated[float, Field(ge=0, le=1)]
 FewPixels = Annotated[float, Field(ge=0, le=8)]
 Deviations = Annotated[float, Field(ge=0, le=10)]
@@ -194,7 +196,7 @@ class TrainingConfig(OptimisationConfig):
     """Share of the chips of an epoch that is set aside for chips with the rarest class, drawn again
     and again; the others are drawn from all. 0: every chip once."""
 
-    loader: Literal["sharded", "ray_data"] = "sharded"
+    loader: Loader = "sharded"
     """How chips come to the workers. sharded: each reads its own, in an order that the seed alone
     decides. ray_data: reading tasks on all nodes stream them; the order is promised to nobody, a
     run that was killed does not end with the weights of one that was not, and `balance` and
@@ -222,6 +224,11 @@ class PretrainingConfig(OptimisationConfig):
 
     ema_warmup: bool = True
     """Let the moving average follow faster at first: for runs of few steps for its decay."""
+
+    loader: Annotated[Loader, Field(exclude_if=lambda loader: loader == "sharded")] = "sharded"
+    """How chips of a store come to the workers. sharded: each reads its own, in an order that the
+    seed alone decides. ray_data: reading tasks on all nodes stream them; the order is promised to
+    nobody, and a run that was killed does not end with the weights of one that was not."""
 
 
 class MlflowConfig(BaseModel):

@@ -17,6 +17,7 @@ from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.model_card import write_card
 from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
 from noise2map_core.training.training_data import class_weights, plan_spec, require_variates
@@ -42,7 +43,7 @@ class TrainingJob:
     """Published UNet that the backbone starts from, absolute."""
     training: TrainingConfig
     seed: int
-    reader_cpus: float = 1.0
+    resources: ClusterConfig = field(default_factory=ClusterConfig)
     """Of each reading task, where Ray Data streams the chips."""
     places: PlacesConfig = field(default_factory=PlacesConfig)
     """Which whole places are train and val, if the store is not to say."""
@@ -69,9 +70,7 @@ class TrainedWeights:
     tasks."""
 
 
-def plan_job(
-    settings: TrialSettings, store: ChipStore, state: Path, seed: int, reader_cpus: float = 1.0
-) -> TrainingJob:
+def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) -> TrainingJob:
     """What these settings train on a store, in a fine-tuning or in a trial of a sweep.
 
     Raises ConfigError or ChipStoreError where settings do not fit.
@@ -88,15 +87,14 @@ def plan_job(
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=settings.training,
         seed=seed,
-        reader_cpus=reader_cpus,
     )
 
 
 def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
     state = absolute(config.output) / STATE_FOLDER
-    job = plan_job(config, store, state, config.seed, config.resources.reader_cpus)
-    return replace(job, places=config.places)
+    job = plan_job(config, store, state, config.seed)
+    return replace(job, places=config.places, resources=config.resources)
 
 
 def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMapsConfig]:

@@ -74,14 +74,18 @@ class StoreImages:
     def read(self, numbers: Int64, draws: NDArray[np.float64]) -> Pixels:
         """See `UnlabelledImages`."""
         batch = self._reader.read(numbers)
-        date = (draws[:, 0] * batch.valid.shape[1]).astype(np.int64)
-        chosen = np.arange(len(numbers))
-        return _finite(batch.image[chosen, date], batch.valid[chosen, date])
+        return shown(batch.image, batch.valid, draws)
 
     def normalisation(self) -> Normalisation:
         """See `UnlabelledImages`. Raises ChipStoreError if a band is constant."""
         moments = self._store.statistics("train").over_dates()
         return _normalisation(moments, band_spread(self._store, moments))
+
+
+def shown(image: NDArray[Any], valid: NDArray[np.bool_], draws: NDArray[np.float64]) -> Pixels:
+    """A date of each chip; `draws` [B, 2] choose which."""
+    date, chosen = (draws[:, 0] * valid.shape[1]).astype(np.int64), np.arange(len(valid))
+    return _finite(image[chosen, date], valid[chosen, date])
 
 
 class FileImages:

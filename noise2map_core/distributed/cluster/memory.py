@@ -70,6 +70,12 @@ def shares_of_shards(job: "ChipJob", resources: ClusterConfig) -> Shares:
     return _fitted(resources, READER_BYTES + COPIES * shard)
 
 
+def shares_of_stream(chip_bytes: int, shards: int, resources: ClusterConfig) -> Shares:
+    """Of the tasks that read a stream, each of which mixes `shards` and hands on copies."""
+    held = (shards + 1) * CHIPS_PER_SHARD * chip_bytes
+    return _fitted(resources, READER_BYTES + 2 * held)
+
+
 def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:
     cover = job.cover(Tile(0, 0))
     classes, passes = _classes_held(job), 1 + len(job.evidence)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.learning import OptimisationConfig, TrainingConfig
+from noise2map_core.settings.learning import OptimisationConfig, PretrainingConfig, TrainingConfig
 from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
 
 
@@ -135,5 +135,11 @@ def training_needs(training: OptimisationConfig, resources: ClusterConfig) -> tu
         "training worker", fewest, training.worker_cpus, training.worker_gpus,
         "training.num_workers, training.worker_cpus or training.worker_gpus",
     )  # fmt: skip
-    streamed = isinstance(training, TrainingConfig) and training.loader == "ray_data"
-    return (workers, *(reader_needs(resources) if streamed else ()))
+    return (workers, *(reader_needs(resources) if is_streamed(training) else ()))
+
+
+def is_streamed(training: OptimisationConfig) -> bool:
+    """True if Ray Data's tasks read the chips."""
+    if isinstance(training, TrainingConfig | PretrainingConfig):
+        return training.loader == "ray_data"
+    return False

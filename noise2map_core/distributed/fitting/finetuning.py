@@ -3,7 +3,7 @@
 All randomness is drawn for the global batch from (seed, epoch, step), the learning rate follows
 from the step, and weights, optimiser and moving average are in the checkpoints: a run that was
 killed and started again ends with the weights of one that was not, to the bit (on CPUs, and with
-chips that workers read themselves; see `loaders`).
+chips that workers read themselves; see `streams`).
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ray.data import Dataset
 
-from noise2map_core.chips.store import ChipStore
+from noise2map_core.chips.store import LABEL_ARRAYS, ChipStore
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -22,12 +22,8 @@ from noise2map_core.distributed.fitting.fit import (
     fit,
     load_state,
 )
-from noise2map_core.distributed.fitting.loaders import (
-    ChipLoader,
-    ShardedLoader,
-    StreamLoader,
-    stream_chips,
-)
+from noise2map_core.distributed.fitting.loaders import ChipLoader, ShardedLoader
+from noise2map_core.distributed.fitting.streams import ChipStream, StreamLoader, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
 from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, chips_with
 from noise2map_core.evaluation.counting import SplitPixels
@@ -68,7 +64,8 @@ def _streams(job: TrainingJob) -> dict[str, Dataset]:
     store, streams = job.open_store(), dict[str, Dataset]()
     for name in job.tasks:
         chips = training_chips(ChipReader(store, (name,)), store, name, job.training, job.seed)
-        streams[name] = stream_chips(store, name, chips, job.seed, job.reader_cpus)
+        columns = ("image", "valid", LABEL_ARRAYS[name])
+        streams[name] = stream_chips(store, columns, chips, job.seed, job.resources)
     return streams
 
 
@@ -193,9 +190,9 @@ class _TaskData:
         reader = ChipReader(store, (task,))
         chips = training_chips(reader, store, task, training, job.seed)
         if training.loader == "ray_data":
-            self.loader: ChipLoader = StreamLoader(
-                link.stream(task), store, task, len(chips), training, job.seed, ranks
-            )
+            size = training.batch_size
+            stream = ChipStream(link.stream(task), size, job.seed, ranks)
+            self.loader: ChipLoader = StreamLoader(stream, store, task, len(chips), size)
         else:
             rare = _rare_chips(job, store, task, reader, chips) if training.balance else chips
             self.loader = ShardedLoader(reader, chips, rare, training, job.seed, ranks)

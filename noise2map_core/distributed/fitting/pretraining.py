@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ray.data import Dataset
 
+from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -13,6 +15,7 @@ from noise2map_core.distributed.fitting.fit import (
     fit,
     load_state,
 )
+from noise2map_core.distributed.fitting.streams import ChipStream, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
 from noise2map_core.evaluation.batches import epoch_batches
 from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
@@ -21,8 +24,11 @@ from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.training.denoising import clean_batch, validation_error
 from noise2map_core.training.pretraining import PretrainedWeights, PretrainingJob
+from noise2map_core.training.pretraining_data import shown
 
 SCORE = Score("val_loss", highest=False)
+IMAGES = "images"
+"""The stream."""
 
 
 def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWeights:
@@ -31,7 +37,7 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
     Raises Noise2MapError if training diverges.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE, log)
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
     if result.return_value:
         raise Noise2MapError(
             f"pretraining diverged: {result.return_value}. Lower training.learning_rate, check the "
@@ -40,6 +46,15 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
     state = load_state(result.checkpoint)
     history = state["history"]
     return PretrainedWeights(state["average"], history[-1]["val_loss"], history)
+
+
+def _streams(job: PretrainingJob) -> dict[str, Dataset]:
+    """The chips, where Ray Data is to read them."""
+    if job.training.loader == "sharded":
+        return {}
+    assert job.source.chips is not None
+    store, chips = open_store(job.source.chips), job.source.open().train
+    return {IMAGES: stream_chips(store, ("image", "valid"), chips, job.seed, job.resources)}
 
 
 def _train_worker(config: dict[str, Any]) -> str | None:
@@ -63,22 +78,34 @@ class _Worker(TrainWorker):
         self.learner = DenoisingLearner(
             model.to(link.device()), job.training, job.seed, wrap=link.wrap
         )
-        self.num_steps = len(self._batches(0))
+        batch_size, streamed = job.training.batch_size, job.training.loader == "ray_data"
+        self.stream = (
+            ChipStream(link.stream(IMAGES), batch_size, job.seed, self.ranks) if streamed else None
+        )
+        self.num_steps = len(self.images.train) // batch_size if streamed else len(self._batches(0))
 
     def begin_epoch(self, epoch: int) -> None:
-        self.batches = self._batches(epoch)
+        if self.stream is not None:
+            self.stream.begin_epoch(epoch)
+        else:
+            self.batches = self._batches(epoch)
 
     def load(self, epoch: int, step: int) -> CleanBatch:
         mine = slice(self.ranks.rank, None, self.ranks.world_size)
-        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)
-        read = self.images.read(self.batches[step][mine], draws[mine])
+        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)[mine]
+        if self.stream is not None:
+            rows = self.stream.read()
+            self.numbers, read = rows["chip"], shown(rows["image"], rows["valid"], draws)
+        else:
+            self.numbers = self.batches[step]
+            read = self.images.read(self.numbers[mine], draws)
         return clean_batch(self.learner.model, *read)
 
     def learn(self, batch: CleanBatch, epoch: int, step: int) -> float:
         return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
 
     def chips_of(self, step: int) -> str:
-        numbers = ", ".join(str(number) for number in sorted(self.batches[step]))
+        numbers = ", ".join(str(number) for number in sorted(self.numbers))
         return f"images {numbers} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
