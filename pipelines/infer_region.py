@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 from dataclasses import replace
 
-from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
+from noise2map_core.distributed.cluster.gpus import with_gpus
 from noise2map_core.distributed.region import predict_missing
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.imagery.best_day import choose_dates, with_chosen
@@ -33,8 +33,7 @@ def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResul
     damaged made again. Raises IncompleteRegionError if tiles failed; with `allow_incomplete`,
     behind the products.
     """
-    watch = Stopwatch()
-    require_here(predictor_needs(config.resources), config.resources)
+    watch, config = Stopwatch(), with_gpus(config)
     spec = read_model(config.checkpoint, config.search.bands, config)
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):

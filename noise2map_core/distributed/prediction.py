@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.distributed.cluster.memory import shares_of_region
+from noise2map_core.distributed.cluster.needs import predictor_gpus, predictor_pool
 from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.out_of_memory import within_memory
@@ -63,15 +64,16 @@ def _read_then_predicted(
     """Readers hand tiles on to actors, each of which holds a network."""
     row_bytes, cpus = _tile_bytes(job, tiles), resources.reader_cpus
     shares = shares_of_region(job, row_bytes, resources)
+    fewest, most = predictor_pool(resources, len(tiles))
     source = WorkSource("Tiles", tiles, partial(_read_row, job, board), row_bytes, cpus)
     with _block_size(row_bytes):  # a dataset keeps a copy of the settings that it was made under
         return ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader")).map_batches(
             TileWorker,
             batch_size=resources.tiles_per_task,
             fn_constructor_kwargs={"job": job},
-            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
+            compute=ActorPoolStrategy(min_size=fewest, max_size=most),
             num_cpus=resources.predictor_cpus,
-            num_gpus=resources.predictor_gpus,
+            **predictor_gpus(resources),
             **shares.of("predictor"),
         )
 

@@ -21,7 +21,7 @@ class NumericPath:
     device: str
     """"cpu" or "cuda"."""
     processor: str
-    """Model of the driver's processor."""
+    """Model of the driver's processor; on GPUs, their type."""
     dtype: str
     """"float32" or "bfloat16": what the UNet computes in; logits are float32."""
     batch: int
@@ -51,14 +51,14 @@ class NumericPath:
         torch.backends.cudnn.benchmark = False
 
 
-def resolve_numeric_path(config: InferenceConfig, gpus: float) -> NumericPath:
-    """The path of a run; `gpus` is what each predictor holds."""
+def resolve_numeric_path(config: InferenceConfig, gpus: float, gpu_type: str = "") -> NumericPath:
+    """The path of a run; `gpus` is what each predictor holds, of which type, if that is known."""
     device = config.device
     if device == "auto":
         device = "cuda" if gpus > 0 else "cpu"
     return NumericPath(
         device=device,
-        processor=processor_name(),
+        processor=gpu_type if device == "cuda" and gpu_type else processor_name(),
         dtype=_dtype(config, device),
         batch=config.batch,
         threads=config.threads,

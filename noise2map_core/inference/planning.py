@@ -34,6 +34,7 @@ from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.imagery import NO_DETECTOR, MapMaskConfig
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.settings.resources import ResourcesConfig, gpus_held
 from noise2map_core.workflows.infer_region import InferRegionConfig
 
 MIN_GAIN = 0.2
@@ -163,9 +164,15 @@ def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> 
         "checkpoint": checkpoint_folder(config.checkpoint),
         "lattice": ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
         "timesteps": inference.timesteps or spec.task(task).inference_timesteps,
-        "path": resolve_numeric_path(inference, config.resources.predictor_gpus),
+        "path": _path(inference, config.resources),
         "evidence": plan_evidence(inference, spec.task(task)),
     }
+
+
+def _path(inference: InferenceConfig, resources: ResourcesConfig) -> NumericPath:
+    """Where predictors compute, and in which numbers."""
+    gpus = gpus_held(resources.predictor_gpus)
+    return resolve_numeric_path(inference, gpus, resources.predictor_gpu_type or "")
 
 
 def _by_detector(spec: DetectorSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from noise2map_core.settings.numbers import (
     PositiveInt,
     SidePx,
 )
+from noise2map_core.settings.resources import Gpus
 from noise2map_core.settings.unused import changed, require_unset
 
 
@@ -96,8 +97,10 @@ class OptimisationConfig(BaseModel):
     worker_cpus: PositiveFloat = 1.0
     """CPUs that one worker takes; it computes with as many threads (at least one)."""
 
-    worker_gpus: NonNegativeFloat = 0.0
-    """GPUs that one worker takes."""
+    worker_gpus: Gpus = "auto"
+    """GPUs that one worker takes. auto: one, where this machine or the cluster has GPUs or may get
+    some, and then, unless `num_workers` is set, as many workers as there are GPUs for whom parts of
+    a batch are equal; else none."""
 
 
 Loader = Literal["sharded", "ray_data"]

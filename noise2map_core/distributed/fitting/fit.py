@@ -25,6 +25,7 @@ from noise2map_core.runtime.errors import Noise2MapError, OutputError, explained
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import files_in, is_local
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import gpus_held
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"
@@ -165,12 +166,12 @@ def load_state(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
 
 def _scaling(training: OptimisationConfig) -> ScalingConfig:
     resources = {"CPU": training.worker_cpus}
-    if training.worker_gpus:
-        resources["GPU"] = training.worker_gpus
+    if gpus := gpus_held(training.worker_gpus):
+        resources["GPU"] = gpus
     most, fewest = training.num_workers, training.min_workers
     return ScalingConfig(
         num_workers=most if fewest is None else (fewest, most),  # type: ignore[arg-type]
-        use_gpu=training.worker_gpus > 0,
+        use_gpu=gpus > 0,
         resources_per_worker=resources,
     )
 

@@ -17,6 +17,7 @@ from noise2map_core.distributed.fitting.log import TrainLog
 from noise2map_core.inference.numeric_path import processor_name
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import gpus_held
 from noise2map_core.training.curve import CURVE_FILE
 
 MAX_SKIPPED = 10
@@ -199,7 +200,7 @@ class TrainWorker(ABC):
 
     def _resources(self) -> dict[str, Any]:
         """What each of how many workers holds; the hardware is rank 0's."""
-        cpus, gpus = self.training.worker_cpus, self.training.worker_gpus
+        cpus, gpus = self.training.worker_cpus, gpus_held(self.training.worker_gpus)
         hardware = torch.cuda.get_device_name() if gpus else processor_name()
         return {
             "workers": self.ranks.world_size, "cpus": cpus, "gpus": gpus, "hardware": hardware,

@@ -1,0 +1,133 @@
+"""GPUs that there are, on this machine or in a cluster, and settings that give them to workers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import ray
+from ray._private import state
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
+
+from noise2map_core.detectors.spec import is_detector
+from noise2map_core.distributed.cluster.needs import (
+    cluster_address,
+    gpus_here,
+    predictor_needs,
+    require_here,
+)
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.settings.inference import InferenceConfig
+from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
+from noise2map_core.workflows.tools.bootstrap import BootstrapConfig
+
+TYPE = "accelerator_type:"
+"""Begins the name of the resource by which a node says which GPUs it has."""
+
+MapT = TypeVar("MapT", bound=InferRegionConfig)
+TrainT = TypeVar("TrainT", FinetuneMapsConfig, PretrainDenoiserConfig, BootstrapConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """GPUs of one type."""
+
+    count: int
+    type: str = ""
+    """As Ray names it: "H100". Empty: nodes that are still to come have not said."""
+
+
+def find_gpus(resources: ClusterConfig, wanted: str | None = None) -> Gpus:
+    """Those that a run may use: of the `wanted` type, else of the one of which there are most.
+
+    A cluster that grows is taken at its largest. One that is elsewhere is connected to and asked;
+    raises ClusterError if it cannot be.
+    """
+    if not ray.is_initialized() and cluster_address(resources) is None:
+        return _here(wanted)
+    with ray_session(resources):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        # Ray Data and Ray Train ask here, too: nothing public says how far a cluster may grow.
+        most = state.state.get_max_resources_from_cluster_config() or {}
+    return most_alike(nodes, int(most.get("GPU", 0)), wanted)
+
+
+def _here(wanted: str | None) -> Gpus:
+    kind = NvidiaGPUAcceleratorManager.get_current_node_accelerator_type() or ""
+    return Gpus(gpus_here() if wanted in (None, kind) else 0, kind)
+
+
+def most_alike(
+    nodes: Sequence[Mapping[str, float]], to_come: int = 0, wanted: str | None = None
+) -> Gpus:
+    """GPUs of one type, by the resources of each node; `to_come`: as many as a cluster may get."""
+    counts = Counter[str]()
+    for node in nodes:
+        if gpus := int(node.get("GPU", 0)):
+            counts[next((name[len(TYPE) :] for name in node if name.startswith(TYPE)), "")] += gpus
+    if wanted is not None:
+        return Gpus(max(counts[wanted], to_come), wanted)
+    kind = min(counts, key=lambda name: (-counts[name], name), default="")
+    # Of more than one type, nobody says which the cluster would get more of.
+    return Gpus(max(counts[kind], to_come) if len(counts) < 2 else counts[kind], kind)
+
+
+def with_gpus(config: MapT) -> MapT:
+    """Settings of a map whose predictors take the GPUs that there are, unless they say otherwise;
+    detectors take none.
+
+    Raises ConfigError for a predictor that this machine has no place for.
+    """
+    if not is_detector(config.checkpoint):
+        resources = predicting_on_gpus(config.resources, config.inference)
+        config = config.model_copy(update={"resources": resources})
+    require_here(predictor_needs(config.resources), config.resources)
+    return config
+
+
+def predicting_on_gpus(resources: ResourcesConfig, inference: InferenceConfig) -> ResourcesConfig:
+    """The same of the workers alone."""
+    if inference.device == "cpu" or resources.predictor_gpus == 0:
+        return resources
+    found = find_gpus(resources, resources.predictor_gpu_type)
+    if resources.predictor_gpus == "auto":
+        resources = _shared_out(resources, found)
+    if resources.predictor_gpus and found.type:
+        return resources.model_copy(update={"predictor_gpu_type": found.type})
+    return resources
+
+
+def _shared_out(resources: ResourcesConfig, found: Gpus) -> ResourcesConfig:
+    """One for each predictor, and a predictor for each."""
+    update: dict[str, Any] = {"predictor_gpus": 1.0 if found.count else 0.0}
+    if found.count and "predictors" not in resources.model_fields_set:
+        update["predictors"] = found.count
+    return resources.model_copy(update=update)
+
+
+def trained_on_gpus(config: TrainT) -> TrainT:
+    """Settings of a training whose workers take the GPUs that there are, unless they say
+    otherwise: one each, and as many workers as can share a batch out evenly."""
+    training = training_on_gpus(config.training, config.resources)
+    return config.model_copy(update={"training": training})
+
+
+def training_on_gpus(training: OptimisationConfig, resources: ClusterConfig) -> OptimisationConfig:
+    """The same of the training alone."""
+    if training.worker_gpus != "auto":
+        return training
+    count = find_gpus(resources).count
+    update: dict[str, Any] = {"worker_gpus": 1.0 if count else 0.0}
+    if count and "num_workers" not in training.model_fields_set:
+        update["num_workers"] = even_workers(count, training.batch_size, training.accumulation)
+    return training.model_copy(update=update)
+
+
+def even_workers(most: int, batch_size: int, accumulation: int) -> int:
+    """The most workers whose parts of a batch are equal; one always is."""
+    parts = batch_size // accumulation
+    return max(workers for workers in range(1, max(most, 1) + 1) if parts % workers == 0)
