@@ -88,6 +88,7 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
         **speed,
         "warnings": run_doubts(run.job, speed["pair_quality"], run.work.failed),
         "seconds": run.watch.seconds,
+        "driver_cpu_s": run.watch.own_cpu_s,
     }
 
 
