@@ -130,4 +130,5 @@ def training_on_gpus(training: OptimisationConfig, resources: ClusterConfig) -> 
 def even_workers(most: int, batch_size: int, accumulation: int) -> int:
     """The most workers whose parts of a batch are equal; one always is."""
     parts = batch_size // accumulation
-    return max(workers for workers in range(1, max(most, 1) + 1) if parts % workers == 0)
+    most = max(1, min(most, parts))  # a pool without a limit has more GPUs than can be counted
+    return max(workers for workers in range(1, most + 1) if parts % workers == 0)
