@@ -40,6 +40,8 @@ class ChipBatch:
     """[chip, date, 2, band] robust centre and spread of the scenes; NaN where unknown."""
     alteration: NDArray[np.float64] | None = None
     """[chip, variate, 2 · band + 1] matrix and offset of MAD variates; NaN or None: unknown."""
+    showing: Int64 | None = None
+    """[chip] how often each was shown before in this epoch; None: never."""
 
     def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
@@ -72,6 +74,18 @@ class ChipBatch:
         """Labels [sample, y, x] where they were observed; 255 elsewhere."""
         seen = _by_date(self.valid) if task == "segment" else self.valid.all(axis=1)
         return np.where(seen, self.labels_of(task), np.uint8(IGNORE))
+
+    def draws_of(self, task: Task) -> Int64:
+        """[sample, 3] chip, showing and date: what the random numbers of a sample follow from."""
+        showing = np.zeros_like(self.chip) if self.showing is None else self.showing
+        dates = self.valid.shape[1] if task == "segment" else 1
+        return np.column_stack(
+            [
+                np.tile(self.chip, dates),
+                np.tile(showing, dates),
+                np.repeat(np.arange(dates), len(self.chip)),
+            ]
+        )
 
     def chip_of(self, task: Task) -> Int64:
         """[sample] the chip that each sample is of."""

@@ -33,7 +33,7 @@ BUFFER_SHARDS = 4
 
 
 class ChipLoader(ABC):
-    """The chips of one task, a batch for every step of an epoch."""
+    """The chips of one task, a batch for every step of an epoch; read ahead, in a thread."""
 
     num_steps: int
     """Steps after which all chips were seen."""
@@ -44,11 +44,8 @@ class ChipLoader(ABC):
 
     @abstractmethod
     def read(self, step: int) -> ChipBatch:
-        """This rank's part of the batch; steps beyond `num_steps` begin again."""
-
-    @abstractmethod
-    def chips_of(self, step: int) -> Int64:
-        """Numbers of the chips of a step that was read, for people."""
+        """This rank's part of the batch, with the numbers of its chips and how often each was shown
+        before in this epoch. Steps come in order; those beyond `num_steps` begin again."""
 
 
 class ShardedLoader(ChipLoader):
