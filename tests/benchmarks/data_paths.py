@@ -33,6 +33,7 @@ from noise2map_core.settings.reading import build_config
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.testing.scenes import write_catalog
 from noise2map_core.training.curve import CURVE_FILE, read_losses
+from noise2map_core.training.training_data import TaskChips
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines.ingest_region import run
 
@@ -92,7 +93,9 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
 
     def sharded(cache_bytes: int) -> ShardedLoader:
         reader = ChipReader(store, ("change",), cache_bytes)
-        return ShardedLoader(reader, numbers, numbers, training, 0, Ranks())
+        loader = ShardedLoader(reader, TaskChips(numbers, numbers), training, 0, Ranks())
+        reader.cache_bytes = cache_bytes
+        return loader
 
     def streamed() -> StreamLoader:
         (stream,) = stream_chips(store, "change", numbers, 0, 0.5).streaming_split(1, equal=True)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, count
 from typing import Any
 from uuid import uuid4
@@ -14,16 +15,12 @@ from ray.data import DataIterator, Dataset
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.distributed.board import Turn
 from noise2map_core.distributed.chips import ChipSource
-from noise2map_core.evaluation.batches import (
-    ChipBatch,
-    ChipReader,
-    Int64,
-    balanced_chips,
-    epoch_batches,
-)
+from noise2map_core.evaluation.batches import ChipBatch, ChipReader, balanced_chips
+from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.training.training_data import TaskChips
 
 TURN = "noise2map.turn"
 """Where a stream's context names the actor that counts its passes."""
@@ -49,46 +46,40 @@ class ChipLoader(ABC):
 
 
 class ShardedLoader(ChipLoader):
-    """Reads shards by itself, and keeps the last ones.
+    """Reads the shards of its lanes by itself, and keeps the last ones.
 
     The batch of a step follows from seed, epoch and step alone: any number of workers sees the same
     chips in the same order, and so does a run that goes on in the middle of an epoch.
     """
 
     def __init__(
-        self,
-        reader: ChipReader,
-        chips: Int64,
-        rare: Int64,
-        training: TrainingConfig,
-        seed: int,
+        self, reader: ChipReader, chosen: TaskChips, training: TrainingConfig, seed: int,
         ranks: Ranks,
-    ) -> None:
-        """`rare` are the chips that `training.balance` shows more often."""
-        self._reader, self._chips, self._rare = reader, chips, rare
+    ) -> None:  # fmt: skip
+        self._reader, self._chosen = reader, chosen
         self._training, self._seed, self._ranks = training, seed, ranks
-        self._shards_held = reader.shards_held(int(chips[0]) // CHIPS_PER_SHARD)
-        self.num_steps = len(self._epoch(0))
+        self._order = ChipOrder.of(
+            chosen.train, reader.shard_bytes, training.batch_size, seed, training.order
+        )
+        reader.cache_bytes = self._order.cache_bytes(reader.shard_bytes, ranks.world_size)
+        every, batches = training.use_every, -(-len(chosen.train) // training.batch_size)
+        self.num_steps = max(1, batches // every)
 
     def begin_epoch(self, epoch: int) -> None:
         """See `ChipLoader`."""
-        self._batches = self._epoch(epoch)
+        chips, share, every = self._chosen.train, self._training.balance, self._training.use_every
+        if share:
+            chips = balanced_chips(chips, self._chosen.rare, share, self._seed, epoch)
+        batches = self._order.batches(chips, epoch)
+        seen = batches[every - 1 :: every] if len(batches) >= every else batches[-1:]
+        self._part = EpochPart.of(seen, self._ranks.rank, self._ranks.world_size)
 
     def read(self, step: int) -> ChipBatch:
         """See `ChipLoader`."""
-        return self._reader.read(self.chips_of(step)[self._ranks.rank :: self._ranks.world_size])
-
-    def chips_of(self, step: int) -> Int64:
-        """Of all ranks."""
-        return self._batches[step % len(self._batches)]
-
-    def _epoch(self, epoch: int) -> list[Int64]:
-        chips, share, every = self._chips, self._training.balance, self._training.use_every
-        if share:
-            chips = balanced_chips(chips, self._rare, share, self._seed, epoch)
-        size = self._training.batch_size
-        batches = epoch_batches(chips, size, self._shards_held, self._seed, epoch)
-        return batches[every - 1 :: every] or batches[-1:]
+        again, row = divmod(step, self.num_steps)
+        batch = self._reader.read(self._part.chips[row])
+        self._reader.release(self._part.leaving[row])
+        return replace(batch, showing=self._part.showing[row] + again * self._training.batch_size)
 
 
 class StreamLoader(ChipLoader):
@@ -138,17 +129,12 @@ class StreamLoader(ChipLoader):
     def read(self, step: int) -> ChipBatch:
         """See `ChipLoader`."""
         rows = {name: _writable(values) for name, values in next(self._batches).items()}
-        self._chips: Int64 = rows["chip"]
         labels = {self._task: rows[LABEL_ARRAYS[self._task]]}
-        chips, store = self._chips, self._store
+        chips, store = rows["chip"], self._store
         return ChipBatch(
             rows["image"], rows["valid"], labels, chips, store.lights(chips),
             store.alterations(chips),
         )  # fmt: skip
-
-    def chips_of(self, step: int) -> Int64:
-        """Of this rank, and of the step that was read last."""
-        return self._chips
 
 
 def stream_chips(store: ChipStore, task: Task, chips: Int64, seed: int, cpus: float) -> Dataset:

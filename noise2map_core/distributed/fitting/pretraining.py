@@ -1,5 +1,6 @@
 """Pretraining on Ray Train: as `training` does it, of images without labels."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from noise2map_core.distributed.fitting.fit import (
     load_state,
 )
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.batches import epoch_batches
-from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
+from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
+from noise2map_core.learning.denoising import DenoisingLearner
+from noise2map_core.learning.seeds import ChipRandom
+from noise2map_core.learning.steps import StepOutcome
 from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
@@ -48,6 +51,18 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     return _Worker(job, TrainLink(job.state)).run(config["board"])
 
 
+@dataclass(frozen=True)
+class ImageBatch:
+    """Raw images."""
+
+    samples: Int64
+    """[B, 2] number, and how often it was shown before in the epoch."""
+    image: NDArray[Any]
+    """[B, band, y, x], raw numbers."""
+    valid: NDArray[np.bool_]
+    """[B, y, x], True = observed."""
+
+
 class _Worker(TrainWorker):
     """One rank: its learner, its part of the images."""
 
@@ -63,35 +78,35 @@ class _Worker(TrainWorker):
         self.learner = DenoisingLearner(
             model.to(link.device()), job.training, job.seed, wrap=link.wrap
         )
-        self.num_steps = len(self._batches(0))
+        size, images, training = job.training.batch_size, self.images, job.training
+        self.order = ChipOrder.of(images.train, images.shard_bytes, size, job.seed, training.order)
+        images.keep(self.order.cache_bytes(images.shard_bytes, self.ranks.world_size))
+        self.num_steps = -(-len(images.train) // size)
 
     def begin_epoch(self, epoch: int) -> None:
-        self.batches = self._batches(epoch)
+        batches = self.order.batches(self.images.train, epoch)
+        self.begun, self.part = epoch, EpochPart.of(batches, self.ranks.rank, self.ranks.world_size)
 
-    def load(self, epoch: int, step: int) -> CleanBatch:
-        mine = slice(self.ranks.rank, None, self.ranks.world_size)
-        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)
-        read = self.images.read(self.batches[step][mine], draws[mine])
-        return clean_batch(self.learner.model, *read)
+    def load(self, step: int) -> ImageBatch:
+        numbers, showing = self.part.chips[step], self.part.showing[step]
+        samples = np.column_stack([numbers, showing])
+        places = ChipRandom(self.job.seed, self.begun, "place", samples).rand(2).double().numpy()
+        image, valid = self.images.read(numbers, places)
+        self.images.release(self.part.leaving[step])
+        return ImageBatch(samples, image, valid)
 
-    def learn(self, batch: CleanBatch, epoch: int, step: int) -> float:
-        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+    def learn(self, batch: ImageBatch, epoch: int, step: int) -> StepOutcome:
+        clean = clean_batch(self.learner.model, batch.samples, batch.image, batch.valid)
+        return self.learner.step(clean, epoch, step, self.num_steps, self.ranks)
 
-    def chips_of(self, step: int) -> str:
-        numbers = ", ".join(str(number) for number in sorted(self.batches[step]))
-        return f"images {numbers} of {self.job.source.where}"
+    def chips_in(self, batch: ImageBatch) -> list[int]:
+        return [int(number) for number in batch.samples[:, 0]]
+
+    def named(self, chips: list[int]) -> str:
+        return f"images {', '.join(map(str, chips))} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
         mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
         sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}
-
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        images, size = self.images, self.training.batch_size
-        return epoch_batches(images.train, size, images.shards_held, self.job.seed, epoch)
-
-
-def _draws(seed: int, epoch: int, step: int, count: int) -> NDArray[np.float64]:
-    """Which part of each image of a global batch is shown, [count, 2]."""
-    return np.random.default_rng((seed, epoch, step)).random((count, 2))
