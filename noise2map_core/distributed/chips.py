@@ -115,7 +115,7 @@ def part_of(store: ChipStore, shards: Iterable[int], columns: Sequence[str]) -> 
     keys = (shard_key(name, shard) for name in columns if name in PIXEL_ARRAYS for shard in shards)
     return ChipStore(
         store.path,
-        {"num_chips": store.num_chips},
+        {name: store.attributes[name] for name in ("num_chips", "classes")},
         {key: store.objects[key] for key in keys if key in store.objects},
     )
 

@@ -17,6 +17,8 @@ from noise2map_core.settings.numbers import (
 from noise2map_core.settings.resources import Gpus
 from noise2map_core.settings.unused import changed, require_unset
 
+Order = Literal["sharded", "exact"]
+
 
 class OptimisationConfig(BaseModel):
     """How weights are made better, whatever the task."""
@@ -85,6 +87,13 @@ class OptimisationConfig(BaseModel):
     checkpoint_steps: PositiveInt | None = None
     """Steps between states that are kept in the middle of an epoch, without validation. None: a
     run that was killed continues from the last validated epoch."""
+
+    order: Annotated[Order, Field(exclude_if=lambda order: order == "sharded")] = "sharded"
+    """In what order chips come; any number of workers sees the same. sharded: workers own shards,
+    which are dealt anew for every epoch, so that an epoch reads the store once, however many they
+    are; where shards do not go round, a few chips are left out of an epoch and others shown twice.
+    exact: an epoch shows every chip once, drawn from as many shards as fit into 1 GiB; each worker
+    reads nearly all shards, every epoch anew if they do not fit."""
 
     num_workers: PositiveInt = 1
     """Workers that train together, each on its part of every batch."""
@@ -213,6 +222,8 @@ class TrainingConfig(OptimisationConfig):
     def _streamable(self) -> "TrainingConfig":
         if self.loader == "ray_data" and (self.balance or self.use_every > 1):
             raise ValueError("balance and use_every need the loader sharded")
+        if self.loader == "ray_data" and self.order == "exact":
+            raise ValueError("order exact needs the loader sharded")
         return self
 
 
@@ -232,6 +243,12 @@ class PretrainingConfig(OptimisationConfig):
     """How chips of a store come to the workers. sharded: each reads its own, in an order that the
     seed alone decides. ray_data: reading tasks on all nodes stream them; the order is promised to
     nobody, and a run that was killed does not end with the weights of one that was not."""
+
+    @model_validator(mode="after")
+    def _streamable(self) -> "PretrainingConfig":
+        if self.loader == "ray_data" and self.order == "exact":
+            raise ValueError("order exact needs the loader sharded")
+        return self
 
 
 class MlflowConfig(BaseModel):

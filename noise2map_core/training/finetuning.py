@@ -20,7 +20,13 @@ from noise2map_core.settings.network import Task
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.model_card import write_card
 from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
-from noise2map_core.training.training_data import class_weights, plan_spec, require_variates
+from noise2map_core.training.training_data import (
+    TaskChips,
+    class_weights,
+    plan_spec,
+    require_variates,
+    task_chips,
+)
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
 
@@ -39,6 +45,8 @@ class TrainingJob:
     """How each of its tasks is learnt."""
     class_weights: dict[Task, tuple[float, ...]]
     """Weight of each class in the losses of a task."""
+    chosen: dict[Task, TaskChips]
+    """What each task is learnt from, chosen once for all workers."""
     backbone: Path | None
     """Published UNet that the backbone starts from, absolute."""
     training: TrainingConfig
@@ -84,6 +92,7 @@ def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) 
         spec=plan_spec(store, settings.model, tasks, settings.gsd_range, settings.normalisation.of),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
+        chosen={name: task_chips(store, name, settings.training, seed) for name in tasks},
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=settings.training,
         seed=seed,

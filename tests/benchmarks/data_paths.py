@@ -35,13 +35,15 @@ from noise2map_core.cli.commands.demo import step_settings, write_whole_area
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.loaders import ShardedLoader
 from noise2map_core.distributed.fitting.streams import ChipStream, StreamLoader, stream_chips
-from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
+from noise2map_core.evaluation.batches import ChipReader
+from noise2map_core.evaluation.order import CACHE_BYTES
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.reading import build_config
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.testing.scenes import write_catalog
 from noise2map_core.training.curve import CURVE_FILE, read_losses
+from noise2map_core.training.training_data import TaskChips
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines.ingest_region import run
 
@@ -127,7 +129,9 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
 
     def sharded(cache_bytes: int) -> ShardedLoader:
         reader = ChipReader(store, ("change",), cache_bytes)
-        return ShardedLoader(reader, numbers, numbers, training, 0, Ranks())
+        loader = ShardedLoader(reader, TaskChips(numbers, numbers), training, 0, Ranks())
+        reader.cache_bytes = cache_bytes
+        return loader
 
     def streamed() -> StreamLoader:
         readers = ResourcesConfig(reader_cpus=0.5)

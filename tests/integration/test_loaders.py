@@ -47,7 +47,7 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
 ) -> None:
     store = open_store(chips)
     reader = ChipReader(store, ("change",))
-    labelled = labelled_chips(reader, store.chips_of("train"), "change")
+    labelled = labelled_chips(store, store.chips_of("train"), "change")
     dataset = stream_chips(store, COLUMNS, labelled, 0, READERS)
     (part,) = dataset.streaming_split(1, equal=True)
     stream = ChipStream(part, SHORT.batch_size, 0, Ranks())
@@ -62,7 +62,6 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
         stored = reader.read(batches[-1].chip)
         np.testing.assert_array_equal(batches[-1].image, stored.image)
         np.testing.assert_array_equal(batches[-1].truth("change"), stored.truth("change"))
-        assert list(loader.chips_of(0)) == list(batches[-1].chip)
         orders.append(order.tolist())
         asked.append(ray.get(ray.get_actor(dataset.context.get_config(TURN)).current.remote()))
     assert orders[0] != orders[1]

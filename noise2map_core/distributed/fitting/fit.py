@@ -16,7 +16,14 @@ import ray
 import ray.train
 import torch
 from ray.data import DataIterator, Dataset
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import (
+    CheckpointConfig,
+    CheckpointUploadMode,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+)
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
@@ -125,13 +132,36 @@ class TrainLink:
     def report(self, metrics: dict[str, Any], state: Any) -> None:
         """Hand over metrics and state; all ranks call it together, rank 0's are kept.
 
-        Raises OutputError if the state cannot be kept; the one before it is whole then.
+        The state is copied to where it is kept while steps go on; a run that is killed meanwhile
+        goes on from the one before it. Raises OutputError if the state cannot be kept, at once or
+        through Ray Train; the one before it is whole then.
         """
+        with self._said_for_people():
+            checkpoint = save_state(state, tempfile.mkdtemp()) if self.rank == 0 else None
+        ray.train.report(
+            metrics,
+            checkpoint=checkpoint,
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            # Else Ray leaves it there when it could not be kept.
+            delete_local_checkpoint_after_upload=False,
+            checkpoint_upload_fn=self._keep,
+        )
+
+    def _keep(self, local: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+        """Copy a state to the others, under a name, and delete it here."""
+        folder = Path(local.path)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                checkpoint = save_state(state, folder) if self.rank == 0 else None
-                _require_space(self._states, Path(folder))
-                ray.train.report(metrics, checkpoint=checkpoint)
+            with self._said_for_people():
+                _require_space(self._states, folder)
+                storage = ray.train.get_context().get_storage()
+                return storage.persist_current_checkpoint(local, name)
+        finally:
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def _said_for_people(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(
                 f"cannot keep a state in {self._states}: {explained(error)} The one before it is "

@@ -1,21 +1,17 @@
 """How chips come to a rank of a training; streamed ones: `streams`."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
-from noise2map_core.chips.store import CHIPS_PER_SHARD
-from noise2map_core.evaluation.batches import (
-    ChipBatch,
-    ChipReader,
-    Int64,
-    balanced_chips,
-    epoch_batches,
-)
+from noise2map_core.evaluation.batches import ChipBatch, ChipReader, balanced_chips
+from noise2map_core.evaluation.order import ChipOrder, EpochPart
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.training.training_data import TaskChips
 
 
 class ChipLoader(ABC):
-    """The chips of one task, a batch for every step of an epoch."""
+    """The chips of one task, a batch for every step of an epoch; read ahead, in a thread."""
 
     num_steps: int
     """Steps after which all chips were seen."""
@@ -26,51 +22,42 @@ class ChipLoader(ABC):
 
     @abstractmethod
     def read(self, step: int) -> ChipBatch:
-        """This rank's part of the batch; steps beyond `num_steps` begin again."""
-
-    @abstractmethod
-    def chips_of(self, step: int) -> Int64:
-        """Numbers of the chips of a step that was read, for people."""
+        """This rank's part of the batch, with the numbers of its chips and how often each was shown
+        before in this epoch. Steps come in order; those beyond `num_steps` begin again."""
 
 
 class ShardedLoader(ChipLoader):
-    """Reads shards by itself, and keeps the last ones.
+    """Reads the shards of its lanes by itself, and keeps the last ones.
 
     The batch of a step follows from seed, epoch and step alone: any number of workers sees the same
     chips in the same order, and so does a run that goes on in the middle of an epoch.
     """
 
     def __init__(
-        self,
-        reader: ChipReader,
-        chips: Int64,
-        rare: Int64,
-        training: TrainingConfig,
-        seed: int,
+        self, reader: ChipReader, chosen: TaskChips, training: TrainingConfig, seed: int,
         ranks: Ranks,
-    ) -> None:
-        """`rare` are the chips that `training.balance` shows more often."""
-        self._reader, self._chips, self._rare = reader, chips, rare
+    ) -> None:  # fmt: skip
+        self._reader, self._chosen = reader, chosen
         self._training, self._seed, self._ranks = training, seed, ranks
-        self._shards_held = reader.shards_held(int(chips[0]) // CHIPS_PER_SHARD)
-        self.num_steps = len(self._epoch(0))
+        self._order = ChipOrder.of(
+            chosen.train, reader.shard_bytes, training.batch_size, seed, training.order
+        )
+        reader.cache_bytes = self._order.cache_bytes(reader.shard_bytes, ranks.world_size)
+        every, batches = training.use_every, -(-len(chosen.train) // training.batch_size)
+        self.num_steps = max(1, batches // every)
 
     def begin_epoch(self, epoch: int) -> None:
         """See `ChipLoader`."""
-        self._batches = self._epoch(epoch)
+        chips, share, every = self._chosen.train, self._training.balance, self._training.use_every
+        if share:
+            chips = balanced_chips(chips, self._chosen.rare, share, self._seed, epoch)
+        batches = self._order.batches(chips, epoch)
+        seen = batches[every - 1 :: every] if len(batches) >= every else batches[-1:]
+        self._part = EpochPart.of(seen, self._ranks.rank, self._ranks.world_size)
 
     def read(self, step: int) -> ChipBatch:
         """See `ChipLoader`."""
-        return self._reader.read(self.chips_of(step)[self._ranks.rank :: self._ranks.world_size])
-
-    def chips_of(self, step: int) -> Int64:
-        """Of all ranks."""
-        return self._batches[step % len(self._batches)]
-
-    def _epoch(self, epoch: int) -> list[Int64]:
-        chips, share, every = self._chips, self._training.balance, self._training.use_every
-        if share:
-            chips = balanced_chips(chips, self._rare, share, self._seed, epoch)
-        size = self._training.batch_size
-        batches = epoch_batches(chips, size, self._shards_held, self._seed, epoch)
-        return batches[every - 1 :: every] or batches[-1:]
+        again, row = divmod(step, self.num_steps)
+        batch = self._reader.read(self._part.chips[row])
+        self._reader.release(self._part.leaving[row])
+        return replace(batch, showing=self._part.showing[row] + again * self._training.batch_size)

@@ -1,5 +1,6 @@
 """Pretraining on Ray Train: as `training` does it, of images without labels."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,16 @@ from noise2map_core.distributed.fitting.fit import (
 )
 from noise2map_core.distributed.fitting.streams import ChipStream, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.batches import epoch_batches
-from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
+from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
+from noise2map_core.learning.denoising import DenoisingLearner
+from noise2map_core.learning.seeds import ChipRandom
+from noise2map_core.learning.steps import Ranks, StepOutcome
 from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.training.denoising import clean_batch, validation_error
 from noise2map_core.training.pretraining import PretrainedWeights, PretrainingJob
-from noise2map_core.training.pretraining_data import shown
+from noise2map_core.training.pretraining_data import UnlabelledImages, shown
 
 SCORE = Score("val_loss", highest=False)
 IMAGES = "images"
@@ -63,6 +66,69 @@ def _train_worker(config: dict[str, Any]) -> str | None:
     return _Worker(job, TrainLink(job.state)).run(config["board"])
 
 
+@dataclass(frozen=True)
+class ImageBatch:
+    """Raw images."""
+
+    samples: Int64
+    """[B, 2] number, and how often it was shown before in the epoch."""
+    image: NDArray[Any]
+    """[B, band, y, x], raw numbers."""
+    valid: NDArray[np.bool_]
+    """[B, y, x], True = observed."""
+
+
+class _Read:
+    """Images that a rank reads by itself; as `ShardedLoader` does."""
+
+    def __init__(
+        self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
+    ) -> None:
+        size, order = job.training.batch_size, job.training.order
+        self._images, self._seed, self._ranks = images, job.seed, ranks
+        self._order = ChipOrder.of(images.train, images.shard_bytes, size, job.seed, order)
+        images.keep(self._order.cache_bytes(images.shard_bytes, ranks.world_size))
+        self.num_steps = -(-len(images.train) // size)
+
+    def begin_epoch(self, epoch: int) -> None:
+        batches, ranks = self._order.batches(self._images.train, epoch), self._ranks
+        self._begun, self._part = epoch, EpochPart.of(batches, ranks.rank, ranks.world_size)
+
+    def load(self, step: int) -> ImageBatch:
+        numbers, showing = self._part.chips[step], self._part.showing[step]
+        samples = np.column_stack([numbers, showing])
+        pixels = self._images.read(numbers, _places(self._seed, self._begun, samples))
+        self._images.release(self._part.leaving[step])
+        return ImageBatch(samples, *pixels)
+
+
+class _Streamed:
+    """Images as Ray Data's tasks have read them; see `ChipStream`."""
+
+    def __init__(
+        self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
+    ) -> None:
+        size, self._seed = job.training.batch_size, job.seed
+        self._stream = ChipStream(link.stream(IMAGES), size, job.seed, ranks)
+        self.num_steps = len(images.train) // size
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._begun = epoch
+        self._stream.begin_epoch(epoch)
+
+    def load(self, step: int) -> ImageBatch:
+        rows = self._stream.read()
+        samples = np.column_stack([rows["chip"], np.zeros_like(rows["chip"])])
+        places = _places(self._seed, self._begun, samples)
+        return ImageBatch(samples, *shown(rows["image"], rows["valid"], places))
+
+
+def _places(seed: int, epoch: int, samples: Int64) -> NDArray[np.float64]:
+    """Which part of each image is shown, [B, 2]."""
+    drawn: NDArray[np.float64] = ChipRandom(seed, epoch, "place", samples).rand(2).double().numpy()
+    return drawn
+
+
 class _Worker(TrainWorker):
     """One rank: its learner, its part of the images."""
 
@@ -78,47 +144,28 @@ class _Worker(TrainWorker):
         self.learner = DenoisingLearner(
             model.to(link.device()), job.training, job.seed, wrap=link.wrap
         )
-        batch_size, streamed = job.training.batch_size, job.training.loader == "ray_data"
-        self.stream = (
-            ChipStream(link.stream(IMAGES), batch_size, job.seed, self.ranks) if streamed else None
-        )
-        self.num_steps = len(self.images.train) // batch_size if streamed else len(self._batches(0))
+        streamed = job.training.loader == "ray_data"
+        self.reader = (_Streamed if streamed else _Read)(job, self.images, link, self.ranks)
+        self.num_steps = self.reader.num_steps
 
     def begin_epoch(self, epoch: int) -> None:
-        if self.stream is not None:
-            self.stream.begin_epoch(epoch)
-        else:
-            self.batches = self._batches(epoch)
+        self.reader.begin_epoch(epoch)
 
-    def load(self, epoch: int, step: int) -> CleanBatch:
-        mine = slice(self.ranks.rank, None, self.ranks.world_size)
-        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)[mine]
-        if self.stream is not None:
-            rows = self.stream.read()
-            self.numbers, read = rows["chip"], shown(rows["image"], rows["valid"], draws)
-        else:
-            self.numbers = self.batches[step]
-            read = self.images.read(self.numbers[mine], draws)
-        return clean_batch(self.learner.model, *read)
+    def load(self, step: int) -> ImageBatch:
+        return self.reader.load(step)
 
-    def learn(self, batch: CleanBatch, epoch: int, step: int) -> float:
-        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+    def learn(self, batch: ImageBatch, epoch: int, step: int) -> StepOutcome:
+        clean = clean_batch(self.learner.model, batch.samples, batch.image, batch.valid)
+        return self.learner.step(clean, epoch, step, self.num_steps, self.ranks)
 
-    def chips_of(self, step: int) -> str:
-        numbers = ", ".join(str(number) for number in sorted(self.numbers))
-        return f"images {numbers} of {self.job.source.where}"
+    def chips_in(self, batch: ImageBatch) -> list[int]:
+        return [int(number) for number in batch.samples[:, 0]]
+
+    def named(self, chips: list[int]) -> str:
+        return f"images {', '.join(map(str, chips))} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
         mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
         sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}
-
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        images, size = self.images, self.training.batch_size
-        return epoch_batches(images.train, size, images.shards_held, self.job.seed, epoch)
-
-
-def _draws(seed: int, epoch: int, step: int, count: int) -> NDArray[np.float64]:
-    """Which part of each image of a global batch is shown, [count, 2]."""
-    return np.random.default_rng((seed, epoch, step)).random((count, 2))

@@ -16,7 +16,8 @@ from noise2map_core.distributed.board import Turn
 from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.distributed.cluster.memory import shares_of_stream
 from noise2map_core.distributed.fitting.loaders import ChipLoader
-from noise2map_core.evaluation.batches import ChipBatch, Int64
+from noise2map_core.evaluation.batches import ChipBatch
+from noise2map_core.evaluation.order import Int64
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.resources import ClusterConfig
@@ -106,15 +107,11 @@ class StreamLoader(ChipLoader):
     def read(self, step: int) -> ChipBatch:
         """See `ChipLoader`."""
         rows, store = self._stream.read(), self._store
-        self._chips: Int64 = rows["chip"]
+        labels, chips = {self._task: rows[LABEL_ARRAYS[self._task]]}, rows["chip"]
         return ChipBatch(
-            rows["image"], rows["valid"], {self._task: rows[LABEL_ARRAYS[self._task]]},
-            self._chips, store.lights(self._chips), store.alterations(self._chips),
+            rows["image"], rows["valid"], labels, chips, store.lights(chips),
+            store.alterations(chips),
         )  # fmt: skip
-
-    def chips_of(self, step: int) -> Int64:
-        """Of this rank, and of the step that was read last."""
-        return self._chips
 
 
 def _turn_of(stream: DataIterator) -> Any:

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,7 +45,7 @@ def test_a_part_reads_what_the_store_reads_and_nothing_else(store: ChipStore) ->
     part = part_of(store, [1], COLUMNS)
     for name, values in part.read_shard(1, COLUMNS).items():
         np.testing.assert_array_equal(values, store.read_shard(1, COLUMNS)[name])
-    with pytest.raises(Exception, match="is damaged: image/c/0/0/0/0/0 is not what"):
+    with pytest.raises(Exception, match="after it had been opened: image/c/0/0/0/0/0"):
         part.read_shard(0, COLUMNS)
 
 
@@ -58,9 +57,9 @@ def test_only_shards_of_the_chips_are_asked_for_and_each_once(store: ChipStore) 
     assert sorted(len(set((one // CHIPS_PER_SHARD).tolist())) for one in found) == [1, 1]
 
 
-def test_a_shard_that_its_manifest_does_not_list_is_named(store: ChipStore, tmp_path: Path) -> None:
+def test_a_manifest_that_no_longer_fits_its_store_is_told_in_one_line(store: ChipStore) -> None:
     """A store that was appended to, or changed, after it was opened."""
     stale = replace(store, objects={})
     (task,) = ChipSource(stale, np.arange(8), COLUMNS, None, 4).get_read_tasks(8)
-    with pytest.raises(Exception, match="is damaged: image/c/0/0/0/0/0 is not what its manifest"):
+    with pytest.raises(Exception, match="after it had been opened: image/c/0/0/0/0/0"):
         list(task())

@@ -17,7 +17,7 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, Normalisation, PatchUNetSpec
 from noise2map_core.settings.diffusion import DiffusionConfig, NoCorruption
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
-from tests.factories import UNET, checkpoint_spec, task_spec
+from tests.factories import UNET, checkpoint_spec, random_of, samples, task_spec
 
 NETWORK = PatchUNetSpec(
     patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion="alteration"
@@ -98,10 +98,10 @@ def test_a_batch_that_is_reversed_while_training_shows_the_same_variates(model: 
     statistics = torch.randn(3, 2, 5)
     batch = TrainingBatch(
         image, torch.zeros(3, 16, 16, dtype=torch.int64), torch.ones(3, 16, 16, dtype=torch.bool),
-        statistics,
+        samples(3), statistics,
     )  # fmt: skip
     config = TrainingConfig(flips=False, jitter=0)
-    draws = draw_augmentations(3, 4, 2, config, torch.Generator().manual_seed(1))
+    draws = draw_augmentations(random_of(3), 4, 2, config)
     assert draws.reverse.any() and not draws.reverse.all()
     made = augment(batch, draws, 2)
     assert made.alteration is not None
@@ -175,4 +175,5 @@ def _changed(seed: int) -> TrainingBatch:
     image = torch.from_numpy((dates.reshape(4, 4, 32, 32) - 1000) / 300).float()
     known = np.stack([pair_alteration(*one.reshape(2, 2, -1)) for one in image.numpy()])
     valid = torch.ones(4, 32, 32, dtype=torch.bool)
-    return TrainingBatch(image, torch.from_numpy(label), valid, torch.from_numpy(known).float())
+    alteration = torch.from_numpy(known).float()
+    return TrainingBatch(image, torch.from_numpy(label), valid, samples(4), alteration)

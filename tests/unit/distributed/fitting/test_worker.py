@@ -1,6 +1,7 @@
 """A rank's steps, without Ray and without a network."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from noise2map_core.distributed.fitting.fit import Score, TrainLink
 from noise2map_core.distributed.fitting.worker import MAX_SKIPPED, TrainWorker
-from noise2map_core.learning.steps import StepGuard
+from noise2map_core.learning.steps import StepOutcome
 from noise2map_core.settings.learning import TrainingConfig
 
 
@@ -27,6 +28,10 @@ class Link(TrainLink):
         self.states.append(state)
 
 
+def outcome(loss: float, norm: float = 1.0) -> StepOutcome:
+    return StepOutcome(*(torch.tensor(value) for value in (loss, norm, 1.0)))
+
+
 class Worker(TrainWorker):
     """Its losses are given; a state is the number of steps behind it."""
 
@@ -35,21 +40,24 @@ class Worker(TrainWorker):
     def __init__(self, losses: list[float], link: Link) -> None:
         super().__init__(TrainingConfig(epochs=3, checkpoint_epochs=1), Path(), link)
         self._given, self.learner = iter(losses), self
-        self.taken, self.guard = 0, StepGuard()
+        self.taken = 0
         self.weights = torch.zeros(3)
 
     def begin_epoch(self, epoch: int) -> None:
         pass
 
-    def load(self, epoch: int, step: int) -> None:
-        pass
+    def load(self, step: int) -> int:
+        return step
 
-    def learn(self, batch: Any, epoch: int, step: int) -> float:
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
         self.taken += 1
-        return next(self._given)
+        return outcome(next(self._given))
 
-    def chips_of(self, step: int) -> str:
-        return f"chips of step {step}"
+    def chips_in(self, batch: int) -> list[int]:
+        return [batch]
+
+    def named(self, chips: list[int]) -> str:
+        return f"chips of step {', '.join(map(str, chips))}"
 
     def validate(self) -> dict[str, Any]:
         return {"score": 0.5}
@@ -85,9 +93,8 @@ class Skipping(Worker):
         self.training = self.training.model_copy(update={"epochs": len(norms) // 2})
         self._norms = iter(norms)
 
-    def learn(self, batch: Any, epoch: int, step: int) -> float:
-        self.guard.admits(next(self._norms))
-        return super().learn(batch, epoch, step)
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
+        return replace(super().learn(batch, epoch, step), norm=torch.tensor(next(self._norms)))
 
 
 def test_some_gradients_that_are_no_numbers_are_skipped_and_counted() -> None:
