@@ -53,16 +53,20 @@ CPUS = 2
 COLUMNS = ("image", "valid", "label_change")
 
 
-def main(epochs: int = 5, rounds: int = 3, batch: int = 16, stride: int = 16) -> None:
+def main(
+    epochs: int = 5, rounds: int = 3, batch: int = 16, stride: int = 16, train: bool = True
+) -> None:
     """Print samples a second of each way, round by round, and the ratios.
 
     Args:
         stride: Of chips: less is more of them.
+        train: Whether trainings are compared, too, which takes longest.
     """
     with tempfile.TemporaryDirectory() as folder:
         chips = _ingest(Path(folder), stride)
         _tell("reading alone", _compare_reading(chips, epochs, rounds, batch))
-        _tell("training", _compare_training(chips, Path(folder), epochs, rounds, batch))
+        if train:
+            _tell("training", _compare_training(chips, Path(folder), epochs, rounds, batch))
 
 
 @dataclass(frozen=True)
