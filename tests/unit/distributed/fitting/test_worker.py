@@ -33,7 +33,7 @@ def outcome(loss: float, norm: float = 1.0) -> StepOutcome:
 
 
 class Worker(TrainWorker):
-    """Its losses are given; a state is the number of steps behind it."""
+    """Its losses are given, then 1; a state is the number of steps behind it."""
 
     score, num_steps = Score("score", highest=True), 2
 
@@ -51,7 +51,7 @@ class Worker(TrainWorker):
 
     def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
         self.taken += 1
-        return outcome(next(self._given))
+        return outcome(next(self._given, 1.0))
 
     def chips_in(self, batch: int) -> list[int]:
         return [batch]
