@@ -17,7 +17,6 @@ PREDICT = "predict"
 """The stage in which tiles are read, predicted and written, all at once."""
 OTHER = "start, end"
 """What no stage is: loading libraries, opening the output, ending."""
-TILE_WORK = ("read", "predict", "write")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Run:
     driver_cpu_s: dict[str, float]
     """CPU seconds of the driver in it."""
     work_s: dict[str, float]
-    """Of tiles, summed over workers: read, predict, write."""
+    """Of tiles, summed over workers: reading, predicting, writing, hashing."""
     start_s: float
     """Until the first tile was begun."""
 
@@ -69,7 +68,7 @@ class Costs:
     chips_a_tile: float
     stages: dict[str, StageCost]
     tile_s: dict[str, float]
-    """Of a tile in the stage `predict`: read, predict, write; each keeps one worker busy."""
+    """Of a tile in the stage `predict`, by what is done with it; each keeps one worker busy."""
 
     @classmethod
     def fitted(cls, tile_px: int, runs: Sequence[Run]) -> "Costs":
@@ -80,7 +79,7 @@ class Costs:
         starts = [run.start_s for run in runs]
         _, driver = _line(runs, [run.driver_cpu_s[PREDICT] for run in runs])
         stages[PREDICT] = StageCost(float(np.mean(starts)), driver, 0.0)
-        tile_s = {name: sum(run.work_s[name] for run in runs) / tiles for name in TILE_WORK}
+        tile_s = {name: sum(run.work_s[name] for run in runs) / tiles for name in runs[-1].work_s}
         return cls(tile_px, sum(run.chips for run in runs) / tiles, stages, tile_s)
 
     def dump(self) -> str:
@@ -154,7 +153,7 @@ def _predicting(costs: Costs, tiles: float, cluster: Cluster) -> StageTime:
     cost, tile = costs.stages[PREDICT], costs.tile_s
     on_gpu = cluster.gpu_chips_s is not None
     predict = costs.chips_a_tile / cluster.gpu_chips_s if cluster.gpu_chips_s else tile["predict"]
-    on_cpus = tile["read"] + tile["write"] + (0.0 if on_gpu else predict)
+    on_cpus = sum(tile.values()) - (tile["predict"] if on_gpu else 0.0)
     each = {
         "predicting": predict / cluster.predictors,
         "CPUs": on_cpus / cluster.cpus,
