@@ -13,9 +13,8 @@ class Mapper(Protocol):
     where its part would come.
     """
 
-    def __call__(
-        self, make: Callable[[Any], Made], parts: Iterable[Any], /
-    ) -> Iterator[Made]: ...  # pragma: no cover
+    def __call__(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
+        """What is made of the parts."""
 
 
 def here(make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
