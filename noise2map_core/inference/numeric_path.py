@@ -1,5 +1,6 @@
 """The numeric path: all that moves the last bits of a logit, resolved once by the driver."""
 
+import json
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -7,9 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.errors import ConfigError, OutputError
+from noise2map_core.runtime.storage import read_if_there
 from noise2map_core.settings.inference import InferenceConfig
 
+BATCH = "batch.json"
+"""Which batch fits, of an output whose predictors had no memory for what was asked for."""
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Processors with one of these multiply bfloat16 faster than float32."""
 
@@ -65,6 +70,30 @@ def resolve_numeric_path(config: InferenceConfig, gpus: float, gpu_type: str = "
         torch=version("torch"),
         graphs=_graphs(config, device),
     )
+
+
+def keep_batch(output: Path, asked: int, fits: int) -> None:
+    """Note beside an output's ledger the batch that fits where another one was asked for."""
+    write_atomically(output / "ledger" / BATCH, json.dumps({"asked": asked, "fits": fits}))
+
+
+def fitting_batch(output: Path, asked: int) -> int:
+    """The batch that an earlier run on an output found to fit in place of `asked`; else `asked`.
+
+    Raises OutputError if the note is damaged.
+    """
+    note = output / "ledger" / BATCH
+    body = read_if_there(note)
+    if body is None:
+        return asked
+    try:
+        known = json.loads(body)
+        return int(known["fits"]) if known["asked"] == asked else asked
+    except (ValueError, LookupError, TypeError) as error:
+        raise OutputError(
+            f"{note} is damaged: {' '.join(str(error).split())}. Delete it and run the same "
+            "command again; the batch that fits is found anew."
+        ) from error
 
 
 def _dtype(config: InferenceConfig, device: str) -> str:

@@ -23,7 +23,7 @@ from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
 from noise2map_core.imagery.usable import usable_scenes
-from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
+from noise2map_core.inference.numeric_path import NumericPath, fitting_batch, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.inference.scene_light import read_light
 from noise2map_core.models.shipped import checkpoint_folder
@@ -160,11 +160,12 @@ def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> 
     """Of a job, how the network is run."""
     inference = config.inference
     assert config.checkpoint is not None
+    path = _path(inference, config.resources)
     return {
         "checkpoint": checkpoint_folder(config.checkpoint),
         "lattice": ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
         "timesteps": inference.timesteps or spec.task(task).inference_timesteps,
-        "path": _path(inference, config.resources),
+        "path": replace(path, batch=fitting_batch(config.output, path.batch)),
         "evidence": plan_evidence(inference, spec.task(task)),
     }
 

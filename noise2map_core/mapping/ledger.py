@@ -21,7 +21,7 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import OutputError
-from noise2map_core.runtime.storage import discard, listed, read_bytes
+from noise2map_core.runtime.storage import discard, is_local, listed, read_bytes
 
 FORMAT_VERSION = 1
 MIN_FOLDED = 1_000
@@ -63,8 +63,12 @@ class TileRecord:
     """Seconds that reading them took."""
     predict_s: float = 0.0
     """Seconds of its forward passes and decisions."""
+    wait_s: float = 0.0
+    """Seconds that its predictor had waited for it since the tile before."""
     write_s: float = 0.0
-    """Seconds that writing its pixels took."""
+    """Seconds that encoding and writing its pixels took."""
+    hash_s: float = 0.0
+    """Seconds that the digest of what was written took."""
     digest: str = ""
     """Of what was written, `Mosaic.digest`; empty in records of earlier versions."""
     objects: str = ""
@@ -114,7 +118,8 @@ class Ledger:
         """Record a batch of tiles under the run's fencing number. Safe to repeat."""
         rows = [asdict(record) for record in records]
         body = {"format_version": FORMAT_VERSION, "fence": fence, "tiles": rows}
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if is_local(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{fence:08d}-{digest_of(body)[:16]}.json"
         write_atomically(self._folder / name, json.dumps(body))
 

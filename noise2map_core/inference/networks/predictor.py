@@ -253,12 +253,9 @@ def spread_over(
 def _wanted(chips: Sequence[Window], wanted: NDArray[np.bool_], core: Window) -> Iterator[Window]:
     """The chips that have a wanted pixel."""
     for _, row in groupby(chips, key=attrgetter("row")):
-        band = None
-        for chip in row:
-            rows, cols = chip.intersect(core).slices_in(core)
-            band = wanted[rows].any(axis=0) if band is None else band
-            if band[cols].any():
-                yield chip
+        in_row = [(chip, *chip.intersect(core).slices_in(core)) for chip in row]
+        columns = np.asarray(wanted[in_row[0][1]].any(axis=0))
+        yield from (chip for chip, _, cols in in_row if columns[cols].any())
 
 
 def _batches(chips: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
@@ -266,7 +263,7 @@ def _batches(chips: Sequence[Window], size: int) -> Iterator[Sequence[Window]]:
         yield chips[start : start + size]
 
 
-def _mean(logits: Sequence[Tensor]) -> Tensor:
+def _mean(logits: list[Tensor]) -> Tensor:
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
 
