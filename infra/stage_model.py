@@ -116,10 +116,16 @@ class Cluster:
     """Where a region is mapped."""
 
     cpus: int
+    """That read and write while others predict."""
     predictors: int
-    """GPUs; without `gpu_chips_s`, CPUs."""
+    """GPUs; without `gpu_chips_s`, further CPUs."""
     gpu_chips_s: float | None = None
     """Chips a second of one GPU."""
+
+    @property
+    def all_cpus(self) -> int:
+        """That make products."""
+        return self.cpus + (self.predictors if self.gpu_chips_s is None else 0)
 
 
 @dataclass(frozen=True)
@@ -138,9 +144,9 @@ def stage_times(costs: Costs, tiles: float, cluster: Cluster) -> list[StageTime]
     rest = [
         StageTime(
             name,
-            cost.fixed_s + tiles * (cost.driver_s + cost.work_s / cluster.cpus),
+            cost.fixed_s + tiles * (cost.driver_s + cost.work_s / cluster.all_cpus),
             cost.fixed_s + tiles * cost.driver_s,
-            "workers" if cost.work_s / cluster.cpus > cost.driver_s else "the driver",
+            "workers" if cost.work_s / cluster.all_cpus > cost.driver_s else "the driver",
         )
         for name, cost in costs.stages.items()
         if name != PREDICT
@@ -151,12 +157,10 @@ def stage_times(costs: Costs, tiles: float, cluster: Cluster) -> list[StageTime]
 def _predicting(costs: Costs, tiles: float, cluster: Cluster) -> StageTime:
     """Of what goes on at once, the slowest decides."""
     cost, tile = costs.stages[PREDICT], costs.tile_s
-    on_gpu = cluster.gpu_chips_s is not None
-    predict = costs.chips_a_tile / cluster.gpu_chips_s if cluster.gpu_chips_s else tile["predict"]
-    on_cpus = sum(tile.values()) - (tile["predict"] if on_gpu else 0.0)
+    rate = cluster.gpu_chips_s
     each = {
-        "predicting": predict / cluster.predictors,
-        "CPUs": on_cpus / cluster.cpus,
+        "predicting": (costs.chips_a_tile / rate if rate else tile["predict"]) / cluster.predictors,
+        "reading, writing": (sum(tile.values()) - tile["predict"]) / cluster.cpus,
         "the driver": cost.driver_s,
     }
     slowest = max(each, key=each.__getitem__)

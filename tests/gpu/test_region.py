@@ -15,6 +15,8 @@ from tests.measure import measured
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 
 SIZE = 8192
+ASKED, LEFT_BYTES = 4096, 4 << 30
+"""A batch, for which there is not enough memory on the device."""
 BUSY = 0.95
 PARTS = 0.8
 """Of the speed of the network alone, a region's at least."""
@@ -56,3 +58,18 @@ def test_a_region_is_as_fast_as_its_parts(told: dict[str, Any], network: Path) -
     whole = facts["chips"] / seconds / torch.cuda.device_count()
     print(f"{whole:,.0f} chips/s of a GPU in a region, {alone:,.0f} of the network alone")
     assert whole >= PARTS * alone
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_remembered(network: Path, tmp_path: Path) -> None:
+    """Most of the memory is taken by somebody else: this process."""
+    write_scenes(tmp_path / "scenes", 1024, Change())
+    free, _ = torch.cuda.mem_get_info()
+    held = torch.empty(free - LEFT_BYTES, dtype=torch.uint8, device="cuda")
+    settings: dict[str, object] = {"inference": {"batch": ASKED}, "resources": {}}
+    measured(infer_command(tmp_path / "scenes", network, tmp_path / "map", settings))
+    del held
+    torch.cuda.empty_cache()
+    path = json.loads((tmp_path / "map" / "manifest.json").read_text())["numeric_path"]
+    assert 1 <= path["batch"] < ASKED and ASKED % path["batch"] == 0
+    again = measured(infer_command(tmp_path / "scenes", network, tmp_path / "map", settings))
+    assert "nothing new" in again.out
