@@ -1,8 +1,8 @@
 """What the stages of a map take, as `infra/scale.py stages` wants them, and whether it is right.
 
-Invented scenes of several sizes, a trained network, `infer-region` with one predictor and
-one task beside it, which reads or writes, a run a size. Costs are lines through the runs of `sizes`; the run of `check` is not in
-them, and stands beside what they say of it.
+Invented scenes of several sizes, a trained network, `infer-region` with one predictor and one task
+beside it, which reads or writes, a run a size. Costs are lines through the runs of `sizes`; the run
+of `check` is not in them, and stands beside what they say of it.
 
     python tests/benchmarks/stage_costs.py [--sizes 2048 4096] [--check 8192] [--output FILE]
 """
