@@ -26,9 +26,9 @@ With larger shards there are fewer lanes than workers may be, and some read the 
 MAX_LANES = 64
 """As many workers read disjoint shards."""
 
-SHARDS_OF_LANE = 4
-"""Least number of shards in a lane, on average: lanes are equally long, so that of a longer one
-chips are left out, and of a shorter one some come twice. Of fewer, that would be many."""
+CHIPS_OF_LANE = 4 * CHIPS_PER_SHARD
+"""Least number of chips in a lane: lanes are equally long, so that of a longer one chips are left
+out, and of a shorter one some come twice. Of shorter lanes, that would be many."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,9 @@ class ChipOrder:
         cls, chips: Int64, shard_bytes: int, batch_size: int, seed: int, order: Order
     ) -> "ChipOrder":
         """For chips of shards that take so many bytes when they are decoded."""
-        num_shards = len(np.unique(chips // CHIPS_PER_SHARD))
         lanes = 1
         if order == "sharded":
-            most = min(MAX_LANES, num_shards // SHARDS_OF_LANE, LANE_BYTES // max(1, shard_bytes))
+            most = min(MAX_LANES, len(chips) // CHIPS_OF_LANE, LANE_BYTES // max(1, shard_bytes))
             lanes = max(n for n in range(1, max(1, most) + 1) if batch_size % n == 0)
         return cls(batch_size, seed, lanes, max(1, CACHE_BYTES // max(1, shard_bytes) // lanes))
 
@@ -67,7 +66,7 @@ class ChipOrder:
         """
         random = np.random.default_rng((self.seed, epoch))
         starts = np.unique(chips // CHIPS_PER_SHARD, return_index=True)[1]
-        shards = np.split(chips, starts[1:])
+        shards = [part for one in np.split(chips, starts[1:]) for part in _parts(one, random)]
         num_batches, each = -(-len(chips) // self.batch_size), self.batch_size // self.lanes
         rows = [
             np.resize(self._shuffled(lane, random), (num_batches, each))
@@ -100,6 +99,13 @@ class EpochPart:
         mine = slice(rank * size, (rank + 1) * size)
         chips = batches[:, mine]
         return cls(chips, _showings(batches)[:, mine], _leaving(chips // CHIPS_PER_SHARD))
+
+
+def _parts(shard: Int64, random: np.random.Generator) -> list[Int64]:
+    """The chips of a shard; those of which some come again and again are too many for one lane."""
+    if len(shard) <= CHIPS_PER_SHARD:
+        return [shard]
+    return np.array_split(random.permutation(shard), -(-len(shard) // CHIPS_PER_SHARD))
 
 
 def _dealt(shards: list[Int64], lanes: int, random: np.random.Generator) -> list[list[Int64]]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD
+from noise2map_core.evaluation.batches import balanced_chips
 from noise2map_core.evaluation.order import CACHE_BYTES, LANE_BYTES, ChipOrder, EpochPart, Int64
 
 
@@ -54,6 +55,16 @@ def test_few_chips_are_left_out_of_an_epoch_and_none_of_all_epochs(num_shards: i
     missed = [np.setdiff1d(chips, order.batches(chips, epoch)) for epoch in range(3)]
     assert all(len(one) < 0.06 * len(chips) for one in missed)
     assert not len(np.intersect1d(np.intersect1d(*missed[:2]), missed[2])) > 0.001 * len(chips)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_lanes_keep_the_share_of_chips_that_come_again_and_again(share: float) -> None:
+    """All of them lie in two shards of 64."""
+    chips, rare = np.arange(64 * CHIPS_PER_SHARD), np.arange(10, 50)
+    order = ChipOrder.of(chips, 2**20, 16, 0, "sharded")
+    assert order.lanes == 16
+    batches = order.batches(balanced_chips(chips, rare, share, 0, 0), 0)
+    assert np.isin(batches, rare).mean() == pytest.approx(share, abs=0.05)
 
 
 def test_epochs_and_seeds_shuffle_and_deal_differently() -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from noise2map_core.distributed.fitting.fit import Score, TrainLink
-from noise2map_core.distributed.fitting.worker import MAX_SKIPPED, TrainWorker
+from noise2map_core.distributed.fitting.worker import FETCHED_STEPS, MAX_SKIPPED, TrainWorker
 from noise2map_core.learning.steps import StepOutcome
+from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import TrainingConfig
 
 
@@ -125,3 +126,32 @@ def test_weights_that_are_no_numbers_are_never_kept(value: float, every: int | N
     said = worker.run()
     assert said is not None and "state.model.weight is not finite" in said
     assert not link.states
+
+
+class Large(Worker):
+    """Its batches are larger than the memory."""
+
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_batch_larger_than_the_memory_is_told_with_the_settings_that_help() -> None:
+    worker = Large([], Link())
+    worker.training = worker.training.model_copy(update={"batch_size": 48, "accumulation": 4})
+    with pytest.raises(ConfigError, match=r"^12 chips at once .*training\.accumulation \(4\)"):
+        worker.run()
+
+
+def test_losses_are_fetched_some_steps_later_and_none_is_lost() -> None:
+    """What is wrong is found with its own chips, though later steps were taken."""
+
+    class Long(Worker):
+        num_steps = 3 * FETCHED_STEPS
+
+    link, losses = Link(), [1.0] * (FETCHED_STEPS + 2)
+    worker = Long([*losses, math.nan], link)
+    said = worker.run()
+    wrong = len(losses)
+    assert said is not None and f"at epoch 1, step {wrong + 1}, on chips of step {wrong}" in said
+    assert worker.taken == 2 * FETCHED_STEPS
+    assert worker.losses[:-1] == losses and math.isnan(worker.losses[-1])
