@@ -12,6 +12,9 @@ from noise2map_core.distributed.cluster.needs import reader_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.work import task_sizes
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.inference.region_products import write_map
+from noise2map_core.inference.region_run import RegionRun
+from noise2map_core.products.bundle import MapFigures
 from noise2map_core.runtime.mapper import Made, Mapper, here
 from noise2map_core.settings.resources import ClusterConfig
 
@@ -30,6 +33,12 @@ def mapper_for(grid: RegionGrid, resources: ClusterConfig) -> Iterator[Mapper]:
         return
     with ray_session(resources, reader_needs(resources)):
         yield TaskMapper(resources.reader_cpus)
+
+
+def write_products_of(run: RegionRun) -> MapFigures:
+    """Write the overviews, the products and the manifest of a run."""
+    with mapper_for(run.job.grid, run.config.resources) as mapper:
+        return write_map(run, mapper)
 
 
 class TaskMapper:

@@ -124,7 +124,7 @@ class PackedRaster:
         """Pack the raster in `frame`, whose windows `make` packs, with a number of levels; calls
         `told` at each. Coarser levels follow from the last of these."""
         levels, windows = self._levels(frame.height, frame.width), parts_of(frame)
-        last = np.lib.format.open_memmap(
+        last: NDArray[Any] = np.lib.format.open_memmap(
             self._scratch / "last.npy", "w+", self.packing.dtype,
             (levels[-1].height, levels[-1].width),
         )  # fmt: skip
