@@ -30,9 +30,8 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResult:
     """Search the scenes, predict the tiles that are not there, write mosaic and products.
 
-    `recheck`: what is kept is read and compared with the digests of its records, and what is
-    damaged made again. Raises IncompleteRegionError if tiles failed; with `allow_incomplete`,
-    behind the products.
+    `recheck`: what is kept is read, and what differs from its record's digest made again. Raises
+    IncompleteRegionError if tiles failed; with `allow_incomplete`, behind the products.
     """
     watch, config = Stopwatch(), with_gpus(config)
     spec = read_model(config.checkpoint, config.search.bands, config)

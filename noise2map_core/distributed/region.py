@@ -16,7 +16,7 @@ from noise2map_core.inference.numeric_path import keep_batch
 from noise2map_core.inference.planning import plan_pixels
 from noise2map_core.inference.region_output import require_model
 from noise2map_core.inference.region_run import RegionRun
-from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger
+from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger, TileRecord
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.runtime.errors import BatchMemoryError, OutputError
 from noise2map_core.runtime.progress import progress
@@ -59,12 +59,14 @@ def _halve_batch(run: RegionRun, error: BatchMemoryError) -> None:
 def predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:
     """Predict tiles [tile, (row, col)], and add up what became of them."""
     ledger, begun = Ledger(run.config.output), time.perf_counter()
+    held: list[TileRecord] = []
     with run.watch.stage("predict"), progress(len(tiles), "predict", "tile") as bar:
         for record in predict_tiles(run.job, tiles, run.config.resources):
             bar.update()
             run.work.add(record, time.perf_counter() - begun)
-            if bar.done % MIN_FOLDED == 0:
-                ledger.fold()
+            held.append(record)
+            if bar.done % MIN_FOLDED == 0 and ledger.fold(held, run.job.fence):
+                held.clear()
 
 
 def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:

@@ -32,7 +32,7 @@ def mapper_for(grid: RegionGrid, resources: ClusterConfig) -> Iterator[Mapper]:
         yield here
         return
     with ray_session(resources, reader_needs(resources)):
-        yield TaskMapper(resources.reader_cpus)
+        yield TaskMapper()
 
 
 def write_products_of(run: RegionRun) -> MapFigures:
@@ -47,14 +47,12 @@ class TaskMapper:
     A driver holds what few tasks have made, whatever the number of parts.
     """
 
-    def __init__(self, num_cpus: float) -> None:
-        """`num_cpus` of each task."""
-        self._num_cpus = num_cpus
-        self._workers = max(1, int(ray.cluster_resources().get("CPU", 1) / num_cpus))
+    def __init__(self) -> None:
+        self._workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def __call__(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
         """See `Mapper`."""
-        task, shared = ray.remote(num_cpus=self._num_cpus)(_made), ray.put(make)
+        task, shared = ray.remote(num_cpus=1)(_made), ray.put(make)
         waiting: deque[ray.ObjectRef[list[Made]]] = deque()
         for some in self._bundles(parts):
             waiting.append(task.remote(shared, some))

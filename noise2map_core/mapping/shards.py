@@ -6,7 +6,6 @@ are there. A listing reads no pixels, so that ten thousand tiles take seconds; a
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +13,11 @@ from typing import Any, NamedTuple
 import obstore
 
 from noise2map_core.geo.grid import RegionGrid, Tile
+from noise2map_core.runtime.requests import at_once
 from noise2map_core.runtime.storage import is_local, object_store, read_if_there
 
 ARRAYS = ("class", "probability", "reason", "valid")
 """The arrays of every mosaic."""
-REQUESTS = 16
-"""Listings that are waited for at once."""
-
-
 NONE = "none"
 """Said of a tile without any object: all its pixels have the fill value."""
 
@@ -122,8 +118,7 @@ class Shards:
             found = obstore.list_with_delimiter(store, f"{name}/c/{row + top}")["objects"]
             return [(one["path"].rpartition("/")[2], found_as(one["size"], one)) for one in found]
 
-        with ThreadPoolExecutor(REQUESTS) as pool:
-            yield from pool.map(listing, folders)
+        yield from at_once(listing, folders)
 
 
 def digest_over(bodies: Mapping[str, bytes | None]) -> str:
