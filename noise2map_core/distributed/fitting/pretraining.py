@@ -82,6 +82,9 @@ class _Worker(TrainWorker):
         self.order = ChipOrder.of(images.train, images.shard_bytes, size, job.seed, training.order)
         images.keep(self.order.cache_bytes(images.shard_bytes, self.ranks.world_size))
         self.num_steps = -(-len(images.train) // size)
+        # Its own: the others are read by a thread meanwhile, for the epoch to come.
+        self.judged = job.source.open()
+        self.judged.keep(0)
 
     def begin_epoch(self, epoch: int) -> None:
         batches = self.order.batches(self.images.train, epoch)
@@ -106,7 +109,7 @@ class _Worker(TrainWorker):
         return f"images {', '.join(map(str, chips))} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
-        mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
-        sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
+        mine = self.judged.val[self.ranks.rank :: self.ranks.world_size]
+        sums = validation_error(self.learner.averaged, self.judged, mine, self.training.batch_size)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}
