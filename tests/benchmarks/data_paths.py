@@ -22,12 +22,12 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
+from noise2map_core.chips.order import CACHE_BYTES
 from noise2map_core.chips.store import open_store
 from noise2map_core.cli.commands.demo import step_settings, write_whole_area
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
 from noise2map_core.evaluation.batches import ChipReader
-from noise2map_core.evaluation.order import CACHE_BYTES
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.reading import build_config

@@ -12,11 +12,11 @@ import ray
 from numpy.typing import NDArray
 from ray.data import DataIterator, Dataset
 
+from noise2map_core.chips.order import ChipOrder, EpochPart, Int64
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
 from noise2map_core.distributed.board import Turn
 from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.evaluation.batches import ChipBatch, ChipReader, balanced_chips
-from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.network import Task

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise2map_core.chips.order import ChipOrder, EpochPart, Int64
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -15,7 +16,6 @@ from noise2map_core.distributed.fitting.fit import (
     load_state,
 )
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
 from noise2map_core.learning.denoising import DenoisingLearner
 from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.learning.steps import StepOutcome

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from noise2map_core.chips import order
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
 from noise2map_core.distributed.fitting.loaders import ShardedLoader
-from noise2map_core.evaluation import order
 from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.seeds import ChipRandom
