@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise2map_core.chips.order import CACHE_BYTES, Int64
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
-from noise2map_core.evaluation.order import CACHE_BYTES, Int64
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.settings.network import Task
 

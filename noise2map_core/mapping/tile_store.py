@@ -23,9 +23,10 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 from zarr.storage import ObjectStore as ZarrObjectStore
 
-from noise2map_core.mapping.shards import REQUESTS, Found, found_as
+from noise2map_core.mapping.shards import Found, found_as
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import LeaseLostError, OutputError
+from noise2map_core.runtime.requests import REQUESTS
 from noise2map_core.runtime.storage import is_local, object_store, reason, sync, version_of
 
 PIXELS = "/c/"

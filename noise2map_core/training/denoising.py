@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.diffusion.objectives import denoising_loss, x_0_from_epsilon, x_0_from_velocity
-from noise2map_core.evaluation.order import Int64
 from noise2map_core.learning.denoising import CleanBatch, noise, training_weights
 from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.training.pretraining_data import CENTRE, UnlabelledImages

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.order import CACHE_BYTES, Int64
 from noise2map_core.chips.spread import band_spread
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store
 from noise2map_core.datasets.unlabelled import ImageFiles, find_images
 from noise2map_core.evaluation.batches import ChipReader
-from noise2map_core.evaluation.order import CACHE_BYTES, Int64
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.models.spec import Normalisation
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError

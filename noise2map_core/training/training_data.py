@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.spread import band_spread, require_numbers
 from noise2map_core.chips.store import LABEL_ARRAYS, ChipStore
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
 from noise2map_core.evaluation.batches import chips_with, labelled_chips, some_chips
-from noise2map_core.evaluation.order import Int64
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
 from noise2map_core.learning.losses import class_weights_of

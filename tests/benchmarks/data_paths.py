@@ -30,13 +30,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
+from noise2map_core.chips.order import CACHE_BYTES
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store, shard_key
 from noise2map_core.cli.commands.demo import step_settings, write_whole_area
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.loaders import ShardedLoader
 from noise2map_core.distributed.fitting.streams import ChipStream, StreamLoader, stream_chips
 from noise2map_core.evaluation.batches import ChipReader
-from noise2map_core.evaluation.order import CACHE_BYTES
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.reading import build_config

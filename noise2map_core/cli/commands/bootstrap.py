@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.evaluation.card_scores import add_to_card
-from noise2map_core.evaluation.order import Int64
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
+from noise2map_core.chips.order import ChipOrder, EpochPart
 from noise2map_core.evaluation.batches import ChipBatch, ChipReader, balanced_chips
-from noise2map_core.evaluation.order import ChipOrder, EpochPart
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.training.training_data import TaskChips

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from ray.data import Dataset
 
+from noise2map_core.chips.order import ChipOrder, EpochPart, Int64
 from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.fitting.fit import (
     Log,
@@ -18,7 +19,6 @@ from noise2map_core.distributed.fitting.fit import (
 )
 from noise2map_core.distributed.fitting.streams import ChipStream, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.order import ChipOrder, EpochPart, Int64
 from noise2map_core.learning.denoising import DenoisingLearner
 from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.learning.steps import Ranks, StepOutcome
@@ -147,6 +147,9 @@ class _Worker(TrainWorker):
         streamed = job.training.loader == "ray_data"
         self.reader = (_Streamed if streamed else _Read)(job, self.images, link, self.ranks)
         self.num_steps = self.reader.num_steps
+        # Its own: the others are read by a thread meanwhile, for the epoch to come.
+        self.judged = job.source.open()
+        self.judged.keep(0)
 
     def begin_epoch(self, epoch: int) -> None:
         self.reader.begin_epoch(epoch)
@@ -165,7 +168,7 @@ class _Worker(TrainWorker):
         return f"images {', '.join(map(str, chips))} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
-        mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
-        sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
+        mine = self.judged.val[self.ranks.rank :: self.ranks.world_size]
+        sums = validation_error(self.learner.averaged, self.judged, mine, self.training.batch_size)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}

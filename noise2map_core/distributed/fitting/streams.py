@@ -11,13 +11,13 @@ import torch
 from ray.data import DataIterator, Dataset
 from ray.data.collate_fn import DefaultCollateFn
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
 from noise2map_core.distributed.board import Turn
 from noise2map_core.distributed.chips import ChipSource
 from noise2map_core.distributed.cluster.memory import shares_of_stream
 from noise2map_core.distributed.fitting.loaders import ChipLoader
 from noise2map_core.evaluation.batches import ChipBatch
-from noise2map_core.evaluation.order import Int64
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.resources import ClusterConfig

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from noise2map_core.chips import order
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, Columns, open_store
 from noise2map_core.distributed.fitting.loaders import ShardedLoader
-from noise2map_core.evaluation import order
 from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.seeds import ChipRandom
@@ -156,3 +157,10 @@ def test_a_rank_draws_for_its_own_chips_alone_and_all_ranks_the_same(
         parts = [drawn_by(Ranks(rank, world_size), monkeypatch) for rank in range(world_size)]
         assert {count for count, _ in parts} == {whole // world_size}
         assert sum(value for _, value in parts) == pytest.approx(total, rel=1e-5)
+
+
+def test_an_order_that_is_not_used_is_refused_and_the_usual_one_changes_no_digest() -> None:
+    with pytest.raises(ValidationError, match="order exact needs the loader sharded"):
+        TrainingConfig(loader="ray_data", order="exact")
+    assert "order" not in TrainingConfig().model_dump()
+    assert TrainingConfig(order="exact").model_dump()["order"] == "exact"

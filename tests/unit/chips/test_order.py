@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noise2map_core.chips.order import CACHE_BYTES, LANE_BYTES, ChipOrder, EpochPart, Int64
 from noise2map_core.chips.store import CHIPS_PER_SHARD
 from noise2map_core.evaluation.batches import balanced_chips
-from noise2map_core.evaluation.order import CACHE_BYTES, LANE_BYTES, ChipOrder, EpochPart, Int64
 
 
 def part_of_chips(num_chips: int, of: int = 500) -> Int64:
