@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from noise2map_core.distributed.cluster.memory import shares_of_parts
 from noise2map_core.distributed.cluster.needs import reader_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.work import task_sizes
@@ -32,7 +33,7 @@ def mapper_for(grid: RegionGrid, resources: ClusterConfig) -> Iterator[Mapper]:
         yield here
         return
     with ray_session(resources, reader_needs(resources)):
-        yield TaskMapper()
+        yield TaskMapper(shares_of_parts(grid.tile_px, resources).of("reader"))
 
 
 def write_products_of(run: RegionRun) -> MapFigures:
@@ -47,12 +48,15 @@ class TaskMapper:
     A driver holds what few tasks have made, whatever the number of parts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: dict[str, Any] | None = None) -> None:
+        """`memory` is what each task asks Ray for besides its CPU."""
+        self._memory = memory or {}
         self._workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def __call__(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
         """See `Mapper`."""
-        task, shared = ray.remote(num_cpus=1)(_made), ray.put(make)
+        task: Any = ray.remote(num_cpus=1, **self._memory)(_made)
+        shared = ray.put(make)
         waiting: deque[ray.ObjectRef[list[Made]]] = deque()
         for some in self._bundles(parts):
             waiting.append(task.remote(shared, some))

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.stage_model import (
-    OTHER,
     PREDICT,
     Cluster,
     Costs,
     Run,
     StageCost,
+    cpu_seconds,
     stage_times,
 )
 
@@ -22,33 +22,26 @@ TRUE = {
     "compare": StageCost(0.2, 0.001, 0.0),
     PREDICT: StageCost(8.0, 0.002, 0.0),
     "rasters": StageCost(1.0, 0.01, 0.4),
-    OTHER: StageCost(5.0, 0.0, 0.0),
+    "report": StageCost(5.0, 0.0, 0.0),
 }
 TILE_S = {"read": 0.3, "predict": 2.0, "write": 0.1}
 COSTS = Costs(512, 64.0, TRUE, TILE_S)
 
 
-def run_of(tiles: int, cpus: int) -> Run:
-    """What a run of these costs says of itself, with one predictor."""
-    seconds = {
-        name: cost.fixed_s + tiles * (cost.driver_s + cost.work_s / cpus)
-        for name, cost in TRUE.items()
-    }
-    seconds[PREDICT] = 8.0 + tiles * 2.0
+def run_of(tiles: int) -> Run:
+    """What a run of these costs takes."""
     driver = {name: cost.fixed_s + tiles * cost.driver_s for name, cost in TRUE.items()}
-    work = {name: each * tiles for name, each in TILE_S.items()}
-    return Run(tiles, 64 * tiles, cpus, sum(seconds.values()), seconds, driver, work, 8.0)
+    work = {name: tiles * cost.work_s for name, cost in TRUE.items() if cost.work_s}
+    each = {name: each * tiles for name, each in TILE_S.items()}
+    return Run(tiles, 64 * tiles, driver, work, each)
 
 
 def test_costs_are_found_in_runs_of_two_sizes_and_foretell_a_third() -> None:
-    found = Costs.fitted(512, [run_of(16, 4), run_of(64, 4)])
+    found = Costs.fitted(512, [run_of(16), run_of(64)])
     assert found.chips_a_tile == 64.0 and found.tile_s == pytest.approx(TILE_S)
     for name, cost in TRUE.items():
         assert vars_of(found.stages[name]) == pytest.approx(vars_of(cost), abs=1e-6), name
-    third = run_of(1000, 4)
-    times = {one.name: one.seconds for one in stage_times(found, 1000, Cluster(3, 1))}
-    assert times == pytest.approx(third.seconds)
-    assert sum(times.values()) == pytest.approx(third.wall_s)
+    assert cpu_seconds(found, 1000) == pytest.approx(run_of(1000).seconds)
 
 
 def vars_of(cost: StageCost) -> list[float]:
@@ -68,7 +61,8 @@ def vars_of(cost: StageCost) -> list[float]:
 def test_of_what_goes_on_at_once_the_slowest_decides(
     cluster: Cluster, waits_for: str, seconds: float
 ) -> None:
-    predicting, *_ = stage_times(COSTS, 1000, cluster)
+    times = {stage.name: stage for stage in stage_times(COSTS, 1000, cluster)}
+    predicting = times[PREDICT]
     assert predicting.waits_for == waits_for
     assert predicting.seconds == pytest.approx(8.0 + 1000 * seconds)
     assert predicting.serial_s == pytest.approx(8.0 + 1000 * 0.002)
@@ -86,8 +80,10 @@ def test_more_workers_never_take_longer_nor_less_than_the_serial_part(
 
 
 def test_a_stage_that_does_not_grow_is_fixed() -> None:
-    runs = [run_of(16, 4), run_of(64, 4)]
-    noisy = [replace(run, seconds={**run.seconds, "search": 3.0 - n}) for n, run in enumerate(runs)]
+    noisy = [
+        replace(run, driver_s={**run.driver_s, "search": 3.0 - number})
+        for number, run in enumerate([run_of(16), run_of(64)])
+    ]
     found = Costs.fitted(512, noisy).stages["search"]
     assert (found.fixed_s, found.driver_s, found.work_s) == (2.5, 0.0, 0.0)
 
