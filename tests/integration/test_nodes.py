@@ -130,6 +130,7 @@ with ray_session(resources):
     key = ray._raylet.GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode()
     pools = ClusterConfig()
     pools.node_group_configs.add(name="predicting", max_count=8, resources={"CPU": 8, "GPU": 1})
+    pools.node_group_configs[0].resources["accelerator_type:A100"] = 1
     _internal_kv_put(key, pools.SerializeToString(), **place)
     print(find_gpus(resources, "A100"))
     where = ray.remote(lambda: ray.get_runtime_context().get_node_id())

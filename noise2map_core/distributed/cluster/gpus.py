@@ -53,7 +53,7 @@ def find_gpus(resources: ClusterConfig, wanted: str | None = None) -> Gpus:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         # Ray Data and Ray Train ask here, too: nothing public says how far a cluster may grow.
         most = state.state.get_max_resources_from_cluster_config() or {}
-    return most_alike(nodes, int(most.get("GPU", 0)), wanted)
+    return most_alike(nodes, most, wanted)
 
 
 def _here(wanted: str | None) -> Gpus:
@@ -62,18 +62,34 @@ def _here(wanted: str | None) -> Gpus:
 
 
 def most_alike(
-    nodes: Sequence[Mapping[str, float]], to_come: int = 0, wanted: str | None = None
+    nodes: Sequence[Mapping[str, float]], most: Mapping[str, float], wanted: str | None = None
 ) -> Gpus:
-    """GPUs of one type, by the resources of each node; `to_come`: as many as a cluster may get."""
+    """GPUs of one type, by the resources of each node, and the `most` that there may be.
+
+    Where nodes are still to come, of a type that their pool does not state, the type is not known,
+    whatever is there at the moment: else a map would be another's tomorrow, and Ray would wait for
+    nodes that it does not know how to get.
+    """
     counts = Counter[str]()
     for node in nodes:
         if gpus := int(node.get("GPU", 0)):
-            counts[next((name[len(TYPE) :] for name in node if name.startswith(TYPE)), "")] += gpus
-    if wanted is not None:
-        return Gpus(max(counts[wanted], to_come), wanted)
-    kind = min(counts, key=lambda name: (-counts[name], name), default="")
-    # Of more than one type, nobody says which the cluster would get more of.
-    return Gpus(max(counts[kind], to_come) if len(counts) < 2 else counts[kind], kind)
+            counts[next(iter(_types(node)), "")] += gpus
+    if (grown := int(most.get("GPU", 0))) > counts.total():
+        pools = _types(most)
+        kind = wanted or _largest(pools)
+        return Gpus(grown if len(pools) < 2 else int(pools.get(kind, 0)), kind)
+    kind = wanted or _largest(counts)
+    return Gpus(counts[kind], kind)
+
+
+def _types(resources: Mapping[str, float]) -> dict[str, float]:
+    """Types of GPUs that are stated, and by how many nodes."""
+    return {name[len(TYPE) :]: of for name, of in resources.items() if name.startswith(TYPE)}
+
+
+def _largest(counts: Mapping[str, float]) -> str:
+    """Of equal ones, by name; empty: none."""
+    return min(counts, key=lambda name: (-counts[name], name), default="")
 
 
 def with_gpus(config: MapT) -> MapT:

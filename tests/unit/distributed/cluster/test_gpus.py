@@ -29,6 +29,8 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 
 H100, A100 = {"GPU": 2.0, "accelerator_type:H100": 1.0}, {"GPU": 1.0, "accelerator_type:A100": 1.0}
 CPUS = {"CPU": 8.0}
+STATED = {"GPU": 16, "accelerator_type:H100": 8}
+"""Of eight nodes of two."""
 
 
 @pytest.fixture
@@ -56,24 +58,29 @@ def map_of(checkpoint: str, **resources: Any) -> InferRegionConfig:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "to_come", "wanted", "found"),
+    ("nodes", "most", "wanted", "found"),
     [
-        ([], 0, None, Gpus(0)),
-        ([CPUS], 0, None, Gpus(0)),
-        ([CPUS], 16, None, Gpus(16)),  # a pool that has shrunk to nothing
-        ([CPUS, H100, H100], 0, None, Gpus(4, "H100")),
-        ([H100], 16, None, Gpus(16, "H100")),
-        ([H100, A100], 16, None, Gpus(2, "H100")),
-        ([H100, A100, A100], 0, None, Gpus(2, "A100")),  # of as many, by name
-        ([H100, A100], 0, "A100", Gpus(1, "A100")),
-        ([H100], 0, "A100", Gpus(0, "A100")),
-        ([{"GPU": 1.0}], 0, None, Gpus(1)),
+        ([], {}, None, Gpus(0)),
+        ([CPUS], {"CPU": 800}, None, Gpus(0)),
+        ([CPUS, H100, H100], {}, None, Gpus(4, "H100")),
+        ([H100, A100, A100], {}, None, Gpus(2, "A100")),  # of as many, by name
+        ([H100, A100], {}, "A100", Gpus(1, "A100")),
+        ([H100], {}, "A100", Gpus(0, "A100")),
+        ([{"GPU": 1.0}], {}, None, Gpus(1)),
+        # A pool that has shrunk to nothing, or not quite: the same map.
+        ([CPUS], {"GPU": 16}, None, Gpus(16)),
+        ([H100], {"GPU": 16}, None, Gpus(16)),
+        ([CPUS], STATED, None, Gpus(16, "H100")),
+        ([H100], STATED, None, Gpus(16, "H100")),
+        ([H100], {"GPU": 16}, "H100", Gpus(16, "H100")),
+        ([A100], {**STATED, "accelerator_type:A100": 9}, None, Gpus(9, "A100")),
+        ([A100], {**STATED, "accelerator_type:A100": 9}, "H100", Gpus(8, "H100")),
     ],
 )
 def test_gpus_of_one_type_are_taken(
-    nodes: list[dict[str, float]], to_come: int, wanted: str | None, found: Gpus
+    nodes: list[dict[str, float]], most: dict[str, float], wanted: str | None, found: Gpus
 ) -> None:
-    assert most_alike(nodes, to_come, wanted) == found
+    assert most_alike(nodes, most, wanted) == found
 
 
 @pytest.mark.parametrize(("visible", "count"), [(None, 4), ("1,2", 2), ("", 0)])
