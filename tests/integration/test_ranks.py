@@ -24,14 +24,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ChipStore:
     folder = tmp_path_factory.mktemp("chips")
     job = plan_store(
         folder / "sources", folder / "chips.zarr", split=SPLIT, pixels=changed_land(),
-        chips=ChipsConfig(chip_px=16, stride_px=2),
+        chips=ChipsConfig(chip_px=16, stride_px=4),
     )  # fmt: skip
     return open_store(make_store(job))
 
 
 def job(store: ChipStore, state: Path, **training: object) -> TrainingJob:
     """Everything that is drawn is drawn."""
-    given = {"batch_size": 8, "epochs": 1, "checkpoint_steps": 1, "haze": 0.3, "crop": 0.2,
+    given = {"batch_size": 8, "epochs": 3, "checkpoint_steps": 1, "haze": 0.3, "crop": 0.2,
              "invariance": {"shift_px": 1.0, "noise": 0.1, "pasted": 0.2}}  # fmt: skip
     settings = TrialSettings.model_validate(
         {
