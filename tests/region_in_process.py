@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from noise2map_core.distributed.prediction import UNFIT, TilePredictor, _read_row, writer_of
+from noise2map_core.distributed.prediction import UNFIT, PredictingWorker, _read_row, writer_of
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.region_result import InferRegionResult
 from noise2map_core.mapping.ledger import TileRecord
@@ -62,7 +62,7 @@ def in_process(watch: Watch | None = None) -> Iterator[None]:
 
 
 def _predict(watch: Watch | None, job: RegionJob, tiles: Any, _: object) -> Iterator[TileRecord]:
-    predict, write = TilePredictor(job), writer_of(job)
+    predict, write = PredictingWorker(job), writer_of(job)
     for number, (row, col) in enumerate(tiles.tolist(), start=1):
         read = _read_row(job, "nobody", row, col)  # no server is waited for
         made = predict({name: np.array(values) for name, values in read.items()})

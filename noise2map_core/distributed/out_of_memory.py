@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from noise2map_core.runtime.errors import TileMemoryError
+from noise2map_core.runtime.errors import BatchMemoryError, TileMemoryError
 
 T = TypeVar("T")
 

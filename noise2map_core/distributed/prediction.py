@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
@@ -90,7 +90,7 @@ def _read_then_predicted(
         return (
             ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader"))
             .map_batches(
-                TilePredictor,
+                PredictingWorker,
                 batch_size=resources.tiles_per_task,
                 fn_constructor_kwargs={"job": job},
                 compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
@@ -162,7 +162,7 @@ def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class TilePredictor:
+class PredictingWorker:
     """An actor that holds the model."""
 
     def __init__(self, job: RegionJob) -> None:
@@ -174,55 +174,55 @@ class TilePredictor:
     def __call__(self, batch: Batch) -> dict[str, Any]:
         """The maps of the tiles of a super-tile, and what they took; to be written."""
         waited = self._idleness.end()
-        unfit = False
-        try:
-            made = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
-        except BatchMemoryError as error:
-            made, unfit = (
-                [self._unmade(batch, n, error) for n in range(len(batch["tile_row"]))],
-                True,
-            )
+        made = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
         if self._begun:  # before the first one, readers start
-            made[0] = (replace(made[0][0], wait_s=round(waited, 4)), made[0][1])
+            made[0] = made[0]._replace(record=replace(made[0].record, wait_s=round(waited, 4)))
         self._begun = True
         self._idleness.begin()
-        return {**to_be_written(made), UNFIT: [unfit] * len(made)}
+        return to_be_written(made)
 
-    def _unmade(
-        self, batch: Batch, index: int, error: Exception | str
-    ) -> tuple[TileRecord, TileMap]:
-        tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
-        record = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=str(error))
-        return record, hole(self._job, tile)
+    def _unmade(self, tile: Tile, why: str, unfit: bool = False) -> "MadeTile":
+        record = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=why)
+        return MadeTile(record, hole(self._job, tile), unfit)
 
-    def _make(self, batch: Batch, index: int) -> tuple[TileRecord, TileMap]:
+    def _make(self, batch: Batch, index: int) -> "MadeTile":
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
         if batch["error"][index]:
-            return self._unmade(batch, index, str(batch["error"][index]))
+            return self._unmade(tile, str(batch["error"][index]))
         names = [name for name in ("image", "valid", "hidden", "part") if name in batch]
         pixels = TileImage(*(batch[name][index] for name in names))
         start = time.perf_counter()
         try:
             made = self._within_memory(partial(self._predict, tile, pixels))
-        except BatchMemoryError:
-            raise
         except TileMemoryError as error:
-            return self._unmade(batch, index, error)
-        return TileRecord(
+            return self._unmade(tile, str(error), isinstance(error, BatchMemoryError))
+        record = TileRecord(
             tile.row, tile.col, self._job.key(tile), "done",
             chips=made.chips, decided_px=made.decided_px, strange_px=made.strange_px,
             unlike_px=made.unlike_px, part_edges=made.part_edges, pixel_bytes=pixels.image.nbytes,
             read_s=round(float(batch["read_s"][index]), 4),
             predict_s=round(time.perf_counter() - start, 4),
-        ), made.map  # fmt: skip
+        )  # fmt: skip
+        return MadeTile(record, made.map)
 
 
-def to_be_written(made: Sequence[tuple[TileRecord, TileMap]]) -> dict[str, Any]:
-    """Rows of the fields of records, and of the pixels of maps."""
-    rows = [
-        {**asdict(record), **{f"{MAP}{name}": values for name, values in map.arrays().items()}}
-        for record, map in made
-    ]
+class MadeTile(NamedTuple):
+    """A tile on its way to be written."""
+
+    record: TileRecord
+    map: TileMap
+    unfit: bool = False
+    """Whether it was not made because a batch did not fit into memory."""
+
+    def row(self) -> dict[str, Any]:
+        """The fields of the record, and the pixels of the map."""
+        pixels = {f"{MAP}{name}": values for name, values in self.map.arrays().items()}
+        return {**asdict(self.record), **pixels, UNFIT: self.unfit}
+
+
+def to_be_written(made: Sequence[MadeTile]) -> dict[str, Any]:
+    """Tiles as a batch of rows."""
+    rows = [one.row() for one in made]
     return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -239,6 +239,8 @@ class TileWriter:
     output: Path
     grid: RegionGrid
     fence: int
+    layers: tuple[str, ...] = ()
+    """Arrays besides those that every mosaic has."""
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
         """What became of the tiles of a super-tile: fields of records, and whether storage took
@@ -249,8 +251,9 @@ class TileWriter:
         records = [_row(batch, index, _FIELDS) for index in range(len(batch["row"]))]
         try:
             done = [self._written(TileRecord(**one), batch, n) for n, one in enumerate(records)]
-            if not any(batch[UNFIT]):  # else the run goes on with a smaller batch
-                self._record(done)
+            told = [one for one, unfit in zip(done, batch[UNFIT], strict=True) if not unfit]
+            if told:  # the others are made again, with a smaller batch
+                self._record(told)
             unwritten = False
         except (OSError, OutputError) as error:
             refused = unwritable(self.output, error) if isinstance(error, OSError) else error
@@ -265,7 +268,7 @@ class TileWriter:
         start = time.perf_counter()
         names = [name for name in batch if name.startswith(MAP)]
         pixels = {name.removeprefix(MAP): batch[name][index] for name in names}
-        written = _mosaic(self.output, self.grid, self.fence).write(
+        written = _mosaic(self.output, self.grid, self.fence, self.layers).write(
             record.tile, TileMap.of(pixels), partial(self._revoke, record)
         )
         seconds = time.perf_counter() - start - written.hash_s
@@ -290,8 +293,9 @@ class TileWriter:
 
 
 @lru_cache(maxsize=2)
-def _mosaic(output: Path, grid: RegionGrid, fence: int) -> Mosaic:
-    """The mosaic that a process writes to: its documents are read once."""
+def _mosaic(output: Path, grid: RegionGrid, fence: int, layers: tuple[str, ...]) -> Mosaic:
+    """The mosaic that a process writes to: its documents are read once. Another one at the same
+    place has another fence, or other layers."""
     return Mosaic(output / "mosaic.zarr", grid, fence)
 
 
@@ -307,11 +311,11 @@ class TileMaker:
 
     def __init__(self, job: RegionJob, tiles: NDArray[np.int32], count: int, board: str) -> None:
         self._job, self._tiles, self._count, self._board = job, tiles, count, board
-        self._predictor: TilePredictor | None = None
+        self._predictor: PredictingWorker | None = None
 
     def __call__(self, start: int) -> dict[str, Any]:
         """What became of the super-tile that begins with tile `start`; see `TileWriter`."""
-        self._predictor = self._predictor or TilePredictor(self._job)
+        self._predictor = self._predictor or PredictingWorker(self._job)
         mine = self._tiles[start : start + self._count].tolist()
         rows = [_read_row(self._job, self._board, *tile) for tile in mine]
         read = {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
@@ -320,4 +324,4 @@ class TileMaker:
 
 def writer_of(job: RegionJob) -> TileWriter:
     """Who writes the tiles of a job."""
-    return TileWriter(job.output, job.grid, job.fence)
+    return TileWriter(job.output, job.grid, job.fence, job.layers)
