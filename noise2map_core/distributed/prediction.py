@@ -255,9 +255,8 @@ class TileWriter:
             if told:  # the others are made again, with a smaller batch
                 self._record(told)
             unwritten = False
-        except (OSError, OutputError) as error:
-            refused = unwritable(self.output, error) if isinstance(error, OSError) else error
-            failed = {"status": "failed", "reason": redacted(str(refused))}
+        except (OSError, OutputError, BaseError) as error:
+            failed = {"status": "failed", "reason": redacted(str(_refusal(self.output, error)))}
             done, unwritten = [TileRecord(**{**one, **failed}) for one in records], True
         columns = {name: [getattr(record, name) for record in done] for name in _FIELDS}
         return {**columns, "unwritten": [unwritten] * len(done), UNFIT: list(batch[UNFIT])}
@@ -282,14 +281,20 @@ class TileWriter:
         self._record([TileRecord(record.row, record.col, record.key, "failed", reason=CUT_SHORT)])
 
     def _record(self, records: list[TileRecord]) -> None:
-        try:
-            require_fence(self.output, self.fence)
-            Ledger(self.output).append(records, self.fence)
-        except BaseError as error:
-            raise OutputError(
-                f"cannot write {self.output / 'ledger'}: {reason(error)}. See to the storage and "
-                "run the same command again; what is done is kept."
-            ) from error
+        require_fence(self.output, self.fence)
+        Ledger(self.output).append(records, self.fence)
+
+
+def _refusal(output: Path, error: Exception) -> Exception:
+    """What storage said, in one line with the way out."""
+    if isinstance(error, OSError):
+        return unwritable(output, error)
+    if isinstance(error, BaseError):
+        return OutputError(
+            f"cannot write {output}: {reason(error)}. See to the storage and run the same command "
+            "again; what is done is kept."
+        )
+    return error
 
 
 @lru_cache(maxsize=2)
