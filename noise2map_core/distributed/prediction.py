@@ -273,7 +273,7 @@ class TileWriter:
         seconds = time.perf_counter() - start - written.hash_s
         return replace(
             record, digest=written.digest, objects=written.objects,
-            write_s=round(seconds, 4), hash_s=round(written.hash_s, 4),
+            write_s=round(seconds, 4), hash_s=round(written.hash_s, 6),
         )  # fmt: skip
 
     def _revoke(self, record: TileRecord) -> None:
