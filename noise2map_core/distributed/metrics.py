@@ -46,7 +46,7 @@ def _chips() -> Counter:
 
 
 def _work() -> Counter:
-    return _counter("work_seconds", "Seconds of work, by stage: read, predict, write, …", "stage")
+    return _counter("work_seconds", "Seconds of work, by stage of a tile: read to hash.", "stage")
 
 
 def _wait() -> Counter:

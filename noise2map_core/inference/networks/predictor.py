@@ -27,7 +27,7 @@ from noise2map_core.settings.network import Task
 
 MAP, REVERSED = "map", "reversed map"
 """Layers that are blended besides those of single passes."""
-STRIP_PX = 64
+STRIP_PX = 32
 """Rows that are normalised at once: they stay in a processor's cache."""
 
 
@@ -105,7 +105,7 @@ class Predictor:
                 blend.add(batch, self._logits(shown, batch))
         layers = blend.mean().split(classes)
         found = {
-            name: _softmax(layer / self._task.temperature).cpu().numpy()
+            name: _softmax(layer, self._task.temperature).cpu().numpy()
             for name, layer in zip(self._sets, layers, strict=True)
         }
         return found, len(chips)
@@ -267,8 +267,10 @@ def _mean(logits: list[Tensor]) -> Tensor:
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
 
-def _softmax(logits: Tensor) -> Tensor:
+def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Softmax over the first axis, in float32; classes are summed up in their order."""
+    if temperature != 1:
+        logits = logits / temperature
     shifted = _exp_(logits - logits.amax(dim=0))
     total = shifted[0].clone()
     for one in shifted[1:]:
