@@ -30,7 +30,7 @@ class ClusterConfig(BaseModel):
     """CPUs of the cluster started here; None: all. Ignored when connecting to a cluster."""
 
     reader_cpus: PositiveFloat = 0.25
-    """CPUs that one reading task takes."""
+    """CPUs that one reading task takes; of a map, a writing one too."""
 
     reader_memory_gb: MemorySetting = "auto"
     """Main memory that one reading task asks Ray for: no more start than fit. auto: an estimate
