@@ -17,7 +17,7 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Done, Ledger
 from noise2map_core.mapping.shards import Shards
-from noise2map_core.runtime.requests import at_once
+from noise2map_core.runtime.mapper import at_once
 
 WAVE_TILES = 100_000
 """Tiles that are handed on together. Each such wave starts workers anew, which takes seconds; its

@@ -21,7 +21,7 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import OutputError
-from noise2map_core.runtime.requests import at_once
+from noise2map_core.runtime.mapper import at_once
 from noise2map_core.runtime.storage import discard, is_local, listed, read_bytes
 
 FORMAT_VERSION = 1

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import obstore
 
 from noise2map_core.geo.grid import RegionGrid, Tile
-from noise2map_core.runtime.requests import at_once
+from noise2map_core.runtime.mapper import at_once
 from noise2map_core.runtime.storage import is_local, object_store, read_if_there
 
 ARRAYS = ("class", "probability", "reason", "valid")

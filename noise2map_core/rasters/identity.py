@@ -12,7 +12,7 @@ from noise2map_core.rasters.remote import CHECKED_BYTES, RemoteFile, changed, is
 from noise2map_core.rasters.stated_masks import identity_beside
 from noise2map_core.rasters.zarr_arrays import is_zarr, zarr_version
 from noise2map_core.runtime.errors import AssetReadError, explained
-from noise2map_core.runtime.requests import at_once
+from noise2map_core.runtime.mapper import at_once
 
 BLOCK_BYTES = 8 << 20
 

@@ -1,9 +1,13 @@
-"""Work on many parts, by whoever does it: this process, or the tasks of a cluster."""
+"""Work on many parts, by whoever does it: this process, its threads, or the tasks of a cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 Made = TypeVar("Made")
+
+REQUESTS = 16
+"""To storage, that are waited for at once."""
 
 
 class Mapper(Protocol):
@@ -20,3 +24,13 @@ class Mapper(Protocol):
 def here(make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
     """The parts one by one in this process."""
     return map(make, parts)
+
+
+def at_once(make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
+    """By `REQUESTS` threads, which wait for storage together; what is not begun when an error is
+    raised is not made."""
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        try:
+            yield from pool.map(make, parts)
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -16,7 +16,7 @@ from pmtiles.reader import MemorySource, Reader, all_tiles
 from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
 
-MOST_FROM_AFAR = 5_000
+MOST_FROM_AFAR = 2_000
 """Polygons of a tile before the last zoom: of more, a screen shows little, and GDAL makes a tile of
 over 500 kB anew again and again, coarser each time. Parts of several tiles have no more either."""
 MARGIN = 1 / 32
