@@ -11,7 +11,6 @@ before it replaces it, and stumble over one that is damaged.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +25,7 @@ from zarr.storage import ObjectStore as ZarrObjectStore
 from noise2map_core.mapping.shards import Found, found_as
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import LeaseLostError, OutputError
-from noise2map_core.runtime.requests import REQUESTS
+from noise2map_core.runtime.mapper import at_once
 from noise2map_core.runtime.storage import is_local, object_store, reason, sync, version_of
 
 PIXELS = "/c/"
@@ -102,8 +101,8 @@ class FencedObjects:
     def replace(self, bodies: Bodies, before: Callable[[], None] = nothing) -> dict[str, Found]:
         """See `TileObjects`. What is made anew takes one request an object, all at once."""
         self._require()
-        with ThreadPoolExecutor(REQUESTS) as pool:
-            made = dict(zip(bodies, pool.map(self._create, bodies, bodies.values()), strict=True))
+        created = at_once(lambda one: self._create(*one), bodies.items())
+        made = dict(zip(bodies, created, strict=True))
         standing = {key: at for key, at in made.items() if isinstance(at, _Standing)}
         if standing:
             before()
