@@ -22,11 +22,12 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import HALF_TURN, centre_of_grid, wrapped
 from noise2map_core.products.vectors.polygon_files import LAYER
 from noise2map_core.products.vectors.tile_parts import (
+    UNITS,
     Archive,
     Node,
     Tiles,
-    clipped,
     parts_of,
+    shown,
     tiles_of,
 )
 from noise2map_core.runtime.mapper import Mapper, here
@@ -36,8 +37,6 @@ DRIVER = "PMTiles"
 BATCH = 20_000
 """Polygons in memory at a time."""
 EQUATOR_M = 40_075_016.686
-TILE_UNITS = 4_096
-"""Of a tile's side: coordinates are whole numbers of them."""
 UNITS_A_PIXEL = 2
 """At the last zoom, at least; closer, viewers enlarge it."""
 MOST_ZOOM = 22
@@ -78,18 +77,18 @@ def write_tiles(
     """
     low, high = zooms(grid)
     with TemporaryDirectory(prefix="noise2map-") as scratch:
-        shown = Path(scratch) / "shown.arrow"
-        boxes = _project(parquet, shown, LONGEST_PX * grid.resolution, mapper)
+        projected = Path(scratch) / "projected.arrow"
+        boxes = _project(parquet, projected, LONGEST_PX * grid.resolution, mapper)
         if not len(boxes):
             return False
         parts = [part for zoom in range(low, high + 1) for part in parts_of(boxes, zoom, high)]
         with (
-            pa.memory_map(str(shown)) as source,
+            pa.memory_map(str(projected)) as source,
             path.open("wb") as file,
             progress(len(parts), "vector tiles", "part") as bar,
         ):
             table = pa.ipc.open_file(source).read_all()
-            handed = ((zoom, node, table.take(rows)) for zoom, node, rows in parts)
+            handed = ((zoom, node, zoom == high, table.take(rows)) for zoom, node, rows in parts)
             archive = Archive(file, boxes, (low, high))
             for tiles in mapper(partial(_tiles, layer), handed):
                 archive.add(tiles)
@@ -104,7 +103,7 @@ def zooms(grid: RegionGrid) -> tuple[int, int]:
     _, latitude = centre_of_grid(grid.geobox(grid.region))
     stretch = math.cos(math.radians(min(abs(latitude), NORTHERNMOST)))
     world_px = EQUATOR_M * stretch / grid.ground_m
-    last = math.ceil(math.log2(world_px * UNITS_A_PIXEL / TILE_UNITS))
+    last = math.ceil(math.log2(world_px * UNITS_A_PIXEL / UNITS))
     first = math.floor(math.log2(world_px / max(grid.region.height, grid.region.width))) - 1
     last = min(max(last, 0), MOST_ZOOM)
     return min(max(first, 0), last), last
@@ -116,15 +115,15 @@ def _project(parquet: Path, target: Path, step: float, mapper: Mapper) -> NDArra
     with pq.ParquetFile(parquet) as file, ExitStack() as stack:
         names = [field.name for field in file.schema_arrow if _is_told(field)]
         batches = file.iter_batches(BATCH, columns=[*names, "geometry"])
-        make, sink = partial(_shown, names, _crs_of(file), step), None
-        for shown, bounds in mapper(make, batches):
-            sink = sink or stack.enter_context(pa.ipc.new_file(str(target), shown.schema))
-            sink.write_batch(shown)
+        make, sink = partial(_projected, names, _crs_of(file), step), None
+        for batch, bounds in mapper(make, batches):
+            sink = sink or stack.enter_context(pa.ipc.new_file(str(target), batch.schema))
+            sink.write_batch(batch)
             found.append(bounds)
     return np.concatenate(found)
 
 
-def _shown(
+def _projected(
     names: Sequence[str], crs: pyproj.CRS, step: float, batch: pa.RecordBatch
 ) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
     """What of a batch can be shown, and its bounds, degrees."""
@@ -136,15 +135,15 @@ def _shown(
     return pa.record_batch(columns).filter(pa.array(there)), shapely.bounds(shapes[there])
 
 
-def _tiles(layer: str, part: tuple[int, Node, pa.Table]) -> Tiles:
-    """The tiles of a part, made by GDAL."""
-    zoom, node, table = part
+def _tiles(layer: str, part: tuple[int, Node, bool, pa.Table]) -> Tiles:
+    """The tiles of a part (zoom, node, whether it is the last zoom, polygons), made by GDAL."""
+    zoom, node, last, table = part
     with TemporaryDirectory(prefix="noise2map-") as scratch, warnings.catch_warnings():
         # Said of tiles that are coarser, as above.
         warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
         path = Path(scratch) / "part.pmtiles"
         pyogrio.write_arrow(
-            clipped(table, node, zoom), path, driver=DRIVER, layer=layer,
+            shown(table, node, zoom, last=last), path, driver=DRIVER, layer=layer,
             geometry_name="geometry", geometry_type="Unknown", crs="EPSG:4326",
             MINZOOM=zoom, MAXZOOM=zoom, NAME=layer,
         )  # fmt: skip

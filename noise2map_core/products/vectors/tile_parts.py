@@ -19,8 +19,10 @@ from pmtiles.writer import Writer
 MOST_FROM_AFAR = 2_000
 """Polygons of a tile before the last zoom: of more, a screen shows little, and GDAL makes a tile of
 over 500 kB anew again and again, coarser each time. Parts of several tiles have no more either."""
+UNITS = 4_096
+"""Of a tile's side: coordinates are whole numbers of them."""
 MARGIN = 1 / 32
-"""Around a tile, of its side: GDAL shows 80 of 4,096 units beyond it."""
+"""Around a tile, of its side: GDAL shows 80 units beyond it."""
 
 Boxes = NDArray[np.float64]
 """[polygon, (west, south, east, north)]"""
@@ -104,9 +106,10 @@ def _y(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.5 - np.arcsinh(np.tan(np.radians(latitude))) / (2 * np.pi)
 
 
-def clipped(table: pa.Table, node: Node, zoom: int) -> pa.Table:
+def shown(table: pa.Table, node: Node, zoom: int, *, last: bool) -> pa.Table:
     """The same polygons, in degrees, without what no tile of the part shows: one that covers much
-    of a region is not traced whole for each part."""
+    of a region is not traced whole for each part. Before the last zoom, without what is finer than
+    the tiles' units either, which GDAL takes long to see."""
     left, top, right, bottom = node.frame(zoom)
     west, east = (360 * (x - 0.5) for x in (left, right))
     north, south = (
@@ -114,6 +117,9 @@ def clipped(table: pa.Table, node: Node, zoom: int) -> pa.Table:
     )
     shapes = shapely.from_wkb(table["geometry"].to_numpy())
     inner = shapely.clip_by_rect(shapes, west, south, east, north)
+    if not last:
+        plain = shapely.simplify(inner, 360 / UNITS / 2**zoom, preserve_topology=False)
+        inner = np.where(shapely.is_empty(plain), inner, plain)
     kept = pa.array(shapely.to_wkb(inner), pa.binary())
     whole = table.set_column(table.schema.get_field_index("geometry"), "geometry", kept)
     return whole.filter(pa.array(~shapely.is_empty(inner)))
