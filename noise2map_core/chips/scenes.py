@@ -72,9 +72,12 @@ def _alteration(
     few = _few(chips)
     step = _step(image.shape[-1], len(few))
     rows = (..., slice(step // 2, None, step), slice(step // 2, None, step))
-    windows = [(np.asarray(image[one]), np.asarray(valid[one]).all(axis=0)) for one in few.tolist()]
+    windows = [
+        (np.asarray(image[one]), np.asarray(np.all(valid[one], axis=0))) for one in few.tolist()
+    ]
     pixels = [image[rows][..., seen[rows]] for image, seen in windows]
-    return pair_alteration(*np.concatenate(pixels, axis=-1), windows)
+    before, after = np.concatenate(pixels, axis=-1)
+    return pair_alteration(before, after, windows)
 
 
 def _samples(
