@@ -2,7 +2,7 @@
 
 python infra/scale.py read
 python infra/scale.py paper [--area_km2 10000000] [--gsd_m 10] …
-python infra/scale.py stages [--gpx 100] [--costs infra/stage_costs.json] …
+python infra/scale.py stages --costs COSTS.json [--gpx 100] …
 python infra/scale.py simulate --tiles 20000
 """
 
@@ -28,7 +28,6 @@ from noise2map_core.distributed.work import WorkSource
 from noise2map_core.rasters.files import GDAL_SETTINGS
 from noise2map_core.settings.resources import ResourcesConfig
 
-COSTS = Path(__file__).with_name("stage_costs.json")
 TILE_PX = 2048
 OBJECTS_A_TILE = 5
 """Written: a shard of each of four arrays of the mosaic, and a record of the ledger."""
@@ -155,7 +154,7 @@ CLUSTERS = {
 }
 
 
-def stages(gpx: float = 100.0, gpu_chips_s: float = Work.gpu_chips_s, costs: Path = COSTS) -> None:
+def stages(costs: Path, gpx: float = 100.0, gpu_chips_s: float = Work.gpu_chips_s) -> None:
     """Print, of each cluster, what every stage takes, and what in it waits for what.
 
     Args:

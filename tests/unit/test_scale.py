@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.scale import stages
 from infra.stage_model import (
     PREDICT,
     Cluster,
@@ -86,6 +87,18 @@ def test_a_stage_that_does_not_grow_is_fixed() -> None:
     ]
     found = Costs.fitted(512, noisy).stages["search"]
     assert (found.fixed_s, found.driver_s, found.work_s) == (2.5, 0.0, 0.0)
+
+
+def test_a_table_says_of_every_stage_what_it_waits_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "costs.json").write_text(COSTS.dump())
+    stages(tmp_path / "costs.json", gpx=512**2 * 1e-3)  # a million tiles
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
+    found = {row[0].lstrip("| "): (row[1], row[-1].rstrip(" |")) for row in rows}
+    assert found.keys() == {*TRUE, "stage", "---"}
+    assert found["rasters"] == ("10,001", "the driver")
+    assert found["predict"] == ("2,008", "the driver")
 
 
 def test_costs_survive_their_file(tmp_path: Path) -> None:
