@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from noise2map_core.chips.store import CHIPS_PER_SHARD
 from noise2map_core.imagery.moments import robust_light
 from noise2map_core.learning.alteration import pair_alteration
+from noise2map_core.models.spec import note_size
 
 SAMPLE_CHIPS = 64
 """Chips of a scene that are looked at, evenly over all."""
@@ -47,8 +48,8 @@ def scene_lights(group: zarr.Group, kept: Float64 | None = None) -> Float64:
 def pair_alterations(
     group: zarr.Group, kept: tuple[Codes, Float64] | None = None
 ) -> tuple[Codes, Float64]:
-    """Codes [pair, date] of the scenes of every pair, and matrix and offset of its MAD variates
-    [pair, variate, 2 · band + 1]; NaN where too little is observed at both dates.
+    """Codes [pair, date] of the scenes of every pair, and what is noted of it [pair, variate + 1,
+    number], see `pair_alteration`; NaN where too little is observed at both dates.
 
     Pairs in `kept` stay first and as they are, and nothing is read of them.
     """
@@ -56,7 +57,7 @@ def pair_alterations(
     pixels = _array(group, "image"), _array(group, "valid")
     bands = pixels[0].shape[2]
     if kept is None:
-        kept = np.empty((0, 2), np.uint32), np.empty((0, bands, 2 * bands + 1))
+        kept = np.empty((0, 2), np.uint32), np.empty((0, *note_size(bands)))
     known = set(map(tuple, kept[0].tolist()))
     fresh = [pair for pair in np.unique(scene, axis=0).tolist() if tuple(pair) not in known]
     pairs = np.concatenate([kept[0], np.asarray(fresh, np.uint32).reshape(-1, 2)])
@@ -71,11 +72,9 @@ def _alteration(
     few = _few(chips)
     step = _step(image.shape[-1], len(few))
     rows = (..., slice(step // 2, None, step), slice(step // 2, None, step))
-    parts = []
-    for chip in few.tolist():
-        pixels, seen = np.asarray(image[chip])[rows], np.asarray(valid[chip])[rows].all(axis=0)
-        parts.append(pixels[..., seen])
-    return pair_alteration(*np.concatenate(parts, axis=-1))
+    windows = [(np.asarray(image[one]), np.asarray(valid[one]).all(axis=0)) for one in few.tolist()]
+    pixels = [image[rows][..., seen[rows]] for image, seen in windows]
+    return pair_alteration(*np.concatenate(pixels, axis=-1), windows)
 
 
 def _samples(

@@ -30,6 +30,7 @@ from noise2map_core.chips.manifest import (
 )
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels import IGNORE
+from noise2map_core.models.spec import note_size
 from noise2map_core.runtime.errors import ChipStoreError, OutputError
 from noise2map_core.runtime.storage import is_web, location, read_bytes, zarr_store
 from noise2map_core.runtime.web import require_ranges
@@ -151,18 +152,25 @@ class ChipStore:
         return np.asarray(light[scene[chips]])
 
     def alterations(self, chips: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """Matrix and offset of the MAD variates of the pairs of chips, [chip, variate, number]; NaN
-        where too little of a pair is observed. None for a store of single dates, or of a version
-        that did not note them."""
+        """What is noted of the MAD variates of the pairs of chips, [chip, variate + 1, number], see
+        `learning.alteration`; NaN where too little of a pair is observed. None for a store of
+        single dates, or of a version that did not note them."""
         if self._pairs is None:
             return None
         row, alteration = self._pairs
         return np.asarray(alteration[row[chips]])
 
+    @property
+    def notes_alterations(self) -> bool:
+        """True unless an earlier version wrote it, which noted less of pairs, or nothing."""
+        if "alteration/zarr.json" not in self.objects:
+            return False
+        return self.read("alteration").shape[1:] == note_size(len(self.bands))
+
     @cached_property
     def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
         """The pair of every chip, and what is known of pairs."""
-        if self.num_dates != 2 or "alteration/zarr.json" not in self.objects:
+        if self.num_dates != 2 or not self.notes_alterations:
             return None
         codes = {tuple(pair): row for row, pair in enumerate(self.read("pair").tolist())}
         rows = [codes[tuple(pair)] for pair in self._scenes[0].tolist()]

@@ -523,7 +523,7 @@ def _write_pairs(group: zarr.Group, before: ChipStore | None) -> None:
     """What is known of pairs of scenes; a store that an earlier version wrote goes on without."""
     if group["scene"].shape[1] != 2:  # type: ignore[union-attr]
         return
-    if before is not None and "alteration/zarr.json" not in before.objects:
+    if before is not None and not before.notes_alterations:
         return
     kept = None if before is None else (before.read("pair"), before.read("alteration"))
     pairs, alterations = pair_alterations(group, kept)

@@ -19,6 +19,7 @@ from noise2map_core.imagery.moments import robust_light
 from noise2map_core.imagery.pair_quality import sample_windows
 from noise2map_core.imagery.recipe import PixelRecipe, scene_key
 from noise2map_core.learning.alteration import pair_alteration
+from noise2map_core.models.spec import note_size
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.storage import read_bytes
@@ -43,8 +44,8 @@ class SceneLight:
     key: str = ""
     """Digest of what it was measured on."""
     alteration: tuple[tuple[float, ...], ...] = ()
-    """[variate][2 · band + 1] matrix and offset of MAD variates, where the network sees these; NaN
-    where too little is observed at both dates."""
+    """[variate + 1][number] of MAD variates, see `pair_alteration`, where the network sees these;
+    NaN where too little is observed at both dates."""
 
     @property
     def digest(self) -> str:
@@ -123,11 +124,12 @@ def _light(windows: Sequence[NDArray[Any]]) -> DateLight:
 def _alteration(windows: Sequence[Sequence[DateWindow]]) -> tuple[tuple[float, ...], ...]:
     """Of the pixels that are observed at both dates."""
     both = [valid[0] & valid[-1] for valid in ([valid for _, valid in dates] for dates in windows)]
-    before, after = (
-        _few([dates[n][0][:, seen] for dates, seen in zip(windows, both, strict=True)])
-        for n in (0, -1)
-    )
-    return _rows(pair_alteration(before, after))
+    pairs = [
+        (np.stack([dates[0][0], dates[-1][0]]), seen)
+        for dates, seen in zip(windows, both, strict=True)
+    ]
+    before, after = (_few([image[n][:, seen] for image, seen in pairs]) for n in (0, 1))
+    return _rows(pair_alteration(before, after, pairs))
 
 
 def _few(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -167,7 +169,7 @@ def _key(
 ) -> str:
     region = grid.region
     return digest_of(
-        ({"alteration": True} if with_alteration else {})
+        ({"alteration": note_size(1)} if with_alteration else {})
         | {
             "algorithm": ALGORITHM_VERSION,
             "sample": [SAMPLE.model_dump(mode="json"), MAX_PIXELS],

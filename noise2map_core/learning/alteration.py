@@ -5,10 +5,22 @@ bands. A. A. Nielsen, K. Conradsen, J. J. Simpson, Remote Sensing of Environment
 Nielsen, "The regularized iteratively reweighted MAD method", IEEE TIP 16 (2007).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noise2map_core.models.spec import (
+    CONTRAST_PX,
+    EDGE_PX,
+    LIKENESS_PX,
+    MEANS_PX,
+    RANK_LEVELS,
+    RANK_STEP,
+    TEXTURE_PX,
+    TRUNCATE,
+    note_size,
+)
 
 Floats = NDArray[np.float64]
 
@@ -95,20 +107,98 @@ def vector_matrix(before: Floats, after: Floats) -> tuple[Floats, Floats]:
 
 LEAST_PIXELS = 1024
 """Fewer say nothing of a pair."""
+LEVELS = 1 - 10 ** -(RANK_STEP * np.arange(RANK_LEVELS))
+"""Ranks from 0 on of which a pair notes what has them."""
+SAMPLE_STEP = 2
+"""Of windows every so many rows and columns are ranked."""
+
+PairWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
+"""A pair in a window: image [date, band, y, x] and what is observed at both dates [y, x]."""
 
 
-def pair_alteration(before: NDArray[np.generic], after: NDArray[np.generic]) -> Floats:
-    """Matrix and offset [variate, 2 · band + 1] of the MAD variates of a pair, from pixels
-    [band, pixel] that are observed at both dates.
+def pair_alteration(
+    before: NDArray[np.generic], after: NDArray[np.generic], windows: Sequence[PairWindow]
+) -> Floats:
+    """What is noted of a pair [variate + 1, 2 · band + 1 + trace · level], one row for each variate
+    and one for all together: matrix and offset of the MAD variates, of the last row those of the
+    difference of brightness, then the values of each of the row's traces (`_traces`) that have the
+    ranks `LEVELS`.
 
-    NaN where there are too few, or a band does not vary: nobody can say what has not changed.
+    The variates are those of pixels [band, pixel] that are observed at both dates, the ranks those
+    in the pair's windows. NaN where there are too few, or a band does not vary: nobody can say what
+    has not changed.
     """
     size = len(before)
-    unknown = np.full((size, 2 * size + 1), np.nan)
+    note = np.full(note_size(size), np.nan)
     if before.shape[1] < LEAST_PIXELS:
-        return unknown
+        return note
     first, last = (date.T.astype(np.float64) for date in (before, after))
-    if not (first.std(axis=0) > 0).all() or not (last.std(axis=0) > 0).all():
-        return unknown
+    spread = np.stack([first.std(axis=0), last.std(axis=0)])
+    if not (spread > 0).all():
+        return note
     matrix, offset = alteration_matrix(first, last)
-    return np.hstack([matrix, offset[:, None]])
+    brightness = (np.array([[-1.0], [1.0]]) / spread / size).reshape(1, -1)
+    rows = np.concatenate([matrix, brightness])
+    note[:, : 2 * size] = rows
+    note[:, 2 * size] = [*offset, 0.0]
+    note[:, 2 * size + 1 :] = _values_of_ranks(rows, offset, windows)
+    return note
+
+
+def _values_of_ranks(rows: Floats, offset: Floats, windows: Sequence[PairWindow]) -> Floats:
+    """[variate + 1, trace · level]"""
+    few = (..., slice(None, None, SAMPLE_STEP), slice(None, None, SAMPLE_STEP))
+    traces = [_traces(rows, offset, image, valid)[few][..., valid[few]] for image, valid in windows]
+    values = np.quantile(np.concatenate(traces, axis=-1), LEVELS, axis=-1)
+    return np.moveaxis(values, 0, -1).reshape(len(rows), -1)
+
+
+def _traces(
+    rows: Floats, offset: Floats, image: NDArray[np.generic], valid: NDArray[np.bool_]
+) -> Floats:
+    """What tells of change around each pixel [variate + 1, trace, y, x]: the size of each variate,
+    and of all, in every window's mean; how unlike the two dates are; how the texture of the one
+    differs from that of the other; how much texture there is.
+
+    `rows` [variate + 1, 2 · band]. `models.alteration.traces` is the same for networks.
+    """
+    bands = np.where(valid, image, 0).reshape(2, -1, valid.size).astype(np.float64)
+    parts = np.moveaxis(rows.reshape(len(rows), 2, -1), 1, 0) @ bands
+    before, after = (part.reshape(-1, *valid.shape) for part in (-parts[0], parts[1]))
+    variates = (after - before)[:-1] + offset[:, None, None]
+    length = np.square(variates).sum(axis=0, keepdims=True)
+    sizes = np.log1p(np.concatenate([np.abs(variates), length]))
+    edges = [_edges(part, valid) for part in (before, after)]
+    return np.stack(
+        [
+            *(_mean(sizes, valid, sigma) if sigma else sizes for sigma in MEANS_PX),
+            *(-_correlation(before, after, valid, sigma) for sigma in LIKENESS_PX),
+            np.abs(_mean(edges[1] - edges[0], valid, CONTRAST_PX)),
+            _mean(edges[0] + edges[1], valid, TEXTURE_PX),
+        ],
+        axis=1,
+    )
+
+
+def _mean(parts: Floats, valid: NDArray[np.bool_], sigma: float) -> Floats:
+    """Gaussian means [part, y, x] over what is observed."""
+    from scipy import ndimage  # slow to import, and workers do without
+
+    total, weight = (
+        ndimage.gaussian_filter(one, sigma, mode="constant", truncate=TRUNCATE, axes=(-2, -1))
+        for one in (np.where(valid, parts, 0.0), valid.astype(np.float64))
+    )
+    return np.asarray(total / np.maximum(weight, 1e-6))
+
+
+def _correlation(one: Floats, other: Floats, valid: NDArray[np.bool_], sigma: float) -> Floats:
+    mean, square = _mean(one, valid, sigma), _mean(one * one, valid, sigma)
+    others, others_square = _mean(other, valid, sigma), _mean(other * other, valid, sigma)
+    covariance = _mean(one * other, valid, sigma) - mean * others
+    variances = (square - mean**2) * (others_square - others**2)
+    return covariance / np.sqrt(np.maximum(variances, 1e-6))
+
+
+def _edges(parts: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Lengths of the gradients."""
+    return np.hypot(*np.gradient(_mean(parts, valid, EDGE_PX), axis=(-2, -1)))

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.models.alteration import altered, in_z_scores, reversed_dates
+from noise2map_core.models.alteration import altered, in_z_scores, ranked, reversed_dates
 from noise2map_core.models.baselines import SegmentationModels
 from noise2map_core.models.difference import DifferenceUNet
 from noise2map_core.models.spec import (
+    NUM_TRACES,
     CheckpointSpec,
     PatchUNetSpec,
     ReferenceSpec,
     SegmentationModelSpec,
     TaskSpec,
+    note_size,
 )
 from noise2map_core.models.unet import PatchUNet, ReferenceNetwork, TaskShape
 from noise2map_core.settings.diffusion import NoCorruption
@@ -185,16 +187,17 @@ class Noise2Map(nn.Module):
     def alteration_of(
         self, alteration: Tensor | None, count: int, task: Task, light: Tensor | None = None
     ) -> Tensor | None:
-        """Matrices and offsets [B, variate, date·band + 1] for `count` normalised images.
+        """What is noted of their pairs [B, variate + 1, number], for `count` normalised images.
 
-        `alteration` [B or 1, variate, date·band + 1] are those of their pairs' raw numbers, NaN
-        where unknown; None: all unknown. None for a task that sees no variates.
+        `alteration` [B or 1, variate + 1, number] is that for raw numbers, as `note_size` and
+        `learning.alteration` have it, NaN where unknown; None: all unknown. None for a task that
+        sees no variates.
         """
         if not self.spec.sees_alteration(task):
             return None
-        bands, dates = len(self.spec.bands), self.spec.tasks[task].num_dates
+        bands = len(self.spec.bands)
         if alteration is None:
-            alteration = torch.full((1, bands, bands * dates + 1), torch.nan)
+            alteration = torch.full((1, *note_size(bands)), torch.nan)
         known = alteration.to(self.device, torch.float32).expand(count, -1, -1)
         return in_z_scores(known, *self._constants(task).light(light))
 
@@ -210,12 +213,16 @@ class Noise2Map(nn.Module):
         }
 
     def _seen(self, batch: TaskInput, task: Task) -> Tensor:
-        """What the network gets of a batch: x_t, or its MAD variates."""
+        """What the network gets of a batch: x_t, or sizes of its MAD variates, or their ranks."""
         x_t = self.corrupt(batch, task)
         if not self.spec.sees_alteration(task):
             return x_t
         assert batch.alteration is not None
-        return torch.where(batch.valid, altered(x_t, batch.alteration), 0.0)
+        if self.spec.fusion == "ranks":
+            seen = ranked(x_t, batch.alteration, batch.valid)
+        else:
+            seen = altered(x_t, batch.alteration)
+        return torch.where(batch.valid, seen, 0.0)
 
     def corrupt(self, batch: TaskInput, task: Task) -> Tensor:
         """x_t of a batch, float32 [B, date·band, H, W]."""
@@ -279,6 +286,9 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
             return DifferenceUNet(spec.network, shapes)
         case PatchUNetSpec(fusion="alteration"):
             return PatchUNet(spec.network, {name: _altered(one) for name, one in shapes.items()})
+        case PatchUNetSpec(fusion="ranks"):
+            ranks = {name: _altered(one, NUM_TRACES) for name, one in shapes.items()}
+            return PatchUNet(spec.network, ranks)
         case PatchUNetSpec():
             return PatchUNet(spec.network, shapes)
         case ReferenceSpec():
@@ -287,9 +297,11 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
             return SegmentationModels(spec.network, shapes)
 
 
-def _altered(shape: TaskShape) -> TaskShape:
-    """Of a pair, its variates and their length take the place of bands and dates."""
-    return shape if shape.num_dates == 1 else TaskShape(1, shape.num_bands + 1, shape.num_classes)
+def _altered(shape: TaskShape, traces: int = 1) -> TaskShape:
+    """Of a pair, traces of its variates and of all of them take the place of bands and dates."""
+    if shape.num_dates == 1:
+        return shape
+    return TaskShape(1, traces * (shape.num_bands + 1), shape.num_classes)
 
 
 def _observed(image: Tensor, valid: Tensor | None) -> Tensor:

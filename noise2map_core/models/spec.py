@@ -29,12 +29,33 @@ from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
-from noise2map_core.settings.network import Fusion, NormalisedBy, Task
+from noise2map_core.settings.network import BY_VARIATES, Fusion, NormalisedBy, Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+MEANS_PX = 0.0, 1.0, 2.0, 4.0, 8.0
+"""Of `fusion: ranks`, standard deviations of Gaussian windows: in which sizes are averaged,"""
+LIKENESS_PX = 2.0, 4.0
+"""in which the dates are compared,"""
+CONTRAST_PX, TEXTURE_PX = 2.0, 4.0
+"""in which contrasts of texture, and texture itself, are averaged,"""
+EDGE_PX = 1.0
+"""by which edges are drawn."""
+TRUNCATE = 3.0
+"""Windows end after so many standard deviations."""
+NUM_TRACES = len(MEANS_PX) + len(LIKENESS_PX) + 2
+RANK_STEP, RANK_LEVELS = 0.25, 16
+"""A rank r is told as -log10(1 - r), at so many levels from 0 on, one step apart: this draws out
+the upper tail. A twentieth of a scene lies beyond 1.3, a thousandth beyond 3."""
+
+
+def note_size(bands: int) -> tuple[int, int]:
+    """Shape of what is noted of a pair of so many bands; see `learning.alteration`."""
+    return bands + 1, 2 * bands + 1 + NUM_TRACES * RANK_LEVELS
+
+
 RUN_FILE = "run.json"
 """Beside the checkpoint's folder: the note of the training."""
 
@@ -276,7 +297,7 @@ class CheckpointSpec(_Section):
         for name, task in self.tasks.items():
             self._require_dates(name, task)
             if self._by_alteration and task.normalisation.of != "scene":
-                raise ValueError("network.fusion alteration needs normalisation.of scene")
+                raise ValueError(f"network.fusion {self.fusion} needs normalisation.of scene")
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
         if not self.chip_px <= self.stride_px * MOST_OVERLAP <= self.chip_px * MOST_OVERLAP:
@@ -316,7 +337,12 @@ class CheckpointSpec(_Section):
 
     @property
     def _by_alteration(self) -> bool:
-        return isinstance(self.network, PatchUNetSpec) and self.network.fusion == "alteration"
+        return self.fusion in BY_VARIATES
+
+    @property
+    def fusion(self) -> Fusion | None:
+        """How dates meet in the network, of those that can be told."""
+        return self.network.fusion if isinstance(self.network, PatchUNetSpec) else None
 
     def accepts_gsd(self, gsd: float) -> bool:
         """True for a ground sample distance, metres, within `gsd_range`."""

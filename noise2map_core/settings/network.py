@@ -29,7 +29,9 @@ class NormalisationConfig(BaseModel):
     time its own robust centre and spread: light, haze, season, sensor and scaling do not matter."""
 
 
-Fusion = Literal["early", "difference", "alteration"]
+Fusion = Literal["early", "difference", "alteration", "ranks"]
+BY_VARIATES: tuple[Fusion, ...] = ("alteration", "ranks")
+"""Those that see MAD variates of the pair of scenes."""
 
 
 class ModelConfig(BaseModel):
@@ -53,7 +55,10 @@ class ModelConfig(BaseModel):
     between their classes; so places and the order of the dates have no effect, and a pass takes
     about twice as long. alteration: it sees no band, but the sizes of the MAD variates of the pair,
     in units of what has not changed there, and how long they are together: light, haze, sensor,
-    season of the whole scene and the order of the dates have no effect. None: early."""
+    season of the whole scene and the order of the dates have no effect. ranks: it sees how
+    far these sizes, means of them over neighbours, how unlike the dates are around a pixel, and how
+    their texture differs, stand out among those of the same scenes; so it finds what is unusual
+    there, and is not told how much has changed at all. None: early."""
 
     tied: Annotated[bool | None, Field(exclude_if=lambda tied: tied is None)] = None
     """Of the baselines, where change and segment are learnt together: the probability of change is

@@ -137,21 +137,22 @@ def require_variates(settings: TrialSettings, store: ChipStore) -> None:
 
     ConfigError for settings with which it cannot, ChipStoreError for a store without.
     """
+    fusion = settings.model.fusion
     if settings.normalisation.of != "scene":
         raise ConfigError(
-            "model.fusion alteration sees each pair of scenes by its own statistics. Set "
+            f"model.fusion {fusion} sees each pair of scenes by its own statistics. Set "
             "normalisation.of to scene."
         )
     drawn = settings.training.invariance
     if drawn.unchanged or drawn.pasted:
         raise ConfigError(
             "training.invariance.unchanged and .pasted make pairs of one date, of which MAD has no "
-            "variates; model.fusion is alteration. Leave them out."
+            f"variates; model.fusion is {fusion}. Leave them out."
         )
     if "change" in settings.of_tasks() and store.alterations(np.zeros(0, np.int64)) is None:
         raise ChipStoreError(
             f"chip store {store.path} does not say how its pairs differ where nothing changed, "
-            "which model.fusion alteration needs: it was written by an earlier noise2map. Ingest "
+            f"which model.fusion {fusion} needs: it was written by an earlier noise2map. Ingest "
             "it anew."
         )
 

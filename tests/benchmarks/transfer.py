@@ -50,6 +50,7 @@ DIFFERENCE: Settings = {"model": {"fusion": "difference"}}
 ALTERATION: Settings = {
     "model": {"fusion": "alteration"}, "training": {"jitter": 0.0, "context_dropout": 0.1},
 }  # fmt: skip
+RANKS: Settings = {**ALTERATION, "model": {"fusion": "ranks"}}
 
 ROWS: dict[str, list[Settings]] = {
     "unet": [{"model": {"preset": "unet"}}, NO_NOISE],
@@ -65,6 +66,8 @@ ROWS: dict[str, list[Settings]] = {
     "paper, scene, difference": [SCENE, DIFFERENCE],
     "plain, scene, alteration": [NO_NOISE, SCENE, ALTERATION],
     "paper, scene, alteration": [SCENE, ALTERATION],
+    "plain, scene, ranks": [NO_NOISE, SCENE, RANKS],
+    "paper, scene, ranks": [SCENE, RANKS],
     "plain, all": [NO_NOISE, SCENE, DIFFERENCE, INVARIANT],
     "paper, all": [SCENE, DIFFERENCE, INVARIANT],
 }
@@ -113,7 +116,7 @@ def _training(
     settings: Settings = {
         "chips": chips, "output": run, "seed": seed, "places": {"folds": folds},
         "training": {"epochs": epochs, "checkpoint_epochs": max(1, epochs // 4), "balance": 0.3,
-                     "worker_cpus": threads},
+                     "worker_cpus": threads, "precision": "bf16"},
     }  # fmt: skip
     for part in row:
         settings = _merged(settings, part)

@@ -79,7 +79,7 @@ def checkpoint_by_scene(
     return save_random(path, tuple(embedded.bands), of="scene")
 
 
-@pytest.fixture(params=["early", "alteration"])
+@pytest.fixture(params=["early", "ranks"])
 def checkpoint_of_scenes(
     request: pytest.FixtureRequest, tmp_path: Path, embedded: EmbeddedCatalog
 ) -> Path:

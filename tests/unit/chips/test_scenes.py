@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noise2map_core.chips.scenes import SAMPLE_SIDE
 from noise2map_core.chips.store import ChipStore, open_chips, open_store
 from noise2map_core.imagery.moments import CENTRAL, LEAST_PIXELS, robust_light
-from noise2map_core.learning.alteration import pair_alteration
+from noise2map_core.learning.alteration import PairWindow, pair_alteration
 from tests.chip_factories import make_store, plan_store, store_of_places
 
 
@@ -72,7 +72,9 @@ def test_too_few_pixels_and_bands_that_do_not_vary_say_nothing() -> None:
 def test_a_pair_has_the_variates_of_its_pixels(store: ChipStore) -> None:
     found = store.alterations(np.arange(store.num_chips))
     assert found is not None and (found == found[0]).all()
-    np.testing.assert_allclose(found[0], pair_alteration(*_looked_at(store)), rtol=1e-6)
+    np.testing.assert_allclose(
+        found[0], pair_alteration(*_looked_at(store), _windows(store)), rtol=1e-6
+    )
 
 
 def test_after_an_append_each_pair_has_its_own(tmp_path: Path) -> None:
@@ -81,16 +83,27 @@ def test_after_an_append_each_pair_has_its_own(tmp_path: Path) -> None:
     for place in ("north", "south"):
         found = store.alterations(np.flatnonzero(store.places == place))
         assert found is not None and (found == found[0]).all()
-        np.testing.assert_allclose(found[0], pair_alteration(*_looked_at(store, place)), rtol=1e-6)
+        expected = pair_alteration(*_looked_at(store, place), _windows(store, place))
+        np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 
 def _looked_at(store: ChipStore, place: str | None = None) -> NDArray[np.generic]:
     """The pixels [date, band, pixel] that speak for a pair, read by xarray."""
-    chips = open_chips(store.path).load()
-    mine = np.arange(store.num_chips) if place is None else np.flatnonzero(store.places == place)
-    few = mine[:: -(-len(mine) // 64)]
+    chips, few = open_chips(store.path).load(), _few(store, place)
     step = max(1, int(chips.sizes["y"] * (len(few) / 64) ** 0.5) // SAMPLE_SIDE)
     even = slice(step // 2, None, step)
     seen = chips.valid.values[few][..., even, even].all(axis=1)
     image = chips.image.values[few][..., even, even]
     return np.asarray(image.transpose(1, 2, 0, 3, 4)[:, :, seen])
+
+
+def _windows(store: ChipStore, place: str | None = None) -> list[PairWindow]:
+    """The same chips, whole."""
+    chips, few = open_chips(store.path).load(), _few(store, place)
+    images, valid = chips.image.values[few], chips.valid.values[few].all(axis=1)
+    return list(zip(images, valid, strict=True))
+
+
+def _few(store: ChipStore, place: str | None) -> NDArray[np.intp]:
+    mine = np.arange(store.num_chips) if place is None else np.flatnonzero(store.places == place)
+    return mine[:: -(-len(mine) // 64)]

@@ -86,10 +86,12 @@ def test_scenes_outside_the_region_do_not_move_it(
 def test_a_pair_says_how_it_differs_where_nothing_changed(
     dates: tuple[tuple[Scene, ...], ...], tmp_path: Path
 ) -> None:
-    pixels = [noise(90, 110, "uint16", seed)[20:].reshape(1, -1) for seed in (1, 2)]
+    pair = np.stack([noise(90, 110, "uint16", seed)[None] for seed in (1, 2)])
+    seen = np.arange(90)[:, None] + np.zeros(110) >= 20
     identities = {band.href: band.href for date in dates for one in date for band in one.bands}
     found = read_light(dates, GRID, UNCHANGED, identities, tmp_path, with_alteration=True)
-    np.testing.assert_allclose(found.alteration, pair_alteration(*pixels), rtol=1e-6)
+    expected = pair_alteration(*pair[:, :, seen], [(pair, seen)])
+    np.testing.assert_allclose(found.alteration, expected, rtol=1e-6)
     alone = light(dates, tmp_path)
     assert found.dates == alone.dates and alone.alteration == ()
     assert found.key != alone.key and found.digest != alone.digest
