@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.chips.store import CHIPS_PER_SHARD
 from noise2map_core.imagery.moments import robust_light
-from noise2map_core.learning.alteration import pair_alteration
+from noise2map_core.learning.alteration import PairWindow, pair_alteration
 from noise2map_core.models.spec import note_size
 
 SAMPLE_CHIPS = 64
@@ -72,9 +72,12 @@ def _alteration(
     few = _few(chips)
     step = _step(image.shape[-1], len(few))
     rows = (..., slice(step // 2, None, step), slice(step // 2, None, step))
-    windows = [(np.asarray(image[one]), np.asarray(valid[one]).all(axis=0)) for one in few.tolist()]
-    pixels = [image[rows][..., seen[rows]] for image, seen in windows]
-    return pair_alteration(*np.concatenate(pixels, axis=-1), windows)
+    windows: list[PairWindow] = [
+        (np.asarray(image[one]), np.asarray(np.asarray(valid[one]).all(axis=0)))
+        for one in few.tolist()
+    ]
+    before, after = np.concatenate([dates[rows][..., seen[rows]] for dates, seen in windows], -1)
+    return pair_alteration(before, after, windows=windows)
 
 
 def _samples(

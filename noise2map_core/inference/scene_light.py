@@ -129,7 +129,7 @@ def _alteration(windows: Sequence[Sequence[DateWindow]]) -> tuple[tuple[float, .
         for dates, seen in zip(windows, both, strict=True)
     ]
     before, after = (_few([image[n][:, seen] for image, seen in pairs]) for n in (0, 1))
-    return _rows(pair_alteration(before, after, pairs))
+    return _rows(pair_alteration(before, after, windows=pairs))
 
 
 def _few(windows: Sequence[NDArray[Any]]) -> NDArray[Any]:

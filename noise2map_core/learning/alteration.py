@@ -117,7 +117,7 @@ PairWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
 
 
 def pair_alteration(
-    before: NDArray[np.generic], after: NDArray[np.generic], windows: Sequence[PairWindow]
+    before: NDArray[np.generic], after: NDArray[np.generic], *, windows: Sequence[PairWindow]
 ) -> Floats:
     """What is noted of a pair [variate + 1, 2 · band + 1 + trace · level], one row for each variate
     and one for all together: matrix and offset of the MAD variates, of the last row those of the

@@ -73,7 +73,7 @@ def test_a_pair_has_the_variates_of_its_pixels(store: ChipStore) -> None:
     found = store.alterations(np.arange(store.num_chips))
     assert found is not None and (found == found[0]).all()
     np.testing.assert_allclose(
-        found[0], pair_alteration(*_looked_at(store), _windows(store)), rtol=1e-6
+        found[0], pair_alteration(*_looked_at(store), windows=_windows(store)), rtol=1e-6
     )
 
 
@@ -83,7 +83,7 @@ def test_after_an_append_each_pair_has_its_own(tmp_path: Path) -> None:
     for place in ("north", "south"):
         found = store.alterations(np.flatnonzero(store.places == place))
         assert found is not None and (found == found[0]).all()
-        expected = pair_alteration(*_looked_at(store, place), _windows(store, place))
+        expected = pair_alteration(*_looked_at(store, place), windows=_windows(store, place))
         np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 

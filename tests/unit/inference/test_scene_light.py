@@ -90,7 +90,7 @@ def test_a_pair_says_how_it_differs_where_nothing_changed(
     seen = np.arange(90)[:, None] + np.zeros(110) >= 20
     identities = {band.href: band.href for date in dates for one in date for band in one.bands}
     found = read_light(dates, GRID, UNCHANGED, identities, tmp_path, with_alteration=True)
-    expected = pair_alteration(*pair[:, :, seen], [(pair, seen)])
+    expected = pair_alteration(*pair[:, :, seen], windows=[(pair, seen)])
     np.testing.assert_allclose(found.alteration, expected, rtol=1e-6)
     alone = light(dates, tmp_path)
     assert found.dates == alone.dates and alone.alteration == ()

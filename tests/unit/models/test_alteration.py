@@ -65,7 +65,7 @@ def pair(seed: int = 0, side: int = 64) -> NDArray[np.float64]:
 
 def known(dates: NDArray[np.float64]) -> NDArray[np.float64]:
     seen = np.ones(dates.shape[2:], bool)
-    return pair_alteration(*dates.reshape(2, 2, -1), [(dates, seen)])
+    return pair_alteration(*dates.reshape(2, 2, -1), windows=[(dates, seen)])
 
 
 def raw(dates: NDArray[np.float64]) -> Tensor:
@@ -94,7 +94,7 @@ def test_what_the_network_sees_are_the_sizes_of_the_standardised_variates() -> N
 def test_traces_of_networks_are_those_that_are_ranked() -> None:
     dates, observed = pair(side=96), np.ones((96, 96), bool)
     observed[20:30, 40:50] = False
-    note = pair_alteration(*dates[:, :, observed], [(dates, observed)])
+    note = pair_alteration(*dates[:, :, observed], windows=[(dates, observed)])
     theirs = _traces(note[:, :4], note[:-1, 4], dates, observed)
     mean, std = torch.full((4, 1, 1), 1000.0), torch.full((4, 1, 1), 300.0)
     z = torch.from_numpy((dates.reshape(1, 4, 96, 96) - 1000) / 300).float()
@@ -106,7 +106,9 @@ def test_traces_of_networks_are_those_that_are_ranked() -> None:
 
 def test_ranks_are_those_among_all_pixels_of_the_scene() -> None:
     dates, observed = pair(side=96), np.ones((96, 96), bool)
-    note = torch.from_numpy(pair_alteration(*dates.reshape(2, 2, -1), [(dates, observed)])).float()
+    note = torch.from_numpy(
+        pair_alteration(*dates.reshape(2, 2, -1), windows=[(dates, observed)])
+    ).float()
     x, valid = torch.from_numpy(dates.reshape(1, 4, 96, 96)).float(), torch.from_numpy(observed)
     every = traces(x, note[None], valid[None, None])[0].flatten(0, 1).numpy()
     told = ranked(x, note[None], valid[None, None])[0].numpy()
@@ -169,7 +171,7 @@ def test_few_pixels_and_bands_that_do_not_vary_say_nothing() -> None:
     flat = rng.normal(size=(2, 2, LEAST_PIXELS))
     flat[1, 0] = 7
     for dates in (few, flat):
-        assert np.isnan(pair_alteration(*dates, [])).all()
+        assert np.isnan(pair_alteration(*dates, windows=[])).all()
 
 
 def test_an_invalid_pixel_is_no_change_and_moves_no_other(model: Noise2Map) -> None:
