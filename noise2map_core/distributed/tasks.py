@@ -52,7 +52,8 @@ class TaskMapper:
 
     def __call__(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
         """See `Mapper`."""
-        task, shared = ray.remote(num_cpus=1)(_made), ray.put(make)
+        task: Any = ray.remote(num_cpus=1)(_made)
+        shared = ray.put(make)
         waiting: deque[ray.ObjectRef[list[Made]]] = deque()
         for some in self._bundles(parts):
             waiting.append(task.remote(shared, some))
