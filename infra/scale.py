@@ -2,6 +2,7 @@
 
 python infra/scale.py read
 python infra/scale.py paper [--area_km2 10000000] [--gsd_m 10] …
+python infra/scale.py stages --costs COSTS.json [--gpx 100] …
 python infra/scale.py simulate --tiles 20000
 """
 
@@ -10,7 +11,7 @@ import resource
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout
 
+from infra.stage_model import Cluster, Costs, stage_times
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.work import WorkSource
 from noise2map_core.rasters.files import GDAL_SETTINGS
@@ -146,6 +148,31 @@ def read() -> None:
     )
 
 
+CLUSTERS = {
+    "a machine of 8 GPUs, 64 CPUs": Cluster(64, 8),
+    "100 nodes of a GPU, 8 CPUs": Cluster(800, 100),
+}
+
+
+def stages(costs: Path, gpx: float = 100.0, gpu_chips_s: float = Work.gpu_chips_s) -> None:
+    """Print, of each cluster, what every stage takes, and what in it waits for what.
+
+    Args:
+        costs: Of stages, from `tests/benchmarks/stage_costs.py --output`.
+    """
+    found = Costs.load(costs)
+    tiles = gpx * 1e9 / found.tile_px**2
+    for name, cluster in CLUSTERS.items():
+        times = stage_times(found, tiles, replace(cluster, gpu_chips_s=gpu_chips_s))
+        whole = sum(stage.seconds for stage in times)
+        print(f"\n{name}: {gpx:,.0f} Gpx, {tiles:,.0f} tiles of {found.tile_px}², {whole:,.0f} s\n")
+        print("| stage | seconds | share | serial part | waits for |")
+        print("| --- | --- | --- | --- | --- |")
+        for stage in times:
+            shares = f"{stage.seconds / whole:.1%} | {stage.serial_s / whole:.1%}"
+            print(f"| {stage.name} | {stage.seconds:,.0f} | {shares} | {stage.waits_for} |")
+
+
 def simulate(tiles: int = 20_000, cpus: int | None = None) -> None:
     """Schedule tiles that do nothing through the source that hands out real ones; print memory."""
     side = int(np.ceil(np.sqrt(tiles)))
@@ -183,8 +210,9 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    """Paper, reading, or simulation."""
-    tyro.extras.subcommand_cli_from_dict({"paper": on_paper, "read": read, "simulate": simulate})
+    """Paper, reading, stages, or simulation."""
+    commands = {"paper": on_paper, "read": read, "stages": stages, "simulate": simulate}
+    tyro.extras.subcommand_cli_from_dict(commands)
 
 
 if __name__ == "__main__":

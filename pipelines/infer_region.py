@@ -7,8 +7,9 @@ if __name__ == "__main__":
 
 from dataclasses import replace
 
-from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
+from noise2map_core.distributed.cluster.gpus import with_gpus
 from noise2map_core.distributed.region import predict_missing
+from noise2map_core.distributed.tasks import write_products_of
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.imagery.best_day import choose_dates, with_chosen
 from noise2map_core.inference.comparison import Comparison
@@ -16,7 +17,7 @@ from noise2map_core.inference.model import read_model
 from noise2map_core.inference.planning import plan_job
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.region_output import open_mosaic, require_output
-from noise2map_core.inference.region_products import are_current, disputed_chip, write_map
+from noise2map_core.inference.region_products import are_current, disputed_chip
 from noise2map_core.inference.region_result import InferRegionResult, result_of
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.ledger import Ledger
@@ -29,12 +30,10 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 def run(config: InferRegionConfig, *, recheck: bool = False) -> InferRegionResult:
     """Search the scenes, predict the tiles that are not there, write mosaic and products.
 
-    `recheck`: what is kept is read and compared with the digests of its records, and what is
-    damaged made again. Raises IncompleteRegionError if tiles failed; with `allow_incomplete`,
-    behind the products.
+    `recheck`: what is kept is read, and what differs from its record's digest made again. Raises
+    IncompleteRegionError if tiles failed; with `allow_incomplete`, behind the products.
     """
-    watch = Stopwatch()
-    require_here(predictor_needs(config.resources), config.resources)
+    watch, config = Stopwatch(), with_gpus(config)
     spec = read_model(config.checkpoint, config.search.bands, config)
     aoi = read_aoi(config.aoi)
     with watch.stage("search"):
@@ -72,4 +71,4 @@ def _update_products(made: RegionRun) -> MapFigures | None:
 
         with made.watch.stage("figure over timesteps"):
             draw_disputed_chip(made.job, made.mosaic, path)
-    return write_map(made)
+    return write_products_of(made)

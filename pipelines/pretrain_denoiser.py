@@ -8,6 +8,7 @@ if __name__ == "__main__":
     start("pretrain-denoiser")  # settings first: what is imported below takes seconds
 
 from noise2map_core.chips.store import open_store
+from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.pretraining import pretrain_model
@@ -35,7 +36,8 @@ def run(config: PretrainDenoiserConfig) -> PretrainDenoiserResult:
     require_feasible(config.training, config.resources)
     source = find_source(config.chips and absolute(config.chips), config.images)
     training_run = pretraining_run(config, source)
-    job = plan_pretraining(config, source) if training_run.earlier() is None else None
+    is_due = training_run.earlier() is None
+    job = plan_pretraining(trained_on_gpus(config), source) if is_due else None
     with tracked(config.mlflow, training_run) as tracker:
         if job is not None:
             _train(config, job, training_run, tracker)
@@ -53,7 +55,7 @@ def _train(
         if training_run.earlier() is not None:  # another run has ended meanwhile
             return
         training_run.claim()
-        with ray_session(config.resources, training_needs(config.training, config.resources)):
+        with ray_session(config.resources, training_needs(job.training, config.resources)):
             pretrained = pretrain_model(job, tracker.log if tracker else None)
         save_pretrained(pretrained, job, training_run)
 

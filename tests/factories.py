@@ -2,6 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.models.presets import plain_unet
 from noise2map_core.models.spec import (
     CheckpointSpec,
@@ -14,6 +18,16 @@ from noise2map_core.settings.diffusion import LinearSchedule, SelfCorruption, Sw
 from noise2map_core.settings.network import Task
 
 UNET = plain_unet((8, 16)) | {"norm_num_groups": 4}
+
+
+def samples(count: int, showing: int = 0) -> NDArray[np.int64]:
+    """What random numbers of so many chips follow from, each shown so often before."""
+    return np.column_stack([np.arange(count), np.full(count, showing)])
+
+
+def random_of(count: int, seed: int = 0) -> ChipRandom:
+    """Random numbers of so many chips."""
+    return ChipRandom(seed, 0, "test", samples(count))
 
 
 def task_spec(task: Task = "change", num_bands: int = 2, **changes: Any) -> TaskSpec:

@@ -184,7 +184,7 @@ def _batch(learner: Learner, rng: np.random.Generator, change: Change) -> Traini
     label = np.stack([_truth(w, change) for w in windows]).astype(np.int64)
     x_0 = learner.model.normalise(torch.from_numpy(image), task="change")
     valid = torch.ones(label.shape, dtype=torch.bool)
-    return TrainingBatch(x_0, torch.from_numpy(label), valid)
+    return TrainingBatch(x_0, torch.from_numpy(label), valid, rng.integers(0, 10**6, (8, 2)))
 
 
 def _truth(window: Window, change: Change) -> NDArray[np.bool_]:

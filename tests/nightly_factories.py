@@ -69,7 +69,7 @@ def _predict_tiles(
     predictor: Any, job: RegionJob, tiles: Any, resources: Any
 ) -> Iterator[TileRecord]:
     """What workers do, one tile after the other."""
-    from noise2map_core.inference.predictor import Predictor
+    from noise2map_core.inference.networks.predictor import Predictor
     from noise2map_core.models.checkpoint import load_checkpoint
 
     predictor = predictor or Predictor(

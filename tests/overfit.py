@@ -5,6 +5,7 @@ Change from DSIFN pairs, buildings from Inria crops.
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from noise2map_core.models.spec import Normalisation
 from noise2map_core.settings.diffusion import DiffusionConfig, SelfCorruption, SwappedPairCorruption
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Preset, Task
-from tests.factories import checkpoint_spec, task_spec
+from tests.factories import checkpoint_spec, samples, task_spec
 
 NUM_CHIPS = 8
 RGB = ("red", "green", "blue")
@@ -95,7 +96,11 @@ def overfit(
     learner = Learner(model, config, training, dict.fromkeys(tasks, (1.0, 1.0)), seed=0)
     batches = {task: batch_of(learner, task, *chips[task]) for task in tasks}
     for step in range(steps):
-        learner.step(batches, 0, step, steps, Ranks())
+        shown = {
+            task: replace(batch, draws_of=samples(len(batch), step))
+            for task, batch in batches.items()
+        }
+        learner.step(shown, 0, step, steps, Ranks())
     return {task: best_f1(learner, task, *chips[task]) for task in tasks}
 
 
@@ -103,7 +108,8 @@ def batch_of(
     learner: Learner, task: Task, image: NDArray[np.uint8], label: NDArray[np.int64]
 ) -> TrainingBatch:
     x_0 = learner.model.normalise(torch.from_numpy(image), task=task)
-    return TrainingBatch(x_0, torch.from_numpy(label), torch.ones(label.shape, dtype=torch.bool))
+    valid = torch.ones(label.shape, dtype=torch.bool)
+    return TrainingBatch(x_0, torch.from_numpy(label), valid, samples(len(label)))
 
 
 def best_f1(

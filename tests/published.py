@@ -17,7 +17,7 @@ from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.overviews import overviews_digest, write_overviews
 from noise2map_core.products.bundle import product_files, write_products
-from noise2map_core.products.manifest import write_manifest
+from noise2map_core.products.manifest import stated_of, write_manifest
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.publishing.layout import iter_parts, lay_out
 from noise2map_core.publishing.publish import publish
@@ -59,7 +59,9 @@ def seal(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig, tiles: int
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
         "mosaic_overviews_sha256": overviews_digest(mosaic),
     }  # fmt: skip
-    write_manifest(mosaic.path.parent, "key", product_files(mosaic, subject, config), facts)
+    output = mosaic.path.parent
+    products = {name: stated_of(output / name) for name in product_files(mosaic, subject, config)}
+    write_manifest(output, "key", products, facts)
 
 
 def subject_on(scenes: Path, day: int = 0, name: str = "farm") -> MapSubject:

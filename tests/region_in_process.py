@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from noise2map_core.distributed.prediction import TileWorker, _read_row
+from noise2map_core.distributed.prediction import UNFIT, PredictingWorker, _read_row, writer_of
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.region_result import InferRegionResult
 from noise2map_core.mapping.ledger import TileRecord
-from noise2map_core.runtime.errors import OutputError
+from noise2map_core.runtime.errors import BatchMemoryError, OutputError
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
@@ -28,7 +28,8 @@ class _Busy:
 
     def begin(self) -> None: ...
 
-    def end(self) -> None: ...
+    def end(self) -> float:
+        return 0.0
 
 
 def map_here(
@@ -61,13 +62,16 @@ def in_process(watch: Watch | None = None) -> Iterator[None]:
 
 
 def _predict(watch: Watch | None, job: RegionJob, tiles: Any, _: object) -> Iterator[TileRecord]:
-    worker = TileWorker(job)
+    predict, write = PredictingWorker(job), writer_of(job)
     for number, (row, col) in enumerate(tiles.tolist(), start=1):
         read = _read_row(job, "nobody", row, col)  # no server is waited for
-        told = worker({name: np.array(values) for name, values in read.items()})
+        made = predict({name: np.array(values) for name, values in read.items()})
+        told = write({name: np.asarray(values) for name, values in made.items()})
         one = {name: values[0] for name, values in told.items()}
         if one.pop("unwritten"):
             raise OutputError(one["reason"])
+        if one.pop(UNFIT):
+            raise BatchMemoryError(one["reason"])
         if watch:
             watch(job, number)
         yield TileRecord(**one)

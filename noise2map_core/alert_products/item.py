@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from noise2map_core.alert_products.source import AlertState
 from noise2map_core.alert_products.versions import KEY, Version
 from noise2map_core.alerts.tables import STATUSES
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.window import Window
 from noise2map_core.geo.zone import bbox_of
-from noise2map_core.products.rasters import RasterSpec, region_tiles
+from noise2map_core.products.rasters import RasterSpec
 from noise2map_core.products.stac.assets import asset_key, file_asset
 from noise2map_core.products.stac.item import (
     EXTENSIONS,
@@ -69,11 +71,20 @@ def write_alert_item(
 def count_pixels(state: AlertState) -> dict[str, int]:
     """Pixels of the region by status, and those that were never seen."""
     counts = np.zeros(256, np.int64)
-    for window in region_tiles(state.grid):
+    for window in _tiles(state.grid):
         status, seen = (state.read(name, window) for name in ("status", "seen"))
         counts += np.bincount(seen_status(status, seen).ravel(), minlength=256)
     found = {name: int(counts[code]) for code, name in STATUS_NAMES.items()}
     return found | {"not seen": int(counts[255])}
+
+
+def _tiles(grid: RegionGrid) -> Iterator[Window]:
+    """Windows of the region by whole tiles, so that each shard is read once."""
+    rows, cols = grid.shape_tiles
+    for index in range(rows * cols):
+        window = grid.window(grid.tile_at(index)).intersect(grid.region)
+        if not window.is_empty:
+            yield window
 
 
 def count_objects(alerts: gpd.GeoDataFrame) -> dict[str, int]:

@@ -126,6 +126,11 @@ def object_digest(path: Path) -> Digest | None:
     return [length, digest.hexdigest()]
 
 
+def bytes_digest(body: bytes) -> Digest:
+    """Length and SHA-256 of what was read whole."""
+    return [len(body), hashlib.sha256(body).hexdigest()]
+
+
 def read_object(path: Path) -> bytes | None:
     """A small file's bytes; None if there is none."""
     try:

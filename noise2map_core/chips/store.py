@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.buffer.cpu import Buffer
+from zarr.storage import MemoryStore
 
 from noise2map_core.chips.manifest import (
     MANIFEST,
     Digest,
+    bytes_digest,
     damaged,
     is_pending,
     object_digest,
@@ -26,9 +29,10 @@ from noise2map_core.chips.manifest import (
     read_object,
 )
 from noise2map_core.imagery.moments import Moments
+from noise2map_core.labels import IGNORE
 from noise2map_core.models.spec import note_size
 from noise2map_core.runtime.errors import ChipStoreError, OutputError
-from noise2map_core.runtime.storage import is_web, location, zarr_store
+from noise2map_core.runtime.storage import is_web, location, read_bytes, zarr_store
 from noise2map_core.runtime.web import require_ranges
 
 if TYPE_CHECKING:
@@ -67,6 +71,10 @@ SCENE_ARRAYS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Arrays of one row a scene, one place at one time: robust centre and spread of its bands. And of
 one row a pair of scenes: their codes; matrix [2 · band] and offset of each of its MAD variates."""
+
+COUNT_ARRAYS = {"segment": "label_px_segment", "change": "label_px_change"}
+"""Arrays of one row a chip, each if there are labels of the task: observed pixels of each class,
+over all dates; last of all, pixels that are labelled otherwise."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -172,6 +180,21 @@ class ChipStore:
     def _scenes(self) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
         return self.read("scene"), self.read("light")
 
+    @cached_property
+    def label_counts(self) -> dict[str, NDArray[np.uint32]]:
+        """Of every task, what `COUNT_ARRAYS` says of each chip, [chip, class + 1].
+
+        A store of a version that did not note it is counted, from its labels alone.
+        """
+        return {task: self._counted(task) for task in self.tasks}
+
+    def _counted(self, task: str) -> NDArray[np.uint32]:
+        if f"{COUNT_ARRAYS[task]}/{ROOT}" in self.objects:
+            return self.read(COUNT_ARRAYS[task])
+        label, table = LABEL_ARRAYS[task], self.attributes["classes"][task]
+        read = (self.read_shard(shard, ("valid", label)) for shard in range(self.num_shards))
+        return np.concatenate([count_labels(one[label], one["valid"], table) for one in read])
+
     def chips_of(self, split: str | None) -> NDArray[np.int64]:
         """Numbers of the chips of a split, in order; None: of all."""
         if split is None:
@@ -224,22 +247,60 @@ class ChipStore:
         Raises ChipStoreError if its bytes are not those that the manifest lists.
         """
         chips = slice(shard * CHIPS_PER_SHARD, min((shard + 1) * CHIPS_PER_SHARD, self.num_chips))
-        for name in columns:
-            if name in PIXEL_ARRAYS:
-                self.require_intact(shard_key(name, shard))
-        return {name: np.asarray(self.array(name)[chips]) for name in columns}
+        pixels = {name: shard_key(name, shard) for name in columns if name in PIXEL_ARRAYS}
+        read = {name: self._pixels(name, key, chips) for name, key in pixels.items()}
+        return {
+            name: read[name] if name in read else np.asarray(self.array(name)[chips])
+            for name in columns
+        }
+
+    def _pixels(self, name: str, key: str, chips: slice) -> NDArray[Any]:
+        """Decoded from the very bytes that were checked, which are read once."""
+        body = read_object(self.path / key)
+        if body is None or bytes_digest(body) != self.objects.get(key):
+            raise self._does_not_fit(key)
+        held = {f"{name}/{ROOT}": self._documents[name], key: body}
+        memory = MemoryStore({k: Buffer.from_bytes(v) for k, v in held.items()})
+        array = zarr.open_array(memory, path=name, mode="r", zarr_format=3)
+        return np.asarray(array[chips])
+
+    @cached_property
+    def _documents(self) -> dict[str, bytes]:
+        """Of the arrays of pixels."""
+        return {name: read_bytes(self.path / name / ROOT) for name in self.pixel_arrays}
+
+    def _does_not_fit(self, key: str) -> ChipStoreError:
+        """What to say of an object that this store, as it was opened, does not list."""
+        if read_manifest(self.path).objects.get(key) == self.objects.get(key):
+            return damaged(self.path, key)
+        return ChipStoreError(
+            f"chip store {self.path} was appended to after it had been opened: {key} is another "
+            "now. Run the same command again, with another output if it does not go on."
+        )
 
     def read_chip(self, chip: int, columns: Sequence[str]) -> Columns:
         """One chip, without the leading dimension."""
         return {name: np.asarray(self.array(name)[chip]) for name in columns}
 
-    def require_intact(self, key: str) -> None:
-        """Raise ChipStoreError if an object is missing or not the one that was written."""
-        if object_digest(self.path / key) != self.objects.get(key):
-            raise damaged(self.path, key)
-
     def _decoded(self, name: str, table: str) -> NDArray[np.str_]:
         return np.asarray(self.attributes[table])[self.read(name)]
+
+
+def count_labels(
+    labels: NDArray[np.uint8], valid: NDArray[np.bool_], table: Sequence[dict[str, Any]]
+) -> NDArray[np.uint32]:
+    """Observed pixels of each class of `table`, [chip, class + 1]; last, pixels, observed or not,
+    that are labelled otherwise.
+
+    `labels` [chip, y, x] or [chip, date, y, x]. A label of change needs all dates, one of a date
+    that date.
+    """
+    observed = valid if labels.ndim == valid.ndim else valid.all(axis=1)
+    values = [entry["value"] for entry in table]
+    pixels = tuple(range(1, labels.ndim))
+    each = [((labels == value) & observed).sum(axis=pixels) for value in values]
+    others = (~np.isin(labels, [*values, IGNORE])).sum(axis=pixels)
+    return np.stack([*each, others], axis=1).astype(np.uint32)
 
 
 def open_store(path: Path | str) -> ChipStore:

@@ -33,6 +33,7 @@ from noise2map_core.chips.scenes import pair_alterations, scene_lights
 from noise2map_core.chips.store import (
     CHIP_ARRAYS,
     CHIPS_PER_SHARD,
+    COUNT_ARRAYS,
     FORMAT_VERSION,
     LABEL_ARRAYS,
     PIXEL_ARRAYS,
@@ -40,6 +41,7 @@ from noise2map_core.chips.store import (
     SCENE_ARRAYS,
     ChipStore,
     Columns,
+    count_labels,
     read_attributes,
     shard_key,
 )
@@ -193,6 +195,8 @@ class ShardRecord:
     """The same per place."""
     quality_valid: list[float]
     """Of each chip, the share of its pixels that is observed at every date."""
+    label_px: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Per task, of each chip, what `COUNT_ARRAYS` says; empty: an earlier version's."""
 
 
 def create_store(
@@ -247,11 +251,16 @@ def _create_rows(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         chunks=(min(max(len(values), 1), ROWS_PER_CHUNK), *values.shape[1:]),
         compressors=COMPRESSORS,
         fill_value=0,
-        dimension_names=SCENE_ARRAYS.get(name) or CHIP_ARRAYS[name],
+        dimension_names=_dimensions(name),
         attributes=units if name == "datetime" else None,
         overwrite=True,
         config=ALWAYS_WRITTEN,
     )
+
+
+def _dimensions(name: str) -> tuple[str, ...]:
+    counts = {array: ("chip", f"{task}_class") for task, array in COUNT_ARRAYS.items()}
+    return {**CHIP_ARRAYS, **SCENE_ARRAYS, **counts}[name]
 
 
 def _chip_columns(header: StoreHeader, table: ChipTable) -> Columns:
@@ -335,6 +344,10 @@ def write_shard(path: Path, shard: int, content: ShardContent) -> ShardRecord:
         _summaries(content, content.splits, classes),
         _summaries(content, content.places, classes),
         arrays["valid"].all(axis=1).mean(axis=(1, 2)).round(6).tolist(),
+        {
+            task: count_labels(arrays[LABEL_ARRAYS[task]], arrays["valid"], table).tolist()
+            for task, table in classes.items()
+        },
     )
     write_record(path, record)
     return record
@@ -473,6 +486,9 @@ def write_totals(
         start = records[0].shard * CHIPS_PER_SHARD
         column = np.concatenate([before.read("quality_valid")[:start], column])
     _create_rows(group, "quality_valid", column)
+    classes: Any = group.attrs["classes"]
+    for task in classes:
+        _write_counts(group, task, records, before)
     partial = records[-1] if len(column) % CHIPS_PER_SHARD else None
     whole = [record for record in records if record is not partial]
     totals = _totals(whole, before.attributes["whole_shards"] if before else None)
@@ -487,6 +503,20 @@ def write_totals(
         if not is_shard(key):
             objects[key] = _written(path, key)
     return objects
+
+
+def _write_counts(
+    group: zarr.Group, task: str, records: list[ShardRecord], before: ChipStore | None
+) -> None:
+    """Pixels of each class in every chip; a store that an earlier version began goes on without."""
+    name = COUNT_ARRAYS[task]
+    noted = before is None or f"{name}/{ROOT}" in before.objects
+    if not noted or not all(task in record.label_px for record in records):
+        return
+    counts = [np.asarray(record.label_px[task], np.uint32) for record in records]
+    if before is not None:
+        counts.insert(0, before.read(name)[: records[0].shard * CHIPS_PER_SHARD])
+    _create_rows(group, name, np.concatenate(counts))
 
 
 def _write_pairs(group: zarr.Group, before: ChipStore | None) -> None:

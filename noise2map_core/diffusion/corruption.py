@@ -59,8 +59,8 @@ def corrupt(x_0: Tensor, noise: Tensor, alpha_bars_t: Tensor, valid: Tensor | No
     """
     signal = alpha_bars_t.sqrt().to(x_0.dtype)[:, None, None, None]
     rest = (1.0 - alpha_bars_t).sqrt().to(x_0.dtype)[:, None, None, None]
-    x_t = signal * x_0 + rest * noise
-    return x_t if valid is None else torch.where(valid, x_t, 0.0)
+    x_t = (signal * x_0).add_(rest * noise)
+    return x_t if valid is None else x_t.masked_fill_(~valid, 0.0)
 
 
 def needs_epsilon(corruption: Corruption) -> bool:

@@ -38,9 +38,11 @@ def timestep_weights(config: DiffusionConfig, alpha_bars: Tensor) -> Tensor:
     return kept / kept.sum()
 
 
-def draw_timesteps(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` timesteps, int64 [count], drawn with replacement by their `weights` [T]."""
-    return torch.multinomial(weights, count, replacement=True, generator=generator)
+def timesteps_at(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Timesteps by their `weights` float64 [T], int64 [B], where `uniform` [B] is drawn evenly from
+    [0, 1): the inverse of their distribution."""
+    below = weights.cumsum(dim=0)
+    return torch.searchsorted(below, uniform.double() * below[-1], right=True)
 
 
 def inference_timesteps(config: DiffusionConfig) -> tuple[int, ...]:

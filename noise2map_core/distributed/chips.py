@@ -1,6 +1,6 @@
 """Chips as Ray datasets: `read_chips` and `write_chips`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,10 +25,12 @@ from noise2map_core.chips.parts import (
 )
 from noise2map_core.chips.store import (
     CHIPS_PER_SHARD,
+    PIXEL_ARRAYS,
     SCENE_ARRAYS,
     ChipStore,
     Columns,
     open_store,
+    shard_key,
 )
 from noise2map_core.chips.writer import StoreHeader
 from noise2map_core.distributed.work import MAX_READ_TASKS, metadata
@@ -53,8 +55,11 @@ class ChipSource(Datasource):
         """`turn` is an actor of `Turn`: every pass over the chips is in another order then."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._store, self._columns = store, tuple(columns)
-        self._chips = chips
+        self._num_chips, self._inside = len(chips), _by_shard(chips)
         self._seed, self._buffer, self._turn = seed, buffer_shards, turn
+        arrays = [store.array(name) for name in columns]
+        self.chip_bytes = sum(array.nbytes // max(array.shape[0], 1) for array in arrays)
+        """Of the columns of one chip."""
 
     def get_name(self) -> str:
         """Name in Ray's own logs."""
@@ -62,12 +67,7 @@ class ChipSource(Datasource):
 
     def estimate_inmemory_data_size(self) -> int:
         """Bytes of the chips."""
-        return len(self._chips) * self._chip_bytes
-
-    @property
-    def _chip_bytes(self) -> int:
-        arrays = [self._store.array(name) for name in self._columns]
-        return sum(array.nbytes // max(array.shape[0], 1) for array in arrays)
+        return self._num_chips * self.chip_bytes
 
     def get_read_tasks(
         self,
@@ -76,8 +76,7 @@ class ChipSource(Datasource):
         data_context: DataContext | None = None,
     ) -> list[ReadTask]:
         """Ranges of shards; of shuffled ones, at least a buffer each. Asked for in every pass."""
-        shards = np.unique(self._chips // CHIPS_PER_SHARD)
-        least, seed = 1, self._seeds()
+        shards, least, seed = np.asarray(list(self._inside)), 1, self._seeds()
         if seed is not None:
             shards, least = np.random.default_rng(seed).permutation(shards), self._buffer
         parts = np.array_split(shards, min(-(-len(shards) // least), MAX_READ_TASKS))
@@ -90,13 +89,35 @@ class ChipSource(Datasource):
         return [self._seed, *(ray.get(self._turn.current.remote()) if self._turn else ())]
 
     def _task(self, number: int, shards: NDArray[np.int64], seed: list[int] | None) -> ReadTask:
-        store, columns, buffer = self._store, self._columns, self._buffer
-        chips = self._chips[np.isin(self._chips // CHIPS_PER_SHARD, shards)]
+        inside = {shard: self._inside[shard] for shard in shards.tolist()}
+        num_chips = sum(map(len, inside.values()))
+        store, columns, buffer = (
+            part_of(self._store, inside, self._columns),
+            self._columns,
+            self._buffer,
+        )
         rng = None if seed is None else np.random.default_rng([*seed, number])
         return ReadTask(
-            lambda: _blocks(_shuffled(_shards(store, chips, shards, columns), buffer, rng)),
-            metadata(len(chips), len(chips) * self._chip_bytes),
+            lambda: _blocks(_shuffled(_shards(store, inside, columns), buffer, rng)),
+            metadata(num_chips, num_chips * self.chip_bytes),
         )
+
+
+def _by_shard(chips: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """The chips of each shard, in order."""
+    chips = np.sort(chips)
+    shards, starts = np.unique(chips // CHIPS_PER_SHARD, return_index=True)
+    return dict(zip(shards.tolist(), np.split(chips, starts[1:]), strict=True))
+
+
+def part_of(store: ChipStore, shards: Iterable[int], columns: Sequence[str]) -> ChipStore:
+    """What it takes to read some shards of a store: a few kB, whatever the store's size."""
+    keys = (shard_key(name, shard) for name in columns if name in PIXEL_ARRAYS for shard in shards)
+    return ChipStore(
+        store.path,
+        {name: store.attributes[name] for name in ("num_chips", "classes")},
+        {key: store.objects[key] for key in keys if key in store.objects},
+    )
 
 
 def read_chips(
@@ -143,14 +164,12 @@ def _column_names(store: ChipStore, columns: Sequence[str] | str | None) -> list
 
 
 def _shards(
-    store: ChipStore, chips: NDArray[np.int64], shards: Iterable[int], columns: Sequence[str]
+    store: ChipStore, inside: Mapping[int, NDArray[np.int64]], columns: Sequence[str]
 ) -> Iterator[Columns]:
-    """Chips shard by shard, in the order of `shards`."""
-    for shard in shards:
-        inside = chips[chips // CHIPS_PER_SHARD == shard]
-        rows = inside - shard * CHIPS_PER_SHARD
-        read = store.read_shard(int(shard), columns)
-        yield {"chip": inside, **{name: read[name][rows] for name in columns}}
+    """Chips shard by shard, in the order of `inside`."""
+    for shard, chips in inside.items():
+        read, rows = store.read_shard(shard, columns), chips - shard * CHIPS_PER_SHARD
+        yield {"chip": chips, **{name: read[name][rows] for name in columns}}
 
 
 def _shuffled(

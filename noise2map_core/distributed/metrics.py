@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ray.util.metrics import Counter
 
 from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.mapping.throughput import STAGES
 
 Tags = dict[str, str]
 
@@ -45,7 +46,7 @@ def _chips() -> Counter:
 
 
 def _work() -> Counter:
-    return _counter("work_seconds", "Seconds of work, by stage: read, predict, write.", "stage")
+    return _counter("work_seconds", "Seconds of work, by stage of a tile: read to hash.", "stage")
 
 
 def _wait() -> Counter:
@@ -73,7 +74,7 @@ def count_kept(output: Path, tiles: int) -> None:
 
 
 def _seconds(record: TileRecord) -> dict[str, float]:
-    return {"read": record.read_s, "predict": record.predict_s, "write": record.write_s}
+    return {stage: getattr(record, f"{stage}_s") for stage in STAGES}
 
 
 def _count(counter: Counter, amount: float, tags: Tags) -> None:
@@ -89,9 +90,11 @@ class Idleness:
         self._tags: Tags = {"region": region_tag(output), "stage": stage}
         self._since = time.perf_counter()
 
-    def end(self) -> None:
-        """Work has come."""
-        _count(_wait(), time.perf_counter() - self._since, self._tags)
+    def end(self) -> float:
+        """Work has come, after so many seconds."""
+        waited = time.perf_counter() - self._since
+        _count(_wait(), waited, self._tags)
+        return waited
 
     def begin(self) -> None:
         """Work is done."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from noise2map_core.runtime.errors import TileMemoryError
+from noise2map_core.runtime.errors import BatchMemoryError, TileMemoryError
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def within_memory(predict: Callable[[], T], batch: int) -> T:
     """What `predict` returns; once more, with all memory given back first, if it runs out of it.
 
-    The same batch again: a smaller one moves the last bits of a map, and would be another map's.
-    Raises TileMemoryError with what can be done.
+    The same batch again: a smaller one moves the last bits of a map, and is for the whole map to
+    have. Raises BatchMemoryError where that may help, TileMemoryError with what else can be done.
     """
     for _ in range(2):
         try:
@@ -35,14 +35,20 @@ def within_memory(predict: Callable[[], T], batch: int) -> T:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split()) or "no memory"
+            reason, of_gpu = " ".join(str(error).split()) or "no memory", _is_of_gpu(error)
         _give_back()  # here, where the error and the tensors that it holds are gone
-    where = "GPU" if _cuda() else "main"
+    told = f"out of {'GPU' if of_gpu else 'main'} memory with batches of {batch} ({reason[:200]})"
+    if of_gpu and batch > 1:
+        raise BatchMemoryError(told)
     raise TileMemoryError(
-        f"out of {where} memory with inference.batch {batch} ({reason[:200]}). Lower "
-        "inference.batch (all tiles are predicted anew then: it is part of what a map is), "
-        "resources.predictors, or let nothing else use that memory."
+        f"{told}. Lower inference.batch (all tiles are predicted anew then: it is part of what a "
+        "map is), resources.predictors, or let nothing else use that memory."
     )
+
+
+def _is_of_gpu(error: BaseException) -> bool:
+    """True of what torch says of a GPU's memory, by name: a detector has not even imported it."""
+    return type(error).__name__ == "OutOfMemoryError" or "ALLOC_FAILED" in str(error)
 
 
 def _give_back() -> None:

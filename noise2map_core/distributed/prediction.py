@@ -1,39 +1,58 @@
-"""Tiles of a region through Ray Data: read, predict, write."""
+"""Tiles of a region through Ray Data: read, predicted and written, each in a stage of its own.
+
+A predictor waits for nothing but pixels: who writes works beside it, and if a writer is lost, the
+tile is written by another one, from the pixels that are in Ray's object store.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
-from functools import partial
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from obstore.exceptions import BaseError
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from noise2map_core.detectors.spec import DetectorSpec
 from noise2map_core.distributed.cluster.memory import shares_of_region
+from noise2map_core.distributed.cluster.needs import predictor_gpus, predictor_pool
 from noise2map_core.distributed.cluster.notices import new_board, noticed, shown
 from noise2map_core.distributed.metrics import Idleness, count_tile
 from noise2map_core.distributed.out_of_memory import within_memory
 from noise2map_core.distributed.work import WorkSource, unread_because
-from noise2map_core.geo.grid import Tile
+from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.inference.model import predictor_of
 from noise2map_core.inference.region import RegionJob
+from noise2map_core.inference.region_run import hole
 from noise2map_core.inference.tile import predict_tile
 from noise2map_core.inference.tile_image import TileImage, read_tile, unread_tile
 from noise2map_core.mapping.ledger import Ledger, TileRecord
-from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.mapping.shards import NONE
+from noise2map_core.mapping.mosaic import Mosaic, TileMap
 from noise2map_core.runtime.atomic import unwritable
-from noise2map_core.runtime.errors import AssetReadError, OutputError, TileMemoryError
+from noise2map_core.runtime.errors import (
+    AssetReadError,
+    BatchMemoryError,
+    OutputError,
+    TileMemoryError,
+)
 from noise2map_core.runtime.lease import require_fence
 from noise2map_core.runtime.redact import redacted
+from noise2map_core.runtime.storage import reason
 from noise2map_core.settings.resources import ResourcesConfig
 
 MOST_AT_ONCE, ROUNDS_AT_LEAST = 4, 16
 """Of tiles that take little each."""
+MAP = "map/"
+"""Begins the names of columns that hold the pixels of maps."""
+UNFIT = "unfit"
+"""Column: whether a batch did not fit into memory."""
+Batch = dict[str, NDArray[Any]]
+_FIELDS = [field.name for field in fields(TileRecord)]
 CUT_SHORT = "its run ended while its pixels were replaced"
 
 
@@ -43,7 +62,8 @@ def predict_tiles(
     """Make `tiles` [tile, (row, col)] on the connected cluster; yields what became of each.
 
     Pixels and ledger records are written by the workers, pixels first. Order is not defined.
-    Raises OutputError if the output cannot be written.
+    Raises OutputError if the output cannot be written, BatchMemoryError if a batch of the job's
+    does not fit into the memory of a predictor's GPU.
     """
     board = new_board()
     made = _made_whole if isinstance(job.spec, DetectorSpec) else _read_then_predicted
@@ -52,6 +72,8 @@ def predict_tiles(
         for row in dataset.iter_rows():
             if row.pop("unwritten"):
                 raise OutputError(row["reason"])
+            if row.pop(UNFIT):
+                raise BatchMemoryError(row["reason"])
             record = TileRecord(**row)
             count_tile(job.output, record, job.grid.tile_px)
             yield record
@@ -60,19 +82,30 @@ def predict_tiles(
 def _read_then_predicted(
     job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig, board: str
 ) -> Dataset:
-    """Readers hand tiles on to actors, each of which holds a network."""
+    """Readers hand tiles on to actors, each of which holds a network, and these to writers, which
+    are tasks as readers are, and take the place of readers that are done."""
     row_bytes, cpus = _tile_bytes(job, tiles), resources.reader_cpus
     shares = shares_of_region(job, row_bytes, resources)
+    fewest, most = predictor_pool(resources, len(tiles))
     source = WorkSource("Tiles", tiles, partial(_read_row, job, board), row_bytes, cpus)
     with _block_size(row_bytes):  # a dataset keeps a copy of the settings that it was made under
-        return ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader")).map_batches(
-            TileWorker,
-            batch_size=resources.tiles_per_task,
-            fn_constructor_kwargs={"job": job},
-            compute=ActorPoolStrategy(size=min(resources.predictors, len(tiles))),
-            num_cpus=resources.predictor_cpus,
-            num_gpus=resources.predictor_gpus,
-            **shares.of("predictor"),
+        return (
+            ray.data.read_datasource(source, num_cpus=cpus, **shares.of("reader"))
+            .map_batches(
+                PredictingWorker,
+                batch_size=resources.tiles_per_task,
+                fn_constructor_kwargs={"job": job},
+                compute=ActorPoolStrategy(min_size=fewest, max_size=most),
+                num_cpus=resources.predictor_cpus,
+                **predictor_gpus(resources),
+                **shares.of("predictor"),
+            )
+            .map_batches(
+                writer_of(job).__call__,
+                batch_size=resources.tiles_per_task,
+                num_cpus=cpus,
+                **shares.of("reader"),  # pixels and a copy to encode, as a reader has
+            )
         )
 
 
@@ -134,91 +167,171 @@ def _read_row(job: RegionJob, board: str, row: int, col: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class TileWorker:
-    """An actor that holds the model, and writes the tiles that it predicts."""
+class PredictingWorker:
+    """An actor that holds the model."""
 
     def __init__(self, job: RegionJob) -> None:
         self._job = job
         self._predict = partial(predict_tile, job, predictor_of(job))
         self._within_memory = partial(within_memory, batch=job.path.batch)
-        self._mosaic = Mosaic(job.output / "mosaic.zarr", job.grid, job.fence)
-        self._shards, self._ledger = job.shards, Ledger(job.output)
-        self._idleness = Idleness(job.output, "predict")
+        self._idleness, self._begun = Idleness(job.output, "predict"), False
 
-    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        """Predict and write one super-tile, then record it.
-
-        Raises LeaseLostError if another run has taken the output over: nothing is changed then.
-        """
-        self._idleness.end()
-        try:
-            records = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
-            require_fence(self._job.output, self._job.fence)
-            self._ledger.append(records, self._job.fence)
-            unwritten = [False] * len(records)
-        except (OSError, OutputError) as error:
-            refused = unwritable(self._job.output, error) if isinstance(error, OSError) else error
-            reason = redacted(str(refused))
-            records = [_failed(batch, index, reason) for index in range(len(batch["tile_row"]))]
-            unwritten = [True] * len(records)
+    def __call__(self, batch: Batch) -> dict[str, Any]:
+        """The maps of the tiles of a super-tile, and what they took; to be written."""
+        waited = self._idleness.end()
+        made = [self._make(batch, index) for index in range(len(batch["tile_row"]))]
+        if self._begun:  # before the first one, readers start
+            made[0] = made[0]._replace(record=replace(made[0].record, wait_s=round(waited, 4)))
+        self._begun = True
         self._idleness.begin()
-        names = [field.name for field in fields(TileRecord)]
-        columns = {name: [getattr(record, name) for record in records] for name in names}
-        return {**columns, "unwritten": unwritten}
+        return to_be_written(made)
 
-    def _make(self, batch: dict[str, NDArray[Any]], index: int) -> TileRecord:
-        if batch["error"][index]:
-            return _failed(batch, index, str(batch["error"][index]), self._job)
+    def _unmade(self, tile: Tile, why: str, unfit: bool = False) -> "MadeTile":
+        record = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=why)
+        return MadeTile(record, hole(self._job, tile), unfit)
+
+    def _make(self, batch: Batch, index: int) -> "MadeTile":
         tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
+        if batch["error"][index]:
+            return self._unmade(tile, str(batch["error"][index]))
         names = [name for name in ("image", "valid", "hidden", "part") if name in batch]
         pixels = TileImage(*(batch[name][index] for name in names))
         start = time.perf_counter()
         try:
             made = self._within_memory(partial(self._predict, tile, pixels))
         except TileMemoryError as error:
-            return _failed(batch, index, str(error), self._job)
-        predicted = time.perf_counter()
-        self._revoke(tile)
-        self._mosaic.write(tile, made.map)
-        return TileRecord(
+            return self._unmade(tile, str(error), isinstance(error, BatchMemoryError))
+        record = TileRecord(
             tile.row, tile.col, self._job.key(tile), "done",
             chips=made.chips, decided_px=made.decided_px, strange_px=made.strange_px,
             unlike_px=made.unlike_px, part_edges=made.part_edges, pixel_bytes=pixels.image.nbytes,
             read_s=round(float(batch["read_s"][index]), 4),
-            predict_s=round(predicted - start, 4),
-            write_s=round(time.perf_counter() - predicted, 4), digest=self._mosaic.digest(tile),
-            objects=self._shards.stated(tile),
+            predict_s=round(time.perf_counter() - start, 4),
+        )  # fmt: skip
+        return MadeTile(record, made.map)
+
+
+class MadeTile(NamedTuple):
+    """A tile on its way to be written."""
+
+    record: TileRecord
+    map: TileMap
+    unfit: bool = False
+    """Whether it was not made because a batch did not fit into memory."""
+
+    def row(self) -> dict[str, Any]:
+        """The fields of the record, and the pixels of the map."""
+        pixels = {f"{MAP}{name}": values for name, values in self.map.arrays().items()}
+        return {**asdict(self.record), **pixels, UNFIT: self.unfit}
+
+
+def to_be_written(made: Sequence[MadeTile]) -> dict[str, Any]:
+    """Tiles as a batch of rows."""
+    rows = [one.row() for one in made]
+    return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
+
+
+def _stacked(values: list[Any]) -> Any:
+    if not isinstance(values[0], np.ndarray):
+        return values
+    return values[0][None] if len(values) == 1 else np.stack(values)
+
+
+@dataclass(frozen=True)
+class TileWriter:
+    """Writes tiles, then records them; what it holds open, all tasks of a process share."""
+
+    output: Path
+    grid: RegionGrid
+    fence: int
+    layers: tuple[str, ...] = ()
+    """Arrays besides those that every mosaic has."""
+
+    def __call__(self, batch: Batch) -> dict[str, Any]:
+        """What became of the tiles of a super-tile: fields of records, and whether storage took
+        neither pixels nor records.
+
+        Raises LeaseLostError if another run has taken the output over: nothing is changed then.
+        """
+        records = [_row(batch, index, _FIELDS) for index in range(len(batch["row"]))]
+        try:
+            done = [self._written(TileRecord(**one), batch, n) for n, one in enumerate(records)]
+            told = [one for one, unfit in zip(done, batch[UNFIT], strict=True) if not unfit]
+            if told:  # the others are made again, with a smaller batch
+                self._record(told)
+            unwritten = False
+        except (OSError, OutputError, BaseError) as error:
+            failed = {"status": "failed", "reason": redacted(str(_refusal(self.output, error)))}
+            done, unwritten = [TileRecord(**{**one, **failed}) for one in records], True
+        columns = {name: [getattr(record, name) for record in done] for name in _FIELDS}
+        return {**columns, "unwritten": [unwritten] * len(done), UNFIT: list(batch[UNFIT])}
+
+    def _written(self, record: TileRecord, batch: Batch, index: int) -> TileRecord:
+        if record.status != "done":
+            return record
+        start = time.perf_counter()
+        names = [name for name in batch if name.startswith(MAP)]
+        pixels = {name.removeprefix(MAP): batch[name][index] for name in names}
+        written = _mosaic(self.output, self.grid, self.fence, self.layers).write(
+            record.tile, TileMap.of(pixels), partial(self._revoke, record)
+        )
+        seconds = time.perf_counter() - start - written.hash_s
+        return replace(
+            record, digest=written.digest, objects=written.objects,
+            write_s=round(seconds, 4), hash_s=round(written.hash_s, 6),
         )  # fmt: skip
 
-    def _revoke(self, tile: Tile) -> None:
+    def _revoke(self, record: TileRecord) -> None:
         """Before a tile's pixels are replaced: no record may go on to vouch for them."""
-        if self._shards.stated(tile) == NONE:
-            return
-        require_fence(self._job.output, self._job.fence)
-        said = TileRecord(tile.row, tile.col, self._job.key(tile), "failed", reason=CUT_SHORT)
-        self._ledger.append([said], self._job.fence)
+        self._record([TileRecord(record.row, record.col, record.key, "failed", reason=CUT_SHORT)])
+
+    def _record(self, records: list[TileRecord]) -> None:
+        require_fence(self.output, self.fence)
+        Ledger(self.output).append(records, self.fence)
+
+
+def _refusal(output: Path, error: Exception) -> Exception:
+    """What storage said, in one line with the way out."""
+    if isinstance(error, OSError):
+        return unwritable(output, error)
+    if isinstance(error, BaseError):
+        return OutputError(
+            f"cannot write {output}: {reason(error)}. See to the storage and run the same command "
+            "again; what is done is kept."
+        )
+    return error
+
+
+@lru_cache(maxsize=2)
+def _mosaic(output: Path, grid: RegionGrid, fence: int, layers: tuple[str, ...]) -> Mosaic:
+    """The mosaic that a process writes to: its documents are read once. Another one at the same
+    place has another fence, or other layers."""
+    return Mosaic(output / "mosaic.zarr", grid, fence)
+
+
+def _row(batch: Batch, index: int, names: Sequence[str]) -> dict[str, Any]:
+    """Plain values of one row."""
+    values = ((name, batch[name][index]) for name in names)
+    return {name: one.item() if isinstance(one, np.generic) else one for name, one in values}
 
 
 class TileMaker:
-    """Reads, predicts and writes tiles in one process. Picklable: the worker is made where it
+    """Reads, predicts and writes tiles in one process. Picklable: the predictor is made where it
     works."""
 
     def __init__(self, job: RegionJob, tiles: NDArray[np.int32], count: int, board: str) -> None:
         self._job, self._tiles, self._count, self._board = job, tiles, count, board
-        self._worker: TileWorker | None = None
+        self._predictor: PredictingWorker | None = None
 
     def __call__(self, start: int) -> dict[str, Any]:
-        """What became of the super-tile that begins with tile `start`; see `TileWorker`."""
-        self._worker = self._worker or TileWorker(self._job)
+        """What became of the super-tile that begins with tile `start`; see `TileWriter`."""
+        self._predictor = self._predictor or PredictingWorker(self._job)
         mine = self._tiles[start : start + self._count].tolist()
         rows = [_read_row(self._job, self._board, *tile) for tile in mine]
-        return self._worker(
-            {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
-        )
+        read = {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        return writer_of(self._job)(self._predictor(read))
 
 
-def _failed(
-    batch: dict[str, NDArray[Any]], index: int, reason: str, job: RegionJob | None = None
-) -> TileRecord:
-    tile = Tile(int(batch["tile_row"][index]), int(batch["tile_col"][index]))
-    return TileRecord(tile.row, tile.col, job.key(tile) if job else "", "failed", reason=reason)
+def writer_of(job: RegionJob) -> TileWriter:
+    """Who writes the tiles of a job."""
+    return TileWriter(job.output, job.grid, job.fence, job.layers)

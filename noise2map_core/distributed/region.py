@@ -1,7 +1,9 @@
 """The tiles of a region that are still to be made, in waves."""
 
+import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,39 +12,61 @@ from noise2map_core.distributed.cluster.needs import predictor_needs, require_he
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.metrics import count_kept
 from noise2map_core.distributed.prediction import predict_tiles
+from noise2map_core.inference.numeric_path import keep_batch
 from noise2map_core.inference.planning import plan_pixels
 from noise2map_core.inference.region_output import require_model
 from noise2map_core.inference.region_run import RegionRun
-from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger
+from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger, TileRecord
 from noise2map_core.products.manifest import forget_products
-from noise2map_core.runtime.errors import OutputError
+from noise2map_core.runtime.errors import BatchMemoryError, OutputError
 from noise2map_core.runtime.progress import progress
 
 
 def predict_missing(run: RegionRun) -> None:
     """Predict the tiles that the ledger lacks; without any, neither imagery is read nor Ray
-    started."""
+    started. If a batch does not fit into a predictor's GPU, all tiles are predicted with half."""
     with ExitStack() as stack:
-        for tiles in run.watch.each("compare", run.comparison.waves()):
-            if run.pair is None:
-                _begin(run, stack, len(tiles))
-            if run.comparison.lost:
-                forget_products(run.config.output)
-            predict_wave(run, tiles)
-        if run.pair is not None:
-            count_kept(run.config.output, run.comparison.tiles - run.comparison.missing)
-            _predict_lost(run)
+        while True:
+            try:
+                _predict_all(run, stack)
+                return
+            except BatchMemoryError as error:
+                _halve_batch(run, error)
+
+
+def _predict_all(run: RegionRun, stack: ExitStack) -> None:
+    for tiles in run.watch.each("compare", run.comparison.waves()):
+        if run.pair is None:
+            _begin(run, stack, len(tiles))
+        if run.comparison.lost:
+            forget_products(run.config.output)
+        predict_wave(run, tiles)
+    if run.pair is not None:
+        count_kept(run.config.output, run.comparison.tiles - run.comparison.missing)
+        _predict_lost(run)
+
+
+def _halve_batch(run: RegionRun, error: BatchMemoryError) -> None:
+    """Go on with half the batch, and remember it: a map is made with one, whoever makes a tile."""
+    batch = run.job.path.batch // 2
+    print(f"warning: {error}: all tiles are predicted with batches of {batch}", file=sys.stderr)
+    keep_batch(run.config.output, run.config.inference.batch, batch)
+    run.job = replace(run.job, path=replace(run.job.path, batch=batch))
+    run.comparison = run.compare_again()
+    run.work.failed.clear()
 
 
 def predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:
     """Predict tiles [tile, (row, col)], and add up what became of them."""
     ledger, begun = Ledger(run.config.output), time.perf_counter()
+    held: list[TileRecord] = []
     with run.watch.stage("predict"), progress(len(tiles), "predict", "tile") as bar:
         for record in predict_tiles(run.job, tiles, run.config.resources):
             bar.update()
             run.work.add(record, time.perf_counter() - begun)
-            if bar.done % MIN_FOLDED == 0:
-                ledger.fold()
+            held.append(record)
+            if bar.done % MIN_FOLDED == 0 and ledger.fold(held, run.job.fence):
+                held.clear()
 
 
 def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:

@@ -26,6 +26,7 @@ from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.runtime.progress import Progress, progress
 from noise2map_core.search.space import Point
 from noise2map_core.search.sweep import REDUCTION, TRIALS_FOLDER, Status, Sweep, Trial
+from noise2map_core.settings.resources import gpus_held
 from noise2map_core.training.validation import doubts_of
 
 OBJECTIVE = "f1"
@@ -140,8 +141,8 @@ def _tuner(sweep: Sweep, concurrency: int) -> tune.Tuner:
 def _trainable(sweep: Sweep) -> Any:
     training = sweep.base.training
     resources = {"cpu": training.worker_cpus}
-    if training.worker_gpus:
-        resources["gpu"] = training.worker_gpus
+    if gpus := gpus_held(training.worker_gpus):
+        resources["gpu"] = gpus
     return tune.with_resources(tune.with_parameters(_run_trial, sweep=sweep), resources)
 
 

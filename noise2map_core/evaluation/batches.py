@@ -1,8 +1,8 @@
-"""From a chip store to batches: in order for evaluation, shuffled for training."""
+"""From a chip store to batches of chips."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise2map_core.chips.order import CACHE_BYTES, Int64
 from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore, Columns
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.settings.network import Task
-
-CACHE_BYTES = 2**30
-"""Decoded shards that one process keeps, so that a store of that size is read once."""
-
-Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,18 @@ class ChipBatch:
     """[chip, date, 2, band] robust centre and spread of the scenes; NaN where unknown."""
     alteration: NDArray[np.float64] | None = None
     """[chip, variate, 2 · band + 1] matrix and offset of MAD variates; NaN or None: unknown."""
+    showing: Int64 | None = None
+    """[chip] how often each was shown before in this epoch; None: never."""
 
     def inputs(self, task: Task, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """Raw numbers [sample, date·band, H, W] and valid [sample, date, H, W] for `Noise2Map`."""
         image, valid = torch.from_numpy(self.image), torch.from_numpy(self.valid)
         if task == "segment":
             image, valid = image.transpose(0, 1), valid.transpose(0, 1)
-            return image.flatten(0, 1).to(device), valid.flatten(0, 1)[:, None].to(device)
-        return image.flatten(1, 2).to(device), valid.to(device)
+            image, valid = image.flatten(0, 1), valid.flatten(0, 1)[:, None]
+        else:
+            image = image.flatten(1, 2)
+        return image.to(device, non_blocking=True), valid.to(device, non_blocking=True)
 
     def light_of(self, task: Task, device: torch.device | str = "cpu") -> Tensor:
         """Centre and spread of the scenes [sample, 2, date·band], float32, for `Noise2Map`."""
@@ -73,9 +73,30 @@ class ChipBatch:
         seen = _by_date(self.valid) if task == "segment" else self.valid.all(axis=1)
         return np.where(seen, self.labels_of(task), np.uint8(IGNORE))
 
+    def pinned(self) -> "ChipBatch":
+        """The same in memory that a GPU copies from by itself, while other work goes on."""
+        labels = {task: _pinned(values) for task, values in self.labels.items()}
+        return replace(self, image=_pinned(self.image), valid=_pinned(self.valid), labels=labels)
+
+    def draws_of(self, task: Task) -> Int64:
+        """[sample, 3] chip, showing and date: what the random numbers of a sample follow from."""
+        showing = np.zeros_like(self.chip) if self.showing is None else self.showing
+        dates = self.valid.shape[1] if task == "segment" else 1
+        return np.column_stack(
+            [
+                np.tile(self.chip, dates),
+                np.tile(showing, dates),
+                np.repeat(np.arange(dates), len(self.chip)),
+            ]
+        )
+
     def chip_of(self, task: Task) -> Int64:
         """[sample] the chip that each sample is of."""
         return np.tile(self.chip, self.valid.shape[1]) if task == "segment" else self.chip
+
+
+def _pinned(values: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(torch.from_numpy(values).pin_memory().numpy())
 
 
 def _by_date(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -84,7 +105,8 @@ def _by_date(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 class ChipReader:
-    """Reads chips by number and keeps the last decoded shards."""
+    """Reads chips by number and keeps the last decoded shards; of them it lets go first of those
+    that are known not to be needed soon."""
 
     def __init__(
         self, store: ChipStore, tasks: Sequence[Task], cache_bytes: int = CACHE_BYTES
@@ -93,7 +115,8 @@ class ChipReader:
         self._tasks = tuple(tasks)
         self._columns = ("image", "valid", *(LABEL_ARRAYS[task] for task in tasks))
         self._shards: OrderedDict[int, Columns] = OrderedDict()
-        self._cache_bytes = cache_bytes
+        self._held = 0
+        self.cache_bytes = cache_bytes
 
     def read(self, chips: Int64) -> ChipBatch:
         """The chips of these numbers, in this order."""
@@ -113,21 +136,32 @@ class ChipReader:
             image, valid, labelled, chips, store.lights(chips), store.alterations(chips)
         )
 
-    def shards_held(self, shard: int) -> int:
-        """How many shards of the size of `shard` fit into the cache; at least one."""
-        size = sum(values.nbytes for values in self._shard(shard).values())
-        return max(1, self._cache_bytes // size)
+    @property
+    def shard_bytes(self) -> int:
+        """Of a decoded shard."""
+        arrays = [self._store.array(name) for name in self._columns]
+        return CHIPS_PER_SHARD * sum(one.nbytes // one.shape[0] for one in arrays)
+
+    def release(self, shards: Iterable[int]) -> None:
+        """These are not needed soon."""
+        for shard in shards:
+            if shard in self._shards:
+                self._shards.move_to_end(shard, last=False)
 
     def _shard(self, shard: int) -> Columns:
         if shard in self._shards:
             self._shards.move_to_end(shard)
             return self._shards[shard]
-        self._shards[shard] = self._store.read_shard(shard, self._columns)
-        held = sum(v.nbytes for columns in self._shards.values() for v in columns.values())
-        while held > self._cache_bytes and len(self._shards) > 1:
-            _, dropped = self._shards.popitem(last=False)
-            held -= sum(values.nbytes for values in dropped.values())
-        return self._shards[shard]
+        read = self._store.read_shard(shard, self._columns)
+        self._held += _size(read)
+        while self._held > self.cache_bytes and self._shards:
+            self._held -= _size(self._shards.popitem(last=False)[1])
+        self._shards[shard] = read
+        return read
+
+
+def _size(columns: Columns) -> int:
+    return sum(values.nbytes for values in columns.values())
 
 
 def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[ChipBatch]:
@@ -136,27 +170,21 @@ def iter_batches(reader: ChipReader, chips: Int64, batch_size: int) -> Iterator[
         yield reader.read(chips[start : start + batch_size])
 
 
-def labelled_chips(reader: ChipReader, chips: Int64, task: Task) -> Int64:
+def labelled_chips(store: ChipStore, chips: Int64, task: Task) -> Int64:
     """Those of `chips` that have a labelled, observed pixel."""
-    return _chips_where(reader, chips, task, lambda truth: truth != IGNORE)
+    return chips[store.label_counts[task][chips, :-1].any(axis=1)]
 
 
-def chips_with(reader: ChipReader, chips: Int64, task: Task, value: int) -> Int64:
+def chips_with(store: ChipStore, chips: Int64, task: Task, value: int) -> Int64:
     """Those of `chips` that have an observed pixel of this label."""
-    return _chips_where(reader, chips, task, lambda truth: truth == value)
+    return chips[_pixels_of(store, chips, task, [value]) > 0]
 
 
-def _chips_where(
-    reader: ChipReader,
-    chips: Int64,
-    task: Task,
-    test: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
-) -> Int64:
-    kept = []
-    for batch in iter_batches(reader, chips, CHIPS_PER_SHARD):
-        passed = test(batch.truth(task)).any(axis=(1, 2))
-        kept.append(np.unique(batch.chip_of(task)[passed]))
-    return np.concatenate(kept)
+def _pixels_of(store: ChipStore, chips: Int64, task: Task, values: Collection[int]) -> Int64:
+    """Observed pixels of these labels in each of `chips`."""
+    table = store.attributes["classes"][task]
+    columns = [column for column, entry in enumerate(table) if entry["value"] in values]
+    return store.label_counts[task][chips][:, columns].sum(axis=1, dtype=np.int64)
 
 
 def richest_chips(
@@ -164,13 +192,7 @@ def richest_chips(
 ) -> Int64:
     """The chips of a part with the most pixels of the classes sought; of equal ones the first."""
     chips = store.chips_of(split)
-    reader = ChipReader(store, (task,), cache_bytes=0)
-    found = [
-        np.bincount(np.arange(len(batch.chip_of(task))) % len(batch.chip),
-                    np.isin(batch.truth(task), sought).sum(axis=(1, 2)))
-        for batch in iter_batches(reader, chips, CHIPS_PER_SHARD)
-    ]  # fmt: skip
-    best = np.argsort(-np.concatenate(found), kind="stable")[:count]
+    best = np.argsort(-_pixels_of(store, chips, task, sought), kind="stable")[:count]
     return np.asarray(chips[best])
 
 
@@ -188,25 +210,3 @@ def balanced_chips(chips: Int64, rare: Int64, share: float, seed: int, epoch: in
     set_aside = round(share * len(chips)) if len(rare) else 0
     others = generator.choice(chips, len(chips) - set_aside, replace=False)
     return np.sort(np.concatenate([generator.choice(rare, set_aside), others]))
-
-
-def epoch_batches(
-    chips: Int64, batch_size: int, shards_held: int, seed: int, epoch: int
-) -> list[Int64]:
-    """The global batches of one epoch: chip numbers, a function of the arguments alone.
-
-    Every batch has `batch_size` chips, so that every rank has equally many batches of equal size;
-    the last is filled up with chips of the epoch's start. Chips are shuffled freely if the cache
-    holds all their shards, else within groups of shards that it holds, in shuffled order.
-    """
-    generator = np.random.default_rng((seed, epoch))
-    shard_of = chips // CHIPS_PER_SHARD
-    shards = generator.permutation(np.unique(shard_of))
-    order = np.concatenate(
-        [
-            generator.permutation(chips[np.isin(shard_of, shards[start : start + shards_held])])
-            for start in range(0, len(shards), shards_held)
-        ]
-    )
-    num_batches = -(-len(order) // batch_size)
-    return list(np.resize(order, num_batches * batch_size).reshape(num_batches, batch_size))

@@ -7,10 +7,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.detectors.statistic import log_length
-from noise2map_core.evaluation.batches import ChipReader, Int64
+from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.runtime.errors import PairRejectedError
 from noise2map_core.settings.detector import Kind
 

@@ -7,7 +7,6 @@ size takes little memory. Nothing here needs torch or Ray: a run with nothing to
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from itertools import compress
 
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import Done, Ledger
-from noise2map_core.mapping.shards import REQUESTS, Shards
+from noise2map_core.mapping.shards import Shards
+from noise2map_core.runtime.mapper import at_once
 
 WAVE_TILES = 100_000
 """Tiles that are handed on together. Each such wave starts workers anew, which takes seconds; its
@@ -107,6 +107,5 @@ def whole_tiles(
     told = {at: None if digests else shards.tell(said.objects, shown.get(at, {}))
             for at, said in done.items()}  # fmt: skip
     unsure = [at for at, whole in told.items() if whole is None]
-    with ThreadPoolExecutor(REQUESTS) as pool:
-        read = pool.map(lambda at: shards.is_as_written(Tile(*at), done[at].digest), unsure)
-        return {at for at, whole in told.items() if whole} | set(compress(unsure, read))
+    read = at_once(lambda at: shards.is_as_written(Tile(*at), done[at].digest), unsure)
+    return {at for at, whole in told.items() if whole} | set(compress(unsure, read))

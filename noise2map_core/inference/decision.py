@@ -1,5 +1,7 @@
 """From probabilities to classes, and to the map's codes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,16 +66,12 @@ def decide(
     reason = _reasons(valid, np.zeros(valid.shape, np.uint8) if hidden is None else hidden, inside)
     decided = reason == Reason.DECIDED
     return TileMap(
-        classes=np.where(decided, classes, NO_DECISION).astype(np.uint8),
-        probability=np.where(decided, stored, NO_PROBABILITY).astype(np.uint16),
+        classes=_where(decided, classes, NO_DECISION),
+        probability=_where(decided, stored, NO_PROBABILITY),
         valid=valid.all(axis=0) & inside,
         reason=reason,
-        disagreement=None
-        if spread is None
-        else np.where(decided, _stored(spread), NO_PROBABILITY).astype(np.uint16),
-        direction=None
-        if direction is None
-        else np.where(decided, direction, NO_DECISION).astype(np.uint8),
+        disagreement=None if spread is None else _where(decided, _stored(spread), NO_PROBABILITY),
+        direction=None if direction is None else _where(decided, direction, NO_DECISION),
     )
 
 
@@ -99,7 +97,13 @@ def is_change(task: MapTask) -> bool:
 
 
 def _stored(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return np.rint(probability * PROBABILITY_SCALE).astype(np.uint16)
+    scaled = probability * PROBABILITY_SCALE
+    return np.rint(scaled, out=scaled).astype(np.uint16)
+
+
+def _where(decided: NDArray[np.bool_], values: NDArray[Any], nothing: int) -> NDArray[Any]:
+    """The values of decided pixels, in their dtype."""
+    return np.where(decided, values, values.dtype.type(nothing))
 
 
 def _reasons(
@@ -108,8 +112,9 @@ def _reasons(
     """A single date counts as the second one; where both dates fail, the first is the reason."""
     reason = np.full(inside.shape, Reason.DECIDED, np.uint8)
     for date in (-1, 0)[: len(valid)]:
-        reason[~valid[date]] = (Reason.NODATA_BEFORE, Reason.NODATA_AFTER)[date]
-        for kind, of_date in HIDDEN_REASONS.items():
-            reason[hidden[date] == kind] = of_date[date]
-    reason[~inside] = Reason.OUTSIDE
+        np.putmask(reason, ~valid[date], (Reason.NODATA_BEFORE, Reason.NODATA_AFTER)[date])
+        if hidden[date].any():
+            for kind, of_date in HIDDEN_REASONS.items():
+                np.putmask(reason, hidden[date] == kind, of_date[date])
+    np.putmask(reason, ~inside, Reason.OUTSIDE)
     return reason

@@ -60,8 +60,8 @@ def predictor_of(job: RegionJob) -> TilePredictor:
         assert job.spec.fitted is not None
         return TileDetector(job.spec.fitted, job.lattice)
     # Torch takes seconds, which a detector spares.
-    from noise2map_core.inference.predictor import Predictor
-    from noise2map_core.inference.two_maps import ComparingPredictor
+    from noise2map_core.inference.networks.predictor import Predictor
+    from noise2map_core.inference.networks.two_maps import ComparingPredictor
     from noise2map_core.models.checkpoint import load_checkpoint
 
     model = load_checkpoint(job.checkpoint)

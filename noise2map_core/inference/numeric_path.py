@@ -1,5 +1,6 @@
 """The numeric path: all that moves the last bits of a logit, resolved once by the driver."""
 
+import json
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -7,9 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.atomic import write_atomically
+from noise2map_core.runtime.errors import ConfigError, OutputError
+from noise2map_core.runtime.storage import read_if_there
 from noise2map_core.settings.inference import InferenceConfig
 
+BATCH = "batch.json"
+"""Which batch fits, of an output whose predictors had no memory for what was asked for."""
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Processors with one of these multiply bfloat16 faster than float32."""
 
@@ -21,7 +26,7 @@ class NumericPath:
     device: str
     """"cpu" or "cuda"."""
     processor: str
-    """Model of the driver's processor."""
+    """Model of the driver's processor; on GPUs, their type."""
     dtype: str
     """"float32" or "bfloat16": what the UNet computes in; logits are float32."""
     batch: int
@@ -51,20 +56,44 @@ class NumericPath:
         torch.backends.cudnn.benchmark = False
 
 
-def resolve_numeric_path(config: InferenceConfig, gpus: float) -> NumericPath:
-    """The path of a run; `gpus` is what each predictor holds."""
+def resolve_numeric_path(config: InferenceConfig, gpus: float, gpu_type: str = "") -> NumericPath:
+    """The path of a run; `gpus` is what each predictor holds, of which type, if that is known."""
     device = config.device
     if device == "auto":
         device = "cuda" if gpus > 0 else "cpu"
     return NumericPath(
         device=device,
-        processor=processor_name(),
+        processor=gpu_type if device == "cuda" and gpu_type else processor_name(),
         dtype=_dtype(config, device),
         batch=config.batch,
         threads=config.threads,
         torch=version("torch"),
         graphs=_graphs(config, device),
     )
+
+
+def keep_batch(output: Path, asked: int, fits: int) -> None:
+    """Note beside an output's ledger the batch that fits where another one was asked for."""
+    write_atomically(output / "ledger" / BATCH, json.dumps({"asked": asked, "fits": fits}))
+
+
+def fitting_batch(output: Path, asked: int) -> int:
+    """The batch that an earlier run on an output found to fit in place of `asked`; else `asked`.
+
+    Raises OutputError if the note is damaged.
+    """
+    note = output / "ledger" / BATCH
+    body = read_if_there(note)
+    if body is None:
+        return asked
+    try:
+        known = json.loads(body)
+        return int(known["fits"]) if known["asked"] == asked else asked
+    except (ValueError, LookupError, TypeError) as error:
+        raise OutputError(
+            f"{note} is damaged: {' '.join(str(error).split())}. Delete it and run the same "
+            "command again; the batch that fits is found anew."
+        ) from error
 
 
 def _dtype(config: InferenceConfig, device: str) -> str:

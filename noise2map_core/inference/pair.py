@@ -23,13 +23,13 @@ from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.pair_quality import spread_windows
 from noise2map_core.inference.decision import decide
+from noise2map_core.inference.networks.predictor import Predictor
+from noise2map_core.inference.networks.two_maps import ComparingPredictor
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.inference.planning import require_gsd, require_settings
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.scene_light import SAMPLE, DateWindow, SceneLight, scene_light
 from noise2map_core.inference.tile import TilePredictor
-from noise2map_core.inference.two_maps import ComparingPredictor
 from noise2map_core.mapping.mosaic import (
     NO_DECISION,
     NO_PROBABILITY,

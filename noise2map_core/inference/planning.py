@@ -23,7 +23,7 @@ from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
 from noise2map_core.imagery.usable import usable_scenes
-from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
+from noise2map_core.inference.numeric_path import NumericPath, fitting_batch, resolve_numeric_path
 from noise2map_core.inference.region import Pass, RegionJob
 from noise2map_core.inference.scene_light import read_light
 from noise2map_core.models.shipped import checkpoint_folder
@@ -34,6 +34,7 @@ from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.imagery import NO_DETECTOR, MapMaskConfig
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
+from noise2map_core.settings.resources import ResourcesConfig, gpus_held
 from noise2map_core.workflows.infer_region import InferRegionConfig
 
 MIN_GAIN = 0.2
@@ -159,13 +160,20 @@ def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> 
     """Of a job, how the network is run."""
     inference = config.inference
     assert config.checkpoint is not None
+    path = _path(inference, config.resources)
     return {
         "checkpoint": checkpoint_folder(config.checkpoint),
         "lattice": ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
         "timesteps": inference.timesteps or spec.task(task).inference_timesteps,
-        "path": resolve_numeric_path(inference, config.resources.predictor_gpus),
+        "path": replace(path, batch=fitting_batch(config.output, path.batch)),
         "evidence": plan_evidence(inference, spec.task(task)),
     }
+
+
+def _path(inference: InferenceConfig, resources: ResourcesConfig) -> NumericPath:
+    """Where predictors compute, and in which numbers."""
+    gpus = gpus_held(resources.predictor_gpus)
+    return resolve_numeric_path(inference, gpus, resources.predictor_gpu_type or "")
 
 
 def _by_detector(spec: DetectorSpec) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from noise2map_core.mapping.recut import RecutMosaic
 from noise2map_core.products.bundle import (
     DISPUTED_CHIP,
     MapFigures,
-    product_files,
     write_products,
 )
 from noise2map_core.products.manifest import products_are_current, read_manifest, write_manifest
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.mapper import Mapper, here
 
 
 def are_current(run: RegionRun) -> bool:
@@ -47,21 +47,21 @@ def disputed_chip(run: RegionRun) -> Path | None:
     return path if shown and not drawn else None
 
 
-def write_map(run: RegionRun) -> MapFigures:
+def write_map(run: RegionRun, mapper: Mapper = here) -> MapFigures:
     """Write the overviews and the products, and the manifest behind them."""
     with run.watch.stage("overviews"):
-        write_overviews(run.mosaic)
+        write_overviews(run.mosaic, mapper)
         run.mosaic.finish()
     config, job, mosaic = run.config, run.job, _as_cut(run)
     subject = map_subject(job, run.aoi, config.products.threshold, len(run.work.failed))
     facts = run_facts(run, mosaic)
-    figures = write_products(mosaic, subject, config.products, facts, run.watch)
-    names = product_files(mosaic, subject, config.products)
+    figures = write_products(mosaic, subject, config.products, facts, run.watch, mapper)
     numbers = asdict(figures)
+    stated = numbers.pop("products")
     if not figures.balance:
         del numbers["balance"]
     told = {**facts, "warnings": list(numbers.pop("warnings")), "figures": numbers}
-    write_manifest(config.output, products_key(run), names, told)
+    write_manifest(config.output, products_key(run), stated, told)
     return figures
 
 
@@ -88,6 +88,7 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
         **speed,
         "warnings": run_doubts(run.job, speed["pair_quality"], run.work.failed),
         "seconds": run.watch.seconds,
+        "driver_cpu_s": run.watch.own_cpu_s,
     }
 
 

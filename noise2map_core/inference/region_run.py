@@ -87,5 +87,8 @@ def hole(job: RegionJob, tile: Tile) -> TileMap:
         probability=nothing,
         valid=np.zeros(inside.shape, np.bool_),
         reason=np.where(inside, Reason.READ_FAILED, Reason.OUTSIDE).astype(np.uint8),
-        disagreement=nothing if job.layers else None,
+        disagreement=nothing if "disagreement" in job.layers else None,
+        direction=np.full(inside.shape, NO_DECISION, np.uint8)
+        if "direction" in job.layers
+        else None,
     )

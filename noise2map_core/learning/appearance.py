@@ -18,6 +18,7 @@ from noise2map_core.learning.draws import (
     smooth,
     strengths,
 )
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.settings.learning import InvarianceConfig
 
 BLACK = -2.5
@@ -104,29 +105,28 @@ class Seam(Effect):
 
 
 def draw_appearance(
-    shape: tuple[int, int, int], config: InvarianceConfig, generator: torch.Generator
+    random: ChipRandom, num_dates: int, bands: int, config: InvarianceConfig
 ) -> tuple[Effect, ...]:
-    """For chips, dates and bands as many as `shape` says, in the order in which they happen."""
-    dates, bands = shape[:2], shape[2]
+    """For each chip and date, in the order in which they happen."""
     effects: list[Effect] = []
 
     def strength(most: float) -> Tensor:
-        return strengths(dates, most, config.share, generator)
+        return strengths(random, (num_dates,), most, config.share)
 
     def normal(*size: int) -> Tensor:
-        return torch.randn(*dates, *size, generator=generator)
+        return random.randn(num_dates, *size)
 
     if config.mix:
         effects.append(Mix(strength(config.mix), normal(bands, bands)))
     if config.shadow:
-        places = rectangles((*dates, SHADOWS), *SHADOW_SIDES, generator)
+        places = rectangles(random, (num_dates, SHADOWS), *SHADOW_SIDES)
         effects.append(Shadow(strength(config.shadow), places))
     if config.light:
         effects.append(Light(strength(config.light), normal(CELLS, CELLS)))
     if config.tone:
         effects.append(Tone(strength(config.tone), normal().sign()))
     if config.seam:
-        line = torch.rand(*dates, 3, generator=generator) * torch.tensor([1, 1, math.tau])
+        line = random.rand(num_dates, 3) * torch.tensor([1, 1, math.tau])
         gain, offset = (normal(1) + SEAM_COLOUR * normal(bands) for _ in range(2))
         effects.append(Seam(strength(config.seam), line, gain, offset))
     return tuple(effects)

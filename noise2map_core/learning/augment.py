@@ -1,13 +1,15 @@
 """Augmentations: what may be changed in a training batch without changing what is true.
 
-Libraries of augmentations draw their random numbers themselves, batch by batch; here they are drawn
-for the global batch, so that one worker or several see the same. What is done with them is torch's.
+Libraries of augmentations draw their random numbers themselves, batch by batch; here each chip has
+its own, so that one worker or several see the same. What is done with them is torch's.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noise2map_core.learning.appearance import draw_appearance
@@ -15,6 +17,7 @@ from noise2map_core.learning.draws import CELLS, Draws, Effect, under
 from noise2map_core.learning.geometry import draw_crops, draw_moves, resampled, turned
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.pairs import PairDraws, draw_pairs, made
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.learning.sensor import draw_sensor
 from noise2map_core.models.alteration import reversed_dates
 from noise2map_core.settings.learning import TrainingConfig
@@ -35,13 +38,10 @@ class TrainingBatch:
     """int64 [B, H, W]; 255 = ignore."""
     valid: Tensor
     """bool [B, H, W]; True = observed at every date."""
+    draws_of: NDArray[np.int64]
+    """[B, n]: what the random numbers of each follow from; see `ChipRandom`."""
     alteration: Tensor | None = None
     """float32 [B, variate, date·band + 1]: matrix and offset of the MAD variates of `image`."""
-
-    def __getitem__(self, part: slice) -> "TrainingBatch":
-        """Some of its chips."""
-        alteration = None if self.alteration is None else self.alteration[part]
-        return TrainingBatch(self.image[part], self.label[part], self.valid[part], alteration)
 
     def __len__(self) -> int:
         """Its number of chips."""
@@ -75,37 +75,36 @@ class AugmentDraws(Draws):
 
 
 def draw_augmentations(
-    count: int, channels: int, num_dates: int, config: TrainingConfig, generator: torch.Generator
+    random: ChipRandom, channels: int, num_dates: int, config: TrainingConfig
 ) -> AugmentDraws:
-    """Random numbers for `count` images of `channels` = date·band channels.
+    """Random numbers for images of `channels` = date·band channels.
 
     Gain and offset are drawn per date and band, normally with standard deviation `config.jitter`:
     dates differ in light, haze and season, and a network that trusts absolute levels fails on the
     next pair of dates.
     """
-    shape = count, num_dates, channels // num_dates
+    bands, invariance = channels // num_dates, config.invariance
     return AugmentDraws(
-        flip=(torch.rand(count, generator=generator) < 0.5) & config.flips,
-        turns=torch.randint(4, (count,), generator=generator) * config.flips,
-        reverse=(torch.rand(count, generator=generator) < 0.5) & config.reverse_dates,
-        gain=1 + config.jitter * torch.randn(count, channels, generator=generator),
-        offset=config.jitter * torch.randn(count, channels, generator=generator),
-        crop=draw_crops(count, config.crop, generator),
-        haze=_draw_haze(count, num_dates, config.haze, generator),
-        pairs=draw_pairs(count, num_dates, config.invariance, generator),
-        moves=draw_moves(count, num_dates, config.invariance, generator),
-        appearance=draw_appearance(shape, config.invariance, generator),
-        sensor=draw_sensor(shape, config.invariance, generator),
+        flip=(random.rand() < 0.5) & config.flips,
+        turns=random.randint(4) * config.flips,
+        reverse=(random.rand() < 0.5) & config.reverse_dates,
+        gain=1 + config.jitter * random.randn(channels),
+        offset=config.jitter * random.randn(channels),
+        crop=draw_crops(random, config.crop),
+        haze=_draw_haze(random, num_dates, config.haze),
+        pairs=draw_pairs(random, num_dates, invariance),
+        moves=draw_moves(random, num_dates, invariance),
+        appearance=draw_appearance(random, num_dates, bands, invariance),
+        sensor=draw_sensor(random, num_dates, bands, invariance),
     )
 
 
-def _draw_haze(count: int, num_dates: int, share: float, generator: torch.Generator) -> Tensor:
+def _draw_haze(random: ChipRandom, num_dates: int, share: float) -> Tensor:
     """Dates are hazy independently: thin haze or clouds with gaps, as the numbers fall."""
-    shape = (count, num_dates, CELLS, CELLS)
     if not share:
-        return torch.zeros(shape)
-    hazy, thickness = torch.rand(2, count, num_dates, 1, 1, generator=generator)
-    return torch.rand(shape, generator=generator) * thickness * (hazy < share)
+        return torch.zeros(len(random), num_dates, CELLS, CELLS)
+    hazy, thickness = random.rand(2, num_dates, 1, 1).unbind(1)
+    return random.rand(num_dates, CELLS, CELLS) * thickness * (hazy < share)
 
 
 def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> TrainingBatch:
@@ -133,9 +132,10 @@ def augment(batch: TrainingBatch, draws: AugmentDraws, num_dates: int) -> Traini
     image = under(image, valid, draws.appearance)
     gain, offset = draws.gain.to(image.device), draws.offset.to(image.device)
     image = image * gain[:, :, None, None] + offset[:, :, None, None]
-    image, label = hazed(image, label, draws.haze.to(image.device))
+    image, label = hazed(image, label, draws.haze)
     image = under(image, valid, draws.sensor)
-    return TrainingBatch(torch.where(valid[:, None], image, 0.0), label, valid, alteration)
+    shown = torch.where(valid[:, None], image, 0.0)
+    return TrainingBatch(shown, label, valid, batch.draws_of, alteration)
 
 
 def hazed(image: Tensor, label: Tensor, haze: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,7 +143,9 @@ def hazed(image: Tensor, label: Tensor, haze: Tensor) -> tuple[Tensor, Tensor]:
     if not haze.any():
         return image, label
     size = image.shape[-2:]
-    opacity = F.interpolate(haze, size, mode="bicubic", align_corners=True).clamp(0, 1)
+    opacity = F.interpolate(haze.to(image.device), size, mode="bicubic", align_corners=True).clamp(
+        0, 1
+    )
     bands = image.shape[1] // haze.shape[1]
     over = opacity.repeat_interleave(bands, dim=1)
     hidden = (opacity >= OPAQUE).any(dim=1)

@@ -4,17 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import corrupt
 from noise2map_core.diffusion.objectives import denoising_loss, velocity
-from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
+from noise2map_core.diffusion.timesteps import timestep_weights, timesteps_at
 from noise2map_core.learning.geometry import turned
 from noise2map_core.learning.losses import ratio
 from noise2map_core.learning.optim import Optimisation
-from noise2map_core.learning.seeds import step_generator
-from noise2map_core.learning.steps import MicroBatch, Ranks, StepGuard
+from noise2map_core.learning.seeds import ChipRandom
+from noise2map_core.learning.steps import MicroBatch, Ranks, StepOutcome
 from noise2map_core.models.denoiser import Denoiser, DenoiserSpec
 from noise2map_core.settings.diffusion import DiffusionConfig, GaussianCorruption
 from noise2map_core.settings.learning import PretrainingConfig
@@ -28,6 +30,8 @@ class CleanBatch:
     """float32 [B, band, H, W], z-scores; 0 where invalid."""
     valid: Tensor
     """bool [B, 1, H, W], True = observed."""
+    draws_of: NDArray[np.int64]
+    """[B, n]: what the random numbers of each follow from; see `ChipRandom`."""
 
 
 NoisedBatch = MicroBatch[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -73,10 +77,9 @@ class DenoisingLearner:
 
     def step(
         self, batch: CleanBatch, epoch: int, step: int, steps_per_epoch: int, ranks: Ranks
-    ) -> float:
-        """Train on this worker's part of a global batch; returns the loss of all of it."""
-        generator = step_generator(self._seed, epoch, step, "denoise")
-        noised = self._noised(batch, generator, ranks)
+    ) -> StepOutcome:
+        """Train on this worker's part of a global batch."""
+        noised = self._noised(batch, epoch)
         parts = self._config.accumulation
         return self._optimisation.step(
             [_part(noised, slice(index, None, parts)) for index in range(parts)],
@@ -86,24 +89,15 @@ class DenoisingLearner:
             ranks,
         )
 
-    def _noised(self, batch: CleanBatch, generator: torch.Generator, ranks: Ranks) -> NoisedBatch:
-        """Turn and noise a batch; the draws are of the global batch."""
-        count = len(batch.image) * ranks.world_size
-        mine = slice(ranks.rank, None, ranks.world_size)
-        flip = (torch.rand(count, generator=generator) < 0.5) & self._config.flips
-        turns = torch.randint(4, (count,), generator=generator) * self._config.flips
-        timesteps = draw_timesteps(self._weights, count, generator)[mine]
-        epsilon = torch.randn((count, *batch.image.shape[1:]), generator=generator)[mine]
-        image, valid = (
-            turned(part, flip[mine], turns[mine]) for part in (batch.image, batch.valid)
-        )
-        device = image.device
-        return noise(self.model, CleanBatch(image, valid), timesteps.to(device), epsilon.to(device))
-
-    @property
-    def guard(self) -> StepGuard:
-        """Which steps were taken."""
-        return self._optimisation.guard
+    def _noised(self, batch: CleanBatch, epoch: int) -> NoisedBatch:
+        """Turn and noise a batch."""
+        random = ChipRandom(self._seed, epoch, "denoise", batch.draws_of)
+        flip = (random.rand() < 0.5) & self._config.flips
+        turns = random.randint(4) * self._config.flips
+        image, valid = (turned(part, flip, turns) for part in (batch.image, batch.valid))
+        timesteps = timesteps_at(self._weights, random.rand()).to(image.device)
+        epsilon = random.noise(image.shape[1:], image.device)
+        return noise(self.model, CleanBatch(image, valid, batch.draws_of), timesteps, epsilon)
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""

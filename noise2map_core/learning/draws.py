@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from noise2map_core.learning.seeds import ChipRandom
+
 CELLS = 4
 """Smooth fields are so many random numbers a side, smoothly in between."""
 GRAIN_SPARE = 256
@@ -19,15 +21,7 @@ GRAIN_SPARE = 256
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers of one batch, the chip first in every field.
-
-    They are drawn for the global batch, so that the same chips are augmented alike whatever the
-    number of workers.
-    """
-
-    def of_rank(self, rank: int, world_size: int) -> Self:
-        """Every `world_size`-th draw from `rank` on."""
-        return self.each(lambda drawn: drawn[rank::world_size])
+    """Random numbers of one batch, the chip first in every field."""
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """With every tensor changed, those of draws that are held in turn included."""
@@ -78,19 +72,15 @@ def under(image: Tensor, valid: Tensor, effects: tuple[Effect, ...]) -> Tensor:
     return frames.view_as(image)
 
 
-def strengths(
-    shape: tuple[int, ...], most: float, share: float, generator: torch.Generator
-) -> Tensor:
-    """float32 of `shape`, uniform up to `most` in a share of them, 0 in the others."""
-    drawn, strength = torch.rand(2, *shape, generator=generator)
+def strengths(random: ChipRandom, shape: tuple[int, ...], most: float, share: float) -> Tensor:
+    """float32 [B, *shape], uniform up to `most` in a share of them, 0 in the others."""
+    drawn, strength = random.rand(2, *shape).unbind(1)
     return torch.where(drawn < share, strength * most, 0.0)
 
 
-def rectangles(
-    shape: tuple[int, ...], least: float, most: float, generator: torch.Generator
-) -> Tensor:
-    """Places for `covered`, float32 [*shape, 5], with half sides of `least` to `most` chips."""
-    place = torch.rand(*shape, 5, generator=generator)
+def rectangles(random: ChipRandom, shape: tuple[int, ...], least: float, most: float) -> Tensor:
+    """Places for `covered`, float32 [B, *shape, 5], with half sides of `least` to `most` chips."""
+    place = random.rand(*shape, 5)
     place[..., 2:4] = least + (most - least) * place[..., 2:4]
     place[..., 4] *= math.pi
     return place
@@ -147,7 +137,7 @@ def grain(starts: Tensor, size: torch.Size) -> Tensor:
     """White noise of mean 0 and standard deviation 1, [..., H, W].
 
     `starts` int64 [..., 2] below GRAIN_SPARE: where in the one field of noise, which is the same on
-    every machine, each is cut out; so nobody draws the noise of the whole global batch.
+    every machine, each is cut out; so nobody draws noise pixel by pixel.
     """
     field = _grain(max(size) + GRAIN_SPARE, starts.device)
     windows = field.unfold(0, size[-2], 1).unfold(1, size[-1], 1)

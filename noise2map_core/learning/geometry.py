@@ -5,31 +5,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise2map_core.learning.draws import CELLS, smooth, strengths
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.settings.learning import InvarianceConfig
 
 
-def draw_crops(count: int, crop: float, generator: torch.Generator) -> Tensor:
-    """float32 [count, 3], as of `resampled`; up to `crop` of the side is cut away."""
+def draw_crops(random: ChipRandom, crop: float) -> Tensor:
+    """float32 [B, 3], as of `resampled`; up to `crop` of the side is cut away."""
     if not crop:
-        return torch.tensor([1.0, 0.0, 0.0]).expand(count, 3)
-    drawn = torch.rand(count, 3, generator=generator)
+        return torch.tensor([1.0, 0.0, 0.0]).expand(len(random), 3)
+    drawn = random.rand(3)
     drawn[:, 0] = 1 - crop * drawn[:, 0]
     return drawn
 
 
-def draw_moves(
-    count: int, num_dates: int, config: InvarianceConfig, generator: torch.Generator
-) -> Tensor | None:
-    """float32 [count, date, 2, cell, cell], as of `resampled`; None where nothing moves.
+def draw_moves(random: ChipRandom, num_dates: int, config: InvarianceConfig) -> Tensor | None:
+    """float32 [B, date, 2, cell, cell], as of `resampled`; None where nothing moves.
 
     One date of each chip, by which the labels lie, stays; which, is drawn.
     """
     if num_dates == 1 or not (config.shift_px or config.warp_px):
         return None
-    moved = strengths((count, 1), 1.0, config.share, generator) > 0
-    shift = 2 * torch.rand(count, num_dates, 2, 1, 1, generator=generator) - 1
-    warp = 2 * torch.rand(count, num_dates, 2, CELLS, CELLS, generator=generator) - 1
-    stays = torch.randint(num_dates, (count, 1), generator=generator)
+    moved = strengths(random, (1,), 1.0, config.share) > 0
+    shift = 2 * random.rand(num_dates, 2, 1, 1) - 1
+    warp = 2 * random.rand(num_dates, 2, CELLS, CELLS) - 1
+    stays = random.randint(num_dates, 1)
     moved = moved & (torch.arange(num_dates) != stays)
     return (config.shift_px * shift + config.warp_px * warp) * moved[:, :, None, None, None]
 

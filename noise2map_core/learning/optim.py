@@ -1,18 +1,17 @@
 """Weights on their way: model, optimiser and moving average, whatever they are to learn."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
+from noise2map_core.learning.average import MovingAverage
 from noise2map_core.learning.steps import (
     Criterion,
     MicroBatch,
     Ranks,
-    StepGuard,
-    build_average,
+    StepOutcome,
     build_optimiser,
     learning_rate,
     train_step,
@@ -31,7 +30,7 @@ class Optimisation:
         self, model: nn.Module, config: OptimisationConfig, wrap: Callable[[nn.Module], nn.Module]
     ) -> None:
         self._model, self._config = model, config
-        self._average = build_average(model, config.ema_decay, config.ema_warmup)
+        self._average = MovingAverage(model, config.ema_decay, config.ema_warmup)
         if config.gradient_checkpointing:
             keep_no_activations(model)
         if config.compile if config.compile is not None else self._device.type == "cuda":
@@ -39,7 +38,6 @@ class Optimisation:
         # First what is frozen: a wrapper waits for the gradient of every weight that had one then.
         self._optimiser = build_optimiser(model, config)
         self._wrapped = wrap(model)
-        self.guard = StepGuard()
 
     @property
     def averaged(self) -> nn.Module:
@@ -53,13 +51,13 @@ class Optimisation:
         step: int,
         num_steps: int,
         ranks: Ranks,
-    ) -> float:
-        """Step number `step` of `num_steps`; returns the loss of the global batch."""
+    ) -> StepOutcome:
+        """Step number `step` of `num_steps`."""
         rate = learning_rate(step, num_steps, self._config)
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["share"]
         self._wrapped.train()
-        loss = train_step(
+        outcome = train_step(
             self._wrapped,
             batches,
             criterion,
@@ -67,11 +65,9 @@ class Optimisation:
             self._config.max_gradient_norm,
             ranks,
             self._autocast(),
-            self.guard,
         )
-        if self.guard.moved:
-            self._average.update_parameters(self._model)
-        return loss
+        self._average.update(outcome.moved)
+        return outcome
 
     def _autocast(self) -> torch.autocast:
         bf16 = self._config.precision == "bf16"
@@ -87,14 +83,14 @@ class Optimisation:
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "average": self._average.module.state_dict(),
-            "num_averaged": int(self._average.n_averaged),
-            "guard": asdict(self.guard),
+            "num_averaged": int(self._average.count),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
+        for group in self._optimiser.param_groups:
+            group["fused"] = True  # those of earlier versions were not
         self._average.module.load_state_dict(state["average"])
-        self._average.n_averaged.fill_(state["num_averaged"])
-        self.guard = StepGuard(**state.get("guard", {}))  # states of earlier versions lack it
+        self._average.count.fill_(state["num_averaged"])

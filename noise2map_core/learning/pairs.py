@@ -7,6 +7,7 @@ from torch import Tensor
 
 from noise2map_core.learning.draws import Draws, covered, rectangles
 from noise2map_core.learning.metrics import IGNORE
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.settings.learning import InvarianceConfig
 
 UNCHANGED, CHANGED = 0, 1
@@ -32,22 +33,20 @@ class PairDraws(Draws):
     """float32 [B, 2]: where else in the chip it is taken from, in parts of the chip's side."""
 
 
-def draw_pairs(
-    count: int, num_dates: int, config: InvarianceConfig, generator: torch.Generator
-) -> PairDraws | None:
-    """For `count` chips; None where nothing is made, and for single dates."""
+def draw_pairs(random: ChipRandom, num_dates: int, config: InvarianceConfig) -> PairDraws | None:
+    """For so many chips; None where nothing is made, and for single dates."""
     if num_dates == 1 or not (config.unchanged or config.pasted):
         return None
 
     def dates(share: float) -> Tensor:
-        date = torch.randint(num_dates, (count,), generator=generator)
-        return torch.where(torch.rand(count, generator=generator) < share, date, -1)
+        date = random.randint(num_dates)
+        return torch.where(random.rand() < share, date, -1)
 
     return PairDraws(
         copied=dates(config.unchanged),
         pasted=dates(config.pasted),
-        place=rectangles((count, 1), *OBJECT_SIDES, generator),
-        source=torch.rand(count, 2, generator=generator),
+        place=rectangles(random, (1,), *OBJECT_SIDES),
+        source=random.rand(2),
     )
 
 

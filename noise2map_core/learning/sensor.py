@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise2map_core.learning.draws import GRAIN_SPARE, Effect, grain, strengths
+from noise2map_core.learning.seeds import ChipRandom
 from noise2map_core.settings.learning import InvarianceConfig
 
 BLOCK_PX = 8
@@ -78,20 +79,19 @@ def _cosines(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def draw_sensor(
-    shape: tuple[int, int, int], config: InvarianceConfig, generator: torch.Generator
+    random: ChipRandom, num_dates: int, bands: int, config: InvarianceConfig
 ) -> tuple[Effect, ...]:
-    """For chips, dates and bands as many as `shape` says, in the order in which they happen."""
-    dates, bands = shape[:2], shape[2]
+    """For each chip and date, in the order in which they happen."""
     effects: list[Effect] = []
 
     def strength(most: float) -> Tensor:
-        return strengths(dates, most, config.share, generator)
+        return strengths(random, (num_dates,), most, config.share)
 
     if config.blur_px:
         sigma = strength(config.blur_px)
         effects.append(Blur(sigma, _gaussians(sigma, config.blur_px)))
     if config.noise:
-        starts = torch.randint(GRAIN_SPARE, (*dates, bands, 2), generator=generator)
+        starts = random.randint(GRAIN_SPARE, num_dates, bands, 2)
         effects.append(Noise(strength(config.noise), starts))
     if config.jpeg:
         effects.append(Jpeg(strength(config.jpeg)))

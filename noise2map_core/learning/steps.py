@@ -9,7 +9,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noise2map_core.learning.losses import Loss, local_part
 from noise2map_core.models.backbone import level_of
@@ -85,31 +84,32 @@ class Ranks:
     """Adds a tensor up over all workers."""
 
 
-@dataclass
-class StepGuard:
-    """Lets an optimiser take the steps that lead somewhere, and counts the others.
+@dataclass(frozen=True)
+class StepOutcome:
+    """What came of a step, on the device; all ranks have the same."""
 
-    All ranks have the same gradient, and so decide alike.
-    """
+    loss: Tensor
+    """Of the global batch."""
+    norm: Tensor
+    """Of its gradient, before that is clipped."""
+    moved: Tensor
+    """float32, 1 if the optimiser took the step, else 0."""
+
+
+@dataclass
+class SkippedSteps:
+    """Counts steps whose gradient was not finite."""
 
     skipped: int = 0
-    """Steps with a gradient that is not finite."""
+    """All of them."""
     in_a_row: int = 0
-    """Of them, the last ones without a step between them that was taken."""
-    moved: bool = False
-    """True if the last step was taken."""
+    """The last ones without another step between them."""
 
-    def admits(self, norm: float) -> bool:
-        """True for a gradient of this norm that is to be followed.
-
-        Not one that is not finite: it would make NaN of every weight. Nor one of zero: nothing in
-        the batch counted, and momentum and weight decay alone would move the weights.
-        """
+    def count(self, norm: float) -> None:
+        """One more step with a gradient of this norm."""
         finite = math.isfinite(norm)
         self.skipped += not finite
         self.in_a_row = 0 if finite else self.in_a_row + 1
-        self.moved = finite and norm > 0
-        return self.moved
 
 
 def train_step(
@@ -120,17 +120,19 @@ def train_step(
     max_gradient_norm: float,
     ranks: Ranks,
     autocast: AbstractContextManager[None] | None = None,
-    guard: StepGuard | None = None,
-) -> float:
-    """One step of the optimiser over all `batches` of all workers; returns their mean loss.
+) -> StepOutcome:
+    """One step of the optimiser over all `batches` of all workers; the loss is their mean.
 
     The loss is that of the *global* batch: every labelled pixel counts alike, wherever it lies and
     however batches are cut. `model` averages gradients over the workers
-    (DistributedDataParallel): multiplying by their number makes that the sum. A loss that is not
-    finite leaves weights and optimiser as they were, and the caller stops; so does a gradient that
-    `guard` does not admit, and the caller goes on.
+    (DistributedDataParallel): multiplying by their number makes that the sum.
+
+    Weights and optimiser stay as they were where loss or gradient is not finite, which would make
+    NaN of every weight, and where the gradient is zero: nothing in the batch counted, and momentum
+    and weight decay alone would move the weights. The device decides that, so that nobody waits for
+    it; `optimiser` is a fused one, which can be told.
     """
-    autocast, guard = autocast or nullcontext(), guard or StepGuard()
+    autocast = autocast or nullcontext()
     total = _totals_before(model, batches, objective, ranks, autocast)
     optimiser.zero_grad(set_to_none=True)
     seen = torch.zeros(objective.num_sums)
@@ -140,13 +142,13 @@ def train_step(
             here = ranks.sum_over(sums.detach().clone()) if total is None else total
             (local_part(objective, sums, here) * ranks.world_size).backward()
         seen = seen.to(sums.device) + sums.detach()
-    loss = float(objective.mean(ranks.sum_over(seen)))
-    guard.moved = False
-    if math.isfinite(loss):
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm))
-        if guard.admits(norm):
-            optimiser.step()
-    return loss
+    loss = objective.mean(ranks.sum_over(seen))
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm)
+    moved = (loss.isfinite() & norm.isfinite() & (norm > 0)).float()
+    # As torch's GradScaler tells it: a step with `found_inf` leaves everything as it was.
+    optimiser.found_inf = 1 - moved  # type: ignore[attr-defined]
+    optimiser.step()
+    return StepOutcome(loss.detach(), norm, moved)
 
 
 def _totals_before(
@@ -215,6 +217,7 @@ def build_optimiser(model: nn.Module, config: OptimisationConfig) -> torch.optim
         [{"params": own, "share": share} for share, own in groups.items()],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
+        fused=True,
     )
 
 
@@ -226,22 +229,3 @@ def _rate_share(name: str, model: nn.Module, config: OptimisationConfig) -> floa
     depth = len(backbone.get_submodule("down_blocks"))  # type: ignore[arg-type]
     above = level_of("conv_out", depth) - level_of(inside, depth)
     return config.backbone_rate * config.layer_decay**above
-
-
-def build_average(model: nn.Module, decay: float, warmup: bool = False) -> AveragedModel:
-    """The exponential moving average of the weights; it starts at the first update.
-
-    `warmup`: after n updates the decay is at most (1 + n) / (10 + n), as in diffusers' EMAModel, so
-    that a short run is not averaged with its random beginning. Running statistics of batch
-    normalisation are averaged, too.
-    """
-    update = _warming_average(decay) if warmup else get_ema_multi_avg_fn(decay)
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-
-
-def _warming_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
-    def update(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
-        n = float(num_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
-
-    return update

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import needs_epsilon
-from noise2map_core.diffusion.timesteps import draw_timesteps, timestep_weights
+from noise2map_core.diffusion.timesteps import timestep_weights, timesteps_at
 from noise2map_core.learning.augment import TrainingBatch, augment, draw_augmentations
 from noise2map_core.learning.losses import build_loss
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.optim import Optimisation
-from noise2map_core.learning.seeds import step_generator
-from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepGuard, TaskBatches
+from noise2map_core.learning.seeds import ChipRandom
+from noise2map_core.learning.steps import MicroBatch, Objective, Ranks, StepOutcome, TaskBatches
 from noise2map_core.models.encoder_weights import start_encoder
 from noise2map_core.models.noise2map import Noise2Map, TaskInput
 from noise2map_core.models.spec import CheckpointSpec
@@ -67,14 +67,9 @@ class Learner:
         step: int,
         steps_per_epoch: int,
         ranks: Ranks,
-    ) -> float:
-        """Train on this worker's part of a global batch of each task.
-
-        Returns the loss of the global batch.
-        """
-        prepared = {
-            name: self._prepare(name, batch, epoch, step, ranks) for name, batch in batches.items()
-        }
+    ) -> StepOutcome:
+        """Train on this worker's part of a global batch of each task."""
+        prepared = {name: self._prepare(name, batch, epoch) for name, batch in batches.items()}
         return self._optimisation.step(
             self._cut(prepared),
             self._objective,
@@ -83,22 +78,16 @@ class Learner:
             ranks,
         )
 
-    def _prepare(
-        self, task: Task, batch: TrainingBatch, epoch: int, step: int, ranks: Ranks
-    ) -> tuple[TaskInput, Tensor]:
-        """Augment a batch and draw its timesteps; the draws are of the global batch."""
-        generator = step_generator(self._seed, epoch, step, task)
-        spec = self.model.spec.tasks[task]
-        mine = slice(ranks.rank, None, ranks.world_size)
-        count, channels = len(batch) * ranks.world_size, batch.image.shape[1]
-        draws = draw_augmentations(count, channels, spec.num_dates, self._config, generator)
-        timesteps = draw_timesteps(self._timestep_weights[task], count, generator)[mine]
-        keep = torch.rand(count, generator=generator)[mine] >= self._config.context_dropout
-        epsilon = None
-        if needs_epsilon(spec.corruption):
-            size = (count, *batch.image.shape[1:])
-            epsilon = self._tensor(torch.randn(size, generator=generator)[mine])
-        batch = augment(batch, draws.of_rank(ranks.rank, ranks.world_size), spec.num_dates)
+    def _prepare(self, task: Task, batch: TrainingBatch, epoch: int) -> tuple[TaskInput, Tensor]:
+        """Augment a batch, and draw its timesteps and its noise."""
+        random = ChipRandom(self._seed, epoch, task, batch.draws_of)
+        spec, size = self.model.spec.tasks[task], batch.image.shape[1:]
+        draws = draw_augmentations(random, size[0], spec.num_dates, self._config)
+        timesteps = timesteps_at(self._timestep_weights[task], random.rand())
+        keep = random.rand() >= self._config.context_dropout
+        noisy = needs_epsilon(spec.corruption)
+        epsilon = random.noise(size, self.model.device) if noisy else None
+        batch = augment(batch, draws, spec.num_dates)
         network_input = TaskInput(
             x_0=batch.image,
             valid=batch.valid[:, None],
@@ -122,11 +111,6 @@ class Learner:
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(values, device=self.model.device)
-
-    @property
-    def guard(self) -> StepGuard:
-        """Which steps were taken."""
-        return self._optimisation.guard
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from."""

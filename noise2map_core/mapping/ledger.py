@@ -7,11 +7,11 @@ any size band by band and holds one band at a time.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +21,8 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import OutputError
-from noise2map_core.runtime.storage import discard, listed, read_bytes
+from noise2map_core.runtime.mapper import at_once
+from noise2map_core.runtime.storage import discard, is_local, listed, read_bytes
 
 FORMAT_VERSION = 1
 MIN_FOLDED = 1_000
@@ -30,8 +31,12 @@ SEGMENT_ROWS = 200_000
 """A segment of so many records is left alone from then on; smaller ones are joined by new ones."""
 GROUP_ROWS = 10_000
 """Records of a row group of a segment: the least that is read at a time."""
+MOST_A_FILE = 8
+"""Records that are looked for together in one file; those that have more are read."""
 MOST_FOLDS = 100
 """Folds that may get in a reader's way."""
+
+Answer = TypeVar("Answer")
 
 _TYPES: dict[Any, pa.DataType] = {int: pa.int64(), float: pa.float64()}
 _KEY_COLUMNS = ["fence", "row", "col", "key", "status"]
@@ -63,8 +68,12 @@ class TileRecord:
     """Seconds that reading them took."""
     predict_s: float = 0.0
     """Seconds of its forward passes and decisions."""
+    wait_s: float = 0.0
+    """Seconds that its predictor had waited for it since the tile before."""
     write_s: float = 0.0
-    """Seconds that writing its pixels took."""
+    """Seconds that encoding and writing its pixels took."""
+    hash_s: float = 0.0
+    """Seconds that the digest of what was written took."""
     digest: str = ""
     """Of what was written, `Mosaic.digest`; empty in records of earlier versions."""
     objects: str = ""
@@ -112,35 +121,45 @@ class Ledger:
 
     def append(self, records: Iterable[TileRecord], fence: int) -> None:
         """Record a batch of tiles under the run's fencing number. Safe to repeat."""
-        rows = [asdict(record) for record in records]
-        body = {"format_version": FORMAT_VERSION, "fence": fence, "tiles": rows}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{fence:08d}-{digest_of(body)[:16]}.json"
-        write_atomically(self._folder / name, json.dumps(body))
+        body = _body(records, fence)
+        if is_local(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._folder / _name(body), json.dumps(body))
 
     def view(self) -> "LedgerView":
         """The ledger as it is now, to be read band by band."""
-        return LedgerView(_loose(self._files()), self._segment_files)
+        loose = self._asked(_read_if_there, self._files())
+        tables = [SCHEMA.empty_table(), *(table for table in loose if table is not None)]
+        return LedgerView(pa.concat_tables(tables), self._segment_files)
 
     def newest(self) -> dict[Tile, TileRecord]:
         """The newest record of each tile; of small ledgers."""
         return {record.tile: record for record in self.view().newest()}
 
-    def fold(self) -> None:
-        """Join the files of many records, and what segments are not full, to one segment.
+    def fold(self, held: Sequence[TileRecord] = (), fence: int = 0) -> bool:
+        """Join the files of many records, and what segments are not full, to one segment; False if
+        there are too few.
 
         Only who holds the lease may do so; workers may go on to append, and others to read. The
         segment is whole and on the disk before what it replaces is deleted: a record may be there
         twice, never not at all. If another folds at the same time, this one leaves it to that.
+
+        `held` are records that were appended under `fence`, in the order in which they came back:
+        files that hold just these, up to `MOST_A_FILE` of them, are not read.
         """
         files = self._files()
         if len(files) < MIN_FOLDED:
-            return
+            return False
+        known = _files_of(held, fence, {file.name for file in files})
+        unread = [file for file in files if file.name not in known]
         try:
-            small = [s for s in self._segment_files() if _num_rows(s) < SEGMENT_ROWS]
-            parts = [*map(_read_records, files), *map(_read_segment, small)]
+            segments = self._segment_files()
+            rows = self._asked(_num_rows, segments)
+            small = [s for s, count in zip(segments, rows, strict=True) if count < SEGMENT_ROWS]
+            parts = [*self._asked(_read_records, unread), *self._asked(_read_segment, small)]
         except FileNotFoundError:
-            return
+            return False
+        parts += [_table_of(body) for body in known.values()]
         self._segments.mkdir(parents=True, exist_ok=True)
         name = f"{digest_of([path.name for path in (*files, *small)])[:16]}.parquet"
         with whole_file(self._segments / name) as partial:
@@ -148,8 +167,13 @@ class Ledger:
                 _newest(pa.concat_tables(parts)), partial, compression="zstd",
                 row_group_size=GROUP_ROWS, write_page_checksum=True,
             )  # fmt: skip
-        for path in (*files, *small):
-            discard(path)
+        for _ in self._asked(discard, (*files, *small)):
+            pass
+        return True
+
+    def _asked(self, ask: Callable[[Path], Answer], paths: Iterable[Path]) -> Iterator[Answer]:
+        """Of object storage several at once; on a disk one after the other is as fast."""
+        return map(ask, paths) if is_local(self.output) else at_once(ask, paths)
 
     def _files(self) -> list[Path]:
         return self._listed(self._folder, ".json")
@@ -222,26 +246,55 @@ def _between(rows: range) -> pc.Expression:
     return (pc.field("row") >= rows.start) & (pc.field("row") < rows.stop)
 
 
-def _loose(files: Iterable[Path]) -> pa.Table:
-    """The records of loose files; one that is gone by now was folded, and is in a segment."""
-    tables = [SCHEMA.empty_table()]
-    for path in files:
-        with suppress(FileNotFoundError):
-            tables.append(_read_records(path))
-    return pa.concat_tables(tables)
+def _read_if_there(path: Path) -> pa.Table | None:
+    """The records of a loose file; one that is gone by now was folded, and is in a segment."""
+    try:
+        return _read_records(path)
+    except FileNotFoundError:
+        return None
 
 
 def _read_records(path: Path) -> pa.Table:
     content = read_bytes(path)
     try:
-        body = json.loads(content)
-        rows = [{"fence": body["fence"], **_DEFAULTS, **row} for row in body["tiles"]]
-        return pa.Table.from_pylist(rows, _REQUIRED).cast(SCHEMA)
+        return _table_of(json.loads(content))
     except (ValueError, LookupError, TypeError, RecursionError, pa.ArrowException) as error:
         raise OutputError(
             f"ledger record {path} is damaged: {' '.join(str(error).split())}. Delete it and run "
             "the same command again; its tiles are made again."
         ) from error
+
+
+def _table_of(body: dict[str, Any]) -> pa.Table:
+    rows = [{"fence": body["fence"], **_DEFAULTS, **row} for row in body["tiles"]]
+    return pa.Table.from_pylist(rows, _REQUIRED).cast(SCHEMA)
+
+
+def _body(records: Iterable[TileRecord], fence: int) -> dict[str, Any]:
+    rows = [asdict(record) for record in records]
+    return {"format_version": FORMAT_VERSION, "fence": fence, "tiles": rows}
+
+
+def _name(body: dict[str, Any]) -> str:
+    return f"{body['fence']:08d}-{digest_of(body)[:16]}.json"
+
+
+def _files_of(
+    held: Sequence[TileRecord], fence: int, names: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """What is in those files of `names` that hold just these records, by name: a file's name
+    follows from what it says."""
+    found, start = {}, 0
+    while start < len(held):
+        for size in range(1, min(MOST_A_FILE, len(held) - start) + 1):
+            body = _body(held[start : start + size], fence)
+            if (name := _name(body)) in names:
+                found[name] = body
+                break
+        else:
+            size = 1  # its file was folded already, or holds others that come later
+        start += size
+    return found
 
 
 def _newest(table: pa.Table) -> pa.Table:

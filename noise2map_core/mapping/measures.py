@@ -114,4 +114,8 @@ def _columns(columns: list[NDArray[Any]], rows: int, kind: Any) -> NDArray[Any]:
     return np.stack(columns, axis=1).astype(kind)
 
 
-NOTHING_MORE = Measure(Sizes(0, 0, 0), lambda window: Pixels([], [], []))
+def _no_pixels(window: Window) -> Pixels:
+    return Pixels([], [], [])
+
+
+NOTHING_MORE = Measure(Sizes(0, 0, 0), _no_pixels)

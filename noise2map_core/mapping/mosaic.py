@@ -6,7 +6,8 @@ writes only its own: no locks, any order, the same bytes.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,18 +15,20 @@ from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from shapely import to_wkt
+from zarr.core.buffer import Buffer, cpu
+from zarr.storage import MemoryStore
 
 from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.conventions import DECLARED
 from noise2map_core.mapping.levels import Level, levels_of
-from noise2map_core.mapping.shards import Shards
+from noise2map_core.mapping.shards import Shards, digest_over, stated
 from noise2map_core.mapping.template import (
     ROOT,
     ArrayTemplate,
@@ -33,7 +36,7 @@ from noise2map_core.mapping.template import (
     make_template,
     write_template,
 )
-from noise2map_core.mapping.tile_store import tile_store
+from noise2map_core.mapping.tile_store import TileObjects, nothing, tile_objects, tile_store
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.consolidated import consolidated
 from noise2map_core.runtime.digest import digest_of
@@ -96,6 +99,11 @@ class TileMap:
         layers = {"disagreement": self.disagreement, "direction": self.direction}
         return found | {name: values for name, values in layers.items() if values is not None}
 
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> "TileMap":
+        """The pixels that `arrays` gave names to."""
+        return cls(arrays["class"], **{n: values for n, values in arrays.items() if n != "class"})
+
 
 _ARRAYS: dict[str, tuple[str, Any]] = {
     "class": ("uint8", NO_DECISION),
@@ -111,6 +119,17 @@ _LAYERS: dict[str, tuple[str, Any]] = {
 """Arrays that only those have who ask for them."""
 
 
+class WrittenTile(NamedTuple):
+    """What was written of a tile."""
+
+    digest: str
+    """SHA-256 over its objects, as `Mosaic.digest` reads it from them."""
+    objects: str
+    """What holds its pixels, as `Shards.stated` says it."""
+    hash_s: float
+    """Seconds that the digest took."""
+
+
 class Mosaic:
     """An existing `mosaic.zarr` on a region grid."""
 
@@ -118,7 +137,7 @@ class Mosaic:
         """`fence`: number of the run that writes to it, which ends if it loses its lease."""
         self.path = path
         self.grid = grid
-        self._require = partial(require_fence, path.parent, fence) if fence else _nothing
+        self._require = partial(require_fence, path.parent, fence) if fence else nothing
         mode: Literal["r", "r+"] = "r" if is_web(path) else "r+"
         self._group = zarr.open_group(zarr_store(path), mode=mode, zarr_format=3)
 
@@ -181,12 +200,13 @@ class Mosaic:
         """The arrays to be written to."""
         return zarr.open_group(tile_store(self.path, self._require), mode="r+", zarr_format=3)
 
-    @property
+    @cached_property
     def arrays(self) -> frozenset[str]:
         """Names of the pixel arrays; which there are depends on what was asked for."""
-        return frozenset(self._group.array_keys()) - {"x", "y", "spatial_ref"}
+        about = cast(dict[str, Any], self._group.attrs["noise2map"])
+        return frozenset({*_ARRAYS, *about.get("layers", ())})
 
-    @property
+    @cached_property
     def shards(self) -> Shards:
         """The objects that hold its tiles."""
         return Shards(self.path, self.grid, self.arrays)
@@ -212,13 +232,36 @@ class Mosaic:
                 found.update(f"{key} {sha256(body).hexdigest()}\n".encode())
         return found.hexdigest()
 
-    def write(self, tile: Tile, pixels: TileMap) -> None:
-        """Write one tile; safe to repeat."""
+    def write(
+        self, tile: Tile, pixels: TileMap, before: Callable[[], None] = nothing
+    ) -> "WrittenTile":
+        """Write one tile; safe to repeat. `before` is called before what is there is replaced."""
+        bodies, keys = self._encoded(tile, pixels), dict(self.shards.keys(tile))
+        found = self._objects.replace({keys[name]: body for name, body in bodies.items()}, before)
+        began = time.perf_counter()
+        said = stated({name: found[keys[name]] for name in bodies if keys[name] in found})
+        return WrittenTile(digest_over(bodies), said, time.perf_counter() - began)
+
+    def _encoded(self, tile: Tile, pixels: TileMap) -> dict[str, bytes | None]:
+        """The objects of one tile, by array; None where all pixels have the fill value."""
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
+        keys, held = dict(self.shards.keys(tile)), self._documents
+        store = MemoryStore(held)
         for name, values in pixels.arrays().items():
-            array = self.targets[name]
-            assert isinstance(array, zarr.Array)
+            array = zarr.open_array(store, path=name, mode="r+", zarr_format=3)
             array[rows_cols] = values
+        made = {name: held.pop(keys[name], None) for name in pixels.arrays()}
+        return {name: None if body is None else body.to_bytes() for name, body in made.items()}
+
+    @cached_property
+    def _documents(self) -> dict[str, Buffer]:
+        """The documents of the arrays of pixels, read once: tiles are encoded in memory."""
+        keys = [f"{name}/{ROOT}" for name in self.arrays]
+        return {key: cpu.Buffer.from_bytes(read_bytes(self.path / key)) for key in keys}
+
+    @cached_property
+    def _objects(self) -> TileObjects:
+        return tile_objects(self.path, self._require)
 
     def copy(self, tile: Tile, source: "Mosaic") -> None:
         """Take a tile's objects from another mosaic of the same grid; both lie on a disk."""
@@ -251,10 +294,6 @@ class Mosaic:
         array = self._group[name]
         assert isinstance(array, zarr.Array)
         return array
-
-
-def _nothing() -> None:
-    """What is asked of who writes without a lease."""
 
 
 def read_identity(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ do: of what is rare, as change is, nothing would be left after a few levels.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise, product
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.levels import Level, levels_of
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic
+from noise2map_core.runtime.mapper import Mapper, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import read_if_there, zarr_store
 
@@ -26,18 +28,16 @@ AVERAGED = ("probability", "disagreement")
 Pixels = NDArray[Any]
 
 
-def write_overviews(mosaic: Mosaic) -> None:
+def write_overviews(mosaic: Mosaic, mapper: Mapper = here) -> None:
     """Make all overviews from the tiles as they are. Safe to repeat; the same bytes every time.
 
-    Four tiles of one array are held at a time.
+    The shards of a level are made by `mapper`; four tiles of one array are held for each.
     """
     levels = levels_of(mosaic.grid)
     for fine, coarse in pairwise(levels):
         shards = list(_shards(coarse, mosaic.grid.tile_px))
         with progress(len(shards), f"overview 1:{coarse.factor}", "shard") as bar:
-            for window in shards:
-                for name in sorted(mosaic.arrays):
-                    _write(mosaic, name, fine, coarse, window)
+            for _ in mapper(partial(_write_all, mosaic, fine, coarse), shards):
                 bar.update()
 
 
@@ -60,13 +60,23 @@ def halved(pixels: Pixels, name: str, level: int) -> Pixels:
     if name not in AVERAGED:
         corner = level % 2
         return pixels[corner::2, corner::2]
-    height, width = pixels.shape
-    four = pixels.reshape(height // 2, 2, width // 2, 2).astype(np.uint32)
-    known = four != NO_PROBABILITY
-    count = known.sum(axis=(1, 3), dtype=np.uint32)
-    total = np.where(known, four, 0).sum(axis=(1, 3), dtype=np.uint32)
+    known = (pixels != NO_PROBABILITY).astype(np.uint8)
+    count = _of_four(known).astype(np.uint32)
+    total = _of_four(pixels.astype(np.uint32) * known)
     mean = (2 * total + count) // np.maximum(2 * count, 1)
     return np.where(count > 0, mean, NO_PROBABILITY).astype(pixels.dtype)
+
+
+def _of_four(numbers: Pixels) -> Pixels:
+    """Sums of two by two."""
+    rows = numbers[::2] + numbers[1::2]
+    return np.asarray(rows[:, ::2] + rows[:, 1::2])
+
+
+def _write_all(mosaic: Mosaic, fine: Level, coarse: Level, window: Window) -> None:
+    """One shard of every array."""
+    for name in sorted(mosaic.arrays):
+        _write(mosaic, name, fine, coarse, window)
 
 
 def _write(mosaic: Mosaic, name: str, fine: Level, coarse: Level, window: Window) -> None:

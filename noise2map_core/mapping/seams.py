@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic
+from noise2map_core.runtime.mapper import Mapper, here
 
 NUM_DRAWS = 2000
 """Of the bootstrap."""
@@ -38,14 +40,17 @@ class SeamRatio:
         return f"{self.ratio:.3f} ({self.low:.3f} to {self.high:.3f}, {self.blocks} blocks)"
 
 
-def seam_ratio(mosaic: Mosaic, period_px: int, block_px: int, seed: int = 0) -> SeamRatio | None:
+def seam_ratio(
+    mosaic: Mosaic, period_px: int, block_px: int, seed: int = 0, mapper: Mapper = here
+) -> SeamRatio | None:
     """The ratio at the edges that lie every `period_px` (even) pixels on the anchored grid.
 
-    Blocks of `block_px` are read one by one, and drawn with replacement: neighbouring pixels are
-    alike, so that pixels would give too narrow an interval. None if no two decided neighbours have
-    an edge between them.
+    Blocks of `block_px` are read one by one, by `mapper`, and drawn with replacement: neighbouring
+    pixels are alike, so that pixels would give too narrow an interval. None if no two decided
+    neighbours have an edge between them.
     """
-    sums = [_sums(mosaic, block, period_px) for block in _blocks(mosaic.grid.region, block_px)]
+    blocks = list(_blocks(mosaic.grid.region, block_px))
+    sums = list(mapper(partial(_sums, mosaic, period_px), blocks))
     table = np.asarray([row for row in sums if row[1] and row[3]], np.float64).reshape(-1, 4)
     if not len(table) or table[:, 2].sum() == 0:
         return None
@@ -64,7 +69,7 @@ def _blocks(region: Window, px: int) -> Iterator[Window]:
                 yield block
 
 
-def _sums(mosaic: Mosaic, block: Window, period_px: int) -> tuple[float, int, float, int]:
+def _sums(mosaic: Mosaic, period_px: int, block: Window) -> tuple[float, int, float, int]:
     """Steps across edges and their number, other steps and their number."""
     stored = mosaic.read("probability", block)
     values = np.where(stored == NO_PROBABILITY, np.nan, stored.astype(np.float32))

@@ -5,8 +5,7 @@ are there. A listing reads no pixels, so that ten thousand tiles take seconds; a
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +13,11 @@ from typing import Any, NamedTuple
 import obstore
 
 from noise2map_core.geo.grid import RegionGrid, Tile
+from noise2map_core.runtime.mapper import at_once
 from noise2map_core.runtime.storage import is_local, object_store, read_if_there
 
 ARRAYS = ("class", "probability", "reason", "valid")
 """The arrays of every mosaic."""
-REQUESTS = 16
-"""Listings that are waited for at once."""
-
-
 NONE = "none"
 """Said of a tile without any object: all its pixels have the fill value."""
 
@@ -47,18 +43,13 @@ class Shards:
 
     def digest(self, tile: Tile) -> str:
         """SHA-256 over the objects that hold one tile; one that is not there counts as empty."""
-        found = sha256()
-        for name, key in self.keys(tile):
-            body = read_if_there(self._path / key) or b""
-            found.update(f"{name} {len(body)}\n".encode())
-            found.update(body)
-        return found.hexdigest()
+        return digest_over({name: read_if_there(self._path / key) for name, key in self.keys(tile)})
 
     def stated(self, tile: Tile) -> str:
-        """What there is of a tile, for its record: array, bytes and tag, with a space between."""
-        found = self.look(range(tile.row, tile.row + 1), [tile.col]).get((tile.row, tile.col), {})
-        words = [f"{name}={at.size}={at.tag}".rstrip("=") for name, at in sorted(found.items())]
-        return " ".join(words) or NONE
+        """What there is of a tile, for its record."""
+        return stated(
+            self.look(range(tile.row, tile.row + 1), [tile.col]).get((tile.row, tile.col), {})
+        )
 
     def look(
         self, rows: range, cols: Sequence[int] | None = None
@@ -125,14 +116,29 @@ class Shards:
         def listing(folder: tuple[str, int]) -> list[tuple[str, Found]]:
             name, row = folder
             found = obstore.list_with_delimiter(store, f"{name}/c/{row + top}")["objects"]
-            return [(one["path"].rpartition("/")[2], _stored(one)) for one in found]
+            return [(one["path"].rpartition("/")[2], found_as(one["size"], one)) for one in found]
 
-        with ThreadPoolExecutor(REQUESTS) as pool:
-            yield from pool.map(listing, folders)
+        yield from at_once(listing, folders)
 
 
-def _stored(one: Any) -> Found:
-    return Found(one["size"], (one["e_tag"] or "").strip('"'))
+def digest_over(bodies: Mapping[str, bytes | None]) -> str:
+    """SHA-256 over the objects of a tile by array; one that is not there counts as empty."""
+    found = sha256()
+    for name, body in sorted(bodies.items()):
+        found.update(f"{name} {len(body or b'')}\n".encode())
+        found.update(body or b"")
+    return found.hexdigest()
+
+
+def stated(found: Mapping[str, Found]) -> str:
+    """The objects of a tile, by array, for its record: array, bytes and tag, a space between."""
+    words = [f"{name}={at.size}={at.tag}".rstrip("=") for name, at in sorted(found.items())]
+    return " ".join(words) or NONE
+
+
+def found_as(size: int, meta: Mapping[str, Any]) -> Found:
+    """An object of which storage says this."""
+    return Found(size, (meta["e_tag"] or "").strip('"'))
 
 
 def _parsed(stated: str) -> dict[str, Found]:

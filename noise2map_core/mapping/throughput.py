@@ -7,6 +7,8 @@ from noise2map_core.mapping.ledger import TileRecord
 
 BUSY = 0.8
 """Predictors that work for this part of the time are what the run waits for."""
+STAGES = ("read", "predict", "write", "hash")
+"""What a tile goes through; its record has the seconds of each."""
 
 
 @dataclass
@@ -18,28 +20,35 @@ class Throughput:
     pixel_bytes: int = 0
     read_s: float = 0.0
     predict_s: float = 0.0
+    wait_s: float = 0.0
     write_s: float = 0.0
+    hash_s: float = 0.0
     start_s: float = 0.0
     """Seconds until the first tile was begun: workers start, and load their libraries."""
 
     def add(self, record: TileRecord, at_s: float) -> None:
         """Count a tile that was there `at_s` seconds after the start of the work."""
         if not self.tiles:
-            self.start_s = max(0.0, at_s - record.read_s - record.predict_s - record.write_s)
+            took = sum(getattr(record, f"{stage}_s") for stage in STAGES)
+            self.start_s = max(0.0, at_s - took)
         self.tiles += 1
         self.chips += record.chips
         self.pixel_bytes += record.pixel_bytes
-        self.read_s += record.read_s
-        self.predict_s += record.predict_s
-        self.write_s += record.write_s
+        for stage in (*STAGES, "wait"):
+            name = f"{stage}_s"
+            setattr(self, name, getattr(self, name) + getattr(record, name))
 
     def facts(
         self, tile_px: int, resolution: float, wall_s: float, predictors: int | None
     ) -> dict[str, Any]:
         """What the manifest says, of `wall_s` seconds from the start of the work to its end.
 
-        Seconds of work are summed over workers; predictors wait when they neither compute nor
-        write, their own start included. Without `predictors`, each worker reads and maps.
+        `work_s` are seconds of each stage, summed over workers and tiles: read (and masked,
+        composed), predict (sent to the device, network, blended, decided), write (encoded and
+        stored), hash. `predictors_busy_share` is what predicting is of the time that predictors
+        spent between their first tile and their last one; `predictors_wait_s` is what they did not
+        compute of the whole, their own start included. Without `predictors`, each worker reads,
+        maps and writes.
         """
         pixels, hours = self.tiles * tile_px**2, wall_s / 3600
         return {
@@ -48,17 +57,17 @@ class Throughput:
             "chips": self.chips,
             "bytes_read": self.pixel_bytes,
             "start_s": round(self.start_s, 1),
-            "work_s": {
-                "read": round(self.read_s, 1),
-                "predict": round(self.predict_s, 1),
-                "write": round(self.write_s, 1),
-            },
+            "work_s": {stage: round(getattr(self, f"{stage}_s"), 1) for stage in STAGES},
             **(self._of_readers() if predictors is None else self._waited(predictors * wall_s)),
         }
 
     def _of_readers(self) -> dict[str, Any]:
         """What takes most, where nobody waits for another."""
-        work = {"reading": self.read_s, "mapping": self.predict_s, "writing": self.write_s}
+        work = {
+            "reading": self.read_s,
+            "mapping": self.predict_s,
+            "writing": self.write_s + self.hash_s,
+        }
         total = sum(work.values())
         if not total:
             return {"bottleneck": "nothing was predicted"}
@@ -67,8 +76,9 @@ class Throughput:
 
     def _waited(self, held: float) -> dict[str, Any]:
         """Of predictors that were there for `held` seconds together."""
-        waiting = max(0.0, held - self.predict_s - self.write_s)
+        waiting = max(0.0, held - self.predict_s)
         return {
+            "predictors_busy_share": _rounded(self.predict_s, self.predict_s + self.wait_s),
             "predictors_wait_s": round(waiting, 1),
             "bottleneck": self._bottleneck(held, waiting),
         }
@@ -78,9 +88,10 @@ class Throughput:
             return "nothing was predicted"
         share = f"predictors waited for {100 * waiting / held:.0f} % of their time"
         if waiting < (1 - BUSY) * held:
-            slower = "the network" if self.predict_s >= self.write_s else "writing"
-            return f"{slower}: {share}. More predictors, or a GPU, make this faster"
-        if self.read_s > self.predict_s + self.write_s:
+            return f"the network: {share}. More predictors, or a GPU, make this faster"
+        if self.write_s + self.hash_s > max(self.read_s, self.predict_s):
+            return f"writing: {share}. More CPUs, or storage nearer by"
+        if self.read_s > self.predict_s:
             return f"reading: {share}. More readers (resources.reader_cpus), or imagery nearer by"
         return f"starting workers: {share}, and neither reading nor the network filled it"
 

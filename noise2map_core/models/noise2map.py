@@ -128,18 +128,47 @@ class Noise2Map(nn.Module):
         name = self.spec.task_name(task)
         x_0 = self.normalise(image, valid, name, light)
         variates = self.alteration_of(alteration, len(image), name, light)
+        observed = _observed(image, valid)
+        return self.judged(self.shown(x_0, observed, timestep, name, variates, reverse_dates),
+                           timestep, name)  # fmt: skip
+
+    def shown(
+        self,
+        x_0: Tensor,
+        observed: Tensor,
+        timestep: int,
+        task: Task,
+        variates: Tensor | None = None,
+        reverse_dates: bool = False,
+    ) -> Tensor:
+        """What the network gets at a timestep, float32 [B, C, H, W], of normalised images.
+
+        `x_0` is as `normalise` gives it, `variates` as `alteration_of`; `observed` bool
+        [B, 1, H, W], True = at every date. `reverse_dates` is as in `logits`.
+        """
         if reverse_dates:
-            dates = self.spec.tasks[name].num_dates
+            dates = self.spec.tasks[task].num_dates
             x_0 = torch.cat(list(x_0.chunk(dates, dim=1))[::-1], dim=1)
             variates = None if variates is None else reversed_dates(variates, dates)
         batch = TaskInput(
             x_0=x_0,
-            valid=_observed(image, valid),
-            timesteps=torch.full((len(image),), timestep, device=image.device),
-            epsilon=self._fixed_epsilon(image, name),
+            valid=observed,
+            timesteps=torch.full((len(x_0),), timestep, device=x_0.device),
+            epsilon=self._fixed_epsilon(x_0, task),
             alteration=variates,
         )
-        logits: Tensor = self({name: batch})[name]
+        return self._seen(batch, task)
+
+    def shows_pixels_alone(self, task: Task) -> bool:
+        """True if what is `shown` of a pixel depends on nothing else: a whole image may be shown at
+        once, and cut up afterwards, with the same bits."""
+        noise = needs_epsilon(self.spec.tasks[task].corruption)
+        return not (noise or self.spec.sees_alteration(task))
+
+    def judged(self, x_t: Tensor, timestep: int, task: Task) -> Tensor:
+        """Class logits, float32 [B, K, H, W], of what the network is shown."""
+        timesteps = torch.full((len(x_t),), timestep, device=x_t.device)
+        logits: Tensor = self.network(task, x_t, timesteps, None)
         return logits.float()
 
     def logits_over(
@@ -180,9 +209,9 @@ class Noise2Map(nn.Module):
         used by a task that is normalised by scene.
         """
         mean, std = self._constants(self.spec.task_name(task)).light(light)
-        normalised = (image.to(torch.float32) - mean) / std
-        # where, not a product: what lies under an invalid pixel may be NaN.
-        return torch.where(_observed(image, valid), normalised, 0.0)
+        normalised = (image.to(torch.float32) - mean).div_(std)
+        # Filled, not multiplied: what lies under an invalid pixel may be NaN.
+        return normalised.masked_fill_(~_observed(image, valid), 0.0)
 
     def alteration_of(
         self, alteration: Tensor | None, count: int, task: Task, light: Tensor | None = None
@@ -230,12 +259,14 @@ class Noise2Map(nn.Module):
         if isinstance(spec.corruption, NoCorruption):
             return batch.x_0
         noise = noise_of(spec.corruption, batch.x_0, spec.num_dates, batch.epsilon)
-        return corrupt(batch.x_0, noise, self.alpha_bars(task)[batch.timesteps], batch.valid)
+        # Noise that is made of the image is 0 where that is.
+        valid = batch.valid if needs_epsilon(spec.corruption) else None
+        return corrupt(batch.x_0, noise, self.alpha_bars(task)[batch.timesteps], valid)
 
-    def _fixed_epsilon(self, image: Tensor, task: Task) -> Tensor | None:
+    def _fixed_epsilon(self, x_0: Tensor, task: Task) -> Tensor | None:
         if not needs_epsilon(self.spec.tasks[task].corruption):
             return None
-        return fixed_epsilon(*image.shape[1:]).to(image.device)
+        return fixed_epsilon(*x_0.shape[1:]).to(x_0.device)
 
     def _constants(self, task: Task) -> _TaskConstants:
         constants = self.constants[task]

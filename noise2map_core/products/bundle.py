@@ -1,7 +1,7 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
 )
 from noise2map_core.mapping.recut import stored_cut
-from noise2map_core.products.manifest import forget_products
+from noise2map_core.products.manifest import Stated, forget_products, stated_of
 from noise2map_core.products.photos import PHOTO_FILES, clear_ground, photo_titles, write_photo
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
@@ -43,6 +43,7 @@ from noise2map_core.products.vectors.polygons import (
     iter_polygons,
 )
 from noise2map_core.runtime.atomic import whole_files, write_atomically
+from noise2map_core.runtime.mapper import Mapper, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -105,6 +106,8 @@ class MapFigures:
     """What does not look right, of run and map, and what to do."""
     balance: Balance = field(default_factory=dict)
     """Of a map that says what became of what: gained and lost area, hectares, by class."""
+    products: Stated = field(default_factory=dict)
+    """What was written, as the manifest lists it."""
 
 
 def product_files(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[str]:
@@ -138,8 +141,11 @@ def write_products(
     config: ProductsConfig,
     facts: dict[str, Any] | None = None,
     watch: Stopwatch | None = None,
+    mapper: Mapper = here,
 ) -> MapFigures:
     """Write every product beside the mosaic, in place of older ones: all of them, or none.
+
+    The parts of rasters, polygons, tiles and survey are made by `mapper`.
 
     `facts` are what the manifest says of the run; the report repeats some of them, and its
     `warnings` with those of the map. The seconds of each kind of product go to `watch`.
@@ -150,14 +156,16 @@ def write_products(
         with whole_files(output) as folder:
             with watch.stage("rasters"):
                 for spec in rasters:
-                    write_cog(mosaic, spec, folder)
+                    write_cog(mosaic, spec, folder, mapper)
                     bar.update()
             with watch.stage("polygons"):
-                tally = _write_polygons(mosaic, folder, subject, config)
-                tiled = config.vector_tiles and _write_tiles(mosaic, folder, subject)
+                tally = _write_polygons(mosaic, folder, subject, config, mapper)
                 bar.update()
+            with watch.stage("vector tiles"):
+                tiled = config.vector_tiles and _write_tiles(mosaic, folder, subject, mapper)
+            with watch.stage("survey"):
+                survey = _survey(mosaic, mapper)
             with watch.stage("report"):
-                survey = _survey(mosaic)
                 told = dict(facts or {})
                 lacking = () if can_write_tiles() or not config.vector_tiles else (NO_TILES,)
                 doubts = map_doubts(subject, survey)
@@ -170,13 +178,17 @@ def write_products(
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
             )
+            # Their bytes are read where they are made, and not fetched again from where they go.
+            stated = {name: stated_of(folder / name) for name in titles if name != DISPUTED_CHIP}
             forget_products(output)  # from here on, and until there is a new manifest
         if not tiled:
             (output / TILES).unlink(missing_ok=True)  # of an earlier map
         if config.collection:
             add_to_collection(config.collection, output / "item.json")
         bar.update()
-    return _figures(subject, tally, survey, told["warnings"])
+    if DISPUTED_CHIP in titles:  # drawn before, and there already
+        stated[DISPUTED_CHIP] = stated_of(_disputed_chip(mosaic))
+    return replace(_figures(subject, tally, survey, told["warnings"]), products=stated)
 
 
 def _rasters(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig) -> list[RasterSpec]:
@@ -251,7 +263,11 @@ def _disputed_chip(mosaic: Mosaic) -> Path:
 
 
 def _write_polygons(
-    mosaic: Mosaic, folder: Path, subject: MapSubject, config: ProductsConfig
+    mosaic: Mosaic,
+    folder: Path,
+    subject: MapSubject,
+    config: ProductsConfig,
+    mapper: Mapper = here,
 ) -> PolygonTally:
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
     tally = PolygonTally()
@@ -267,24 +283,27 @@ def _write_polygons(
     with (
         GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
         GeoPackageFile(folder / "polygons.gpkg", styles, subject.dates.after) as package,
+        progress(None, "polygons", "polygons") as bar,
     ):
-        for batch in iter_polygons(mosaic, rules, tally.left_out):
+        for batch in iter_polygons(mosaic, rules, tally.left_out, mapper):
             parquet.write(batch)
             package.write(batch)
             tally.add(batch)
+            bar.update(len(batch))
     return tally
 
 
-def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject) -> bool:
+def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject, mapper: Mapper = here) -> bool:
     """Vector tiles of the polygons; False: there are none, or nobody to write them."""
     return can_write_tiles() and write_tiles(
-        folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title
+        folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title, mapper=mapper
     )
 
 
-def _survey(mosaic: Mosaic) -> Survey:
+def _survey(mosaic: Mosaic, mapper: Mapper = here) -> Survey:
     shown = ("class", "probability", "reason", "disagreement")
-    return survey_mosaic(mosaic, [name for name in shown if name in mosaic.arrays], PREVIEW_PX)
+    names = [name for name in shown if name in mosaic.arrays]
+    return survey_mosaic(mosaic, names, PREVIEW_PX, mapper)
 
 
 def _write_pages(

@@ -1,7 +1,6 @@
 """The manifest of a run: what was made, from what, by what, and how long it took."""
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ from noise2map_core.runtime.storage import read_if_there, size_of
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
+
+Stated = dict[str, dict[str, Any]]
+"""Bytes and SHA-256 of each product, by name."""
 
 
 def products_are_current(output: Path, key: str, *, digests: bool = False) -> bool:
@@ -57,12 +59,13 @@ def forget_products(output: Path) -> None:
         write_atomically(output / NAME, text + "\n")
 
 
-def write_manifest(output: Path, key: str, names: Iterable[str], facts: dict[str, Any]) -> None:
+def stated_of(file: Path) -> dict[str, Any]:
+    """What the manifest says of a product."""
+    return {"bytes": size_of(file), "sha256": file_sha256(file)}
+
+
+def write_manifest(output: Path, key: str, products: Stated, facts: dict[str, Any]) -> None:
     """Write `manifest.json`, last of all; `facts` are plain values."""
-    products = {
-        name: {"bytes": (output / name).stat().st_size, "sha256": file_sha256(output / name)}
-        for name in names
-    }
     document = {
         "format_version": FORMAT_VERSION,
         "noise2map": __version__,

@@ -1,31 +1,39 @@
 """Cloud-optimised GeoTIFFs of a mosaic, and of other arrays on its grid."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import rasterio
 from numpy.typing import NDArray
-from rasterio.shutil import copy as rasterio_copy
-from rasterio.windows import Window as RasterioWindow
+from rasterio.io import MemoryFile
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
+from noise2map_core.products.cog_file import write_file
+from noise2map_core.products.cog_parts import (
+    BLOCK_PX,
+    PackedRaster,
+    Packing,
+    packed_window,
+    parts_of,
+)
 from noise2map_core.products.styles.attribute_table import SIDE_CAR, attribute_table
 from noise2map_core.products.styles.legend import Legend, class_legend
 from noise2map_core.products.styles.raster_qml import raster_style
 from noise2map_core.products.styles.sld import raster_sld
 from noise2map_core.report.images import Rgba
 from noise2map_core.runtime.atomic import whole_file, write_atomically
+from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import PARTIAL, is_local
 
-BLOCK_PX = 512
 QML, SLD = ".qml", ".sld"
 """End the names of the styles, in place of the raster's own ending."""
-GDAL_CACHE_MIB = 64
 
 Read = Callable[[Window], NDArray[Any]]
 """Gives the pixels [H, W] of a window of the grid, as they are to be in the raster."""
@@ -69,36 +77,37 @@ class RasterSpec:
         return found
 
 
-def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path) -> None:
+def write_cog(mosaic: Mosaic, spec: RasterSpec, folder: Path, mapper: Mapper = here) -> None:
     """Write `spec.file` of an array of the mosaic, as it is stored there."""
-
-    def read(window: Window) -> NDArray[Any]:
-        return mosaic.read(spec.array, window).astype(spec.dtype, casting="safe")
-
-    write_raster(mosaic.grid, spec, read, folder)
+    write_raster(mosaic.grid, spec, partial(_stored, mosaic, spec), folder, mapper)
 
 
-def write_raster(grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path) -> None:
+def _stored(mosaic: Mosaic, spec: RasterSpec, window: Window) -> NDArray[Any]:
+    return mosaic.read(spec.array, window).astype(spec.dtype, casting="safe")
+
+
+def write_raster(
+    grid: RegionGrid, spec: RasterSpec, read: Read, folder: Path, mapper: Mapper = here
+) -> None:
     """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean,
     and styles by which other programs draw them.
 
-    Streams the region by tiles to a tiled GeoTIFF, then GDAL's COG driver orders it.
+    Parts of the region are packed by `mapper`, with their overviews, and laid out here: the same
+    bytes whoever packs them. `read` must be picklable where other processes do.
     """
-    path = folder / spec.file
+    region = grid.region
     with (
-        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MIB),
         TemporaryDirectory(
             dir=folder if is_local(folder) else None, prefix=f".cog{PARTIAL}."
         ) as scratch,
-        whole_file(path) as partial,
+        whole_file(folder / spec.file) as unfinished,
+        progress(len(parts_of(region)), spec.file, "part") as bar,
     ):
-        plain = Path(scratch) / "plain.tif"
-        _write_plain(grid, spec, read, plain)
-        rasterio_copy(
-            plain, partial, driver="COG", compress="deflate", predictor=_predictor(spec),
-            blocksize=BLOCK_PX, overview_resampling=spec.overviews,
-            num_threads="all_cpus", statistics="yes",
-        )  # fmt: skip
+        packing = Packing(spec.dtype, spec.nodata, _predictor(spec), spec.overviews)
+        packed = PackedRaster(packing, Path(scratch), mapper)
+        with closing(packed):
+            packed.add(partial(packed_window, read, packing), region, bar.update)
+            write_file(unfinished, _template(grid, spec, packed), packed.levels)
     _write_side_cars(spec, folder)
 
 
@@ -116,46 +125,17 @@ def _predictor(spec: RasterSpec) -> str:
     return "no" if spec.names else "standard"
 
 
-def _write_plain(grid: RegionGrid, spec: RasterSpec, read: Read, path: Path) -> None:
-    with rasterio.open(path, "w", **_profile(grid, spec)) as target:
-        target.set_band_description(1, spec.title)
-        target.update_tags(**spec.tags)
-        target.scales, target.units = [spec.scale], [spec.tags.get("units", "")]
-        if spec.colors:
-            target.write_colormap(1, spec.colors)
-        for window in region_tiles(grid):
-            target.write(read(window), 1, window=_relative(window, grid.region))
-
-
-def _profile(grid: RegionGrid, spec: RasterSpec) -> dict[str, Any]:
-    return {
-        "driver": "GTiff",
-        "dtype": spec.dtype,
-        "count": 1,
-        "height": grid.region.height,
-        "width": grid.region.width,
-        "crs": grid.crs,
-        "transform": grid.transform(grid.region),
-        "nodata": spec.nodata,
-        "tiled": True,
-        "blockxsize": BLOCK_PX,
-        "blockysize": BLOCK_PX,
-        "compress": "zstd",
-        "zstd_level": 1,
-        "bigtiff": "if_safer",
-    }
-
-
-def region_tiles(grid: RegionGrid) -> Iterator[Window]:
-    """Windows of the region by whole tiles, so that each shard is read once."""
-    rows, cols = grid.shape_tiles
-    for index in range(rows * cols):
-        window = grid.window(grid.tile_at(index)).intersect(grid.region)
-        if not window.is_empty:
-            yield window
-
-
-def _relative(window: Window, frame: Window) -> RasterioWindow:
-    return RasterioWindow(
-        window.col - frame.col, window.row - frame.row, window.width, window.height
-    )
+def _template(grid: RegionGrid, spec: RasterSpec, packed: PackedRaster) -> bytes:
+    """A GeoTIFF of one block whose tags are those of the raster, as GDAL writes them."""
+    with MemoryFile() as memory:
+        with memory.open(
+            height=BLOCK_PX, width=BLOCK_PX, crs=grid.crs, transform=grid.transform(grid.region),
+            **packed.packing.options(),
+        ) as file:  # fmt: skip
+            file.set_band_description(1, spec.title)
+            file.update_tags(**spec.tags)
+            file.update_tags(1, **packed.sums.tags(grid.region.height * grid.region.width))
+            file.scales, file.units = [spec.scale], [spec.tags.get("units", "")]
+            if spec.colors:
+                file.write_colormap(1, spec.colors)
+        return bytes(memory.getbuffer())

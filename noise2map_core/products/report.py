@@ -38,6 +38,7 @@ SPEED_ROWS = {
     "chips": ("chips", "{:,}"),
     "bytes_read": ("bytes of pixels read", "{:,}"),
     "start_s": ("workers started after", "{:,.1f} s"),
+    "predictors_busy_share": ("predictors busy between tiles", "{:.1%}"),
     "predictors_wait_s": ("predictors waited", "{:,.1f} s"),
     "bottleneck": ("bottleneck", "{}"),
 }

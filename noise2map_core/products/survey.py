@@ -3,6 +3,7 @@ right in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from noise2map_core.mapping.mosaic import (
 )
 from noise2map_core.products.styles.palette import reason_names
 from noise2map_core.products.subject import MapSubject
+from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.progress import progress
 
 MUCH_CHANGED = 0.5
 """Share of the decided pixels: between two dates of one place, most stays."""
@@ -51,8 +54,11 @@ _PERCENT[: PROBABILITY_SCALE + 1] = np.rint(
 )
 
 
-def survey_mosaic(mosaic: Mosaic, names: Sequence[str], longest_px: int) -> Survey:
-    """Read the arrays once. Pictures have at most `longest_px` a side.
+def survey_mosaic(
+    mosaic: Mosaic, names: Sequence[str], longest_px: int, mapper: Mapper = here
+) -> Survey:
+    """Read the arrays once, window by window, by `mapper`. Pictures have at most `longest_px` a
+    side.
 
     A picture shows the highest number of each block: thin changes stay visible.
     """
@@ -64,21 +70,46 @@ def survey_mosaic(mosaic: Mosaic, names: Sequence[str], longest_px: int) -> Surv
         {name: np.full(shape, NO_DECISION, np.uint8) for name in names},
         step,
     )
-    px = mosaic.grid.tile_px // step * step or step
-    for row in range(region.row, region.row_stop, px):
-        for col in range(region.col, region.col_stop, px):
-            _add(survey, mosaic, Window(row, col, px, px).intersect(region))
+    windows = _windows(mosaic, step)
+    with progress(len(windows), "survey", "window") as bar:
+        seen = mapper(partial(_seen, mosaic, tuple(names), step), windows)
+        for window, blocks in zip(windows, seen, strict=True):
+            row, col = (window.row - region.row) // step, (window.col - region.col) // step
+            for name, (counts, block) in blocks.items():
+                survey.counts[name][:] += counts
+                survey.pictures[name][row : row + len(block), col : col + block.shape[1]] = block
+            bar.update()
     return survey
 
 
-def _add(survey: Survey, mosaic: Mosaic, window: Window) -> None:
-    region = mosaic.grid.region
-    row, col = (window.row - region.row) // survey.step, (window.col - region.col) // survey.step
-    for name, picture in survey.pictures.items():
-        values = as_bytes(mosaic.read(name, window))
-        survey.counts[name][:] += np.bincount(values.ravel(), minlength=256)
-        block = strongest(values, survey.step)
-        picture[row : row + block.shape[0], col : col + block.shape[1]] = block
+def _windows(mosaic: Mosaic, step: int) -> list[Window]:
+    """The region by windows of whole blocks, about as large as tiles."""
+    region, px = mosaic.grid.region, mosaic.grid.tile_px // step * step or step
+    return [
+        Window(row, col, px, px).intersect(region)
+        for row in range(region.row, region.row_stop, px)
+        for col in range(region.col, region.col_stop, px)
+    ]
+
+
+def _seen(
+    mosaic: Mosaic, names: Sequence[str], step: int, window: Window
+) -> dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """By array, the counts [256] and the picture of a window."""
+    shown = {name: as_bytes(mosaic.read(name, window)) for name in names}
+    return {name: (counted(values), strongest(values, step)) for name, values in shown.items()}
+
+
+def counted(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many of `values` are 0, 1, … 255. Two are counted at once: numpy makes a wide integer of
+    each number that it counts."""
+    flat = np.ascontiguousarray(values).ravel()
+    pairs = np.bincount(flat[: len(flat) // 2 * 2].view(np.uint16), minlength=1 << 16)
+    square = pairs.reshape(256, 256)
+    counts: NDArray[np.int64] = square.sum(axis=0) + square.sum(axis=1)
+    if len(flat) % 2:
+        counts[flat[-1]] += 1
+    return counts
 
 
 def strongest(values: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
@@ -88,8 +119,8 @@ def strongest(values: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     rows, cols = -values.shape[0] % step, -values.shape[1] % step
     # One more, so that none is 0 and loses.
     padded = np.pad(values + np.uint8(1), ((0, rows), (0, cols)))
-    blocks = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
-    highest: NDArray[np.uint8] = blocks.max(axis=(1, 3)) - np.uint8(1)
+    thin = padded.reshape(len(padded) // step, step, padded.shape[1]).max(axis=1)
+    highest: NDArray[np.uint8] = thin.reshape(len(thin), -1, step).max(axis=2) - np.uint8(1)
     return highest
 
 

@@ -1,7 +1,7 @@
 """The identity of an asset: which bytes it holds, never when they were written."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from noise2map_core.rasters.remote import CHECKED_BYTES, RemoteFile, changed, is
 from noise2map_core.rasters.stated_masks import identity_beside
 from noise2map_core.rasters.zarr_arrays import is_zarr, zarr_version
 from noise2map_core.runtime.errors import AssetReadError, explained
+from noise2map_core.runtime.mapper import at_once
 
 BLOCK_BYTES = 8 << 20
 
@@ -23,7 +24,9 @@ def pin_scenes(scenes: Sequence[Scene], *, masks: bool = True) -> list[Scene]:
     many machines, is made from one state of the catalogue. With `masks` these too, and always what
     clouds are detected in. Raises AssetReadError for an asset that is not there.
     """
-    versions = {source.href: _version(source) for source in _sources(scenes, masks)}
+    sources = _sources(scenes, masks)
+    hrefs = [source.href for source in sources]
+    versions = dict(zip(hrefs, at_once(_version, sources), strict=True))
 
     def pinned(source: BandSource) -> BandSource:
         return replace(source, version=versions[source.href])
@@ -50,20 +53,22 @@ def asset_identities(scenes: list[Scene], *, masks: bool = False) -> dict[str, s
     a file on disk with a mask beside it, that mask's too.
     Raises AssetReadError for an asset that is not there.
     """
-    return {
-        source.href: _version(source).identity + identity_beside(source.href)
-        for source in _sources(scenes, masks)
-    }
+    sources = _sources(scenes, masks)
+    return dict(zip([one.href for one in sources], at_once(_identity, sources), strict=True))
 
 
-def _sources(scenes: Sequence[Scene], masks: bool) -> Iterable[BandSource]:
+def _identity(source: BandSource) -> str:
+    return _version(source).identity + identity_beside(source.href)
+
+
+def _sources(scenes: Sequence[Scene], masks: bool) -> list[BandSource]:
     bands = [scene.bands for scene in scenes]
     bands += [scene.detection.bands for scene in scenes if scene.detection is not None]
     sources = {band.href: band for part in bands for band in part}
     if masks:
         found = [scene.mask.source for scene in scenes if scene.mask is not None]
         sources |= {source.href: source for source in found}
-    return sources.values()
+    return list(sources.values())
 
 
 def _version(source: BandSource) -> Version:

@@ -105,6 +105,10 @@ class TileMemoryError(Noise2MapError):
     """A tile that does not fit into memory; what is done is kept, and others go on."""
 
 
+class BatchMemoryError(TileMemoryError):
+    """A batch that does not fit into a GPU's memory; a smaller one may."""
+
+
 class ClusterError(Noise2MapError):
     """A Ray cluster that cannot be reached, or not be started here."""
 

@@ -9,20 +9,23 @@ Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Adds up wall-clock seconds by stage."""
+    """Adds up, by stage, wall-clock seconds and the CPU seconds of this process."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.own_cpu_s: dict[str, float] = {}
+        """Of the driver alone: work that no further worker takes off it."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count the body's time to stage `name`."""
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            spent, used = time.perf_counter() - start, time.process_time() - cpu
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+            self.own_cpu_s[name] = round(self.own_cpu_s.get(name, 0.0) + used, 3)
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """The same items; the time that they take to come is counted to stage `name`."""

@@ -55,7 +55,8 @@ class InferenceConfig(BaseModel):
     (avx512_bf16, amx_bf16) and on GPUs, else fp32."""
 
     batch: Batch = 16
-    """Chips in one forward pass; the last batch of a tile is padded to it."""
+    """Chips in one forward pass; the last batch of a tile is padded to it. Where that does not fit
+    into a predictor's GPU it is halved, for the whole map and for those who continue it."""
 
     threads: PositiveInt = 1
     """CPU threads of one predictor. Part of the numeric path: another number moves last bits."""

@@ -14,7 +14,10 @@ from noise2map_core.settings.numbers import (
     PositiveInt,
     SidePx,
 )
+from noise2map_core.settings.resources import Gpus
 from noise2map_core.settings.unused import changed, require_unset
+
+Order = Literal["sharded", "exact"]
 
 
 class OptimisationConfig(BaseModel):
@@ -85,6 +88,13 @@ class OptimisationConfig(BaseModel):
     """Steps between states that are kept in the middle of an epoch, without validation. None: a
     run that was killed continues from the last validated epoch."""
 
+    order: Annotated[Order, Field(exclude_if=lambda order: order == "sharded")] = "sharded"
+    """In what order chips come; any number of workers sees the same. sharded: workers own shards,
+    which are dealt anew for every epoch, so that an epoch reads the store once, however many they
+    are; where shards do not go round, a few chips are left out of an epoch and others shown twice.
+    exact: an epoch shows every chip once, drawn from as many shards as fit into 1 GiB; each worker
+    reads nearly all shards, every epoch anew if they do not fit."""
+
     num_workers: PositiveInt = 1
     """Workers that train together, each on its part of every batch."""
 
@@ -96,9 +106,13 @@ class OptimisationConfig(BaseModel):
     worker_cpus: PositiveFloat = 1.0
     """CPUs that one worker takes; it computes with as many threads (at least one)."""
 
-    worker_gpus: NonNegativeFloat = 0.0
-    """GPUs that one worker takes."""
+    worker_gpus: Gpus = "auto"
+    """GPUs that one worker takes. auto: one, where this machine or the cluster has GPUs or may get
+    some, and then, unless `num_workers` is set, as many workers as there are GPUs for whom parts of
+    a batch are equal; else none."""
 
+
+Loader = Literal["sharded", "ray_data"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 FewPixels = Annotated[float, Field(ge=0, le=8)]
@@ -194,7 +208,7 @@ class TrainingConfig(OptimisationConfig):
     """Share of the chips of an epoch that is set aside for chips with the rarest class, drawn again
     and again; the others are drawn from all. 0: every chip once."""
 
-    loader: Literal["sharded", "ray_data"] = "sharded"
+    loader: Loader = "sharded"
     """How chips come to the workers. sharded: each reads its own, in an order that the seed alone
     decides. ray_data: reading tasks on all nodes stream them; the order is promised to nobody, a
     run that was killed does not end with the weights of one that was not, and `balance` and
@@ -208,6 +222,8 @@ class TrainingConfig(OptimisationConfig):
     def _streamable(self) -> "TrainingConfig":
         if self.loader == "ray_data" and (self.balance or self.use_every > 1):
             raise ValueError("balance and use_every need the loader sharded")
+        if self.loader == "ray_data" and self.order == "exact":
+            raise ValueError("order exact needs the loader sharded")
         return self
 
 
@@ -222,6 +238,17 @@ class PretrainingConfig(OptimisationConfig):
 
     ema_warmup: bool = True
     """Let the moving average follow faster at first: for runs of few steps for its decay."""
+
+    loader: Annotated[Loader, Field(exclude_if=lambda loader: loader == "sharded")] = "sharded"
+    """How chips of a store come to the workers. sharded: each reads its own, in an order that the
+    seed alone decides. ray_data: reading tasks on all nodes stream them; the order is promised to
+    nobody, and a run that was killed does not end with the weights of one that was not."""
+
+    @model_validator(mode="after")
+    def _streamable(self) -> "PretrainingConfig":
+        if self.loader == "ray_data" and self.order == "exact":
+            raise ValueError("order exact needs the loader sharded")
+        return self
 
 
 class MlflowConfig(BaseModel):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import ChipStore
-from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, iter_batches
+from noise2map_core.evaluation.batches import ChipBatch, ChipReader, iter_batches
 from noise2map_core.evaluation.counting import PixelOwners, model_logits, probability_of
 from noise2map_core.evaluation.pair_detectors import PairDetectors
 from noise2map_core.inference.decision import TOLERANCE, decide_classes

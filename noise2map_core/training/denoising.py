@@ -9,18 +9,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.diffusion.objectives import denoising_loss, x_0_from_epsilon, x_0_from_velocity
-from noise2map_core.evaluation.batches import Int64
 from noise2map_core.learning.denoising import CleanBatch, noise, training_weights
 from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.training.pretraining_data import CENTRE, UnlabelledImages
 
 
-def clean_batch(model: Denoiser, image: NDArray[Any], valid: NDArray[np.bool_]) -> CleanBatch:
-    """Images as the model sees them, of raw numbers [B, band, y, x] and valid [B, y, x]."""
+def clean_batch(
+    model: Denoiser, draws_of: Int64, image: NDArray[Any], valid: NDArray[np.bool_]
+) -> CleanBatch:
+    """Images as the model sees them, of raw numbers [B, band, y, x] and valid [B, y, x].
+
+    `draws_of` [B, n]: what random numbers of each follow from.
+    """
     seen = torch.from_numpy(valid).to(model.device)[:, None]
     raw = torch.from_numpy(image.astype(np.float32)).to(model.device)
-    return CleanBatch(model.normalise(raw, seen), seen)
+    return CleanBatch(model.normalise(raw, seen), seen, draws_of)
 
 
 @torch.inference_mode()
@@ -36,7 +41,8 @@ def validation_error(
     total = torch.zeros(2, dtype=torch.float64, device=model.device)
     for start in range(0, len(numbers), batch_size):
         chosen = numbers[start : start + batch_size]
-        batch = clean_batch(model, *images.read(chosen, np.full((len(chosen), 2), CENTRE)))
+        read = images.read(chosen, np.full((len(chosen), 2), CENTRE))
+        batch = clean_batch(model, chosen[:, None], *read)
         draws = [_draw(int(number), weights, batch.image.shape[1:]) for number in chosen]
         timesteps, epsilon = map(torch.stack, zip(*draws, strict=True))
         noised = noise(model, batch, timesteps.to(model.device), epsilon.to(model.device))
@@ -70,7 +76,8 @@ def denoise_examples(
     model: Denoiser, images: UnlabelledImages, numbers: Int64, timesteps: Sequence[int]
 ) -> DenoisedExamples:
     """What the model makes of some images at several timesteps."""
-    batch = clean_batch(model, *images.read(numbers, np.full((len(numbers), 2), CENTRE)))
+    read = images.read(numbers, np.full((len(numbers), 2), CENTRE))
+    batch = clean_batch(model, numbers[:, None], *read)
     epsilon = torch.randn(batch.image.shape, generator=torch.Generator().manual_seed(0))
     pairs = [_denoise(model, batch, t, epsilon.to(model.device)) for t in timesteps]
     noised, denoised = (torch.stack(part).cpu().numpy() for part in zip(*pairs, strict=True))

@@ -17,9 +17,16 @@ from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import BY_VARIATES, Task
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.model_card import write_card
 from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
-from noise2map_core.training.training_data import class_weights, plan_spec, require_variates
+from noise2map_core.training.training_data import (
+    TaskChips,
+    class_weights,
+    plan_spec,
+    require_variates,
+    task_chips,
+)
 from noise2map_core.training.validation import TaskValidation, with_validation
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig, TrialSettings
 
@@ -38,11 +45,13 @@ class TrainingJob:
     """How each of its tasks is learnt."""
     class_weights: dict[Task, tuple[float, ...]]
     """Weight of each class in the losses of a task."""
+    chosen: dict[Task, TaskChips]
+    """What each task is learnt from, chosen once for all workers."""
     backbone: Path | None
     """Published UNet that the backbone starts from, absolute."""
     training: TrainingConfig
     seed: int
-    reader_cpus: float = 1.0
+    resources: ClusterConfig = field(default_factory=ClusterConfig)
     """Of each reading task, where Ray Data streams the chips."""
     places: PlacesConfig = field(default_factory=PlacesConfig)
     """Which whole places are train and val, if the store is not to say."""
@@ -69,9 +78,7 @@ class TrainedWeights:
     tasks."""
 
 
-def plan_job(
-    settings: TrialSettings, store: ChipStore, state: Path, seed: int, reader_cpus: float = 1.0
-) -> TrainingJob:
+def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) -> TrainingJob:
     """What these settings train on a store, in a fine-tuning or in a trial of a sweep.
 
     Raises ConfigError or ChipStoreError where settings do not fit.
@@ -85,18 +92,18 @@ def plan_job(
         spec=plan_spec(store, settings.model, tasks, settings.gsd_range, settings.normalisation.of),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
+        chosen={name: task_chips(store, name, settings.training, seed) for name in tasks},
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=settings.training,
         seed=seed,
-        reader_cpus=reader_cpus,
     )
 
 
 def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
     state = absolute(config.output) / STATE_FOLDER
-    job = plan_job(config, store, state, config.seed, config.resources.reader_cpus)
-    return replace(job, places=config.places)
+    job = plan_job(config, store, state, config.seed)
+    return replace(job, places=config.places, resources=config.resources)
 
 
 def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMapsConfig]:

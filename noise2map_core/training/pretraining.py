@@ -1,6 +1,6 @@
 """What a pretraining trains, what comes of it, and what is kept of that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.learning import PretrainingConfig
 from noise2map_core.settings.network import Preset
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.denoising import denoise_examples
 from noise2map_core.training.denoising_figure import write_denoising_figure
 from noise2map_core.training.model_card import write_denoiser_card
@@ -49,6 +50,8 @@ class PretrainingJob:
     """Weights that the backbone starts from, absolute."""
     training: PretrainingConfig
     seed: int
+    resources: ClusterConfig = field(default_factory=ClusterConfig)
+    """Of each reading task, where Ray Data streams the chips."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ def pretraining_run(config: PretrainDenoiserConfig, source: ImageSource) -> Trai
 def plan_pretraining(config: PretrainDenoiserConfig, source: ImageSource) -> PretrainingJob:
     """What is to be trained. Raises ConfigError, ChipStoreError or CheckpointError if it cannot
     be."""
+    if config.training.loader == "ray_data" and source.chips is None:
+        raise ConfigError(
+            "training.loader ray_data streams the chips of a store; workers read image files "
+            "themselves. Set chips in place of images.root, or leave training.loader out."
+        )
     images, backbone = source.open(), config.model.backbone
     require_enough(images, source.where, config.training.batch_size)
     spec = _plan_spec(config, images)
@@ -85,6 +93,7 @@ def plan_pretraining(config: PretrainDenoiserConfig, source: ImageSource) -> Pre
         backbone=checkpoint_folder(backbone) if backbone else None,
         training=config.training,
         seed=config.seed,
+        resources=config.resources,
     )
 
 

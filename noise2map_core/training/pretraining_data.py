@@ -1,6 +1,7 @@
 """Unlabelled images to pretrain on: chips of a store, or image files."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from noise2map_core.chips.order import CACHE_BYTES, Int64
 from noise2map_core.chips.spread import band_spread
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store
 from noise2map_core.datasets.unlabelled import ImageFiles, find_images
-from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader, Int64
+from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.models.spec import Normalisation
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
@@ -41,11 +43,19 @@ class UnlabelledImages(Protocol):
     """Numbers to train on."""
     val: Int64
     """Numbers to judge by."""
-    shards_held: int
-    """Groups of `CHIPS_PER_SHARD` images that fit into memory."""
+    shard_bytes: int
+    """Of `CHIPS_PER_SHARD` images that are read together; 0 if each is read alone."""
 
     def read(self, numbers: Int64, draws: NDArray[np.float64]) -> Pixels:
         """Images of these numbers; `draws` [B, 2] in [0, 1) choose which part of each is shown."""
+        ...
+
+    def keep(self, num_bytes: int) -> None:
+        """Keep so much of what was read."""
+        ...
+
+    def release(self, shards: Iterable[int]) -> None:
+        """The images of these shards are not needed soon."""
         ...
 
     def normalisation(self) -> Normalisation:
@@ -69,14 +79,20 @@ class StoreImages:
             self.val = store.chips_of("val")
         else:
             self.train, self.val = _held_out(self.train)
-        self.shards_held = self._reader.shards_held(int(self.train[0]) // CHIPS_PER_SHARD)
+        self.shard_bytes = self._reader.shard_bytes
 
     def read(self, numbers: Int64, draws: NDArray[np.float64]) -> Pixels:
         """See `UnlabelledImages`."""
         batch = self._reader.read(numbers)
-        date = (draws[:, 0] * batch.valid.shape[1]).astype(np.int64)
-        chosen = np.arange(len(numbers))
-        return _finite(batch.image[chosen, date], batch.valid[chosen, date])
+        return shown(batch.image, batch.valid, draws)
+
+    def keep(self, num_bytes: int) -> None:
+        """See `UnlabelledImages`."""
+        self._reader.cache_bytes = num_bytes
+
+    def release(self, shards: Iterable[int]) -> None:
+        """See `UnlabelledImages`."""
+        self._reader.release(shards)
 
     def normalisation(self) -> Normalisation:
         """See `UnlabelledImages`. Raises ChipStoreError if a band is constant."""
@@ -84,15 +100,21 @@ class StoreImages:
         return _normalisation(moments, band_spread(self._store, moments))
 
 
+def shown(image: NDArray[Any], valid: NDArray[np.bool_], draws: NDArray[np.float64]) -> Pixels:
+    """A date of each chip; `draws` [B, 2] choose which."""
+    date, chosen = (draws[:, 0] * valid.shape[1]).astype(np.int64), np.arange(len(valid))
+    return _finite(image[chosen, date], valid[chosen, date])
+
+
 class FileImages:
     """Squares of image files; the draws choose where they lie."""
 
     def __init__(self, files: ImageFiles, bands: tuple[str, ...], chip_px: int) -> None:
         self._files, self._held = files, OrderedDict[int, Pixels]()
-        self._bytes = 0
+        self._bytes, self._kept = 0, CACHE_BYTES
         self.bands, self.chip_px = bands, chip_px
         self.train, self.val = _held_out(np.arange(len(files.names)))
-        self.shards_held = -(-len(files.names) // CHIPS_PER_SHARD)
+        self.shard_bytes = 0
 
     def read(self, numbers: Int64, draws: NDArray[np.float64]) -> Pixels:
         """See `UnlabelledImages`. Raises AssetReadError."""
@@ -102,6 +124,20 @@ class FileImages:
         ]
         images, observed = zip(*squares, strict=True)
         return np.stack(images), np.stack(observed)
+
+    def keep(self, num_bytes: int) -> None:
+        """See `UnlabelledImages`."""
+        self._kept = num_bytes
+
+    def release(self, shards: Iterable[int]) -> None:
+        """See `UnlabelledImages`."""
+        for number in (
+            n
+            for shard in shards
+            for n in range(shard * CHIPS_PER_SHARD, (shard + 1) * CHIPS_PER_SHARD)
+        ):
+            if number in self._held:
+                self._held.move_to_end(number, last=False)
 
     def _square(
         self, image: NDArray[Any], observed: NDArray[np.bool_], draw: NDArray[np.float64]
@@ -116,7 +152,7 @@ class FileImages:
             image, observed = self._files.read(number)
             self._held[number] = image, observed
             self._bytes += image.nbytes + observed.nbytes
-            while self._bytes > CACHE_BYTES and len(self._held) > 1:
+            while self._bytes > self._kept and len(self._held) > 1:
                 _, dropped = self._held.popitem(last=False)
                 self._bytes -= sum(part.nbytes for part in dropped)
         return self._held[number]

@@ -1,22 +1,18 @@
 """What a chip store says about the model that can be trained on it."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core import __version__
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.spread import band_spread, require_numbers
-from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, ChipStore
+from noise2map_core.chips.store import LABEL_ARRAYS, ChipStore
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
 from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights
-from noise2map_core.evaluation.batches import (
-    ChipReader,
-    Int64,
-    iter_batches,
-    labelled_chips,
-    some_chips,
-)
+from noise2map_core.evaluation.batches import chips_with, labelled_chips, some_chips
 from noise2map_core.imagery.moments import Moments
 from noise2map_core.labels.splits import ROUNDING_PX, find_too_near
 from noise2map_core.learning.losses import class_weights_of
@@ -62,7 +58,7 @@ def require_streamable(
     if training.loader == "sharded":
         return
     for task in tasks:
-        count = len(training_chips(ChipReader(store, (task,)), store, task, training, seed))
+        count = len(task_chips(store, task, training, seed).train)
         if count < training.batch_size:
             raise ConfigError(
                 f"{count} training chips of {store.path} have labels of task {task!r}; a batch has "
@@ -71,12 +67,23 @@ def require_streamable(
             )
 
 
-def training_chips(
-    reader: ChipReader, store: ChipStore, task: Task, training: TrainingConfig, seed: int
-) -> Int64:
-    """The training chips with labels of a task, or the share of them that is to be used."""
-    labelled = labelled_chips(reader, store.chips_of("train"), task)
-    return some_chips(labelled, training.labels_share, seed)
+@dataclass(frozen=True)
+class TaskChips:
+    """What a task is learnt from: numbers of chips."""
+
+    train: Int64
+    """With labels, or the share of those that is to be used."""
+    rare: Int64
+    """Of them, those with a pixel of the rarest class."""
+
+
+def task_chips(store: ChipStore, task: Task, training: TrainingConfig, seed: int) -> TaskChips:
+    """The training chips of a task."""
+    labelled = labelled_chips(store, store.chips_of("train"), task)
+    train = some_chips(labelled, training.labels_share, seed)
+    rarest = int(np.argmin(class_counts(store, task)))
+    value = store.attributes["classes"][task][rarest]["value"]
+    return TaskChips(train, chips_with(store, train, task, value))
 
 
 def plan_spec(
@@ -196,15 +203,11 @@ def _require_apart(store: ChipStore) -> None:
 
 def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
     """Every class must occur in training; of many, two are enough for validation."""
-    names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
-    seen: set[int] = set()
-    for batch in iter_batches(
-        ChipReader(store, (task,), cache_bytes=0), store.chips_of(split), CHIPS_PER_SHARD
-    ):
-        seen |= set(np.unique(batch.truth(task)).tolist()) - {IGNORE}
-        if len(seen) == len(names) or (split == "val" and len(seen) > 1):
-            return
-    missing = next(name for value, name in names.items() if value not in seen)
+    names = [entry["name"] for entry in store.attributes["classes"][task]]
+    seen = store.label_counts[task][store.chips_of(split), :-1].any(axis=0)
+    if seen.all() or (split == "val" and seen.sum() > 1):
+        return
+    missing = names[int(np.argmin(seen))]
     raise ChipStoreError(
         f"chip store {store.path}: split {split!r} has no observed pixel labelled {missing}. Move "
         "its boxes to where there are all classes."
@@ -214,16 +217,15 @@ def _require_all_classes(store: ChipStore, split: str, task: Task) -> None:
 def _require_known_labels(store: ChipStore, task: Task) -> None:
     """Every label must be a class of the table, or 255."""
     names = {entry["value"]: entry["name"] for entry in store.attributes["classes"][task]}
-    array = LABEL_ARRAYS[task]
-    for shard in range(store.num_shards):
-        labels = store.read_shard(shard, [array])[array]
-        for value in sorted(set(np.unique(labels).tolist()) - {*names, IGNORE}):
-            chip = shard * CHIPS_PER_SHARD + int(np.argwhere(labels == value)[0, 0])
-            raise ChipStoreError(
-                f"chip store {store.path}: chip {chip} has pixels labelled {value}; the classes of "
-                f"task {task!r} are {', '.join(f'{v} {n}' for v, n in names.items())}. Ingest it "
-                "anew, with labels of these classes."
-            )
+    for chip in np.flatnonzero(store.label_counts[task][:, -1]).tolist():
+        array = LABEL_ARRAYS[task]
+        found = np.unique(store.read_chip(chip, [array])[array]).tolist()
+        value = next(one for one in found if one not in {*names, IGNORE})
+        raise ChipStoreError(
+            f"chip store {store.path}: chip {chip} has pixels labelled {value}; the classes of "
+            f"task {task!r} are {', '.join(f'{v} {n}' for v, n in names.items())}. Ingest it "
+            "anew, with labels of these classes."
+        )
 
 
 def class_counts(store: ChipStore, task: Task) -> tuple[int, ...]:

@@ -4,60 +4,91 @@ Reading alone: epochs of batches of one store, by `ShardedLoader`, by it without
 store that is much larger than memory), and by `StreamLoader`. Training: `finetune-maps` with
 `training.loader` set to each, reading included, validation and start not. The ways take turns, and
 the ratio of each round is told: sharded by ray_data, so that more than 1 speaks for the default.
+Of reading alone, besides, what all processes took for a sample (CPU time), and what they read from
+files in an epoch, by the store's own bytes (Linux's count of what `read` returned).
 
     python tests/benchmarks/data_paths.py [--epochs 5] [--rounds 3] [--batch 16] [--stride 16]
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import tyro
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.chips.store import open_store
+from noise2map_core.chips.order import CACHE_BYTES
+from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store, shard_key
 from noise2map_core.cli.commands.demo import step_settings, write_whole_area
 from noise2map_core.distributed.cluster.session import ray_session
-from noise2map_core.distributed.fitting.loaders import ShardedLoader, StreamLoader, stream_chips
-from noise2map_core.evaluation.batches import CACHE_BYTES, ChipReader
+from noise2map_core.distributed.fitting.loaders import ShardedLoader
+from noise2map_core.distributed.fitting.streams import ChipStream, StreamLoader, stream_chips
+from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.reading import build_config
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.testing.scenes import write_catalog
 from noise2map_core.training.curve import CURVE_FILE, read_losses
+from noise2map_core.training.training_data import TaskChips
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines.ingest_region import run
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 CPUS = 2
+COLUMNS = ("image", "valid", "label_change")
 
 
-def main(epochs: int = 5, rounds: int = 3, batch: int = 16, stride: int = 16) -> None:
+def main(
+    epochs: int = 5, rounds: int = 3, batch: int = 16, stride: int = 16, train: bool = True
+) -> None:
     """Print samples a second of each way, round by round, and the ratios.
 
     Args:
         stride: Of chips: less is more of them.
+        train: Whether trainings are compared, too, which takes longest.
     """
     with tempfile.TemporaryDirectory() as folder:
         chips = _ingest(Path(folder), stride)
         _tell("reading alone", _compare_reading(chips, epochs, rounds, batch))
-        _tell("training", _compare_training(chips, Path(folder), epochs, rounds, batch))
+        if train:
+            _tell("training", _compare_training(chips, Path(folder), epochs, rounds, batch))
 
 
-def _tell(what: str, rates: list[dict[str, float]]) -> None:
+@dataclass(frozen=True)
+class Cost:
+    """What epochs of a way took."""
+
+    rate: float
+    """Samples a second."""
+    cpu_ms: float = math.nan
+    """CPU time of a sample, of all processes."""
+    reads: float = math.nan
+    """Bytes read from files in an epoch, in parts of the store's."""
+
+
+def _tell(what: str, costs: list[dict[str, Cost]]) -> None:
     print(what)
-    for name in rates[0]:
-        each = ", ".join(f"{rate[name]:.1f}" for rate in rates)
-        print(f"  {name:18} {each} samples/s")
+    for name in costs[0]:
+        each = ", ".join(f"{cost[name].rate:.1f}" for cost in costs)
+        cpu = statistics.median(cost[name].cpu_ms for cost in costs)
+        reads = statistics.median(cost[name].reads for cost in costs)
+        print(f"  {name:18} {each} samples/s; {cpu:.2f} CPU ms a sample; {reads:.2f} of the store")
+    rates = [{name: cost.rate for name, cost in one.items()} for one in costs]
     for name in rates[0]:
         if name != "ray_data":
             ratios = [rate[name] / rate["ray_data"] for rate in rates]
@@ -76,14 +107,24 @@ def _ingest(root: Path, stride_px: int) -> Path:
     return Path(str(config.output))
 
 
-def _compare_reading(chips: Path, epochs: int, rounds: int, batch: int) -> list[dict[str, float]]:
-    """Samples a second of each way, a dictionary a round."""
+def _compare_reading(chips: Path, epochs: int, rounds: int, batch: int) -> list[dict[str, Cost]]:
+    """What each way takes, a dictionary a round."""
     store = open_store(chips)
     numbers = store.chips_of("train")
     print(f"{len(numbers)} chips of 128 px, batches of {batch}, {epochs} epochs")
     with ray_session(ResourcesConfig(num_cpus=CPUS)):
-        ways = _ways(store, numbers, batch)
-        return [{name: _rate(make(), epochs) for name, make in ways.items()} for _ in range(rounds)]
+        ways, size = _ways(store, numbers, batch), _train_bytes(store, numbers)
+        _cost(ways["ray_data"](), 1, size)  # its workers start, and load their libraries
+        return [
+            {name: _cost(make(), epochs, size) for name, make in ways.items()}
+            for _ in range(rounds)
+        ]
+
+
+def _train_bytes(store: ChipStore, chips: NDArray[np.int64]) -> int:
+    """Stored, of the shards of these chips."""
+    shards = np.unique(chips // CHIPS_PER_SHARD).tolist()
+    return sum(store.objects[shard_key(name, shard)][0] for name in COLUMNS for shard in shards)
 
 
 def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
@@ -92,11 +133,16 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
 
     def sharded(cache_bytes: int) -> ShardedLoader:
         reader = ChipReader(store, ("change",), cache_bytes)
-        return ShardedLoader(reader, numbers, numbers, training, 0, Ranks())
+        loader = ShardedLoader(reader, TaskChips(numbers, numbers), training, 0, Ranks())
+        reader.cache_bytes = cache_bytes
+        return loader
 
     def streamed() -> StreamLoader:
-        (stream,) = stream_chips(store, "change", numbers, 0, 0.5).streaming_split(1, equal=True)
-        return StreamLoader(stream, store, "change", len(numbers), training, 0, Ranks())
+        readers = ResourcesConfig(reader_cpus=0.5)
+        dataset = stream_chips(store, COLUMNS, numbers, 0, readers)
+        (part,) = dataset.streaming_split(1, equal=True)
+        stream = ChipStream(part, batch, 0, Ranks())
+        return StreamLoader(stream, store, "change", len(numbers), batch)
 
     return {
         "sharded": lambda: sharded(CACHE_BYTES),
@@ -105,22 +151,34 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _rate(loader: Any, epochs: int) -> float:
-    """Samples a second over some epochs, the first one's start included."""
-    samples, begun = 0, time.perf_counter()
+def _cost(loader: Any, epochs: int, store_bytes: int) -> Cost:
+    """Of some epochs, the first one's start included."""
+    samples, begun, (cpu, read) = 0, time.perf_counter(), _used()
     for epoch in range(epochs):
         loader.begin_epoch(epoch)
         for step in range(loader.num_steps):
             samples += len(loader.read(step).chip)
-    return samples / (time.perf_counter() - begun)
+    wall, (cpu_then, read_then) = time.perf_counter() - begun, _used()
+    reads = (read_then - read) / epochs / store_bytes
+    return Cost(samples / wall, 1000 * (cpu_then - cpu) / samples, reads)
+
+
+def _used() -> tuple[float, int]:
+    """CPU seconds of this process and all below it so far, and bytes that they read."""
+    cpu, read, this = 0.0, 0, psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):
+            times, counts = process.cpu_times(), process.io_counters()
+            cpu, read = cpu + times.user + times.system, read + counts.read_chars
+    return cpu, read
 
 
 def _compare_training(
     chips: Path, root: Path, epochs: int, rounds: int, batch: int
-) -> list[dict[str, float]]:
+) -> list[dict[str, Cost]]:
     return [
         {
-            name: _train(chips, root / f"{name}{turn}", name, epochs, batch)
+            name: Cost(_train(chips, root / f"{name}{turn}", name, epochs, batch))
             for name in ("sharded", "ray_data")
         }
         for turn in range(rounds)

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not in
 
 
 from noise2map_core.mapping.mosaic import Mosaic, TileMap
-from noise2map_core.products.bundle import _rasters, _survey, _write_polygons
+from noise2map_core.mapping.overviews import write_overviews
+from noise2map_core.products.bundle import _rasters, _survey, _write_polygons, _write_tiles
 from noise2map_core.products.rasters import write_cog
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import CLASSES, region_grid, subject_of
@@ -115,6 +116,12 @@ def _measure(folder: Path, polygons_only: bool) -> dict[str, float]:
     figures |= {"polygons": time.perf_counter() - clock, "peak_mib": _peak_mib()}
     if polygons_only:
         return figures
+    clock = time.perf_counter()
+    _write_tiles(mosaic, folder, subject)
+    figures["vector tiles"] = time.perf_counter() - clock
+    clock = time.perf_counter()
+    write_overviews(mosaic)
+    figures["overviews"] = time.perf_counter() - clock
     clock = time.perf_counter()
     _survey(mosaic)
     figures["survey"] = time.perf_counter() - clock

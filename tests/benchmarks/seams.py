@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not in
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.inference.decision import decide
+from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.seams import seam_ratio
 from noise2map_core.models.checkpoint import load_checkpoint

@@ -43,7 +43,7 @@ from noise2map_core.settings.reading import build_config
 from noise2map_core.testing.scenes import write_catalog
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from pipelines.ingest_region import run
-from tests.factories import checkpoint_spec
+from tests.factories import checkpoint_spec, samples
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INVARIANT = CHECKOUT / "pipelines" / "configs" / "presets" / "invariant.yaml"
@@ -195,7 +195,8 @@ def _learner(load: Load, training: TrainingConfig) -> Learner:
 
 def _chips(count: int) -> TrainingBatch:
     label = torch.randint(0, 2, (count, 64, 64))
-    return TrainingBatch(torch.randn(count, 6, 64, 64), label, torch.ones_like(label).bool())
+    valid = torch.ones_like(label).bool()
+    return TrainingBatch(torch.randn(count, 6, 64, 64), label, valid, samples(count))
 
 
 def _step_seconds(learner: Learner, batch: TrainingBatch, step: int) -> float:

@@ -24,8 +24,8 @@ from noise2map_core.detectors.compared import DECIDED_FROM
 from noise2map_core.detectors.transitions import compare
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
+from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task

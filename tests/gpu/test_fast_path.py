@@ -6,8 +6,8 @@ import torch
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
+from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.settings.inference import InferenceConfig
 from tests.factories import checkpoint_spec

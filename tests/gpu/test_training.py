@@ -7,7 +7,7 @@ from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
-from tests.factories import checkpoint_spec
+from tests.factories import checkpoint_spec, samples
 
 pytestmark = pytest.mark.gpu
 
@@ -28,9 +28,9 @@ def losses(learner: Learner) -> list[float]:
     label = torch.randint(0, 2, (8, 16, 16), generator=generator)
     device = learner.model.device
     batch = TrainingBatch(
-        image.to(device), label.to(device), torch.ones_like(label).bool().to(device)
+        image.to(device), label.to(device), torch.ones_like(label).bool().to(device), samples(8)
     )
-    return [learner.step({"change": batch}, 0, step, 20, Ranks()) for step in range(20)]
+    return [float(learner.step({"change": batch}, 0, step, 20, Ranks()).loss) for step in range(20)]
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch's own use

@@ -11,18 +11,29 @@ from ray.data import Dataset
 
 from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.chips import ChipSource
-from noise2map_core.distributed.fitting import loaders
-from noise2map_core.distributed.fitting.loaders import TURN, StreamLoader, stream_chips
+from noise2map_core.distributed.fitting import streams
 from noise2map_core.distributed.fitting.run import finetune
+from noise2map_core.distributed.fitting.streams import (
+    TURN,
+    ChipStream,
+    StreamLoader,
+    stream_chips,
+)
 from noise2map_core.evaluation.batches import ChipReader, labelled_chips
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.learning import ImagesConfig, PretrainingConfig
 from noise2map_core.settings.reading import build_config
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
+from noise2map_core.workflows.pretrain_denoiser import PretrainDenoiserConfig
+from pipelines.pretrain_denoiser import run as pretrain
 from tests.chip_factories import make_store, plan_store
 from tests.integration.test_finetune_maps import SHORT, SPLIT, config
+
+COLUMNS = ("image", "valid", "label_change")
+READERS = ResourcesConfig(reader_cpus=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +47,11 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
 ) -> None:
     store = open_store(chips)
     reader = ChipReader(store, ("change",))
-    labelled = labelled_chips(reader, store.chips_of("train"), "change")
-    dataset = stream_chips(store, "change", labelled, seed=0, cpus=0.5)
-    (stream,) = dataset.streaming_split(1, equal=True)
-    loader = StreamLoader(stream, store, "change", len(labelled), SHORT, 0, Ranks())
+    labelled = labelled_chips(store, store.chips_of("train"), "change")
+    dataset = stream_chips(store, COLUMNS, labelled, 0, READERS)
+    (part,) = dataset.streaming_split(1, equal=True)
+    stream = ChipStream(part, SHORT.batch_size, 0, Ranks())
+    loader = StreamLoader(stream, store, "change", len(labelled), SHORT.batch_size)
     orders, asked = [], list[tuple[int, int]]()
     for epoch in range(2):
         loader.begin_epoch(epoch)
@@ -50,7 +62,6 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
         stored = reader.read(batches[-1].chip)
         np.testing.assert_array_equal(batches[-1].image, stored.image)
         np.testing.assert_array_equal(batches[-1].truth("change"), stored.truth("change"))
-        assert list(loader.chips_of(0)) == list(batches[-1].chip)
         orders.append(order.tolist())
         asked.append(ray.get(ray.get_actor(dataset.context.get_config(TURN)).current.remote()))
     assert orders[0] != orders[1]
@@ -63,11 +74,11 @@ def test_every_epoch_reads_the_shards_in_an_order_of_its_own_that_seed_and_epoch
 ) -> None:
     """A run that goes on with epoch 2 reads what one that was not stopped reads in it."""
     store = open_store(chips)
-    monkeypatch.setattr(loaders, "BUFFER_SHARDS", 1)
+    monkeypatch.setattr(streams, "BUFFER_SHARDS", 1)
 
     def order(epochs: Sequence[int], seed: int) -> dict[int, list[int]]:
         """First chip of every reading task, in each epoch."""
-        dataset = stream_chips(store, "change", store.chips_of("train"), seed=seed, cpus=0.5)
+        dataset = stream_chips(store, COLUMNS, store.chips_of("train"), seed, READERS)
         turn, found = ray.get_actor(dataset.context.get_config(TURN)), {}
         for epoch in epochs:
             ray.get(turn.begin.remote(epoch, 0))
@@ -94,6 +105,29 @@ def test_two_workers_learn_from_a_stream(ray_cluster: None, chips: Path, tmp_pat
     history = json.loads((tmp_path / "run.json").read_text())["history"]
     assert [entry["epoch"] for entry in history] == [2, 4]
     assert history[1]["loss"] < history[0]["loss"]
+
+
+@pytest.mark.slow
+def test_a_denoiser_learns_from_a_stream(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
+    training = PretrainingConfig(
+        epochs=4, batch_size=16, checkpoint_epochs=2, worker_cpus=0.5, num_workers=2,
+        ema_decay=0.5, learning_rate=3e-3, loader="ray_data",
+    )  # fmt: skip
+    settings = PretrainDenoiserConfig(chips=chips, output=tmp_path / "out", training=training)
+    assert pretrain(settings).trained
+    history = json.loads((tmp_path / "out" / "run.json").read_text())["history"]
+    assert [entry["epoch"] for entry in history] == [2, 4]
+    assert history[1]["val_loss"] < history[0]["val_loss"]
+
+
+def test_image_files_are_not_streamed(real_data: Path, tmp_path: Path) -> None:
+    settings = PretrainDenoiserConfig(
+        images=ImagesConfig(root=real_data / "aid150.tar", chip_px=32), output=tmp_path / "out",
+        training=PretrainingConfig(loader="ray_data"),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"Set chips in place of images\.root"):
+        pretrain(settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_stream_cannot_do_is_refused(chips: Path, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_tile_that_was_being_replaced_is_vouched_for_by_no_record(
     """Another model overwrites a tile and dies before its record: the first's is made again."""
     other = random_checkpoint(tmp_path / "other", tuple(embedded.bands), gsd=11.0)
     with (
-        patch("noise2map_core.mapping.mosaic.Mosaic.digest", side_effect=KilledError),
+        patch("noise2map_core.mapping.mosaic.digest_over", side_effect=KilledError),
         pytest.raises(KilledError),
     ):
         map_here(embedded, other, output)

@@ -113,6 +113,57 @@ def common(embedded: EmbeddedCatalog, output: Path, **more: Any) -> dict[str, An
     }  # fmt: skip
 
 
+GPUS_SEEN = """
+import ray
+from ray.core.generated.autoscaler_pb2 import ClusterConfig
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
+from noise2map_core.distributed.cluster.gpus import find_gpus
+from noise2map_core.distributed.cluster.session import ray_session
+from noise2map_core.settings.resources import ResourcesConfig
+
+resources = ResourcesConfig()
+print(find_gpus(resources))
+print(find_gpus(resources, "H100"))
+with ray_session(resources):
+    # As an autoscaler tells of a pool that may grow to eight nodes.
+    place = {"namespace": ray._raylet.GCS_AUTOSCALER_STATE_NAMESPACE.encode()}
+    key = ray._raylet.GCS_AUTOSCALER_CLUSTER_CONFIG_KEY.encode()
+    pools = ClusterConfig()
+    pools.node_group_configs.add(name="predicting", max_count=8, resources={"CPU": 8, "GPU": 1})
+    pools.node_group_configs[0].resources["accelerator_type:A100"] = 1
+    _internal_kv_put(key, pools.SerializeToString(), **place)
+    print(find_gpus(resources, "A100"))
+    where = ray.remote(lambda: ray.get_runtime_context().get_node_id())
+    kind = dict(num_gpus=1, num_cpus=0, accelerator_type="H100")
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes()}
+    print([name for name in nodes[ray.get(where.options(**kind).remote())] if ":H" in name])
+    _internal_kv_del(key, **place)
+"""
+
+
+def test_of_nodes_of_other_gpus_those_of_one_type_are_taken(
+    nodes: TwoNodes, checkout: Path
+) -> None:
+    """And a pool that may grow is counted at its largest."""
+    added = [
+        nodes.cluster.add_node(**NODE, num_gpus=gpus, resources={f"accelerator_type:{kind}": 1})
+        for kind, gpus in (("A100", 2), ("H100", 1))
+    ]
+    try:
+        environment = {"RAY_ADDRESS": nodes.cluster.address, "PYTHONPATH": str(checkout)}
+        told = subprocess.run(
+            [sys.executable, "-c", GPUS_SEEN], env=os.environ | environment, timeout=LIMIT_S,
+            cwd=checkout, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+    finally:
+        for node in added:
+            nodes.cluster.remove_node(node)
+    assert told == [
+        "Gpus(count=2, type='A100')", "Gpus(count=1, type='H100')", "Gpus(count=8, type='A100')",
+        "['accelerator_type:H100']",
+    ]  # fmt: skip
+
+
 def test_a_store_is_whole_though_a_node_died(
     ray_cluster: None, nodes: TwoNodes, embedded: EmbeddedCatalog, checkout: Path, tmp_path: Path
 ) -> None:

@@ -15,8 +15,14 @@ import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from ray.autoscaler._private.kuberay.autoscaling_config import (
+    _derive_autoscaling_config_from_ray_cr,
+)
 
 from noise2map_core.distributed import metrics
+from noise2map_core.distributed.cluster.needs import predictor_needs, shortage, training_needs
+from noise2map_core.settings.learning import TrainingConfig
+from noise2map_core.settings.resources import ResourcesConfig
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 KUBERNETES = "1.34"
@@ -85,6 +91,32 @@ def pods(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for part in value:
             yield from pods(part)
+
+
+def test_the_autoscaler_finds_a_pool_of_gpus_in_which_predictors_and_trainers_fit() -> None:
+    """As Ray itself reads the manifest; of nodes that are still to come nobody else knows."""
+    derived = _derive_autoscaling_config_from_ray_cr(MANIFESTS["kuberay/ray-cluster.yaml-0"])
+    pools = {name: pool for name, pool in derived["available_node_types"].items()
+             if name != "headgroup"}  # fmt: skip
+    gpus = {name: pool["resources"].get("GPU", 0) for name, pool in pools.items()}
+    assert gpus == {"reading": 0, "predicting": 1} and pools["predicting"]["max_workers"] == 16
+    assert derived["available_node_types"]["headgroup"]["resources"]["CPU"] == 0
+    held, training = pools["predicting"]["resources"], TrainingConfig()
+    resources = ResourcesConfig(predictor_gpus=1.0)
+    (predictor, reader) = predictor_needs(resources)
+    (trainer,) = training_needs(training.model_copy(update={"worker_gpus": 1.0}), resources)
+    for needs in ((predictor, reader), (trainer,)):
+        assert shortage(needs, held["CPU"], held["GPU"]) is None
+    assert shortage((predictor,), **{"cpus": pools["reading"]["resources"]["CPU"], "gpus": 0})
+
+
+def test_settings_that_manifests_name_are_there() -> None:
+    named = re.compile(r"(resources|training)\.(\w+)")
+    models = {"resources": ResourcesConfig, "training": TrainingConfig}
+    files = [INFRA / "README.md", *INFRA.glob("kube*/*.yaml")]
+    found = [match for path in files for match in named.findall(path.read_text())]
+    assert {("resources", "predictor_gpus"), ("training", "worker_gpus")} <= set(found)
+    assert [name for name in found if name[1] not in models[name[0]].model_fields] == []
 
 
 def test_no_pod_runs_as_root_or_without_limits() -> None:

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.run import finetune
-from noise2map_core.evaluation.batches import Int64
 from noise2map_core.evaluation.card_scores import add_to_card
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.atomic import write_atomically
@@ -106,7 +107,8 @@ def run(config: BootstrapConfig) -> BootstrapResult:
     key = digest_of([learnt_settings(config, {"chips", "output", "resources"}), store.objects])
     if (note := _earlier(config.output, key)) is None:
         require_feasible(config.training, config.resources)
-        note = {"format_version": FORMAT_VERSION, "key": key, **_bootstrapped(config, store, key)}
+        found = _bootstrapped(trained_on_gpus(config), store, key)
+        note = {"format_version": FORMAT_VERSION, "key": key, **found}
         write_atomically(config.output / NOTE, json.dumps(note, indent=2) + "\n")
     return BootstrapResult(config.output, note)
 

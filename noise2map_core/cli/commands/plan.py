@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noise2map_core.catalog.scene import BandSource, Scene
-from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
+from noise2map_core.distributed.cluster.gpus import with_gpus
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
 from noise2map_core.imagery.best_day import ChosenDate, choose_dates, with_chosen
 from noise2map_core.imagery.days import CoarseArea, Day, days_of
@@ -50,7 +50,7 @@ class RegionPlan:
 
 def run(config: PlanConfig) -> RegionPlan:
     """What infer-region would take; raises what it would raise before its first tile."""
-    require_here(predictor_needs(config.resources), config.resources)
+    config = with_gpus(config)
     spec = read_model(config.checkpoint, config.search.bands, config)
     aoi = read_aoi(config.aoi)
     chosen = choose_dates(config.search, aoi, config.before, config.after, spec.bands, config.mask)

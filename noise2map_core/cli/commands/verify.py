@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noise2map_core.cli.start import load
+from noise2map_core.distributed.tasks import mapper_for
 from noise2map_core.products.manifest import read_manifest
-from noise2map_core.products.verification import verify_output
+from noise2map_core.products.verification import open_output, verify_output
 from noise2map_core.runtime.errors import OutputError
 from noise2map_core.settings.reading import build_config
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -34,7 +35,9 @@ def run(config: VerifyConfig) -> Verified:
     if config.repair:
         for line in repair(config.output):
             print(line, flush=True)
-    return Verified(verify_output(config.output))
+    mosaic, _ = open_output(config.output)
+    with mapper_for(mosaic.grid, config.resources) as mapper:
+        return Verified(verify_output(config.output, mapper))
 
 
 def repair(output: Path) -> list[str]:

@@ -38,6 +38,9 @@ DETECTOR_COPIES = 8
 """Numbers of a pixel that a detector holds besides those of the bands."""
 WEIGHT_COPIES = 4
 """Times that the weights are there while they are loaded and written out for a timestep."""
+PART_BYTES = 48
+"""Of a pixel of a tile whose products are made: what the mosaic says of it, and of components and
+their outlines four numbers of eight bytes."""
 BATCH_BYTES = 1024
 """Of activations, a pixel of a batch on a CPU."""
 
@@ -68,6 +71,17 @@ def shares_of_shards(job: "ChipJob", resources: ClusterConfig) -> Shares:
     of_pixel = dates * (len(header.bands) * np.dtype(header.dtype).itemsize + 2) + 2
     shard = CHIPS_PER_SHARD * header.chip_px**2 * of_pixel
     return _fitted(resources, READER_BYTES + COPIES * shard)
+
+
+def shares_of_stream(chip_bytes: int, shards: int, resources: ClusterConfig) -> Shares:
+    """Of the tasks that read a stream, each of which mixes `shards` and hands on copies."""
+    held = (shards + 1) * CHIPS_PER_SHARD * chip_bytes
+    return _fitted(resources, READER_BYTES + 2 * held)
+
+
+def shares_of_parts(tile_px: int, resources: ClusterConfig) -> Shares:
+    """Of the tasks that make a map's products, tile by tile."""
+    return _fitted(resources, READER_BYTES + PART_BYTES * tile_px**2)
 
 
 def _predictor_bytes(job: "RegionJob", tile_bytes: int) -> int:

@@ -7,10 +7,13 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.learning import OptimisationConfig, TrainingConfig
-from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig
+from noise2map_core.settings.learning import OptimisationConfig, PretrainingConfig, TrainingConfig
+from noise2map_core.settings.resources import ClusterConfig, ResourcesConfig, gpus_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,28 @@ def predictor_needs(resources: ResourcesConfig, tiles: int | None = None) -> tup
     count = 1 if tiles is None else min(resources.predictors, max(tiles, 1))
     return (
         Need(
-            "predictor", count, resources.predictor_cpus, resources.predictor_gpus,
+            "predictor", count, resources.predictor_cpus, gpus_held(resources.predictor_gpus),
             "resources.predictors, resources.predictor_cpus or resources.predictor_gpus",
         ),
         *reader_needs(resources),
     )  # fmt: skip
+
+
+def predictor_pool(resources: ResourcesConfig, tiles: int) -> tuple[int, int]:
+    """How many predictors there are for `tiles`, at least and at most.
+
+    In a cluster elsewhere they come one by one, as work is waiting for them and nodes are there.
+    """
+    most = max(1, min(resources.predictors, tiles))
+    return 1 if cluster_address(resources) else most, most
+
+
+def predictor_gpus(resources: ResourcesConfig) -> dict[str, Any]:
+    """What a predictor asks Ray for besides CPUs."""
+    if not (gpus := gpus_held(resources.predictor_gpus)):
+        return {}
+    kind = resources.predictor_gpu_type
+    return {"num_gpus": gpus, **({"accelerator_type": kind} if kind else {})}
 
 
 def reader_needs(resources: ClusterConfig) -> tuple[Need, ...]:
@@ -57,7 +77,7 @@ def require_here(needs: Sequence[Need], resources: ClusterConfig) -> None:
     a cluster elsewhere, which may grow."""
     if cluster_address(resources) is None:
         cpus = resources.num_cpus or os.cpu_count() or 1
-        require_fit(needs, cpus, _gpus() if any(need.gpus for need in needs) else 0)
+        require_fit(needs, cpus, gpus_here() if any(need.gpus for need in needs) else 0)
 
 
 def require_fit(needs: Sequence[Need], cpus: float, gpus: float) -> None:
@@ -92,10 +112,11 @@ def _counted(need: Need) -> str:
     return f"{need.count} {need.what}" + ("s" if need.count > 1 else "")
 
 
-def _gpus() -> int:
-    import torch  # slow, and only who asks for GPUs needs to know
-
-    return torch.cuda.device_count()
+def gpus_here() -> int:
+    """As many as Ray will find when it is started here."""
+    seen = NvidiaGPUAcceleratorManager.get_current_process_visible_accelerator_ids()
+    count = NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()
+    return count if seen is None else min(count, len(seen))
 
 
 def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> None:
@@ -123,7 +144,7 @@ def require_feasible_trials(training: OptimisationConfig, resources: ResourcesCo
     """
     alone = {"num_workers": 1, "min_workers": None}
     require_feasible(training.model_copy(update=alone), resources)
-    gpus = resources.predictor_gpus
+    gpus = gpus_held(resources.predictor_gpus)
     timed = Need("timing of chips", 1, 0.0, gpus, "resources.predictor_gpus")
     require_here((timed,), resources)
 
@@ -132,8 +153,14 @@ def training_needs(training: OptimisationConfig, resources: ClusterConfig) -> tu
     """The workers of a training, and the reading task that feeds them where chips are streamed."""
     fewest = training.num_workers if training.min_workers is None else training.min_workers
     workers = Need(
-        "training worker", fewest, training.worker_cpus, training.worker_gpus,
+        "training worker", fewest, training.worker_cpus, gpus_held(training.worker_gpus),
         "training.num_workers, training.worker_cpus or training.worker_gpus",
     )  # fmt: skip
-    streamed = isinstance(training, TrainingConfig) and training.loader == "ray_data"
-    return (workers, *(reader_needs(resources) if streamed else ()))
+    return (workers, *(reader_needs(resources) if is_streamed(training) else ()))
+
+
+def is_streamed(training: OptimisationConfig) -> bool:
+    """True if Ray Data's tasks read the chips."""
+    if isinstance(training, TrainingConfig | PretrainingConfig):
+        return training.loader == "ray_data"
+    return False

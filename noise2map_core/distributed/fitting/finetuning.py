@@ -1,20 +1,19 @@
 """Fine-tuning on Ray Train: every worker trains on its part of every batch.
 
-All randomness is drawn for the global batch from (seed, epoch, step), the learning rate follows
-from the step, and weights, optimiser and moving average are in the checkpoints: a run that was
+All randomness is drawn chip by chip from (seed, epoch, chip), the learning rate follows from the
+step, and weights, optimiser and moving average are in the checkpoints: a run that was
 killed and started again ends with the weights of one that was not, to the bit (on CPUs, and with
-chips that workers read themselves; see `loaders`).
+chips that workers read themselves; see `streams`).
 """
 
 import math
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from ray.data import Dataset
 
-from noise2map_core.chips.store import ChipStore
+from noise2map_core.chips.store import LABEL_ARRAYS
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -22,23 +21,18 @@ from noise2map_core.distributed.fitting.fit import (
     fit,
     load_state,
 )
-from noise2map_core.distributed.fitting.loaders import (
-    ChipLoader,
-    ShardedLoader,
-    StreamLoader,
-    stream_chips,
-)
+from noise2map_core.distributed.fitting.loaders import ChipLoader, ShardedLoader
+from noise2map_core.distributed.fitting.streams import ChipStream, StreamLoader, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.batches import ChipBatch, ChipReader, Int64, chips_with
+from noise2map_core.evaluation.batches import ChipBatch, ChipReader
 from noise2map_core.evaluation.counting import SplitPixels
 from noise2map_core.geo.grid import Tile
 from noise2map_core.learning.augment import TrainingBatch
-from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.steps import Ranks, StepOutcome
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.settings.network import Task
 from noise2map_core.training.finetuning import TrainedWeights, TrainingJob
-from noise2map_core.training.training_data import class_counts, training_chips
 from noise2map_core.training.validation import TaskValidation, validate, validation_of
 
 SCORE = Score("val_score", highest=True)
@@ -67,8 +61,9 @@ def _streams(job: TrainingJob) -> dict[str, Dataset]:
         return {}
     store, streams = job.open_store(), dict[str, Dataset]()
     for name in job.tasks:
-        chips = training_chips(ChipReader(store, (name,)), store, name, job.training, job.seed)
-        streams[name] = stream_chips(store, name, chips, job.seed, job.reader_cpus)
+        columns = ("image", "valid", LABEL_ARRAYS[name])
+        chips = job.chosen[name].train
+        streams[name] = stream_chips(store, columns, chips, job.seed, job.resources)
     return streams
 
 
@@ -138,18 +133,22 @@ class _Worker(TrainWorker):
         for data in self.data.values():
             data.loader.begin_epoch(epoch)
 
-    def load(self, epoch: int, step: int) -> dict[Task, TrainingBatch]:
+    def load(self, step: int) -> dict[Task, ChipBatch]:
         """A task with fewer chips starts again while the longest goes on."""
-        return {
-            name: self._prepare(name, data.loader.read(step)) for name, data in self.data.items()
-        }
+        read = {name: data.loader.read(step) for name, data in self.data.items()}
+        if self.learner.model.device.type == "cpu":
+            return read
+        return {name: batch.pinned() for name, batch in read.items()}
 
-    def learn(self, batch: dict[Task, TrainingBatch], epoch: int, step: int) -> float:
-        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+    def learn(self, batch: dict[Task, ChipBatch], epoch: int, step: int) -> StepOutcome:
+        prepared = {name: self._prepare(name, one) for name, one in batch.items()}
+        return self.learner.step(prepared, epoch, step, self.num_steps, self.ranks)
 
-    def chips_of(self, step: int) -> str:
-        each = [data.loader.chips_of(step) for data in self.data.values()]
-        store, chips = self.job.open_store(), np.unique(np.concatenate(each))
+    def chips_in(self, batch: dict[Task, ChipBatch]) -> list[int]:
+        return [number for one in batch.values() for number in one.chip.tolist()]
+
+    def named(self, chips: list[int]) -> str:
+        store = self.job.open_store()
         rows, cols = (store.read(name)[chips].tolist() for name in ("tile_row", "tile_col"))
         tiles = [str(Tile(*place)) for place in sorted(set(zip(rows, cols, strict=True)))]
         numbers = ", ".join(map(str, chips))
@@ -165,13 +164,15 @@ class _Worker(TrainWorker):
         }
 
     def _prepare(self, task: Task, batch: ChipBatch) -> TrainingBatch:
-        model = self.learner.model
-        image, valid = batch.inputs(task, model.device)
-        light, alteration = (of(task, model.device) for of in (batch.light_of, batch.alteration_of))
+        model, device = self.learner.model, self.learner.model.device
+        image, valid = batch.inputs(task, device)
+        label = torch.from_numpy(batch.labels_of(task))
+        light, alteration = (of(task, device) for of in (batch.light_of, batch.alteration_of))
         return TrainingBatch(
             image=model.normalise(image, valid, task, light),
-            label=torch.from_numpy(batch.labels_of(task)).to(model.device).long(),
+            label=label.to(device, non_blocking=True).long(),
             valid=valid.all(dim=1),
+            draws_of=batch.draws_of(task),
             alteration=model.alteration_of(alteration, len(image), task, light),
         )
 
@@ -190,22 +191,13 @@ class _TaskData:
 
     def __init__(self, job: TrainingJob, task: Task, link: TrainLink, ranks: Ranks) -> None:
         store, training = job.open_store(), job.training
-        reader = ChipReader(store, (task,))
-        chips = training_chips(reader, store, task, training, job.seed)
+        chosen = job.chosen[task]
         if training.loader == "ray_data":
-            self.loader: ChipLoader = StreamLoader(
-                link.stream(task), store, task, len(chips), training, job.seed, ranks
-            )
+            size = training.batch_size
+            stream = ChipStream(link.stream(task), size, job.seed, ranks)
+            self.loader: ChipLoader = StreamLoader(stream, store, task, len(chosen.train), size)
         else:
-            rare = _rare_chips(job, store, task, reader, chips) if training.balance else chips
-            self.loader = ShardedLoader(reader, chips, rare, training, job.seed, ranks)
+            reader = ChipReader(store, (task,))
+            self.loader = ShardedLoader(reader, chosen, training, job.seed, ranks)
         pixels = SplitPixels.of(store, "val", task, training.batch_size)
         self.validation = pixels.part(ranks.rank, ranks.world_size)
-
-
-def _rare_chips(
-    job: TrainingJob, store: ChipStore, task: Task, reader: ChipReader, chips: Int64
-) -> Int64:
-    """Those of `chips` with a pixel of the rarest class."""
-    rarest = int(np.argmin(class_counts(store, task)))
-    return chips_with(reader, chips, task, job.spec.tasks[task].classes[rarest].value)

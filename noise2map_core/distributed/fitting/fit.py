@@ -16,7 +16,14 @@ import ray
 import ray.train
 import torch
 from ray.data import DataIterator, Dataset
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import (
+    CheckpointConfig,
+    CheckpointUploadMode,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+)
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
@@ -25,6 +32,7 @@ from noise2map_core.runtime.errors import Noise2MapError, OutputError, explained
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import files_in, is_local
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import gpus_held
 
 RUN_NAME = "train"
 STATE_NAME = "state.pt"
@@ -124,13 +132,36 @@ class TrainLink:
     def report(self, metrics: dict[str, Any], state: Any) -> None:
         """Hand over metrics and state; all ranks call it together, rank 0's are kept.
 
-        Raises OutputError if the state cannot be kept; the one before it is whole then.
+        The state is copied to where it is kept while steps go on; a run that is killed meanwhile
+        goes on from the one before it. Raises OutputError if the state cannot be kept, at once or
+        through Ray Train; the one before it is whole then.
         """
+        with self._said_for_people():
+            checkpoint = save_state(state, tempfile.mkdtemp()) if self.rank == 0 else None
+        ray.train.report(
+            metrics,
+            checkpoint=checkpoint,
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            # Else Ray leaves it there when it could not be kept.
+            delete_local_checkpoint_after_upload=False,
+            checkpoint_upload_fn=self._keep,
+        )
+
+    def _keep(self, local: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+        """Copy a state to the others, under a name, and delete it here."""
+        folder = Path(local.path)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                checkpoint = save_state(state, folder) if self.rank == 0 else None
-                _require_space(self._states, Path(folder))
-                ray.train.report(metrics, checkpoint=checkpoint)
+            with self._said_for_people():
+                _require_space(self._states, folder)
+                storage = ray.train.get_context().get_storage()
+                return storage.persist_current_checkpoint(local, name)
+        finally:
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def _said_for_people(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(
                 f"cannot keep a state in {self._states}: {explained(error)} The one before it is "
@@ -165,12 +196,12 @@ def load_state(checkpoint: ray.train.Checkpoint) -> dict[str, Any]:
 
 def _scaling(training: OptimisationConfig) -> ScalingConfig:
     resources = {"CPU": training.worker_cpus}
-    if training.worker_gpus:
-        resources["GPU"] = training.worker_gpus
+    if gpus := gpus_held(training.worker_gpus):
+        resources["GPU"] = gpus
     most, fewest = training.num_workers, training.min_workers
     return ScalingConfig(
         num_workers=most if fewest is None else (fewest, most),  # type: ignore[arg-type]
-        use_gpu=training.worker_gpus > 0,
+        use_gpu=gpus > 0,
         resources_per_worker=resources,
     )
 

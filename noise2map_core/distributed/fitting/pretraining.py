@@ -1,11 +1,15 @@
 """Pretraining on Ray Train: as `training` does it, of images without labels."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ray.data import Dataset
 
+from noise2map_core.chips.order import ChipOrder, EpochPart, Int64
+from noise2map_core.chips.store import open_store
 from noise2map_core.distributed.fitting.fit import (
     Log,
     Score,
@@ -13,16 +17,21 @@ from noise2map_core.distributed.fitting.fit import (
     fit,
     load_state,
 )
+from noise2map_core.distributed.fitting.streams import ChipStream, stream_chips
 from noise2map_core.distributed.fitting.worker import TrainWorker
-from noise2map_core.evaluation.batches import epoch_batches
-from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner
+from noise2map_core.learning.denoising import DenoisingLearner
+from noise2map_core.learning.seeds import ChipRandom
+from noise2map_core.learning.steps import Ranks, StepOutcome
 from noise2map_core.models.denoiser import Denoiser
 from noise2map_core.models.start import start_denoiser
 from noise2map_core.runtime.errors import Noise2MapError
 from noise2map_core.training.denoising import clean_batch, validation_error
 from noise2map_core.training.pretraining import PretrainedWeights, PretrainingJob
+from noise2map_core.training.pretraining_data import UnlabelledImages, shown
 
 SCORE = Score("val_loss", highest=False)
+IMAGES = "images"
+"""The stream."""
 
 
 def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWeights:
@@ -31,7 +40,7 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
     Raises Noise2MapError if training diverges.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE, log)
+    result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
     if result.return_value:
         raise Noise2MapError(
             f"pretraining diverged: {result.return_value}. Lower training.learning_rate, check the "
@@ -42,10 +51,82 @@ def pretrain_model(job: PretrainingJob, log: Log | None = None) -> PretrainedWei
     return PretrainedWeights(state["average"], history[-1]["val_loss"], history)
 
 
+def _streams(job: PretrainingJob) -> dict[str, Dataset]:
+    """The chips, where Ray Data is to read them."""
+    if job.training.loader == "sharded":
+        return {}
+    assert job.source.chips is not None
+    store, chips = open_store(job.source.chips), job.source.open().train
+    return {IMAGES: stream_chips(store, ("image", "valid"), chips, job.seed, job.resources)}
+
+
 def _train_worker(config: dict[str, Any]) -> str | None:
     """What each worker runs. Returns where and how, if training diverged."""
     job = config["job"]
     return _Worker(job, TrainLink(job.state)).run(config["board"])
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Raw images."""
+
+    samples: Int64
+    """[B, 2] number, and how often it was shown before in the epoch."""
+    image: NDArray[Any]
+    """[B, band, y, x], raw numbers."""
+    valid: NDArray[np.bool_]
+    """[B, y, x], True = observed."""
+
+
+class _Read:
+    """Images that a rank reads by itself; as `ShardedLoader` does."""
+
+    def __init__(
+        self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
+    ) -> None:
+        size, order = job.training.batch_size, job.training.order
+        self._images, self._seed, self._ranks = images, job.seed, ranks
+        self._order = ChipOrder.of(images.train, images.shard_bytes, size, job.seed, order)
+        images.keep(self._order.cache_bytes(images.shard_bytes, ranks.world_size))
+        self.num_steps = -(-len(images.train) // size)
+
+    def begin_epoch(self, epoch: int) -> None:
+        batches, ranks = self._order.batches(self._images.train, epoch), self._ranks
+        self._begun, self._part = epoch, EpochPart.of(batches, ranks.rank, ranks.world_size)
+
+    def load(self, step: int) -> ImageBatch:
+        numbers, showing = self._part.chips[step], self._part.showing[step]
+        samples = np.column_stack([numbers, showing])
+        pixels = self._images.read(numbers, _places(self._seed, self._begun, samples))
+        self._images.release(self._part.leaving[step])
+        return ImageBatch(samples, *pixels)
+
+
+class _Streamed:
+    """Images as Ray Data's tasks have read them; see `ChipStream`."""
+
+    def __init__(
+        self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
+    ) -> None:
+        size, self._seed = job.training.batch_size, job.seed
+        self._stream = ChipStream(link.stream(IMAGES), size, job.seed, ranks)
+        self.num_steps = len(images.train) // size
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._begun = epoch
+        self._stream.begin_epoch(epoch)
+
+    def load(self, step: int) -> ImageBatch:
+        rows = self._stream.read()
+        samples = np.column_stack([rows["chip"], np.zeros_like(rows["chip"])])
+        places = _places(self._seed, self._begun, samples)
+        return ImageBatch(samples, *shown(rows["image"], rows["valid"], places))
+
+
+def _places(seed: int, epoch: int, samples: Int64) -> NDArray[np.float64]:
+    """Which part of each image is shown, [B, 2]."""
+    drawn: NDArray[np.float64] = ChipRandom(seed, epoch, "place", samples).rand(2).double().numpy()
+    return drawn
 
 
 class _Worker(TrainWorker):
@@ -63,35 +144,31 @@ class _Worker(TrainWorker):
         self.learner = DenoisingLearner(
             model.to(link.device()), job.training, job.seed, wrap=link.wrap
         )
-        self.num_steps = len(self._batches(0))
+        streamed = job.training.loader == "ray_data"
+        self.reader = (_Streamed if streamed else _Read)(job, self.images, link, self.ranks)
+        self.num_steps = self.reader.num_steps
+        # Its own: the others are read by a thread meanwhile, for the epoch to come.
+        self.judged = job.source.open()
+        self.judged.keep(0)
 
     def begin_epoch(self, epoch: int) -> None:
-        self.batches = self._batches(epoch)
+        self.reader.begin_epoch(epoch)
 
-    def load(self, epoch: int, step: int) -> CleanBatch:
-        mine = slice(self.ranks.rank, None, self.ranks.world_size)
-        draws = _draws(self.job.seed, epoch, step, self.training.batch_size)
-        read = self.images.read(self.batches[step][mine], draws[mine])
-        return clean_batch(self.learner.model, *read)
+    def load(self, step: int) -> ImageBatch:
+        return self.reader.load(step)
 
-    def learn(self, batch: CleanBatch, epoch: int, step: int) -> float:
-        return self.learner.step(batch, epoch, step, self.num_steps, self.ranks)
+    def learn(self, batch: ImageBatch, epoch: int, step: int) -> StepOutcome:
+        clean = clean_batch(self.learner.model, batch.samples, batch.image, batch.valid)
+        return self.learner.step(clean, epoch, step, self.num_steps, self.ranks)
 
-    def chips_of(self, step: int) -> str:
-        numbers = ", ".join(str(number) for number in sorted(self.batches[step]))
-        return f"images {numbers} of {self.job.source.where}"
+    def chips_in(self, batch: ImageBatch) -> list[int]:
+        return [int(number) for number in batch.samples[:, 0]]
+
+    def named(self, chips: list[int]) -> str:
+        return f"images {', '.join(map(str, chips))} of {self.job.source.where}"
 
     def validate(self) -> dict[str, Any]:
-        mine = self.images.val[self.ranks.rank :: self.ranks.world_size]
-        sums = validation_error(self.learner.averaged, self.images, mine, self.training.batch_size)
+        mine = self.judged.val[self.ranks.rank :: self.ranks.world_size]
+        sums = validation_error(self.learner.averaged, self.judged, mine, self.training.batch_size)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}
-
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        images, size = self.images, self.training.batch_size
-        return epoch_batches(images.train, size, images.shards_held, self.job.seed, epoch)
-
-
-def _draws(seed: int, epoch: int, step: int, count: int) -> NDArray[np.float64]:
-    """Which part of each image of a global batch is shown, [count, 2]."""
-    return np.random.default_rng((seed, epoch, step)).random((count, 2))

@@ -9,6 +9,7 @@ import torch
 
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import gpus_held
 from noise2map_core.training.curve import CURVE_FILE
 from noise2map_core.training.report.writer import ReportPaths, write_report
 from noise2map_core.training.run import TrainingRun
@@ -27,8 +28,9 @@ def report_training(training_run: TrainingRun, chips: Path, training: Optimisati
         chips=chips,
         curve=output / training_run.state.name / CURVE_FILE,
     )
-    task: Any = ray.remote(num_cpus=training.worker_cpus, num_gpus=training.worker_gpus)(_report)
-    device = "cuda" if training.worker_gpus else "cpu"
+    gpus = gpus_held(training.worker_gpus)
+    task: Any = ray.remote(num_cpus=training.worker_cpus, num_gpus=gpus)(_report)
+    device = "cuda" if gpus else "cpu"
     threads = max(1, math.floor(training.worker_cpus))
     ray.get(task.remote(paths, device, threads))
 

@@ -2,6 +2,7 @@
 
 from noise2map_core.chips.places import dealt
 from noise2map_core.chips.store import ChipStore, open_store
+from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.fitting.finetuning import train_model
@@ -59,6 +60,7 @@ def _complete(
 def _train_and_report(
     config: FinetuneMapsConfig, store: ChipStore, training_run: TrainingRun, tracker: Tracker | None
 ) -> None:
+    config = trained_on_gpus(config)
     needs = training_needs(config.training, config.resources)
     with hold_lease(training_run.state), ray_session(config.resources, needs):
         if training_run.earlier() is None:

@@ -4,7 +4,10 @@ import math
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +15,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from noise2map_core.distributed.fitting.ahead import read_ahead
 from noise2map_core.distributed.fitting.fit import LOG_FOLDER, Score, TrainLink, load_state
 from noise2map_core.distributed.fitting.log import TrainLog
 from noise2map_core.inference.numeric_path import processor_name
-from noise2map_core.learning.steps import Ranks
+from noise2map_core.learning.steps import Ranks, SkippedSteps, StepOutcome
+from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import OptimisationConfig
+from noise2map_core.settings.resources import gpus_held
 from noise2map_core.training.curve import CURVE_FILE
 
 MAX_SKIPPED = 10
 """Steps in a row without a finite gradient after which training ends: one or two may be a chip's
 fault, so many are the settings'."""
+
+FETCHED_STEPS = 8
+"""Steps after which losses come from the device, which nobody waits for in between. All ranks
+stop at the same step: it is a number of steps, not of seconds."""
 
 POSITION = ("epoch", "losses", "history", "train_s")
 """Attributes of a worker that are kept besides the learner's state."""
@@ -47,13 +57,13 @@ def find_not_finite(state: Any, name: str = "state") -> str | None:
 class TrainWorker(ABC):
     """Takes the steps of every epoch, from where an earlier run was kept.
 
-    All randomness of a step follows from (seed, epoch, step), so that the position is all that a
+    All randomness follows from (seed, epoch, chip), so that the position is all that a
     state needs besides weights and optimiser: a run that goes on in the middle of an epoch, with
     as many workers or fewer, sees the chips and the noise that it would have seen.
     """
 
     learner: Any
-    """Has `state`, `restore` and `guard`."""
+    """Has `state` and `restore`."""
     num_steps: int
     """Steps of an epoch."""
     score: Score
@@ -69,6 +79,13 @@ class TrainWorker(ABC):
         skipped, the steps so far whose gradient was not finite."""
         self.losses: list[float] = []
         """Of the steps taken in the epoch that is under way."""
+        self.skips = SkippedSteps()
+        self._taken: list[tuple[list[int], StepOutcome]] = []
+        """Steps whose outcome is still on the device, with this rank's chips."""
+        self._loading: int | None = None
+        """The epoch that is read."""
+        self._begun = self._waited = 0.0
+        """When the first of these steps began, and seconds that they waited for chips."""
         self.train_s = 0.0
         """Seconds that all steps took, reading included and validation not."""
 
@@ -77,16 +94,20 @@ class TrainWorker(ABC):
         """Make ready for the steps of an epoch."""
 
     @abstractmethod
-    def load(self, epoch: int, step: int) -> Any:
-        """This rank's part of a global batch."""
+    def load(self, step: int) -> Any:
+        """This rank's part of a global batch of the epoch that was begun; in a thread, ahead."""
 
     @abstractmethod
-    def learn(self, batch: Any, epoch: int, step: int) -> float:
-        """Take one step; the loss of the global batch."""
+    def learn(self, batch: Any, epoch: int, step: int) -> StepOutcome:
+        """Take one step."""
 
     @abstractmethod
-    def chips_of(self, step: int) -> str:
-        """The global batch of a step of this epoch, for people."""
+    def chips_in(self, batch: Any) -> list[int]:
+        """Numbers of the chips of a batch."""
+
+    @abstractmethod
+    def named(self, chips: list[int]) -> str:
+        """Chips of these numbers, for people."""
 
     @abstractmethod
     def validate(self) -> dict[str, Any]:
@@ -109,12 +130,27 @@ class TrainWorker(ABC):
         return None
 
     def _run_epochs(self) -> None:
+        with closing(read_ahead(self._load, self._places())) as batches:
+            for epoch in range(self.epoch, self.training.epochs):
+                self._run_epoch(epoch, batches)
+                if self._is_due():
+                    self._report()
+                    if self._has_stalled():
+                        break
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Epoch and step of all steps that are left."""
+        first = len(self.losses)
         for epoch in range(self.epoch, self.training.epochs):
-            self._run_epoch(epoch)
-            if self._is_due():
-                self._report()
-                if self._has_stalled():
-                    break
+            yield from ((epoch, step) for step in range(first, self.num_steps))
+            first = 0
+
+    def _load(self, place: tuple[int, int]) -> Any:
+        epoch, step = place
+        if epoch != self._loading:
+            self._loading = epoch
+            self.begin_epoch(epoch)
+        return self.load(step)
 
     def _open_log(self, board: Any) -> TrainLog:
         first, last = (epochs * self.num_steps for epochs in (self.epoch, self.training.epochs))
@@ -122,35 +158,70 @@ class TrainWorker(ABC):
         folder, curve = self._folder.parent / LOG_FOLDER, self._folder / CURVE_FILE
         return TrainLog(board, folder, curve, first, last, self.training.batch_size)
 
-    def _run_epoch(self, epoch: int) -> None:
+    def _run_epoch(self, epoch: int, batches: Iterator[Any]) -> None:
         """Every step that is left of an epoch. Raises _Diverged."""
-        self.begin_epoch(epoch)
         for step in range(len(self.losses), self.num_steps):
-            begun = time.monotonic()
-            batch, loaded = self.load(epoch, step), time.monotonic()
-            self.losses.append(self.learn(batch, epoch, step))
-            learnt = time.monotonic()
-            self.train_s += learnt - begun
-            if self._log is not None:
-                self._log.step(self.losses[-1], learnt - loaded)
-            self._require_progress()
-            if self._is_kept(step + 1):
+            self._take_step(batches, epoch, step)
+            if (kept := self._is_kept(step + 1)) or step + 1 == self.num_steps:
+                self._fetch()
+            if kept:
                 self._keep()
         self.epoch, self._mean = epoch + 1, sum(self.losses) / len(self.losses)
         self.losses = []
 
-    def _require_progress(self) -> None:
-        if not math.isfinite(self.losses[-1]):
-            raise self._diverged("the loss is not finite")
-        if self.learner.guard.in_a_row >= MAX_SKIPPED:
-            raise self._diverged(f"{MAX_SKIPPED} gradients in a row are not finite, the last")
+    def _take_step(self, batches: Iterator[Any], epoch: int, step: int) -> None:
+        begun = time.monotonic()
+        self._begun = self._begun if self._taken else begun
+        batch = next(batches)
+        self._waited += time.monotonic() - begun
+        self._taken.append((self.chips_in(batch), self._learnt(batch, epoch, step)))
+        if len(self._taken) == FETCHED_STEPS:
+            self._fetch()
 
-    def _diverged(self, what: str) -> "_Diverged":
-        step, kept = len(self.losses), "no epoch was kept yet"
+    def _learnt(self, batch: Any, epoch: int, step: int) -> StepOutcome:
+        try:
+            return self.learn(batch, epoch, step)
+        except torch.OutOfMemoryError as error:
+            size = self.training.batch_size // self.ranks.world_size // self.training.accumulation
+            raise ConfigError(
+                f"{size} chips at once do not fit into the memory of the GPU. Raise "
+                f"training.accumulation ({self.training.accumulation}), lower training.batch_size "
+                f"({self.training.batch_size}), or set training.gradient_checkpointing."
+            ) from error
+
+    def _fetch(self) -> None:
+        """See what came of the steps since the last time; all ranks do it at the same step.
+
+        Raises _Diverged.
+        """
+        if not (taken := self._taken):
+            return
+        self._taken = []
+        figures = torch.stack([torch.stack([one.loss, one.norm]) for _, one in taken]).tolist()
+        seconds, waited, self._waited = time.monotonic() - self._begun, self._waited, 0.0
+        self.train_s += seconds
+        for (chips, _), (loss, norm) in zip(taken, figures, strict=True):
+            self.losses.append(loss)
+            if self._log is not None:
+                self._log.step(loss, (seconds - waited) / len(taken))
+            self._require_progress(norm, chips)
+
+    def _require_progress(self, norm: float, chips: list[int]) -> None:
+        if not math.isfinite(self.losses[-1]):
+            raise self._diverged("the loss is not finite", chips)
+        self.skips.count(norm)
+        if self.skips.in_a_row >= MAX_SKIPPED:
+            raise self._diverged(
+                f"{MAX_SKIPPED} gradients in a row are not finite, the last", chips
+            )
+
+    def _diverged(self, what: str, chips: list[int]) -> "_Diverged":
+        kept = "no epoch was kept yet"
         if self.history:
             kept = f"the last good state is that after epoch {self.history[-1]['epoch']:.0f}"
+        named = self.named(self._of_all_ranks(chips))
         return _Diverged(
-            f"{what} at epoch {self.epoch + 1}, step {step}, on {self.chips_of(step - 1)}; {kept}"
+            f"{what} at epoch {self.epoch + 1}, step {len(self.losses)}, on {named}; {kept}"
         )
 
     def _is_kept(self, steps: int) -> bool:
@@ -179,7 +250,7 @@ class TrainWorker(ABC):
         """Validate, and hand over metrics and state; all ranks call it together."""
         metrics = {"epoch": float(self.epoch), "loss": self._mean, "train_s": self.train_s}
         metrics |= self.validate() | {"resources": self._resources()}
-        metrics["skipped"] = self.learner.guard.skipped
+        metrics["skipped"] = self.skips.skipped
         self.history.append(metrics)
         if self._log is not None:
             self._log.epoch(metrics, ("epoch", "loss", self.score.name))
@@ -199,7 +270,7 @@ class TrainWorker(ABC):
 
     def _resources(self) -> dict[str, Any]:
         """What each of how many workers holds; the hardware is rank 0's."""
-        cpus, gpus = self.training.worker_cpus, self.training.worker_gpus
+        cpus, gpus = self.training.worker_cpus, gpus_held(self.training.worker_gpus)
         hardware = torch.cuda.get_device_name() if gpus else processor_name()
         return {
             "workers": self.ranks.world_size, "cpus": cpus, "gpus": gpus, "hardware": hardware,
@@ -207,14 +278,22 @@ class TrainWorker(ABC):
 
     def _state(self) -> dict[str, Any]:
         position = {name: getattr(self, name) for name in POSITION}
-        return self.learner.state() | position
+        return self.learner.state() | position | {"guard": asdict(self.skips)}
 
     def _restore(self, state: dict[str, Any]) -> None:
         for name in POSITION:
             setattr(self, name, state[name])
+        counted = state.get("guard", {})  # states of earlier versions lack it, or know more
+        self.skips = SkippedSteps(counted.get("skipped", 0), counted.get("in_a_row", 0))
         self.learner.restore(state)
 
     def _sum_over_ranks(self, value: Tensor) -> Tensor:
         if self.ranks.world_size > 1:
             dist.all_reduce(value)
         return value
+
+    def _of_all_ranks(self, chips: list[int]) -> list[int]:
+        every: list[list[int]] = [chips] * self.ranks.world_size
+        if self.ranks.world_size > 1:
+            dist.all_gather_object(every, chips)
+        return sorted({*chain.from_iterable(every)})

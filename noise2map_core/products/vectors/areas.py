@@ -4,8 +4,9 @@ An area is finished as soon as no tile that is still to come can touch it, and i
 is held at a time are the areas that reach into the next row of tiles, as corners and sums.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from noise2map_core.mapping.measures import joined as joined_measures
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, PROBABILITY_SCALE
 from noise2map_core.products.pixel_area import pixel_areas
 from noise2map_core.products.vectors.outlines import Corners, Ints, added, corners_of
+from noise2map_core.runtime.mapper import Mapper, here
 
 
 class Source(Protocol):
@@ -91,55 +93,65 @@ def joined(several: Sequence[Areas]) -> Areas:
 
 
 def iter_areas(
-    mosaic: Source, values: Sequence[int], measure: Measure = NOTHING_MORE
+    mosaic: Source,
+    values: Sequence[int],
+    measure: Measure = NOTHING_MORE,
+    mapper: Mapper = here,
 ) -> Iterator[Areas]:
     """The areas of `values` that hang together by pixel edges, in batches, as they are finished;
     with what `measure` asks for.
 
-    The order follows from the mosaic and its tiles alone.
+    Tiles are traced by `mapper`; what touches their seams is united here. The order follows from
+    the mosaic and its tiles alone.
     """
-    rows = _TileRows(mosaic, values, measure)
-    for _, tiles in groupby(mosaic.grid.tiles(), key=lambda tile: tile.row):
-        yield from rows.finished_by(list(tiles))
+    tiles = list(mosaic.grid.tiles())
+    traced = mapper(partial(_traced, mosaic, values, measure), tiles)
+    rows = _TileRows(mosaic.grid, measure)
+    for row, several in groupby(zip(tiles, traced, strict=True), key=lambda one: one[0].row):
+        yield from rows.finished_by(row, several)
     yield rows.open
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """The areas of one tile."""
+
+    inner: Areas
+    """Those that touch no edge."""
+    outer: Areas
+    edges: "_Edges"
+    """Where these touch it, counted from 1."""
 
 
 class _TileRows:
     """The areas that rows of tiles leave open."""
 
-    def __init__(self, mosaic: Source, values: Sequence[int], measure: Measure) -> None:
-        self._mosaic, self._values, self._measure = mosaic, values, measure
-        self._frame = mosaic.grid.tile_frame
+    def __init__(self, grid: RegionGrid, measure: Measure) -> None:
+        self._grid, self._measure = grid, measure
+        self._frame = grid.tile_frame
         self._row: int | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.open = self._none
+        self.open = _none(self._measure)
         self._below = np.zeros(self._frame.width, np.int64)
         """Along the lower edge of the last row of tiles: the open area, counted from 1; else 0."""
 
-    @property
-    def _none(self) -> Areas:
-        return Areas(
-            _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0),
-            Corners(_NOTHING, _NOTHING, _NOTHING, _NOTHING), self._measure.nothing(),
-        )  # fmt: skip
-
-    def finished_by(self, tiles: Sequence[Tile]) -> Iterator[Areas]:
+    def finished_by(self, row: int, tiles: Iterable[tuple[Tile, _Traced]]) -> Iterator[Areas]:
         """Go on by a row of tiles; yields the areas that cannot grow any more."""
-        if self._row is not None and tiles[0].row != self._row + 1:
+        if self._row is not None and row != self._row + 1:
             yield self.open
             self._reset()
-        self._row = tiles[0].row
+        self._row = row
         held, number, joins = [self.open], len(self.open), []
         lower = np.zeros_like(self._below)
         left: tuple[int, Ints] | None = None
-        for tile in tiles:
-            inner, outer, edges = self._traced(tile, number)
-            yield inner
-            held.append(outer)
-            number += len(outer)
-            window = self._mosaic.grid.window(tile)
+        for tile, traced in tiles:
+            yield traced.inner
+            held.append(traced.outer)
+            edges = traced.edges.counted_from(number)
+            number += len(traced.outer)
+            window = self._grid.window(tile)
             cols = slice(window.col - self._frame.col, window.col_stop - self._frame.col)
             joins.append(_touching(self._below[cols], edges.top))
             if left is not None and left[0] == tile.col - 1:
@@ -160,19 +172,27 @@ class _TileRows:
         self._below[at] = (np.cumsum(reaching))[group[lower[at] - 1]]
         return merged.of(~reaching)
 
-    def _traced(self, tile: Tile, number: int) -> tuple[Areas, Areas, "_Edges"]:
-        """The tile's areas that touch no edge, those that do, and where; counted from `number`."""
-        window = self._mosaic.grid.window(tile)
-        labels, value = _label(self._mosaic.read("class", window), self._values)
-        if not len(value):
-            return self._none, self._none, _Edges.of(labels, np.zeros(1, np.int64))
-        areas = _measured(self._mosaic, window, labels, value, self._measure)
-        touching = np.zeros(len(value) + 1, np.bool_)
-        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            touching[edge] = True
-        outer = touching[1:]
-        renumbered = np.concatenate([[0], np.where(outer, number + np.cumsum(outer), 0)])
-        return areas.of(~outer), areas.of(outer), _Edges.of(labels, renumbered)
+
+def _none(measure: Measure) -> Areas:
+    return Areas(
+        _NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros(0),
+        Corners(_NOTHING, _NOTHING, _NOTHING, _NOTHING), measure.nothing(),
+    )  # fmt: skip
+
+
+def _traced(mosaic: Source, values: Sequence[int], measure: Measure, tile: Tile) -> _Traced:
+    window = mosaic.grid.window(tile)
+    labels, value = _label(mosaic.read("class", window), values)
+    if not len(value):
+        none = _none(measure)
+        return _Traced(none, none, _Edges.of(labels, np.zeros(1, np.int64)))
+    areas = _measured(mosaic, window, labels, value, measure)
+    touching = np.zeros(len(value) + 1, np.bool_)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        touching[edge] = True
+    outer = touching[1:]
+    renumbered = np.concatenate([[0], np.where(outer, np.cumsum(outer), 0)])
+    return _Traced(areas.of(~outer), areas.of(outer), _Edges.of(labels, renumbered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +210,11 @@ class _Edges:
         return cls(
             number[labels[0]], number[labels[-1]], number[labels[:, 0]], number[labels[:, -1]]
         )
+
+    def counted_from(self, number: int) -> "_Edges":
+        """The same where so many areas come before."""
+        four = (self.top, self.bottom, self.left, self.right)
+        return _Edges(*(np.where(edge > 0, edge + number, 0) for edge in four))
 
 
 def _label(

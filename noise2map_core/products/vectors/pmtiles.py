@@ -3,9 +3,11 @@
 import json
 import math
 import warnings
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +21,22 @@ from numpy.typing import NDArray
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import HALF_TURN, centre_of_grid, wrapped
 from noise2map_core.products.vectors.polygon_files import LAYER
+from noise2map_core.products.vectors.tile_parts import (
+    UNITS,
+    Archive,
+    Node,
+    Tiles,
+    parts_of,
+    shown,
+    tiles_of,
+)
+from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.progress import progress
 
 DRIVER = "PMTiles"
 BATCH = 20_000
 """Polygons in memory at a time."""
 EQUATOR_M = 40_075_016.686
-TILE_UNITS = 4_096
-"""Of a tile's side: coordinates are whole numbers of them."""
 UNITS_A_PIXEL = 2
 """At the last zoom, at least; closer, viewers enlarge it."""
 MOST_ZOOM = 22
@@ -50,27 +61,39 @@ def can_write_tiles() -> bool:
 
 
 def write_tiles(
-    parquet: Path, path: Path, grid: RegionGrid, layer: str = LAYER, title: str = ""
+    parquet: Path,
+    path: Path,
+    grid: RegionGrid,
+    layer: str = LAYER,
+    title: str = "",
+    mapper: Mapper = here,
 ) -> bool:
     """Write a GeoParquet file's polygons with all their attributes; False, and no file, if there
     are none, or none that Web Mercator shows (beyond 85° of latitude).
 
-    The file is read batch by batch. Equal polygons give equal bytes. From afar, tiles of very many
-    polygons are coarser, and leave out the smallest: 500 kB or 200,000 of them a tile.
+    Tiles are made by `mapper`, some at a time, and put together here; equal polygons give equal
+    bytes. At the last zoom all polygons are there, as far as a tile holds them; from afar, a tile
+    of very many has the `MOST_FROM_AFAR` largest. Tiles of more than 500 kB are coarser.
     """
-    batches = _batches(parquet, LONGEST_PX * grid.resolution)
-    first = next(batches, None)
-    if first is None:
-        return False
     low, high = zooms(grid)
-    with warnings.catch_warnings():
-        # Said of tiles that are coarser, as above.
-        warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
-        pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(first.schema, chain([first], batches)),
-            path, driver=DRIVER, layer=layer, geometry_name="geometry", geometry_type="Unknown",
-            crs="EPSG:4326", MINZOOM=low, MAXZOOM=high, NAME=layer, DESCRIPTION=title or layer,
-        )  # fmt: skip
+    with TemporaryDirectory(prefix="noise2map-") as scratch:
+        projected = Path(scratch) / "projected.arrow"
+        boxes = _project(parquet, projected, LONGEST_PX * grid.resolution, mapper)
+        if not len(boxes):
+            return False
+        parts = [part for zoom in range(low, high + 1) for part in parts_of(boxes, zoom, high)]
+        with (
+            pa.memory_map(str(projected)) as source,
+            path.open("wb") as file,
+            progress(len(parts), "vector tiles", "part") as bar,
+        ):
+            table = pa.ipc.open_file(source).read_all()
+            handed = ((zoom, node, zoom == high, table.take(rows)) for zoom, node, rows in parts)
+            archive = Archive(file, boxes, (low, high))
+            for tiles in mapper(partial(_tiles, layer), handed):
+                archive.add(tiles)
+                bar.update()
+            archive.finish(layer, title or layer)
     return True
 
 
@@ -80,25 +103,51 @@ def zooms(grid: RegionGrid) -> tuple[int, int]:
     _, latitude = centre_of_grid(grid.geobox(grid.region))
     stretch = math.cos(math.radians(min(abs(latitude), NORTHERNMOST)))
     world_px = EQUATOR_M * stretch / grid.ground_m
-    last = math.ceil(math.log2(world_px * UNITS_A_PIXEL / TILE_UNITS))
+    last = math.ceil(math.log2(world_px * UNITS_A_PIXEL / UNITS))
     first = math.floor(math.log2(world_px / max(grid.region.height, grid.region.width))) - 1
     last = min(max(last, 0), MOST_ZOOM)
     return min(max(first, 0), last), last
 
 
-def _batches(parquet: Path, step: float) -> Iterator[pa.RecordBatch]:
-    """What can be shown, in degrees, as plain columns; no batch is empty."""
-    with pq.ParquetFile(parquet) as file:
-        crs = _crs_of(file)
+def _project(parquet: Path, target: Path, step: float, mapper: Mapper) -> NDArray[np.float64]:
+    """Write what can be shown, in degrees, as plain columns; the bounds [polygon, 4] of all."""
+    found = [np.zeros((0, 4))]
+    with pq.ParquetFile(parquet) as file, ExitStack() as stack:
         names = [field.name for field in file.schema_arrow if _is_told(field)]
-        for batch in file.iter_batches(BATCH, columns=[*names, "geometry"]):
-            shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
-            shapes = in_degrees(shapes, crs, step)
-            columns = {name: _plain(batch[name]) for name in names}
-            columns["geometry"] = pa.array(shapely.to_wkb(shapes), pa.binary())
-            shown = pa.record_batch(columns).filter(pa.array(~shapely.is_empty(shapes)))
-            if len(shown):
-                yield shown
+        batches = file.iter_batches(BATCH, columns=[*names, "geometry"])
+        make, sink = partial(_projected, names, _crs_of(file), step), None
+        for batch, bounds in mapper(make, batches):
+            sink = sink or stack.enter_context(pa.ipc.new_file(str(target), batch.schema))
+            sink.write_batch(batch)
+            found.append(bounds)
+    return np.concatenate(found)
+
+
+def _projected(
+    names: Sequence[str], crs: pyproj.CRS, step: float, batch: pa.RecordBatch
+) -> tuple[pa.RecordBatch, NDArray[np.float64]]:
+    """What of a batch can be shown, and its bounds, degrees."""
+    shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
+    shapes = in_degrees(shapes, crs, step)
+    columns = {name: _plain(batch[name]) for name in names}
+    columns["geometry"] = pa.array(shapely.to_wkb(shapes), pa.binary())
+    there = ~shapely.is_empty(shapes)
+    return pa.record_batch(columns).filter(pa.array(there)), shapely.bounds(shapes[there])
+
+
+def _tiles(layer: str, part: tuple[int, Node, bool, pa.Table]) -> Tiles:
+    """The tiles of a part (zoom, node, whether it is the last zoom, polygons), made by GDAL."""
+    zoom, node, last, table = part
+    with TemporaryDirectory(prefix="noise2map-") as scratch, warnings.catch_warnings():
+        # Said of tiles that are coarser, as above.
+        warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
+        path = Path(scratch) / "part.pmtiles"
+        pyogrio.write_arrow(
+            shown(table, node, zoom, last=last), path, driver=DRIVER, layer=layer,
+            geometry_name="geometry", geometry_type="Unknown", crs="EPSG:4326",
+            MINZOOM=zoom, MAXZOOM=zoom, NAME=layer,
+        )  # fmt: skip
+        return tiles_of(path, node)
 
 
 def _is_told(field: pa.Field) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import geopandas as gpd
 import numpy as np
@@ -14,6 +15,7 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.products.vectors.areas import Areas, iter_areas, joined
 from noise2map_core.products.vectors.outlines import polygons_of
+from noise2map_core.runtime.mapper import Mapper, here
 
 BATCH_POLYGONS = 20_000
 BATCH_CORNERS = 500_000
@@ -114,7 +116,10 @@ class PolygonTally:
 
 
 def iter_polygons(
-    mosaic: Mosaic, rules: PolygonRules, left_out: LeftOut | None = None
+    mosaic: Mosaic,
+    rules: PolygonRules,
+    left_out: LeftOut | None = None,
+    mapper: Mapper = here,
 ) -> Iterator[gpd.GeoDataFrame]:
     """The areas of each class that hang together by pixel edges, in batches; one batch at least.
     Those that the rules leave out are counted in `left_out`.
@@ -124,11 +129,11 @@ def iter_polygons(
     pixels, probability (mean), of kinds of change from and to (names of classes), the dates,
     geometry in the grid's CRS. Each batch holds what was finished then, by first pixel. Memory is
     bounded by what reaches from one row of tiles into the next; a polygon that covers the whole
-    region is held whole.
+    region is held whole. Tiles are traced, and batches made polygons, by `mapper`.
     """
-    several = iter_areas(mosaic, list(rules.names))
-    for areas in _batches(several, rules, LeftOut() if left_out is None else left_out):
-        yield _table(areas, mosaic.grid, rules)
+    several = iter_areas(mosaic, list(rules.names), mapper=mapper)
+    batches = _batches(several, rules, LeftOut() if left_out is None else left_out)
+    return mapper(partial(_table, grid=mosaic.grid, rules=rules), batches)
 
 
 def _batches(several: Iterable[Areas], rules: PolygonRules, left_out: LeftOut) -> Iterator[Areas]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -18,6 +19,9 @@ class VerifyConfig(BaseModel):
 
     repair: bool = False
     """First make again what is missing or damaged, by the settings in the manifest."""
+
+    resources: ClusterConfig = ClusterConfig()
+    """The cluster that looks at the tiles of a large output."""
 
 
 WORKFLOW = Workflow(VerifyConfig, operands=("output",))

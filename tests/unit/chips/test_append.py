@@ -53,6 +53,21 @@ def store(first: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(first, tmp_path / "chips.zarr"))
 
 
+def test_a_store_that_was_appended_to_after_it_was_opened_says_so(
+    store: Path, whole: ChipJob
+) -> None:
+    """Its last shard, which was not full, is another now."""
+    opened = open_store(store)
+    assert opened.num_chips % CHIPS_PER_SHARD
+    ingest(store, whole)
+    with pytest.raises(ChipStoreError, match=r"appended to after it had been opened: image/c/"):
+        opened.read_shard(opened.num_shards - 1, ["image"])
+    counted = open_store(store).label_counts["change"]
+    earlier = {k: v for k, v in open_store(store).objects.items() if not k.startswith("label_px")}
+    recounted = replace(open_store(store), objects=earlier).label_counts["change"]
+    np.testing.assert_array_equal(counted, recounted)
+
+
 def digests(store: Path) -> dict[str, str]:
     files = [path for path in store.rglob("*") if path.is_file()]
     return {path.relative_to(store).as_posix(): file_sha256(path) for path in files}

@@ -10,7 +10,8 @@ import xarray as xr
 import zarr
 
 from noise2map_core.chips import pixels as chip_source
-from noise2map_core.chips.manifest import object_digest
+from noise2map_core.chips import store as chip_store
+from noise2map_core.chips.manifest import object_digest, read_object
 from noise2map_core.chips.pixels import ChipJob
 from noise2map_core.chips.repair import iter_checks, repair_store
 from noise2map_core.chips.store import (
@@ -62,6 +63,25 @@ def copy(store: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def chips(store: Path) -> xr.Dataset:
     return open_chips(store).load()
+
+
+def test_a_shard_is_read_once_to_be_checked_and_decoded(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, read = open_store(store), list[Path]()
+    expected = {name: opened.array(name)[:CHIPS_PER_SHARD] for name in opened.pixel_arrays}
+
+    def counted(path: Path) -> bytes | None:
+        read.append(path)
+        return read_object(path)
+
+    monkeypatch.setattr(chip_store, "read_object", counted)
+    monkeypatch.setattr(type(opened), "array", lambda *_: pytest.fail("read from the store again"))
+    decoded = opened.read_shard(0, opened.pixel_arrays)
+    assert read == [store / shard_key(name, 0) for name in opened.pixel_arrays]
+    for name, values in decoded.items():
+        np.testing.assert_array_equal(values, expected[name])
+        assert values.dtype == expected[name].dtype
 
 
 def padded(pixels: np.ndarray, fill: int) -> np.ndarray:

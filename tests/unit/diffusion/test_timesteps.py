@@ -4,7 +4,7 @@ from scipy.special import expit
 from scipy.stats import kstest, norm
 
 from noise2map_core.diffusion.schedule import linear_alpha_bars
-from noise2map_core.diffusion.timesteps import draw_timesteps, inference_timesteps, timestep_weights
+from noise2map_core.diffusion.timesteps import inference_timesteps, timestep_weights, timesteps_at
 from noise2map_core.settings.diffusion import (
     DiffusionConfig,
     EarlyTimesteps,
@@ -22,8 +22,8 @@ ALPHA_BARS = linear_alpha_bars(1000)
 
 
 def draws(config: DiffusionConfig, count: int = 20_000) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(3)
-    return draw_timesteps(timestep_weights(config, ALPHA_BARS), count, generator)
+    uniform = torch.rand(count, generator=torch.Generator().manual_seed(3))
+    return timesteps_at(timestep_weights(config, ALPHA_BARS), uniform)
 
 
 def sampler(one: TimestepSampler) -> DiffusionConfig:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noise2map_core.distributed.out_of_memory import is_out_of_memory, within_memory
-from noise2map_core.runtime.errors import TileMemoryError
+from noise2map_core.runtime.errors import BatchMemoryError, TileMemoryError
 
 HUGE = 1 << 60
 
@@ -23,19 +23,23 @@ def raised(error: Exception) -> None:
     raise error
 
 
+@pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("fail", FAILURES, ids=["numpy", "torch", "cuda", "cublas"])
 def test_what_does_not_fit_is_tried_once_more_and_then_told_with_a_way_out(
-    fail: Callable[[], object],
+    fail: Callable[[], object], batch: int
 ) -> None:
+    """On a GPU the way out is a smaller batch, if there is one."""
     tries = []
 
     def predict() -> object:
         tries.append(1)
         return fail()
 
-    with pytest.raises(TileMemoryError, match=r"inference\.batch 16 .*Lower inference\.batch"):
-        within_memory(predict, 16)
-    assert len(tries) == 2
+    smaller = batch > 1 and FAILURES.index(fail) >= 2
+    told = rf"batches of {batch} \(.*\)" + ("$" if smaller else r"\. Lower inference\.batch")
+    with pytest.raises(TileMemoryError, match=told) as caught:
+        within_memory(predict, batch)
+    assert len(tries) == 2 and isinstance(caught.value, BatchMemoryError) is smaller
 
 
 def test_what_fits_at_the_second_try_is_the_result() -> None:

@@ -9,7 +9,6 @@ from noise2map_core.chips.store import ChipStore, open_chips, open_store
 from noise2map_core.evaluation.batches import (
     ChipReader,
     balanced_chips,
-    epoch_batches,
     iter_batches,
     labelled_chips,
     some_chips,
@@ -60,38 +59,9 @@ def test_truth_is_the_label_where_all_dates_were_observed(store: ChipStore) -> N
 
 
 def test_labelled_chips_are_those_with_truth(store: ChipStore) -> None:
-    found = labelled_chips(ChipReader(store, ("change",)), store.chips_of("train"), "change")
+    found = labelled_chips(store, store.chips_of("train"), "change")
     truth = ChipReader(store, ("change",)).read(store.chips_of("train")).truth("change")
     assert found.tolist() == np.flatnonzero((truth != 255).any(axis=(1, 2))).tolist()
-
-
-@given(
-    num_chips=st.integers(1, 200),
-    batch_size=st.integers(1, 40),
-    shards_held=st.integers(1, 8),
-    epoch=st.integers(0, 5),
-)
-def test_an_epoch_shows_every_chip_in_full_batches(
-    num_chips: int, batch_size: int, shards_held: int, epoch: int
-) -> None:
-    chips = np.sort(np.random.default_rng(0).permutation(500)[:num_chips])
-    batches = epoch_batches(chips, batch_size, shards_held, 7, epoch)
-    shown = np.concatenate(batches)
-    assert {len(batch) for batch in batches} == {batch_size}
-    assert len(batches) == -(-num_chips // batch_size)
-    assert sorted(shown[:num_chips].tolist()) == chips.tolist()
-    again = np.concatenate(epoch_batches(chips, batch_size, shards_held, 7, epoch))
-    assert shown.tolist() == again.tolist()
-
-
-def test_epochs_and_seeds_shuffle_differently() -> None:
-    chips = np.arange(100)
-    orders = {
-        tuple(np.concatenate(epoch_batches(chips, 10, 4, seed, epoch)).tolist())
-        for seed in range(3)
-        for epoch in range(3)
-    }
-    assert len(orders) == 9
 
 
 def test_fewer_labels_are_a_part_of_more() -> None:
@@ -114,9 +84,3 @@ def test_a_balanced_epoch_has_as_many_chips_and_the_share_that_was_asked(
     if num_rare:
         assert len(drawn) - len(common) >= round(share * len(chips))
     assert drawn.tolist() == balanced_chips(chips, rare, share, 7, epoch).tolist()
-
-
-def test_no_more_shards_than_fit_are_needed_at_a_time() -> None:
-    shown = np.concatenate(epoch_batches(np.arange(320), 20, 2, 0, 0))
-    for group in shown.reshape(5, 64):
-        assert len(set((group // 32).tolist())) == 2

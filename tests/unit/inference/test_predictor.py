@@ -8,10 +8,10 @@ import torch
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
+from noise2map_core.inference.networks.blend import blend_weights
+from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.numeric_path import NumericPath
-from noise2map_core.inference.predictor import Predictor
 from noise2map_core.inference.region import Pass
-from noise2map_core.mapping.blend import blend_weights
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
 from tests.factories import checkpoint_spec
 

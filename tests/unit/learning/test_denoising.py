@@ -9,18 +9,19 @@ from noise2map_core.learning.denoising import CleanBatch, DenoisingLearner, Squa
 from noise2map_core.learning.steps import Ranks
 from noise2map_core.settings.diffusion import DenoisingConfig
 from noise2map_core.settings.learning import PretrainingConfig
+from tests.factories import samples
 from tests.unit.models.test_denoiser import denoiser
 
 CONFIG = PretrainingConfig(epochs=3, learning_rate=1e-2)
 
 
-def batch() -> CleanBatch:
+def batch(showing: int = 0) -> CleanBatch:
     """Smooth images, in which noise can be told from what is there; a part is not observed."""
     ramp = torch.linspace(-2, 2, 16)
     image = (ramp[None, :] + ramp[:, None]).expand(8, 2, 16, 16) / 2
     valid = torch.ones(8, 1, 16, 16, dtype=torch.bool)
     valid[:4, :, :8] = False
-    return CleanBatch(torch.where(valid, image, 0.0), valid)
+    return CleanBatch(torch.where(valid, image, 0.0), valid, samples(8, showing))
 
 
 def learner(objective: str = "epsilon", **training: Any) -> DenoisingLearner:
@@ -29,7 +30,10 @@ def learner(objective: str = "epsilon", **training: Any) -> DenoisingLearner:
 
 
 def steps(one: DenoisingLearner, first: int, last: int) -> list[float]:
-    return [one.step(batch(), step // 10, step % 10, 10, Ranks()) for step in range(first, last)]
+    outcomes = [
+        one.step(batch(step), step // 10, step % 10, 10, Ranks()) for step in range(first, last)
+    ]
+    return [float(outcome.loss) for outcome in outcomes]
 
 
 def error(one: DenoisingLearner) -> float:
@@ -77,7 +81,7 @@ def test_pixels_that_were_not_observed_do_not_count() -> None:
 def test_velocity_and_noised_image_give_back_the_noise() -> None:
     """√ᾱ v + √(1 − ᾱ) x_t is ε (Salimans & Ho 2022, appendix D)."""
     model = denoiser(denoising=DenoisingConfig(objective="velocity"))
-    clean = CleanBatch(batch().image, torch.ones(8, 1, 16, 16, dtype=torch.bool))
+    clean = CleanBatch(batch().image, torch.ones(8, 1, 16, 16, dtype=torch.bool), samples(8))
     timesteps, epsilon = torch.arange(8) * 100, torch.randn(clean.image.shape)
     noised = noise(model, clean, timesteps, epsilon)
     alpha_bars = model.alpha_bars[timesteps].float()[:, None, None, None]

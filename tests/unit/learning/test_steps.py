@@ -1,3 +1,4 @@
+import copy
 import math
 from itertools import pairwise
 
@@ -6,14 +7,15 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from noise2map_core.learning.average import MovingAverage
 from noise2map_core.learning.losses import CrossEntropy
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.learning.steps import (
     MicroBatch,
     Objective,
     Ranks,
-    StepGuard,
-    build_average,
+    SkippedSteps,
+    StepOutcome,
     learning_rate,
     train_step,
 )
@@ -42,9 +44,9 @@ class Linear(nn.Module):
 
 def step(model: Linear, image: torch.Tensor, max_norm: float = 1.0) -> float:
     batch = TaskInput(image, torch.ones(4, 1, 6, 6).bool(), torch.zeros(4).long())
-    optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
     micro = MicroBatch({"change": batch}, {"change": target()})
-    return train_step(model, [micro], OBJECTIVE, optimiser, max_norm, Ranks())
+    return float(train_step(model, [micro], OBJECTIVE, optimiser, max_norm, Ranks()).loss)
 
 
 def test_the_loss_is_torch_weighted_mean_over_labelled_pixels() -> None:
@@ -72,30 +74,36 @@ def test_a_loss_that_is_not_finite_leaves_the_weights() -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
 
-def adam_step(model: Linear, image: torch.Tensor, label: torch.Tensor, guard: StepGuard) -> float:
+def adam_step(model: Linear, image: torch.Tensor, label: torch.Tensor) -> StepOutcome:
     """A step of an optimiser that moves without a gradient, too: momentum and weight decay."""
     batch = TaskInput(image, torch.ones(4, 1, 6, 6).bool(), torch.zeros(4).long())
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.5)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.5, fused=True)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimiser.step()
     before = [weight.clone() for weight in model.parameters()]
     micro = MicroBatch({"change": batch}, {"change": label})
-    loss = train_step(model, [micro], OBJECTIVE, optimiser, 1.0, Ranks(), guard=guard)
+    kept = copy.deepcopy(optimiser.state_dict()["state"])
+    outcome = train_step(model, [micro], OBJECTIVE, optimiser, 1.0, Ranks())
     still = all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
-    assert still == (not guard.moved)
-    return loss
+    same = all(
+        torch.equal(optimiser.state_dict()["state"][number][key], value)
+        for number, moments in kept.items()
+        for key, value in moments.items()
+    )
+    assert still == same == (not outcome.moved)
+    return outcome
 
 
 def test_a_batch_without_a_labelled_pixel_has_no_loss_and_moves_nothing() -> None:
-    model, guard = Linear(), StepGuard()
-    nothing = torch.full((4, 6, 6), IGNORE)
-    assert adam_step(model, torch.randn(4, 4, 6, 6), nothing, guard) == 0.0
-    assert (guard.moved, guard.skipped, guard.in_a_row) == (False, 0, 0)
-    assert adam_step(model, torch.randn(4, 4, 6, 6), target(), guard) > 0 and guard.moved
+    model, nothing = Linear(), torch.full((4, 6, 6), IGNORE)
+    outcome = adam_step(model, torch.randn(4, 4, 6, 6), nothing)
+    assert not outcome.loss and not outcome.norm and not outcome.moved
+    outcome = adam_step(model, torch.randn(4, 4, 6, 6), target())
+    assert outcome.loss > 0 and outcome.moved
 
 
-def test_a_finite_loss_with_a_gradient_that_is_no_number_moves_nothing_and_is_counted() -> None:
+def test_a_finite_loss_with_a_gradient_that_is_no_number_moves_nothing() -> None:
     class Root(Linear):
         """The slope of a root has no bound at 0, and 0 times it is no number."""
 
@@ -103,13 +111,18 @@ def test_a_finite_loss_with_a_gradient_that_is_no_number_moves_nothing_and_is_co
             found = super().forward(batches)
             return {name: (logits * 0).abs().sqrt() for name, logits in found.items()}
 
-    model, guard = Root(), StepGuard()
-    for count in (1, 2):
-        assert math.isfinite(adam_step(model, torch.randn(4, 4, 6, 6), target(), guard))
-        assert (guard.moved, guard.skipped, guard.in_a_row) == (False, count, count)
+    model = Root()
+    outcome = adam_step(model, torch.randn(4, 4, 6, 6), target())
+    assert math.isfinite(outcome.loss) and not math.isfinite(outcome.norm) and not outcome.moved
     assert all(torch.isfinite(weight).all() for weight in model.parameters())
-    adam_step(Linear(), torch.randn(4, 4, 6, 6), target(), guard)
-    assert (guard.moved, guard.skipped, guard.in_a_row) == (True, 2, 0)
+
+
+def test_gradients_that_are_no_numbers_are_counted() -> None:
+    skips, counted = SkippedSteps(), []
+    for norm in (1.0, math.nan, math.inf, 0.0, math.nan):
+        skips.count(norm)
+        counted.append((skips.skipped, skips.in_a_row))
+    assert counted == [(0, 0), (1, 1), (2, 2), (2, 0), (3, 1)]
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -131,22 +144,24 @@ def test_without_decay_the_learning_rate_stays_after_the_warm_up() -> None:
 
 def test_the_average_follows_the_weights_with_its_decay() -> None:
     model = Linear()
-    average = build_average(model, 0.9)
-    average.update_parameters(model)
+    average = MovingAverage(model, 0.9)
+    average.update(torch.tensor(1.0))
     first = model.layer.bias.detach().clone()
     with torch.no_grad():
         model.layer.bias.add_(1.0)
-    average.update_parameters(model)
+    average.update(torch.tensor(0.0))
+    torch.testing.assert_close(average.module.layer.bias.detach(), first)
+    average.update(torch.tensor(1.0))
     torch.testing.assert_close(average.module.layer.bias.detach(), first + 0.1)
 
 
 def test_a_warming_average_follows_faster_at_first() -> None:
     model, expected = Linear(), 0.0
-    average = build_average(model, 0.5, warmup=True)
+    average = MovingAverage(model, 0.5, warmup=True)
     for n in range(20):
         with torch.no_grad():
             model.layer.bias.fill_(1.0 + n)
-        average.update_parameters(model)
+        average.update(torch.tensor(1.0))
         # The first update copies; then 2/11, 3/12, … until they reach the decay.
         decay = 0.0 if n == 0 else min(0.5, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * (1.0 + n)

@@ -1,6 +1,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from noise2map_core.settings.diffusion import (
 )
 from noise2map_core.settings.learning import LossConfig, TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
-from tests.factories import checkpoint_spec, task_spec
+from tests.factories import checkpoint_spec, samples, task_spec
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-2)
 CHANGE = {"change": TaskTrainingConfig()}
@@ -61,21 +62,25 @@ def learner(
     )
 
 
-def batch(task: Task = "change") -> TrainingBatch:
+def batch(task: Task = "change", showing: int = 0) -> TrainingBatch:
     """Images whose sought pixels are brighter: at the second date, where there are two."""
     generator = torch.Generator().manual_seed(1)
     label = torch.randint(0, 2, (8, 16, 16), generator=generator)
     before = torch.randn(8, 2, 16, 16, generator=generator)
     after = before + 2 * label[:, None]
     image = torch.cat([before, after], dim=1) if task == "change" else after
-    return TrainingBatch(image, label, torch.ones_like(label).bool())
+    return TrainingBatch(image, label, torch.ones_like(label).bool(), samples(8, showing))
 
 
 def steps(learner: Learner, first: int, last: int) -> list[float]:
-    batches = {name: batch(name) for name in learner.model.spec.tasks}
-    return [
-        learner.step(batches, step // 10, step % 10, 10, Ranks()) for step in range(first, last)
-    ]
+    outcomes = [
+        learner.step(
+            {name: batch(name, step) for name in learner.model.spec.tasks},
+            step // 10, step % 10, 10, Ranks(),
+        )
+        for step in range(first, last)
+    ]  # fmt: skip
+    return [float(one.loss) for one in outcomes]
 
 
 def test_training_lowers_the_loss() -> None:
@@ -182,6 +187,12 @@ def test_a_share_of_each_worker_makes_the_gradient_of_the_whole() -> None:
         torch.testing.assert_close((first + second) / 2, one, rtol=1e-3, atol=1e-5)
 
 
+def part_of(whole: TrainingBatch, part: slice) -> TrainingBatch:
+    return TrainingBatch(
+        whole.image[part], whole.label[part], whole.valid[part], whole.draws_of[part]
+    )
+
+
 def rank_of(rank: int, note: Any) -> Ranks:
     return Ranks(rank, 2, lambda value: (note(value.clone()), value)[1])
 
@@ -191,7 +202,7 @@ def gradients(one: Learner, ranks: list[Ranks]) -> list[torch.Tensor]:
     one._config = one._config.model_copy(update={"max_gradient_norm": 1e9})
     for worker in ranks:
         share = {
-            name: batch(name)[slice(worker.rank, None, worker.world_size)]
+            name: part_of(batch(name), slice(worker.rank, None, worker.world_size))
             for name in one.model.spec.tasks
         }
         one.step(share, 0, 0, 10, worker)
@@ -208,10 +219,12 @@ def test_bf16_keeps_the_weights_in_fp32_and_learns() -> None:
 def test_labels_that_do_not_count_leave_no_trace() -> None:
     spoilt, clean = learner(), learner()
     valid = torch.rand(8, 16, 16, generator=torch.Generator().manual_seed(3)) < 0.5
-    some = TrainingBatch(torch.where(valid[:, None], batch().image, 0.0), batch().label, valid)
-    garbage = TrainingBatch(some.image, torch.where(valid, some.label, 1), valid)
+    some = TrainingBatch(
+        torch.where(valid[:, None], batch().image, 0.0), batch().label, valid, samples(8)
+    )
+    garbage = TrainingBatch(some.image, torch.where(valid, some.label, 1), valid, samples(8))
     losses = [
-        one.step({"change": labels}, 0, 0, 10, Ranks())
+        float(one.step({"change": labels}, 0, 0, 10, Ranks()).loss)
         for one, labels in ((clean, some), (spoilt, garbage))
     ]
     assert losses[0] == losses[1]
@@ -263,12 +276,13 @@ def test_a_batch_in_which_nothing_counts_leaves_everything_as_it_is(
     """Weights, momentum and moving average: as if the step had not been."""
     one = learner(tasks=tasks, accumulation=accumulation)
     nothing: dict[Task, TrainingBatch] = {
-        name: TrainingBatch(torch.zeros_like(full.image), full.label, ~full.valid)
+        name: TrainingBatch(torch.zeros_like(full.image), full.label, ~full.valid, full.draws_of)
         for name, full in ((name, batch(name)) for name in tasks)
     }
     steps(one, 0, 3)
     before = copy.deepcopy(one.state())
-    assert one.step(nothing, 0, 3, 10, Ranks()) == 0.0
+    outcome = one.step(nothing, 0, 3, 10, Ranks())
+    assert [float(outcome.loss), float(outcome.norm), float(outcome.moved)] == [0.0, 0.0, 0.0]
     after = one.state()
     for name in ("model", "average"):
         assert all(torch.equal(after[name][key], before[name][key]) for key in before[name])
@@ -276,18 +290,22 @@ def test_a_batch_in_which_nothing_counts_leaves_everything_as_it_is(
         assert all(
             torch.equal(after["optimiser"]["state"][number][key], moments[key]) for key in moments
         )
-    assert after["num_averaged"] == before["num_averaged"] == 3 and not one.guard.skipped
+    assert after["num_averaged"] == before["num_averaged"] == 3
 
 
 def test_what_is_all_under_opaque_cloud_is_not_learnt_from_and_ends_nothing() -> None:
     """However the draws fall, losses are numbers."""
     one = learner(haze=1.0, crop=0.9)
     few = batch()
-    rare = TrainingBatch(few.image, few.label, torch.zeros_like(few.valid))
+    rare = replace(few, valid=torch.zeros_like(few.valid))
     rare.valid[0, 0, 0] = True  # one pixel, that most draws crop or haze away
-    losses = [one.step({"change": rare}, 0, step, 40, Ranks()) for step in range(40)]
+    outcomes = [
+        one.step({"change": replace(rare, draws_of=samples(8, step))}, 0, step, 40, Ranks())
+        for step in range(40)
+    ]
+    losses = [float(outcome.loss) for outcome in outcomes]
     assert all(math.isfinite(loss) for loss in losses) and 0.0 in losses
-    assert not one.guard.skipped
+    assert all(math.isfinite(outcome.norm) for outcome in outcomes)
 
 
 def test_each_level_of_the_backbone_moves_by_its_part_of_the_level_behind_it() -> None:
@@ -311,6 +329,7 @@ def test_activations_computed_twice_give_the_same_steps() -> None:
     assert again.model.network.backbone.is_gradient_checkpointing  # type: ignore[union-attr]
     for step in range(3):
         one, other = (
-            each.step({"change": batch()}, 0, step, 10, Ranks()) for each in (plain, again)
+            float(each.step({"change": batch()}, 0, step, 10, Ranks()).loss)
+            for each in (plain, again)
         )
         assert other == pytest.approx(one, rel=1e-5)

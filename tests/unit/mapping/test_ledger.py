@@ -264,3 +264,27 @@ def test_segments_of_earlier_versions_are_read(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(segment).drop_columns(["objects", "digest"]), segment)
     assert ledger.view().done(range(1, 2)) == {(1, 0): Done("k1", "", "")}
     assert [one.objects for one in ledger.view().newest()] == [""] * 7
+
+
+def test_a_fold_reads_no_record_that_its_run_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of one record and of several, and one of somebody else, which has to be read."""
+    monkeypatch.setattr(noise2map_core.mapping.ledger, "MIN_FOLDED", 4)
+    ledger, held = (
+        Ledger(tmp_path),
+        [TileRecord(0, col, "k", "done", read_s=0.1 * col) for col in range(9)],
+    )
+    for start, end in ((0, 1), (1, 2), (2, 5), (5, 8)):
+        ledger.append(held[start:end], 7)
+    ledger.append([TileRecord(1, 0, "other", "done")], 7)
+    read: list[Path] = []
+
+    def reading(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    monkeypatch.setattr(noise2map_core.mapping.ledger, "read_bytes", reading)
+    assert ledger.fold(held, 7)
+    assert len(read) == 1 and not ledger._files()
+    assert sorted(ledger.newest()) == [Tile(0, col) for col in range(8)] + [Tile(1, 0)]

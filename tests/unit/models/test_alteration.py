@@ -35,7 +35,7 @@ from noise2map_core.models.spec import (
 from noise2map_core.settings.diffusion import DiffusionConfig, NoCorruption
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import BY_VARIATES, Fusion
-from tests.factories import UNET, checkpoint_spec, task_spec
+from tests.factories import UNET, checkpoint_spec, random_of, samples, task_spec
 
 BY_SCENE = Normalisation(of="scene", mean=((1000.0,) * 2,) * 2, std=((300.0,) * 2,) * 2)
 
@@ -146,10 +146,10 @@ def test_a_batch_that_is_reversed_while_training_shows_the_same_variates(model: 
     statistics = torch.randn(3, *note_size(2))
     batch = TrainingBatch(
         image, torch.zeros(3, 16, 16, dtype=torch.int64), torch.ones(3, 16, 16, dtype=torch.bool),
-        statistics,
+        samples(3), statistics,
     )  # fmt: skip
     config = TrainingConfig(flips=False, jitter=0)
-    draws = draw_augmentations(3, 4, 2, config, torch.Generator().manual_seed(1))
+    draws = draw_augmentations(random_of(3), 4, 2, config)
     assert draws.reverse.any() and not draws.reverse.all()
     made = augment(batch, draws, 2)
     assert made.alteration is not None
@@ -207,7 +207,7 @@ def test_change_is_learnt_through_variates(fusion: Fusion) -> None:
     )
     batches = [_changed(seed) for seed in range(30)]
     losses = [
-        trained.step({"change": one}, step // 10, step % 10, 10, Ranks())
+        float(trained.step({"change": one}, step // 10, step % 10, 10, Ranks()).loss)
         for step, one in enumerate(batches)
     ]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -224,4 +224,5 @@ def _changed(seed: int) -> TrainingBatch:
     image = torch.from_numpy((dates.reshape(4, 4, 32, 32) - 1000) / 300).float()
     notes = np.stack([known(one) for one in image.numpy().reshape(4, 2, 2, 32, 32)])
     valid = torch.ones(4, 32, 32, dtype=torch.bool)
-    return TrainingBatch(image, torch.from_numpy(label), valid, torch.from_numpy(notes).float())
+    noted = torch.from_numpy(notes).float()
+    return TrainingBatch(image, torch.from_numpy(label), valid, samples(4), noted)

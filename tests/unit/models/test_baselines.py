@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import pytest
@@ -20,7 +21,7 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.diffusion import NoCorruption
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Preset, Task
-from tests.factories import checkpoint_spec, task_spec
+from tests.factories import checkpoint_spec, samples, task_spec
 
 PRESETS = [
     preset for preset in get_args(Preset) if network_of(preset, 64).kind == "segmentation_model"
@@ -73,9 +74,19 @@ def test_a_baseline_learns_by_the_same_steps() -> None:
     label = (torch.rand(4, 1, 8, 8) < 0.5).long().repeat_interleave(8, 2).repeat_interleave(8, 3)
     before = torch.randn(4, 2, CHIP, CHIP)
     batch = TrainingBatch(
-        torch.cat([before, before + 2 * label], dim=1), label[:, 0], torch.ones(4, CHIP, CHIP) > 0
+        torch.cat([before, before + 2 * label], dim=1),
+        label[:, 0],
+        torch.ones(4, CHIP, CHIP) > 0,
+        samples(4),
     )
-    losses = [learner.step({"change": batch}, 0, step, 20, Ranks()) for step in range(12)]
+    losses = [
+        float(
+            learner.step(
+                {"change": replace(batch, draws_of=samples(4, step))}, 0, step, 20, Ranks()
+            ).loss
+        )
+        for step in range(12)
+    ]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 

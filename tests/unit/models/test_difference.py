@@ -25,7 +25,7 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.diffusion import DenoisingConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
 from noise2map_core.settings.network import Task
-from tests.factories import UNET, checkpoint_spec, task_spec
+from tests.factories import UNET, checkpoint_spec, samples, task_spec
 
 TINY = PatchUNetSpec(
     patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion="difference"
@@ -256,8 +256,10 @@ def test_both_tasks_learn_by_the_same_steps() -> None:
     before, everywhere = torch.randn(4, 2, 32, 32), torch.ones(4, 32, 32) > 0
     after = before + 2 * label
     batches: dict[Task, TrainingBatch] = {
-        "change": TrainingBatch(torch.cat([before, after], dim=1), label[:, 0], everywhere),
-        "segment": TrainingBatch(after, label[:, 0], everywhere),
+        "change": TrainingBatch(
+            torch.cat([before, after], dim=1), label[:, 0], everywhere, samples(4)
+        ),
+        "segment": TrainingBatch(after, label[:, 0], everywhere, samples(4)),
     }
-    losses = [learner.step(batches, 0, step, 20, Ranks()) for step in range(16)]
+    losses = [float(learner.step(batches, 0, step, 20, Ranks()).loss) for step in range(16)]
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])

@@ -21,15 +21,20 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.overviews import overviews_digest, write_overviews
+from noise2map_core.mapping.seams import seam_ratio
 from noise2map_core.products.bundle import TILES, clear_output, product_files, write_products
+from noise2map_core.products.manifest import stated_of
 from noise2map_core.products.pictures import stretched
 from noise2map_core.products.stac.collection import add_to_collection
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.vectors.pmtiles import NO_TILES
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import OutputMismatchError
+from noise2map_core.runtime.mapper import here
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
+from tests.mappers import pickled
 from tests.stac import offline_validator
 
 SHAPE = (150, 200)
@@ -74,6 +79,29 @@ def test_the_same_mosaic_gives_the_same_bytes(mosaic: Mosaic, subject: MapSubjec
         names = product_files(mosaic, subject, config)
         digests.append({name: file_sha256(output / name) for name in names})
     assert digests[0] == digests[1]
+
+
+def test_whoever_makes_the_parts_products_and_overviews_are_the_same_bytes(
+    mosaic: Mosaic, subject: MapSubject
+) -> None:
+    output, config, found = mosaic.path.parent, ProductsConfig(evidence=True), []
+    for mapper in (here, pickled):
+        write_overviews(mosaic, mapper)
+        figures = write_products(mosaic, subject, config, mapper=mapper)
+        names = product_files(mosaic, subject, config)
+        found.append(({name: file_sha256(output / name) for name in names}, figures))
+        found[-1] += (overviews_digest(mosaic), seam_ratio(mosaic, 64, 64, mapper=mapper))
+    assert found[0] == found[1]
+
+
+def test_the_manifest_lists_what_was_written_without_reading_it_again(
+    mosaic: Mosaic, subject: MapSubject
+) -> None:
+    config = ProductsConfig()
+    figures = write_products(mosaic, subject, config)
+    names = product_files(mosaic, subject, config)
+    listed = {name: stated_of(mosaic.path.parent / name) for name in names}
+    assert figures.products == listed
 
 
 @pytest.mark.parametrize(

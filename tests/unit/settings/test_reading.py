@@ -260,6 +260,7 @@ ELSEWHERE = {
     "ResourcesConfig.predictors": "how fast: tests of infer-region",
     "ResourcesConfig.predictor_cpus": "how fast",
     "ResourcesConfig.predictor_gpus": "where it is computed: tests of numeric paths",
+    "ResourcesConfig.predictor_gpu_type": "where it is computed: tests of GPUs",
     "ResourcesConfig.tiles_per_task": "how fast: tests of infer-region",
     "MapMaskConfig.suspect": "clouds where there are no masks: tests of suspicion and planning",
     "ProductsConfig.min_area_px": "polygons: tests of products",

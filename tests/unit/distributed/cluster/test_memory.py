@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 import ray
 
-from noise2map_core.distributed.cluster.memory import GB, _fitted, stack_bytes
+from noise2map_core.distributed.cluster.memory import (
+    GB,
+    MB,
+    READER_BYTES,
+    _fitted,
+    shares_of_stream,
+    stack_bytes,
+)
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.imagery import CompositeConfig
 from noise2map_core.settings.resources import ResourcesConfig
@@ -82,3 +89,12 @@ def test_the_scenes_of_a_median_are_reckoned_with(composite: Any, scenes: int) -
     recipe = SimpleNamespace(composite=CompositeConfig(**composite))
     job: Any = SimpleNamespace(grid=grid, recipe=recipe, scenes=dates.__getitem__)
     assert stack_bytes(job, 200) == 100 * scenes
+
+
+@pytest.mark.parametrize("nodes", [[16.0], [0.5]], indirect=True)
+def test_a_task_of_a_stream_asks_for_what_it_mixes(nodes: None) -> None:
+    """Five shards of 32 chips of a megabyte, and as much again to hand on; if there is as much."""
+    asked = shares_of_stream(1 * MB, 4, ResourcesConfig()).reader
+    most = max(node["Resources"]["memory"] for node in ray.nodes())
+    assert asked == min(READER_BYTES + 2 * 5 * 32 * MB, most)
+    assert shares_of_stream(1 * MB, 4, ResourcesConfig(reader_memory_gb="off")).reader is None

@@ -259,7 +259,7 @@ def test_workers_that_no_machine_here_has_place_for_are_refused(
     resources: ResourcesConfig, gpus: int, said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(needs, "_gpus", lambda: gpus)
+    monkeypatch.setattr(needs, "gpus_here", lambda: gpus)
     if said is None:
         require_here(predictor_needs(resources, 100), resources)
         return

@@ -1,6 +1,7 @@
 """A rank's steps, without Ray and without a network."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from noise2map_core.distributed.fitting.fit import Score, TrainLink
-from noise2map_core.distributed.fitting.worker import MAX_SKIPPED, TrainWorker
-from noise2map_core.learning.steps import StepGuard
+from noise2map_core.distributed.fitting.worker import FETCHED_STEPS, MAX_SKIPPED, TrainWorker
+from noise2map_core.learning.steps import StepOutcome
+from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import TrainingConfig
 
 
@@ -27,29 +29,36 @@ class Link(TrainLink):
         self.states.append(state)
 
 
+def outcome(loss: float, norm: float = 1.0) -> StepOutcome:
+    return StepOutcome(*(torch.tensor(value) for value in (loss, norm, 1.0)))
+
+
 class Worker(TrainWorker):
-    """Its losses are given; a state is the number of steps behind it."""
+    """Its losses are given, then 1; a state is the number of steps behind it."""
 
     score, num_steps = Score("score", highest=True), 2
 
     def __init__(self, losses: list[float], link: Link) -> None:
         super().__init__(TrainingConfig(epochs=3, checkpoint_epochs=1), Path(), link)
         self._given, self.learner = iter(losses), self
-        self.taken, self.guard = 0, StepGuard()
+        self.taken = 0
         self.weights = torch.zeros(3)
 
     def begin_epoch(self, epoch: int) -> None:
         pass
 
-    def load(self, epoch: int, step: int) -> None:
-        pass
+    def load(self, step: int) -> int:
+        return step
 
-    def learn(self, batch: Any, epoch: int, step: int) -> float:
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
         self.taken += 1
-        return next(self._given)
+        return outcome(next(self._given, 1.0))
 
-    def chips_of(self, step: int) -> str:
-        return f"chips of step {step}"
+    def chips_in(self, batch: int) -> list[int]:
+        return [batch]
+
+    def named(self, chips: list[int]) -> str:
+        return f"chips of step {', '.join(map(str, chips))}"
 
     def validate(self) -> dict[str, Any]:
         return {"score": 0.5}
@@ -85,9 +94,8 @@ class Skipping(Worker):
         self.training = self.training.model_copy(update={"epochs": len(norms) // 2})
         self._norms = iter(norms)
 
-    def learn(self, batch: Any, epoch: int, step: int) -> float:
-        self.guard.admits(next(self._norms))
-        return super().learn(batch, epoch, step)
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
+        return replace(super().learn(batch, epoch, step), norm=torch.tensor(next(self._norms)))
 
 
 def test_some_gradients_that_are_no_numbers_are_skipped_and_counted() -> None:
@@ -118,3 +126,32 @@ def test_weights_that_are_no_numbers_are_never_kept(value: float, every: int | N
     said = worker.run()
     assert said is not None and "state.model.weight is not finite" in said
     assert not link.states
+
+
+class Large(Worker):
+    """Its batches are larger than the memory."""
+
+    def learn(self, batch: int, epoch: int, step: int) -> StepOutcome:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_batch_larger_than_the_memory_is_told_with_the_settings_that_help() -> None:
+    worker = Large([], Link())
+    worker.training = worker.training.model_copy(update={"batch_size": 48, "accumulation": 4})
+    with pytest.raises(ConfigError, match=r"^12 chips at once .*training\.accumulation \(4\)"):
+        worker.run()
+
+
+def test_losses_are_fetched_some_steps_later_and_none_is_lost() -> None:
+    """What is wrong is found with its own chips, though later steps were taken."""
+
+    class Long(Worker):
+        num_steps = 3 * FETCHED_STEPS
+
+    link, losses = Link(), [1.0] * (FETCHED_STEPS + 2)
+    worker = Long([*losses, math.nan], link)
+    said = worker.run()
+    wrong = len(losses)
+    assert said is not None and f"at epoch 1, step {wrong + 1}, on chips of step {wrong}" in said
+    assert worker.taken == 2 * FETCHED_STEPS
+    assert worker.losses[:-1] == losses and math.isnan(worker.losses[-1])

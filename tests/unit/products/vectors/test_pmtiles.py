@@ -9,11 +9,14 @@ import pandas as pd
 import pyogrio
 import pytest
 import shapely
+from pmtiles.reader import MemorySource, Reader, all_tiles
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
+from noise2map_core.products.vectors import tile_parts
 from noise2map_core.products.vectors.pmtiles import in_degrees, write_tiles, zooms
 from noise2map_core.products.vectors.polygon_files import GeoParquetFile
+from tests.mappers import pickled
 
 GRID = RegionGrid(
     "EPSG:32633", 10.0, 0.0, 0.0, 512, Window(-500_000, 50_000, 900, 700), shapely.Point(0, 0)
@@ -71,6 +74,58 @@ def test_at_the_last_zoom_all_polygons_are_where_they_were_with_what_they_say(
 def test_equal_polygons_give_equal_bytes(tmp_path: Path) -> None:
     one, other = (written(tmp_path, table(120), name) for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def tiles(path: Path) -> dict[tuple[int, int, int], bytes]:
+    return dict(all_tiles(MemorySource(path.read_bytes())))
+
+
+def by_gdal_at_once(folder: Path, polygons: gpd.GeoDataFrame, zoom: int) -> Path:
+    """All tiles of a zoom in one go."""
+    path = folder / "whole.pmtiles"
+    plain = polygons.to_crs("EPSG:4326")[["polygon_id", "geometry"]]
+    pyogrio.write_dataframe(plain, path, driver="PMTiles", layer="polygons", MINZOOM=zoom,
+                            MAXZOOM=zoom, geometry_type="Unknown")  # fmt: skip
+    return path
+
+
+def test_tiles_made_by_parts_show_what_they_show_if_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_parts, "MOST_FROM_AFAR", 30)
+    polygons, (_, last) = table(120), zooms(GRID)
+    ours, whole = written(tmp_path, polygons), by_gdal_at_once(tmp_path, polygons, last)
+    places = sorted(place for place in tiles(ours) if place[0] == last)
+    assert places == sorted(tiles(whole)) and len(places) > 1
+    found, wanted = (gpd.read_file(path).dissolve("polygon_id") for path in (ours, whole))
+    assert found.index.tolist() == wanted.index.tolist()
+    apart = shapely.symmetric_difference(found.geometry.to_numpy(), wanted.geometry.to_numpy())
+    assert shapely.area(apart).max() <= 1e-4 * shapely.area(wanted.geometry.to_numpy()).max()
+
+
+def test_from_afar_a_tile_has_the_largest_polygons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_parts, "MOST_FROM_AFAR", 30)
+    polygons, (first, last) = table(120), zooms(GRID)
+    path = written(tmp_path, polygons)
+    assert {zoom for zoom, _, _ in tiles(path)} == set(range(first, last + 1))
+    far = gpd.read_file(path, ZOOM_LEVEL=first)
+    shown = polygons[polygons["polygon_id"].isin(far["polygon_id"])]
+    left_out = polygons.drop(shown.index)
+    assert 30 <= len(shown) < 120
+    if len({place for place in tiles(path) if place[0] == first}) == 1:
+        assert len(shown) == 30 and shown.area.min() >= left_out.area.max() * 0.999
+
+
+def test_whoever_makes_the_parts_the_bytes_are_the_same_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_parts, "MOST_FROM_AFAR", 30)
+    one, other = written(tmp_path, table(120)), tmp_path / "other.pmtiles"
+    assert write_tiles(tmp_path / "polygons.parquet", other, GRID, title="a <b>", mapper=pickled)
+    assert one.read_bytes() == other.read_bytes()
+    assert Reader(MemorySource(one.read_bytes())).header()["clustered"]
 
 
 def test_without_polygons_there_is_no_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.detectors.transitions import compare
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.predictor import MAP, Predictor, spread_over
+from noise2map_core.inference.networks.predictor import MAP, Predictor, spread_over
 from noise2map_core.inference.tile import Prediction
 
 

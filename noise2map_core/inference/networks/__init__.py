@@ -1,0 +1,1 @@
+"""Tiles by networks: everything that happens where the network is, on a GPU or a CPU."""
