@@ -35,7 +35,8 @@ class ChipBatch:
     light: NDArray[np.float64]
     """[chip, date, 2, band] robust centre and spread of the scenes; NaN where unknown."""
     alteration: NDArray[np.float64] | None = None
-    """[chip, variate, 2 · band + 1] matrix and offset of MAD variates; NaN or None: unknown."""
+    """[chip, variate + 1, number] what is noted of pairs, see `learning.alteration`; NaN or None:
+    unknown."""
     showing: Int64 | None = None
     """[chip] how often each was shown before in this epoch; None: never."""
 

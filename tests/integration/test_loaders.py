@@ -67,6 +67,9 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
     assert orders[0] != orders[1]
     # What the readers mixed, and not only the rank's own buffer.
     assert asked == [(0, 0), (1, 0)]
+    loader.begin_epoch(2)
+    *first, second = (loader.read(step).showing for step in range(loader.num_steps + 1))
+    assert not np.any(first) and second is not None and (second == 1).all()
 
 
 def test_every_epoch_reads_the_shards_in_an_order_of_its_own_that_seed_and_epoch_decide(

@@ -118,7 +118,7 @@ class _Streamed:
 
     def load(self, step: int) -> ImageBatch:
         rows = self._stream.read()
-        samples = np.column_stack([rows["chip"], np.zeros_like(rows["chip"])])
+        samples = np.column_stack([rows["chip"], rows["showing"]])
         places = _places(self._seed, self._begun, samples)
         return ImageBatch(samples, *shown(rows["image"], rows["valid"], places))
 

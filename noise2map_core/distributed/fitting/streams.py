@@ -1,7 +1,7 @@
 """Chips as Ray Data's tasks read them, on any node, for trainings and pretrainings."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, count
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -64,14 +64,17 @@ class ChipStream:
 
     def begin_epoch(self, epoch: int) -> None:
         """Make ready for the steps of an epoch."""
-        self._batches: Iterator[Any] = chain.from_iterable(
-            self._pass(epoch, number) for number in count()
+        self._batches: Iterator[tuple[int, Any]] = (
+            (number, batch) for number in count() for batch in self._pass(epoch, number)
         )
 
     def read(self) -> Columns:
-        """The columns of the next batch; `chip` has the numbers of its chips."""
+        """The columns of the next batch; `chip` has the numbers of its chips, `showing` how many
+        passes of the epoch there were before."""
+        number, batch = next(self._batches)
         # Views: Ray's threads have put the batch together, and pinned it.
-        return {name: values.numpy() for name, values in next(self._batches).items()}
+        rows = {name: values.numpy() for name, values in batch.items()}
+        return {**rows, "showing": np.full_like(rows["chip"], number)}
 
     def _pass(self, epoch: int, number: int) -> Iterable[Any]:
         """The batches of one pass. It begins when all ranks ask for it, and so after rank 0."""
@@ -110,7 +113,7 @@ class StreamLoader(ChipLoader):
         labels, chips = {self._task: rows[LABEL_ARRAYS[self._task]]}, rows["chip"]
         return ChipBatch(
             rows["image"], rows["valid"], labels, chips, store.lights(chips),
-            store.alterations(chips),
+            store.alterations(chips), rows["showing"],
         )  # fmt: skip
 
 
