@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from noise2map_core.evaluation.chip_timing import time_chip
@@ -71,7 +72,8 @@ def batch_of(spec: CheckpointSpec, device: str, batch: int) -> TrainingBatch:
     """Chips of noise."""
     image = torch.randn(batch, 2 * len(spec.bands), spec.chip_px, spec.chip_px).to(device)
     label = torch.randint(0, 2, (batch, spec.chip_px, spec.chip_px)).to(device)
-    return TrainingBatch(image, label, torch.ones_like(label).bool())
+    chips = np.arange(batch)[:, None]
+    return TrainingBatch(image, label, torch.ones_like(label).bool(), chips)
 
 
 def _speed(model: Noise2Map, chips_s: float, times: int = 1) -> Speed:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from noise2map_core.distributed.cluster.gpus import with_gpus
 from noise2map_core.geo.aoi import absolute_aoi, read_aoi
 from noise2map_core.inference.comparison import whole_tiles
 from noise2map_core.inference.model import read_model
@@ -52,6 +51,9 @@ def slice_settings(area: Area, plan: SlicePlan, grid: Settings) -> Settings:
 def plan_slice(settings: Settings) -> RegionJob:
     """The tiles of a slice and what each is made from. Reads no imagery; Ray is asked for
     GPUs alone, and only a cluster that is elsewhere."""
+    # Ray takes long to load, and a night that has no slice to plan does without.
+    from noise2map_core.distributed.cluster.gpus import with_gpus
+
     config = with_gpus(InferRegionConfig.model_validate(settings))
     spec = read_model(config.checkpoint, config.search.bands, config)
     return plan_job(config, spec, read_aoi(config.aoi))
