@@ -246,10 +246,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_if_there(path: Path) -> bytes | None:
-    """The bytes of a file; None if it is not there."""
+    """The bytes of a file; None if it is not there, or what it would lie in is a file itself."""
     try:
         return read_bytes(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
