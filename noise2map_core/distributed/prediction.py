@@ -5,7 +5,7 @@ tile is written by another one, from the pixels that are in Ray's object store.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
@@ -58,7 +58,7 @@ CUT_SHORT = "its run ended while its pixels were replaced"
 
 def predict_tiles(
     job: RegionJob, tiles: NDArray[np.int32], resources: ResourcesConfig
-) -> Iterator[TileRecord]:
+) -> Generator[TileRecord]:
     """Make `tiles` [tile, (row, col)] on the connected cluster; yields what became of each.
 
     Pixels and ledger records are written by the workers, pixels first. Order is not defined.

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
@@ -60,8 +60,9 @@ def predict_wave(run: RegionRun, tiles: NDArray[np.int32]) -> None:
     """Predict tiles [tile, (row, col)], and add up what became of them."""
     ledger, begun = Ledger(run.config.output), time.perf_counter()
     held: list[TileRecord] = []
-    with run.watch.stage("predict"), progress(len(tiles), "predict", "tile") as bar:
-        for record in predict_tiles(run.job, tiles, run.config.resources):
+    made = predict_tiles(run.job, tiles, run.config.resources)
+    with run.watch.stage("predict"), closing(made), progress(len(tiles), "predict", "tile") as bar:
+        for record in made:
             bar.update()
             run.work.add(record, time.perf_counter() - begun)
             held.append(record)

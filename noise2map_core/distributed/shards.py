@@ -1,6 +1,7 @@
 """Making a chip store on a cluster: one task a shard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,8 +43,12 @@ def write_shards(job: ChipJob, shards: Sequence[int], resources: ClusterConfig) 
     the store cannot be written.
     """
     needs, failed = reader_needs(resources), []
-    with ray_session(resources, needs), progress(len(shards), "write chips", "shards") as bar:
-        for outcome in make_shards(job, shards, resources):
+    with (
+        ray_session(resources, needs),
+        closing(make_shards(job, shards, resources)) as made,
+        progress(len(shards), "write chips", "shards") as bar,
+    ):
+        for outcome in made:
             bar.update()
             if outcome.reason:
                 failed.append(outcome)
@@ -56,7 +61,7 @@ def write_shards(job: ChipJob, shards: Sequence[int], resources: ClusterConfig) 
 
 def make_shards(
     job: ChipJob, shards: Sequence[int], resources: ClusterConfig
-) -> Iterator[ShardOutcome]:
+) -> Generator[ShardOutcome]:
     """Make `shards` of a store on the connected cluster; yields what became of each, in any order.
 
     Pixels and records are written by the workers, pixels first. Raises OutputError if the store

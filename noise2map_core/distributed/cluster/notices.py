@@ -40,7 +40,8 @@ def shown(board: str) -> Iterator[None]:
     ended = threading.Event()
 
     def show() -> None:
-        while not ended.wait(EVERY_S):
+        # Of a body that is left without an end, the thread ends with the connection.
+        while not ended.wait(EVERY_S) and ray.is_initialized():
             _take(board)
 
     thread = threading.Thread(target=show, daemon=True)
