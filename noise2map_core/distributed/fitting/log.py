@@ -33,7 +33,7 @@ class TrainLog:
         self._scratch = None if is_local(folder) else TemporaryDirectory(prefix="noise2map-")
         self._step, self._num_steps, self._batch_size = first_step, num_steps, batch_size
         self._since, self._first = time.monotonic(), first_step
-        self._learn_s = 0.0
+        self._learn_s = self._loss = 0.0
         self._points: list[Point] = []
         """Of curves, not told yet."""
         self._curves = self._open()
@@ -49,11 +49,14 @@ class TrainLog:
 
     def step(self, loss: float, learn_s: float) -> None:
         """A step was taken; `learn_s` of its time went into computing, the rest into reading."""
-        self._step, self._learn_s = self._step + 1, self._learn_s + learn_s
+        self._step, self._learn_s, self._loss = self._step + 1, self._learn_s + learn_s, loss
         self._draw({LOSS: loss})
+
+    def tell(self) -> None:
+        """Say how far the steps are that were taken, unless that was said a moment ago."""
         seconds = time.monotonic() - self._since
         if seconds >= INTERVAL_S or self._step == self._num_steps:
-            self._tell(loss, seconds)
+            self._tell(self._loss, seconds)
 
     def epoch(self, metrics: dict[str, Any], shown: tuple[str, ...]) -> None:
         """An epoch was validated; figures without a curve are left out."""

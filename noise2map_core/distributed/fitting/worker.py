@@ -205,6 +205,8 @@ class TrainWorker(ABC):
             if self._log is not None:
                 self._log.step(loss, (seconds - waited) / len(taken))
             self._require_progress(norm, chips)
+        if self._log is not None:
+            self._log.tell()
 
     def _require_progress(self, norm: float, chips: list[int]) -> None:
         if not math.isfinite(self.losses[-1]):

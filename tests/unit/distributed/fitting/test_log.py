@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,22 @@ def test_losses_are_read_as_they_were_drawn_and_told(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert figures["epoch"] == 1.0
     assert board.take() == ({}, [])
+
+
+def test_steps_that_are_fetched_together_are_told_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, now = Board(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    log = log_of(board, tmp_path, 0, 16)
+    for _ in range(2):
+        now[0] += 10
+        for _ in range(8):
+            log.step(0.5, 1.0)
+        log.tell()
+        figures, _ = board.take()
+        assert (figures["samples/s"], figures["busy"]) == (8 * 8 / 10, "80 %")
+    log.close()
 
 
 def test_a_step_that_was_taken_twice_counts_as_it_was_taken_last(tmp_path: Path) -> None:
