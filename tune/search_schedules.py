@@ -27,13 +27,13 @@ from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
 def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     """Check space and chips, run the trials that are left, time the full ones, keep the best."""
     config, store = _on_gpus(config), open_store(config.chips)
-    store.require(("train", "val"), config.finetune.tasks)
+    store.require(("train", "val"), config.finetune.task)
     require_optuna()
     require_feasible_trials(config.finetune.training, config.resources)
     sweep = Sweep.of(config, store)
     if (earlier := sweep.earlier()) is not None:
         return SearchSchedulesResult.of(sweep, earlier, searched=False)
-    require_trainable(store, config.finetune.tasks)
+    require_trainable(store, config.finetune.task)
     require_starts(sweep.space, config.finetune, int(store.attributes["chip_px"]))
     with hold_lease(sweep.trials_folder):
         if (earlier := sweep.earlier()) is not None:  # another run has ended meanwhile

@@ -232,10 +232,10 @@ def require_valid(space: SearchSpace, base: TrialSettings, name: str) -> None:
     """Raise ConfigError unless finetune-maps takes what each parameter may be."""
     for parameter, point in space.examples():
         task = parameter.partition(".")[0]
-        if task in ("change", "segment") and task not in base.tasks:
+        if task in ("change", "segment") and task not in base.task:
             raise ConfigError(
                 f"space {name}: {parameter} is of a task that is not learnt. Add {task} to "
-                "finetune.tasks, or leave the parameter out."
+                "finetune.task, or leave the parameter out."
             )
         try:
             space.settings(base, point)

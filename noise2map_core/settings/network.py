@@ -1,8 +1,8 @@
 """Settings of the network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
 
@@ -14,6 +14,14 @@ Preset = Literal[
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
+
+
+def _listed(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+Tasks = Annotated[tuple[Task, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One task, or several in a list."""
 
 NormalisedBy = Literal["training", "scene"]
 
