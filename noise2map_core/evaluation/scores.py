@@ -106,8 +106,8 @@ class MapScores:
 def require_evaluable(
     spec: CheckpointSpec, store: ChipStore, split: str, task: Task, any_resolution: bool = False
 ) -> None:
-    """Raise unless the model fits the chips (`any_resolution`: but for their pixel size) and the split has
-    observed labels."""
+    """Raise unless the model fits the chips (`any_resolution`: but for their pixel size) and the
+    split has observed labels."""
     store.require((split,), (task,))
     if not any(store.attributes["counts"][split]["label_px"][task].values()):
         raise ChipStoreError(
@@ -124,7 +124,9 @@ def require_evaluable(
     _require_chips(spec, store, any_resolution)
 
 
-def require_comparable(spec: CheckpointSpec, store: ChipStore, any_resolution: bool = False) -> None:
+def require_comparable(
+    spec: CheckpointSpec, store: ChipStore, any_resolution: bool = False
+) -> None:
     """Raise CheckpointError unless the model segments chips as these."""
     spec.task_name("segment")
     _require_bands(spec, store)
@@ -144,8 +146,8 @@ def _require_chips(spec: CheckpointSpec, store: ChipStore, any_resolution: bool)
         low, high = spec.gsd_range
         raise CheckpointError(
             f"the checkpoint accepts pixels of {low:g} to {high:g} m; chip store {store.path} has "
-            f"{store.gsd:g} m. {way_out(spec, store.gsd)} evaluation.any_resolution shows how far it "
-            "carries."
+            f"{store.gsd:g} m. {way_out(spec, store.gsd)} evaluation.any_resolution shows how "
+            "far it carries."
         )
     chip_px = int(store.attributes["chip_px"])
     if chip_px % spec.network.stride:

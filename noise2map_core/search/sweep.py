@@ -174,7 +174,8 @@ def open_sweep(folder: Path) -> tuple[Sweep, list[Trial]]:
             f"the sweep in {folder} is not finished: run the search-schedules command again."
         )
     sweep = Sweep(
-        folder, note["name"], SearchSpace(**note["space"]), TrialSettings.model_validate(note["base"], by_alias=True, by_name=True),
+        folder, note["name"], SearchSpace(**note["space"]),
+        TrialSettings.model_validate(note["base"], by_alias=True, by_name=True),
         note["chips"], note["seed"], note["digest"],
     )  # fmt: skip
     return sweep, [Trial(**trial) for trial in note["trials"]]

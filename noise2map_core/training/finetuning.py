@@ -89,7 +89,9 @@ def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) 
     return TrainingJob(
         chips=absolute(store.path),
         state=state,
-        spec=plan_spec(store, settings.model, tasks, settings.resolution_range, settings.normalisation.of),
+        spec=plan_spec(
+            store, settings.model, tasks, settings.resolution_range, settings.normalisation.of
+        ),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
         chosen={name: task_chips(store, name, settings.training, seed) for name in tasks},

@@ -25,9 +25,7 @@ class TaskEvidence:
     """The chip with the most of the sought class over timesteps, `data:` URL; or empty."""
 
 
-def gather_evidence(
-    model: Noise2Map, store: ChipStore, task: Task, batch: int
-) -> TaskEvidence:
+def gather_evidence(model: Noise2Map, store: ChipStore, task: Task, batch: int) -> TaskEvidence:
     """Decide all validation chips once; those that are shown are predicted again."""
     tally = ChipTally(store, task)
     settings = EvaluationConfig(batch=batch)

@@ -10,7 +10,6 @@ from noise2map_core.runtime.storage import Target
 from noise2map_core.settings.numbers import FiniteFloat, PositiveInt, Seed
 from noise2map_core.workflows.launch import Workflow
 
-
 Metres = Annotated[FiniteFloat, Field(ge=0.05, le=60)]
 
 

@@ -43,9 +43,10 @@ class ImportReferenceConfig(BaseModel):
     resolution: Annotated[PositiveFloat, Field(alias="gsd")] = 1.0
     """Metres a pixel that it was trained on."""
 
-    resolution_range: Annotated[
-        tuple[PositiveFloat, PositiveFloat], Field(alias="gsd_range")
-    ] = (0.01, 1000.0)
+    resolution_range: Annotated[tuple[PositiveFloat, PositiveFloat], Field(alias="gsd_range")] = (
+        0.01,
+        1000.0,
+    )
     """Least and most metres a pixel that it accepts."""
 
     seed: Seed = 0
