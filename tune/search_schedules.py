@@ -16,6 +16,7 @@ from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.tuning import run_sweep
 from noise2map_core.evaluation.chip_timing import time_chip
 from noise2map_core.runtime.lease import hold_lease
+from noise2map_core.runtime.progress import waiting
 from noise2map_core.search.results import SearchSchedulesResult
 from noise2map_core.search.space import require_starts
 from noise2map_core.search.sweep import Sweep, Trial, require_optuna, winner_of
@@ -54,7 +55,8 @@ def _on_gpus(config: SearchSchedulesConfig) -> SearchSchedulesConfig:
 def _search(config: SearchSchedulesConfig, sweep: Sweep) -> list[Trial]:
     with ray_session(config.resources):
         trials = run_sweep(sweep, config.concurrency)
-    trials = [_timed(config, sweep, trial) for trial in trials]
+    with waiting("time a chip of each trial"):
+        trials = [_timed(config, sweep, trial) for trial in trials]
     sweep.save(trials, finished=winner_of(trials) is not None)
     return trials
 

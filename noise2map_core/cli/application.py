@@ -17,6 +17,7 @@ from noise2map_core.cli.flags import Flags
 from noise2map_core.cli.helping import help_asked, show_help
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import LeaseLostError
+from noise2map_core.runtime.progress import waiting
 from noise2map_core.runtime.redact import redacted
 from noise2map_core.settings.reading import ConfigT, build_config, flag_of, iter_settings
 from noise2map_core.workflows.configs import SUFFIXES, read_configs
@@ -64,7 +65,7 @@ def application(
             parse_config, config_type, args, name=shown, description=description, aliases=aliases,
             unseen=unseen,
         )  # fmt: skip
-        sys.exit(_run(parse, run, debug="--debug" in args))
+        sys.exit(_run(parse, run, name, debug="--debug" in args))
     finally:
         finish_output()
 
@@ -125,11 +126,15 @@ def _switches(config_type: type[BaseModel]) -> set[str]:
     return {"--debug", *(f"--{path}" for path in paths), *map(flag_of, paths)}
 
 
-def _run(parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], *, debug: bool) -> int:
+def _run(
+    parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], name: str, *, debug: bool
+) -> int:
     sigterm = _Sigterm()
     signal.signal(signal.SIGTERM, sigterm)
     try:
-        result = run(parse())
+        config = parse()
+        with waiting(name):
+            result = run(config)
         for line in result.summary() if hasattr(result, "summary") else ():
             print(line)
         return int(getattr(result, "exit_code", 0))
