@@ -51,7 +51,8 @@ class Progress:
     def __enter__(self) -> Self:
         self._started = self._clock()
         self._due = self._started + FIRST_S
-        self._said = self._closed = False
+        self._said_at: float | None = None
+        self._closed = False
         if self._stream.isatty() and not self.brief:
             self._bar = _bar(self)
         _open(self)
@@ -96,14 +97,17 @@ class Progress:
             self._closed = True
             if self._bar is not None:
                 self._bar.close()
-            elif self._said or not self.brief:
+            elif self._said_at is None:
+                if not self.brief:
+                    self._say()
+            elif self._clock() > self._said_at:
                 self._say()
 
     def _begin_bar(self) -> None:
         self._bar = _bar(self)
 
     def _say(self) -> None:
-        self._said, now = True, self._clock()
+        self._said_at = now = self._clock()
         self._due = now + LOG_INTERVAL_S
         seconds = now - self._started
         counted = [self._counted()] if self.unit else []
