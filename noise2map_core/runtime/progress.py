@@ -111,7 +111,8 @@ class Progress:
         self._due = now + LOG_INTERVAL_S
         seconds = now - self._started
         counted = [self._counted()] if self.unit else []
-        left = [f"{self._left(seconds):.0f} s left"] if 0 < self.done < (self.total or 0) else []
+        tells = 0 < self.done < (self.total or 0) and "left" not in self._figures
+        left = [f"{self._left(seconds):.0f} s left"] if tells else []
         figures = [f"{name} {value}" for name, value in self._shown_figures().items()]
         parts = [*counted, f"{seconds:.0f} s", *left, *figures]
         tell(f"{self.label}: {', '.join(parts)}", self._stream)

@@ -253,7 +253,8 @@ def _renamed(config_type: type[BaseModel], path: str) -> str | None:
     if "." not in path:  # a flag without its section
         every = iter_settings(config_type)
         return next((one.path for one in every if one.field.alias == path), None)
-    names, section = list[str](), config_type
+    names = list[str]()
+    section: type[BaseModel] | None = config_type
     for part in path.split("."):
         fields = section.model_fields if section is not None else {}
         found = next((name for name, field in fields.items() if part in (name, field.alias)), None)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.settings.places import placed
+from noise2map_core.settings.places import anywhere, placed
 from noise2map_core.settings.reading import Settings, build_config, section_of
 from noise2map_core.workflows.configs import read_configs
 from noise2map_core.workflows.launch import Command, find_applications, find_tools
@@ -52,7 +52,7 @@ def run(config: ConfigConfig) -> ResolvedConfig:
         whole = _whole(config_type, given)
     else:  # which says what is wrong, if anything is
         whole = build_config(config_type, given, {}).model_dump(mode="json")
-    return ResolvedConfig(command.name, words, placed(config_type, whole, _absolute), missing or [])
+    return ResolvedConfig(command.name, words, placed(config_type, whole, anywhere), missing or [])
 
 
 def _meant(commands: list[Command], words: Sequence[str]) -> Command:
@@ -111,7 +111,3 @@ def _whole(config_type: type[BaseModel], given: Settings) -> Settings:
             default: Any = field.get_default(call_default_factory=True, validated_data={})
             found[name] = TypeAdapter(Any).dump_python(default, mode="json")
     return found
-
-
-def _absolute(text: str, or_name: bool) -> str:
-    return text if or_name and not Path(text).exists() else str(Path(text).absolute())
