@@ -5,6 +5,7 @@ from typing import Any, Literal
 from noise2map_core.models.spec import (
     NetworkSpec,
     PatchUNetSpec,
+    PixelwiseSpec,
     ReferenceSpec,
     SegmentationModelSpec,
 )
@@ -69,7 +70,7 @@ def network_of(
     network = _network_of(preset, chip_px)
     if tied is not None:
         network = _with_ties(network, preset, tied)
-    if fusion is None:
+    if fusion is None or fusion == getattr(network, "fusion", None):
         return network
     if not isinstance(network, PatchUNetSpec):
         raise ConfigError(
@@ -126,6 +127,8 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
                 shared_encoder=True,
                 encoder_weights="sentinel2",
             )
+        case "pixelwise":
+            return PixelwiseSpec()
 
 
 def _baseline(

@@ -11,6 +11,7 @@ Preset = Literal[
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
     "lite0", "lite0_difference", "csmask", "csmask_difference",
+    "pixelwise",
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
@@ -46,7 +47,9 @@ class ModelConfig(BaseModel):
     from scratch; for change their encoder sees each date, and the features are put side by side or,
     with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
     EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
-    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat."""
+    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat. pixelwise: for change alone, a
+    perceptron on what `fusion: ranks` tells of each pixel; it learns no shapes, so a few labelled
+    places suffice."""
 
     fusion: Fusion | None = None
     """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
@@ -70,3 +73,9 @@ class ModelConfig(BaseModel):
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel
     (config.json, diffusion_pytorch_model.safetensors; presets reference and base). Where bands and
     classes are the same, so do the layers around it. None: from scratch."""
+
+    @property
+    def by_variates(self) -> Fusion | None:
+        """The fusion, if by it the network sees MAD variates of the pair of scenes."""
+        fusion = "ranks" if self.preset == "pixelwise" else self.fusion
+        return fusion if fusion in BY_VARIATES else None
