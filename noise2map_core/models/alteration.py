@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from noise2map_core.models.spec import (
+    BENDS,
     CONTRAST_PX,
     EDGE_PX,
     LIKENESS_PX,
     MEANS_PX,
     NUM_TRACES,
-    RANK_BENDS,
     RANK_LEVELS,
     RANK_STEP,
     TEXTURE_PX,
@@ -180,10 +180,10 @@ HIDDEN = 2
 
 
 class Pixelwise(nn.Module):
-    """Change judged pixel by pixel, from ranks alone.
+    """Change judged pixel by pixel, from ranks or from sizes of variates.
 
     Which variate is which differs from place to place, so those of a pixel are told by size; and
-    the network may bend at `RANK_BENDS`, for what is rare by half and by a thousandth means
+    the network may bend at `BENDS`, for what is rare by half and by a thousandth means
     different things (Gorishniy, Rubachev, Babenko, "On embeddings for numerical features in tabular
     deep learning", NeurIPS 2022).
     """
@@ -191,8 +191,11 @@ class Pixelwise(nn.Module):
     def __init__(self, network: PixelwiseSpec, shapes: Mapping[Task, TaskShape]) -> None:
         super().__init__()
         self.smoothing_px = network.smoothing_px
-        pieces = len(RANK_BENDS) - 1
-        seen = {task: pieces * NUM_TRACES * (one.num_bands + 1) for task, one in shapes.items()}
+        self.traces = NUM_TRACES if network.fusion == "ranks" else 1
+        seen = {
+            task: (len(BENDS) - 1) * self.traces * (shape.num_bands + 1)
+            for task, shape in shapes.items()
+        }
         self.heads = nn.ModuleDict(
             {
                 task: pixel_path(seen[task], network.width, shape.num_classes)
@@ -203,12 +206,12 @@ class Pixelwise(nn.Module):
     def forward(
         self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
     ) -> Tensor:
-        """Logits [B, K, H, W] of ranks [B, (variate + 1)·trace, H, W], 0 where nothing is observed.
+        """Logits [B, K, H, W] of `x` [B, (variate + 1)·trace, H, W], 0 where nothing is observed.
 
         `keep` bool [B, layer·width]: hidden features that may be used; None: all. Timesteps have no
         effect.
         """
-        logits = self._judged(self.heads[task], in_pieces(by_size(x)), keep)
+        logits = self._judged(self.heads[task], in_pieces(by_size(x, self.traces)), keep)
         if not self.smoothing_px:
             return logits
         observed = (x > 0).any(dim=1, keepdim=True).to(logits.dtype)
@@ -227,16 +230,14 @@ class Pixelwise(nn.Module):
         return logits
 
 
-def by_size(ranks: Tensor) -> Tensor:
-    """Ranks [B, (variate + 1)·trace, H, W] with those of the variates falling, trace by trace."""
-    rows = ranks.unflatten(1, (-1, NUM_TRACES))
+def by_size(x: Tensor, traces: int) -> Tensor:
+    """Numbers [B, (variate + 1)·trace, H, W] with those of the variates falling, trace by trace."""
+    rows = x.unflatten(1, (-1, traces))
     variates = rows[:, :-1].sort(dim=1, descending=True).values
     return torch.cat([variates, rows[:, -1:]], dim=1).flatten(1, 2)
 
 
-def in_pieces(ranks: Tensor) -> Tensor:
-    """How much of each piece between `RANK_BENDS` ranks [B, C, H, W] have passed, 0 … 1,
+def in_pieces(x: Tensor) -> Tensor:
+    """How much of each piece between `BENDS` numbers [B, C, H, W] have passed, 0 … 1,
     [B, piece·C, H, W]."""
-    return torch.cat(
-        [((ranks - low) / (up - low)).clamp(0, 1) for low, up in pairwise(RANK_BENDS)], dim=1
-    )
+    return torch.cat([((x - low) / (up - low)).clamp(0, 1) for low, up in pairwise(BENDS)], dim=1)

@@ -51,8 +51,8 @@ RANK_STEP, RANK_LEVELS = 0.25, 16
 the upper tail. A twentieth of a scene lies beyond 1.3, a thousandth beyond 3."""
 
 
-RANK_BENDS = 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0
-"""Ranks between which a network that judges pixels may bend."""
+BENDS = 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0
+"""Between these numbers a network that judges pixels may bend: ranks, or logarithms of sizes."""
 
 
 def note_size(bands: int) -> tuple[int, int]:
@@ -207,14 +207,14 @@ class SegmentationModelSpec(_Network):
 
 
 class PixelwiseSpec(_Section):
-    """A perceptron for each pixel, on the ranks of what tells of change; it knows no timestep."""
+    """A perceptron for each pixel, on what tells of change there; it knows no timestep."""
 
     kind: Literal["pixelwise"] = "pixelwise"
     width: Annotated[int, Field(ge=1, le=4096)] = 32
     """Of its two hidden layers."""
     smoothing_px: Annotated[float, Field(ge=0, le=64)] = 1.5
     """Standard deviation of the Gaussian window in which logits are averaged; 0: none is."""
-    fusion: Literal["ranks"] = "ranks"
+    fusion: Literal["alteration", "ranks"] = "ranks"
     stride: Literal[1] = 1
     """Chip sides must be multiples of this many pixels."""
 

@@ -48,20 +48,21 @@ class ModelConfig(BaseModel):
     with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
     EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
     EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat. pixelwise: for change alone, a
-    perceptron on what `fusion: ranks` tells of each pixel; it learns no shapes, so a few labelled
-    places suffice."""
+    perceptron on what `fusion: ranks`, or alteration, tells of each pixel; it learns no shapes, so
+    a few labelled places suffice."""
 
     fusion: Fusion | None = None
-    """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
-    sees each date by itself, through one stem for all tasks, and change is the size of what differs
-    between its features of the dates, between their values, and, where segment is learnt too,
-    between their classes; so places and the order of the dates have no effect, and a pass takes
-    about twice as long. alteration: it sees no band, but the sizes of the MAD variates of the pair,
-    in units of what has not changed there, and how long they are together: light, haze, sensor,
-    season of the whole scene and the order of the dates have no effect. ranks: it sees how
-    far these sizes, means of them over neighbours, how unlike the dates are around a pixel, and how
-    their texture differs, stand out among those of the same scenes; so it finds what is unusual
-    there, and is not told how much has changed at all. None: early."""
+    """Of tiny, small and base, and the last two of pixelwise, for change. early: the UNet sees all
+    dates at once. difference: it sees each date by itself, through one stem for all tasks, and
+    change is the size of what differs between its features of the dates, between their values, and,
+    where segment is learnt too, between their classes; so places and the order of the dates have no
+    effect, and a pass takes about twice as long. alteration: it sees no band, but the sizes of the
+    MAD variates of the pair, in units of what has not changed there, and how long they are
+    together: light, haze, sensor, season of the whole scene and the order of the dates have no
+    effect. ranks: it sees how far these sizes, means of them over neighbours, how unlike the dates
+    are around a pixel, and how their texture differs, stand out among those of the same scenes; so
+    it finds what is unusual there, and is not told how much has changed at all. None: early, of
+    pixelwise ranks."""
 
     tied: Annotated[bool | None, Field(exclude_if=lambda tied: tied is None)] = None
     """Of the baselines, where change and segment are learnt together: the probability of change is
@@ -77,5 +78,6 @@ class ModelConfig(BaseModel):
     @property
     def by_variates(self) -> Fusion | None:
         """The fusion, if by it the network sees MAD variates of the pair of scenes."""
-        fusion = "ranks" if self.preset == "pixelwise" else self.fusion
-        return fusion if fusion in BY_VARIATES else None
+        if self.fusion is None and self.preset == "pixelwise":
+            return "ranks"
+        return self.fusion if self.fusion in BY_VARIATES else None

@@ -44,13 +44,15 @@ from tests.factories import UNET, checkpoint_spec, random_of, samples, task_spec
 BY_SCENE = Normalisation(of="scene", mean=((1000.0,) * 2,) * 2, std=((300.0,) * 2,) * 2)
 
 
-Kind = Fusion | Literal["pixelwise"]
-KINDS: tuple[Kind, ...] = (*BY_VARIATES, "pixelwise")
+Kind = Fusion | Literal["pixels of alteration", "pixels of ranks"]
+KINDS: tuple[Kind, ...] = (*BY_VARIATES, "pixels of alteration", "pixels of ranks")
 
 
 def network_of(kind: Kind) -> NetworkSpec:
-    if kind == "pixelwise":
-        return PixelwiseSpec(width=8)
+    if kind == "pixels of alteration":
+        return PixelwiseSpec(width=16, fusion="alteration")
+    if kind == "pixels of ranks":
+        return PixelwiseSpec(width=16)
     return PatchUNetSpec(patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion=kind)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from noise2map_core.models.alteration import HIDDEN, Pixelwise, by_size, in_pieces
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import network_of
-from noise2map_core.models.spec import NUM_TRACES, RANK_BENDS, Normalisation, PixelwiseSpec
+from noise2map_core.models.spec import BENDS, NUM_TRACES, Normalisation, PixelwiseSpec
 from noise2map_core.models.unet import TaskShape
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.network import Task
@@ -53,7 +53,7 @@ def test_which_variate_is_which_has_no_effect(order: list[int]) -> None:
 def test_ranks_are_told_by_size_and_that_of_all_variates_stays_apart() -> None:
     x = ranks()
     rows = x.unflatten(1, (-1, NUM_TRACES)).numpy()
-    told = by_size(x).unflatten(1, (-1, NUM_TRACES)).numpy()
+    told = by_size(x, NUM_TRACES).unflatten(1, (-1, NUM_TRACES)).numpy()
     np.testing.assert_array_equal(told[:, :-1], -np.sort(-rows[:, :-1], axis=1))
     np.testing.assert_array_equal(told[:, -1], rows[:, -1])
 
@@ -61,7 +61,7 @@ def test_ranks_are_told_by_size_and_that_of_all_variates_stays_apart() -> None:
 @given(rank=st.floats(0, 6, width=32))
 def test_pieces_add_up_to_the_rank(rank: float) -> None:
     pieces = in_pieces(torch.full((1, 1, 1, 1), rank)).flatten().numpy()
-    assert pieces @ np.diff(RANK_BENDS) == pytest.approx(min(rank, RANK_BENDS[-1]), abs=1e-5)
+    assert pieces @ np.diff(BENDS) == pytest.approx(min(rank, BENDS[-1]), abs=1e-5)
 
 
 def test_a_pixel_is_judged_by_itself() -> None:
@@ -106,5 +106,5 @@ def test_it_judges_change_alone_and_by_ranks() -> None:
     with pytest.raises(ValueError, match=r"pixelwise judges change alone"):
         checkpoint_spec(tasks=tasks, network=PixelwiseSpec())
     assert network_of("pixelwise", 64, "ranks") == network_of("pixelwise", 64)
-    with pytest.raises(ConfigError, match="has no choice of fusion"):
+    with pytest.raises(ConfigError, match=r"sees no bands, and model\.fusion is early"):
         network_of("pixelwise", 64, "early")
