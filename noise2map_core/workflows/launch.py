@@ -29,8 +29,8 @@ CONFIG_TOOLS = ("init", "config", "presets", "spaces")
 """Those of `cli.commands.configs`: configs, written, shown and listed."""
 TOOLS = (
     "demo", *CONFIG_TOOLS, "models", "draw-town", "draw-worlds", "doctor", "scenes", "plan",
-    "verify", "store", "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess",
-    "study-timesteps",
+    "verify", "store", "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank", "sample",
+    "assess", "study-timesteps",
     "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
