@@ -133,7 +133,7 @@ def _run(
     signal.signal(signal.SIGTERM, sigterm)
     try:
         config = parse()
-        with waiting(name):
+        with waiting(name or "running"):
             result = run(config)
         for line in result.summary() if hasattr(result, "summary") else ():
             print(line)
