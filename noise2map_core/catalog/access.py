@@ -34,8 +34,8 @@ from noise2map_core.runtime.keys import (
     header_variables,
     origin_of,
 )
-from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.patience import PassingError, passing_answer, passing_failure, patiently
+from noise2map_core.runtime.progress import tell
 from noise2map_core.runtime.redact import silence_secrets, unsigned
 from noise2map_core.settings.catalog import PATIENCE_S
 

@@ -18,8 +18,7 @@ from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger, TileRecord
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.runtime.errors import BatchMemoryError, OutputError
-from noise2map_core.runtime.notices import tell
-from noise2map_core.runtime.progress import progress
+from noise2map_core.runtime.progress import progress, tell
 
 
 def predict_missing(run: RegionRun) -> None:

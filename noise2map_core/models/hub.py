@@ -5,7 +5,7 @@ from pathlib import Path
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME
 from noise2map_core.models.shipped import shipped_names
 from noise2map_core.runtime.errors import CheckpointError
-from noise2map_core.runtime.notices import tell
+from noise2map_core.runtime.progress import tell
 
 
 def resolve_unet(name: str) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise2map_core.nightly.scores import NightScore
-from noise2map_core.settings.alarm import AlarmConfig
+from noise2map_core.settings.alerts import AlarmConfig
 
 LEAST_NIGHTS = 3
 """Before a night, or there is nothing that it could be unlike."""

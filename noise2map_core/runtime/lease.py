@@ -28,7 +28,7 @@ from obstore.store import ObjectStore
 
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import LeaseLostError, OutputError, OutputHeldError, explained
-from noise2map_core.runtime.notices import tell
+from noise2map_core.runtime.progress import tell
 from noise2map_core.runtime.storage import (
     checked_by,
     is_local,

@@ -19,7 +19,7 @@ from tenacity import (
 )
 from urllib3.exceptions import InvalidChunkLength, NewConnectionError
 
-from noise2map_core.runtime.notices import tell
+from noise2map_core.runtime.progress import tell
 
 BRIEF_S = 3.0
 """For what is seldom mended by waiting: a server that cannot be found or speaks no HTTP, a document

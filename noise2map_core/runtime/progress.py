@@ -8,16 +8,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
-
-from noise2map_core.runtime.notices import tell
 
 FIRST_S = 5.0
 """After so long a log gets its first line; shorter work, if it is brief, is not told of."""
 LOG_INTERVAL_S = 10.0
 """Least time between two lines of a log."""
 BEAT_S = 1.0
+
+
+def tell(line: str, stream: TextIO | None = None) -> None:
+    """Say a line on stderr at once; in a log the time, UTC, stands before it."""
+    stream = stream or sys.stderr
+    stamp = "" if stream.isatty() else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} "
+    print(f"{stamp}{line}", file=stream, flush=True)
 
 
 class Progress:

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from noise2map_core.runtime.storage import LocalPath
-from noise2map_core.settings.alarm import AlarmConfig
-from noise2map_core.settings.alerts import AlertsConfig
+from noise2map_core.settings.alerts import AlarmConfig, AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
 from noise2map_core.settings.delivery import DeliveryConfig
 from noise2map_core.settings.imagery import CompositeConfig

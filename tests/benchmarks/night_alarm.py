@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not in
 from noise2map_core.detectors.detector import Detector
 from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.scores import NightScore
-from noise2map_core.settings.alarm import AlarmConfig
+from noise2map_core.settings.alerts import AlarmConfig
 from noise2map_core.testing.exposure import expose, is_cloud
 from noise2map_core.testing.landscape import build_landscape
 

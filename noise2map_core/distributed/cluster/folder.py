@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from noise2map_core.runtime.notices import tell
+from noise2map_core.runtime.progress import tell
 
 PREFIX = "n2m-"
 LOCK = "noise2map.lock"

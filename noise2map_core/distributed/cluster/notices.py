@@ -13,8 +13,8 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
-from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.patience import told_to
+from noise2map_core.runtime.progress import tell
 from noise2map_core.runtime.redact import redacted
 
 SPACE = b"noise2map"

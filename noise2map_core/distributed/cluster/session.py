@@ -25,8 +25,7 @@ from noise2map_core.distributed.cluster.folder import session_folder
 from noise2map_core.distributed.cluster.needs import Need, cluster_address, require_fit, shortage
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import ClusterError
-from noise2map_core.runtime.notices import tell
-from noise2map_core.runtime.progress import waiting
+from noise2map_core.runtime.progress import tell, waiting
 from noise2map_core.settings.resources import ClusterConfig
 
 START_ATTEMPTS = 3

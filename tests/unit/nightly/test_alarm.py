@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noise2map_core.nightly.alarm import alarms_of, shares_of, stability_index
 from noise2map_core.nightly.scores import NightScore
-from noise2map_core.settings.alarm import AlarmConfig
+from noise2map_core.settings.alerts import AlarmConfig
 
 CONFIG = AlarmConfig()
 DAY = date(2025, 6, 20)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from noise2map_core.cli.commented import commented
 from noise2map_core.runtime.errors import ConfigError, OutputError, explained
-from noise2map_core.settings.commented import commented
 from noise2map_core.settings.detector import Kind
 from noise2map_core.settings.places import placed
 from noise2map_core.settings.reading import Settings, build_config, flag_of, parse_yaml
