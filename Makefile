@@ -98,12 +98,14 @@ shipped-buildings: $(VENV)/.installed-dev
 	cp $(BUILDINGS)/checkpoint/* noise2map_core/models/shipped/buildings/
 
 shipped-land: $(VENV)/.installed-dev
-	test -d $(LAND)/worlds.zarr || $(WORLDS) --family land --output $(LAND)/worlds.zarr \
-	  --count 6000 --chip_px 64 --gsd 17 --gsd_spread 1.75
+	$(BIN)/python tests/benchmarks/transfer.py oscd --data $(NOISE2MAP_DATA) --chips_only --output $(LAND)
+	$(BIN)/noise2map teach-chips $(LAND)/oscd.zarr --output $(LAND)/lessons.zarr
 	$(BIN)/noise2map finetune-maps pipelines/configs/land-finetune.yaml
 	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr \
 	  --search.bands blue green red nir swir16 swir22
 	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/taizhou.zarr --task change --output $(LAND)/taizhou.json
+	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/oscd.zarr --task change --split train \
+	  --output $(LAND)/oscd.json
 	mkdir -p noise2map_core/models/shipped/land
 	cp $(LAND)/checkpoint/* noise2map_core/models/shipped/land/
 
