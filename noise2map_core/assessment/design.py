@@ -9,7 +9,7 @@ from noise2map_core.assessment.sample_files import SampledClass, SampleDesign
 from noise2map_core.assessment.sampling import Stratum, draw_sample, open_map
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.tools.sample import SampleConfig
+from noise2map_core.workflows.tools.interpreted.sample import SampleConfig
 
 MAPS = ("change.tif", "classes.tif")
 """Maps in an output directory."""
