@@ -8,7 +8,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from noise2map_core.chips.store import open_chips
     from noise2map_core.distributed.chips import read_chips, write_chips
-    from noise2map_core.functions.commands import evaluate, finetune, ingest, map_region
+    from noise2map_core.functions.commands import (
+        evaluate,
+        finetune,
+        ingest,
+        ingest_dataset,
+        map_region,
+    )
     from noise2map_core.inference.pair import predict_image, predict_pair
     from noise2map_core.mapping.opening import open_mosaic
     from noise2map_core.models.checkpoint import load_checkpoint
@@ -19,6 +25,7 @@ __all__ = [
     "evaluate",
     "finetune",
     "ingest",
+    "ingest_dataset",
     "load_checkpoint",
     "map_region",
     "open_chips",
@@ -34,6 +41,7 @@ _HOMES = {
     "evaluate": "noise2map_core.functions.commands",
     "finetune": "noise2map_core.functions.commands",
     "ingest": "noise2map_core.functions.commands",
+    "ingest_dataset": "noise2map_core.functions.commands",
     "load_checkpoint": "noise2map_core.models.checkpoint",
     "map_region": "noise2map_core.functions.commands",
     "open_chips": "noise2map_core.chips.store",

@@ -5,7 +5,7 @@ Remote Sensing of Environment 148, 42–57; equations by their numbers there. It
 given; intervals are those of `intervals`, which hold at small samples, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,16 +97,20 @@ class _Strata:
 
     @property
     def _variance(self) -> Floats:
-        """Variance of each share [i, j]."""
-        freedom = np.maximum(self.units - 1, 1)
-        return np.asarray(self._share * (1 - self._share) / freedom[:, None])
+        """Variance of each share [i, j], estimated without bias."""
+        return np.asarray(self._simple * (self.units / np.maximum(self.units - 1, 1))[:, None])
+
+    @property
+    def _simple(self) -> Floats:
+        """Variance of each share [i, j] were it the truth: what effective sizes are reckoned by."""
+        return np.asarray(self._share * (1 - self._share) / np.maximum(self.units, 1)[:, None])
 
     def overall(self) -> Estimate:
         """Eqs. 1 and 5."""
-        share, variance = np.diag(self._share), np.diag(self._variance)
-        low, high = (np.diag(end) for end in self._limits)
-        found = self._summed(share[None], (low[None], high[None]), variance[None])
-        return _estimates(np.stack(found))[0]
+        share, low, high, variance, simple = (
+            np.diag(one)[None] for one in (self._share, *self._limits, self._variance, self._simple)
+        )
+        return self._summed(share, (low, high), variance, simple)[0]
 
     def users(self) -> list[Estimate]:
         """Eqs. 2 and 6."""
@@ -119,25 +123,33 @@ class _Strata:
         found = self.proportions.sum(axis=0)  # p_.j, eq. 9
         found = np.where(found > 0, found, np.nan)
         p = np.diag(self.proportions) / found
-        spread = self.weight[:, None] ** 2 * self._variance
+        error = np.sqrt(self._ratio_variance(p, found, self._variance))
+        simple = np.nan_to_num(self._ratio_variance(p, found, self._simple))
+        whole = effective_limits(np.nan_to_num(p), simple, self.count.sum(axis=0))
+        return _estimates(np.stack([p, error, *wider(whole, self._part_limits())]))
+
+    def _ratio_variance(self, p: Floats, found: Floats, variance: Floats) -> Floats:
+        """Eq. 7, of the variances of shares [i, j]."""
+        spread = self.weight[:, None] ** 2 * variance
         own = np.diag(spread)
-        variance = ((1 - p) ** 2 * own + p**2 * (spread.sum(axis=0) - own)) / found**2
-        seen = np.nan_to_num(p), np.nan_to_num(variance), self.count.sum(axis=0)
-        limits = wider(effective_limits(*seen), self._part_limits())
-        return _estimates(np.stack([p, np.sqrt(variance), *limits]))
+        others = spread.sum(axis=0) - own
+        return np.asarray(((1 - p) ** 2 * own + p**2 * others) / found**2)
 
     def area(self, total: float) -> list[Estimate]:
         """Eqs. 9, 10 and 11."""
         low, high = self._limits
-        found = self._summed(self._share.T, (low.T, high.T), self._variance.T)
-        return _estimates(total * np.stack(found))
+        parts = self._summed(self._share.T, (low.T, high.T), self._variance.T, self._simple.T)
+        return [Estimate(*(total * number for number in astuple(one))) for one in parts]
 
-    def _summed(self, share: Floats, limits: Limits, variance: Floats) -> list[Floats]:
-        """Of shares [sum, i], for each sum over the strata: value, standard error and limits."""
-        value, spread = share @ self.weight, variance @ self.weight**2
-        whole = effective_limits(value, spread, self.units.sum())
+    def _summed(
+        self, share: Floats, limits: Limits, variance: Floats, simple: Floats
+    ) -> list[Estimate]:
+        """Of sums over the strata of shares [sum, i]."""
+        value, squared = share @ self.weight, self.weight**2
+        whole = effective_limits(value, simple @ squared, self.units.sum())
         low, high = wider(whole, sum_limits(share, limits, self.weight))
-        return [value, np.sqrt(spread), np.clip(low, 0, 1), np.clip(high, 0, 1)]
+        found = [value, np.sqrt(variance @ squared), np.clip(low, 0, 1), np.clip(high, 0, 1)]
+        return _estimates(np.stack(found))
 
     def _part_limits(self) -> Limits:
         """Of what lies in a class's own stratum, among all that is of it."""

@@ -32,10 +32,11 @@ def read_class_names(path: Path) -> dict[int, str]:
         return {}
     assets = json.loads(item.read_text(encoding="utf-8")).get("assets", {})
     return {
-        entry["value"]: entry["name"]
+        entry["value"]: entry.get("title", entry["name"])
         for asset in assets.values()
         if Path(asset["href"]).name == path.name
         for entry in asset.get("classification:classes", ())
+        if not entry.get("nodata")
     }
 
 

@@ -17,9 +17,11 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.launch import find_command
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
 if TYPE_CHECKING:
     from noise2map_core.chips.ingest import IngestRegionResult
+    from noise2map_core.cli.commands.ingest_dataset import IngestDatasetResult
     from noise2map_core.evaluation.results import EvaluateMapsResult
     from noise2map_core.evaluation.transfer_table import TransferResult
     from noise2map_core.inference.region_result import InferRegionResult
@@ -43,6 +45,15 @@ def ingest(config: Given = None, /, **settings: Any) -> "IngestRegionResult":
     Raises what the command ends with: ConfigError for settings, NoImageryError, ChipStoreError.
     """
     return _run("ingest-region", IngestRegionConfig, config, settings)
+
+
+@takes(IngestDatasetConfig)
+def ingest_dataset(config: Given = None, /, **settings: Any) -> "IngestDatasetResult":
+    """Make a chip store of image pairs in folders, or of a published data set: `ingest-dataset`.
+
+    Raises what the command ends with: ConfigError for settings and files, ChipStoreError.
+    """
+    return _run("ingest-dataset", IngestDatasetConfig, config, settings)
 
 
 @takes(FinetuneMapsConfig)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -37,6 +38,15 @@ def point_style(
     )
 
 
+def outline_style(layer: str, color: str, name: str, column: str) -> PolygonStyle:
+    """Of one polygon, whose `column` holds `name`: what lies within is not drawn over."""
+    colors, names = {name: color}, {name: name}
+    return PolygonStyle(
+        _qml(colors, names, column, _add_outline),
+        polygon_sld(layer, colors, names, column, opacity="0"),
+    )
+
+
 def polygon_qml(colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class") -> str:
     """A QML document: one translucent symbol a value, chosen by `column`."""
     return _qml(colors, names, column, _add_symbol)
@@ -65,12 +75,17 @@ def document(root: Xml.Element) -> str:
     return "<!DOCTYPE qgis>\n" + Xml.tostring(root, encoding="unicode")
 
 
-def _add_symbol(symbols: Xml.Element, name: str, color: str) -> None:
+def _add_symbol(
+    symbols: Xml.Element, name: str, color: str, *, opacity: int = 90, width: str = OUTLINE
+) -> None:
     color = _numbers(color)
     _add(symbols, name, "fill", "SimpleFill", {
-        "color": f"{color},90", "outline_color": f"{color},255", "outline_width": OUTLINE,
-        "outline_width_unit": "MM", "style": "solid",
+        "color": f"{color},{opacity}", "outline_color": f"{color},255", "outline_width": width,
+        "outline_width_unit": "MM", "style": "solid" if opacity else "no",
     })  # fmt: skip
+
+
+_add_outline = partial(_add_symbol, opacity=0, width="0.6")
 
 
 def _add_ring(symbols: Xml.Element, name: str, color: str) -> None:

@@ -30,10 +30,16 @@ def raster_sld(name: str, legend: Legend) -> str:
 
 
 def polygon_sld(
-    name: str, colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class"
+    name: str,
+    colors: Mapping[Any, str],
+    names: Mapping[Any, str],
+    column: str = "class",
+    opacity: str = FILL_OPACITY,
 ) -> str:
     """Of polygons: a rule a value of `column` ("": none at all), translucent with an outline."""
-    return _by_value(name, names, column, lambda rule, value: _add_area(rule, colors[value]))
+    return _by_value(
+        name, names, column, lambda rule, value: _add_area(rule, colors[value], opacity)
+    )
 
 
 def point_sld(name: str, colors: Mapping[Any, str], names: Mapping[Any, str], column: str) -> str:
@@ -63,9 +69,9 @@ def _add_filter(rule: Xml.Element, column: str, value: Any, title: str) -> None:
         _text(compared, "ogc:Literal", str(value))
 
 
-def _add_area(rule: Xml.Element, color: str) -> None:
+def _add_area(rule: Xml.Element, color: str, opacity: str) -> None:
     symbol = Xml.SubElement(rule, "PolygonSymbolizer")
-    _add_part(symbol, "Fill", {"fill": color, "fill-opacity": FILL_OPACITY})
+    _add_part(symbol, "Fill", {"fill": color, "fill-opacity": opacity})
     _add_part(symbol, "Stroke", {"stroke": color, "stroke-width": STROKE_PX})
 
 

@@ -20,7 +20,7 @@ from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.geo.vectors import read_table
 from noise2map_core.geo.zone import local_crs
 from noise2map_core.products.styles.form import Field, with_form
-from noise2map_core.products.styles.qml import PolygonStyle, polygon_style
+from noise2map_core.products.styles.qml import PolygonStyle, outline_style, polygon_style
 from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.runtime.atomic import whole_file
 from noise2map_core.runtime.errors import OutputMismatchError
@@ -94,7 +94,7 @@ def run(config: TemplateConfig) -> Template:
     area = area.to_crs(local_crs(aoi.geometry).to_wkt())
     area.geometry = [shapely.multipolygons(shapely.get_parts(one)) for one in area.geometry]
     nothing = gpd.GeoDataFrame({drawing.column: [], "note": []}, geometry=[], crs=area.crs)
-    outline = polygon_style(AREA, {aoi.name: AREA_COLOR}, {aoi.name: aoi.name}, "name")
+    outline = outline_style(AREA, AREA_COLOR, aoi.name, "name")
     config.output.parent.mkdir(parents=True, exist_ok=True)
     styles = {drawing.layer: drawing.style(), AREA: outline}
     with (
