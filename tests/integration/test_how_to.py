@@ -30,7 +30,8 @@ SHAPE = (120, 160)
 
 def blocks(checkout: Path, page: str, language: str = "") -> list[str]:
     text = (checkout / "docs" / "how-to" / f"{page}.md").read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [block for of, block in found if of == language]
 
 
 def ran(block: str, folder: Path) -> str:
