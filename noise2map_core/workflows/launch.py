@@ -28,7 +28,7 @@ INTERPRETED_TOOLS = ("template", "sample", "assess", "compare")
 """Those of `cli.commands.interpreted`: what people see in imagery."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
-    "ingest-dataset", "pair-chips", "bootstrap", "rank", "study-timesteps",
+    "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank", "study-timesteps",
     "import-reference", "export-reference", *INTERPRETED_TOOLS, *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
