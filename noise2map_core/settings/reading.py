@@ -121,7 +121,7 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     Raises ConfigError naming every setting that is missing, or the first that is unknown or wrong.
     """
     try:
-        return config_type.model_validate(_merged(settings, flags))
+        return config_type.model_validate(merged(settings, flags))
     except ValidationError as error:
         raise ConfigError(_explained(config_type, error.errors(include_url=False))) from None
 
@@ -181,15 +181,16 @@ def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any
     return annotation, Field(default=default, description=f"({kinds}) {found[0].description}")
 
 
-def _merged(below: Settings, above: Settings) -> Settings:
-    merged = dict(below)
+def merged(below: Settings, above: Settings) -> Settings:
+    """Nested settings, those above before those below; another `kind` begins anew."""
+    found = dict(below)
     for name, value in above.items():
-        under = merged.get(name)
+        under = found.get(name)
         if isinstance(value, dict) and isinstance(under, dict) and not _other_kind(value, under):
-            merged[name] = _merged(under, value)
+            found[name] = merged(under, value)
         else:
-            merged[name] = value
-    return merged
+            found[name] = value
+    return found
 
 
 def _other_kind(above: Settings, below: Settings) -> bool:

@@ -24,10 +24,12 @@ NIGHT_TOOLS = ("review", "export-alerts", "prune")
 """Commands that are modules of `cli.commands.nights`: on areas that run-nightly watches."""
 MAP_TOOLS = ("view", "publish")
 """Those of `cli.commands.maps`: finished maps, shown and handed on."""
+INTERPRETED_TOOLS = ("template", "sample", "assess", "compare")
+"""Those of `cli.commands.interpreted`: what people see in imagery."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
-    "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank", "sample", "assess",
-    "study-timesteps", "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
+    "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank", "study-timesteps",
+    "import-reference", "export-reference", *INTERPRETED_TOOLS, *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
 
@@ -108,7 +110,8 @@ def _file(tool: str) -> Path:
 
 def _folder(name: str) -> Path:
     """Below the commands; of an application, none."""
-    return Path("nights" if name in NIGHT_TOOLS else "maps" if name in MAP_TOOLS else "")
+    folders = {"nights": NIGHT_TOOLS, "maps": MAP_TOOLS, "interpreted": INTERPRETED_TOOLS}
+    return Path(next((folder for folder, tools in folders.items() if name in tools), ""))
 
 
 def _work_order(script: Path) -> tuple[int, str]:
