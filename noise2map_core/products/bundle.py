@@ -43,7 +43,7 @@ from noise2map_core.products.vectors.polygons import (
     iter_polygons,
 )
 from noise2map_core.runtime.atomic import whole_files, write_atomically
-from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.mapper import Mapper, at_once, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -76,6 +76,7 @@ NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
 """Where the model changes its mind most, drawn before the products where passes are compared."""
+ITEM = "item.json"
 POLYGONS, PACKAGE, TILES = "polygons.parquet", "polygons.gpkg", "polygons.pmtiles"
 MOST_IN_PACKAGE = 2_000_000
 """Polygons of a GeoPackage: a database has one writer, which takes half a minute for so many."""
@@ -90,7 +91,7 @@ OTHER_FILES = {
     TILES: "Areas as vector tiles for web maps, PMTiles",
     "quicklook.png": "Images and map side by side",
     "report.html": "Report",
-    "item.json": "STAC item",
+    ITEM: "STAC item",
 }
 
 
@@ -177,21 +178,26 @@ def write_products(
                 told = dict(facts or {})
                 doubts = [*map_doubts(subject, survey), *_lacking(config, tally)]
                 told["warnings"] = [*told.get("warnings", ()), *doubts]
-                _write_pages(mosaic, folder, subject, config, tally, survey, told)
+                _write_pages(mosaic, folder, subject, config, tally, survey, told, mapper)
                 bar.update()
             if subject.document:
                 write_atomically(folder / MODEL, json.dumps(subject.document, indent=2) + "\n")
             titles = _titles(rasters, mosaic, subject, folder)
+            with watch.stage("digests"):
+                # Where they are made: they are not fetched again from where they go.
+                made = [name for name in titles if name not in (DISPUTED_CHIP, ITEM)]
+                digests = at_once(stated_of, [folder / name for name in made])
+                stated = dict(zip(made, digests, strict=True))
             write_item(
-                mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
-            )
-            # Their bytes are read where they are made, and not fetched again from where they go.
-            stated = {name: stated_of(folder / name) for name in titles if name != DISPUTED_CHIP}
+                mosaic, folder, subject, titles, rasters, config.collection, stated,
+                told["warnings"],
+            )  # fmt: skip
+            stated[ITEM] = stated_of(folder / ITEM)
             forget_products(output)  # from here on, and until there is a new manifest
         for name in {TILES, PACKAGE} - stated.keys():
             (output / name).unlink(missing_ok=True)  # of an earlier map
         if config.collection:
-            add_to_collection(config.collection, output / "item.json")
+            add_to_collection(config.collection, output / ITEM)
         bar.update()
     if DISPUTED_CHIP in titles:  # drawn before, and there already
         stated[DISPUTED_CHIP] = stated_of(_disputed_chip(mosaic))
@@ -303,7 +309,7 @@ def _write_polygons(
                 package.append(batch, crs)
             bar.update(len(batch))
     if tally.count > MOST_IN_PACKAGE:
-        (folder / PACKAGE).unlink()
+        (folder / PACKAGE).unlink(missing_ok=True)
     return tally
 
 
@@ -329,6 +335,7 @@ def _write_pages(
     tally: PolygonTally,
     survey: Survey,
     facts: dict[str, Any],
+    mapper: Mapper,
 ) -> None:
     """The pictures, and the quicklook and the report of them."""
     reasons, legend = survey.pictures[REASON], survey.counts[REASON]
@@ -340,6 +347,7 @@ def _write_pages(
             survey.step,
             skip_unreadable=subject.holes > 0,
             plain=clear_ground(name, reasons),
+            mapper=mapper,
         )
         for name, (scenes, _) in subject.epochs.items()
     }
