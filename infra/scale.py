@@ -154,16 +154,23 @@ CLUSTERS = {
 }
 
 
-def stages(costs: Path, gpx: float = 100.0, gpu_chips_s: float = Work.gpu_chips_s) -> None:
+def stages(
+    costs: Path,
+    gpx: float = 100.0,
+    gpu_chips_s: float = Work.gpu_chips_s,
+    polygons_mpx: float | None = None,
+) -> None:
     """Print, of each cluster, what every stage takes, and what in it waits for what.
 
     Args:
         costs: Of stages, from `tests/benchmarks/stage_costs.py --output`.
+        polygons_mpx: Polygons for a million pixels; None: as many as where costs were measured.
     """
     found = Costs.load(costs)
     tiles = gpx * 1e9 / found.tile_px**2
+    polygons = None if polygons_mpx is None else 1000 * gpx * polygons_mpx
     for name, cluster in CLUSTERS.items():
-        times = stage_times(found, tiles, replace(cluster, gpu_chips_s=gpu_chips_s))
+        times = stage_times(found, tiles, replace(cluster, gpu_chips_s=gpu_chips_s), polygons)
         whole = sum(stage.seconds for stage in times)
         print(f"\n{name}: {gpx:,.0f} Gpx, {tiles:,.0f} tiles of {found.tile_px}², {whole:,.0f} s\n")
         print("| stage | seconds | share | serial part | waits for |")

@@ -167,7 +167,7 @@ def write_products(
                     write_cog(mosaic, spec, folder, mapper)
                     bar.update()
             with watch.stage("polygons"):
-                tally = _write_polygons(mosaic, folder, subject, config, mapper)
+                tally = _write_polygons(mosaic, folder, subject, config, mapper, watch)
                 bar.update()
             with watch.stage("vector tiles"):
                 if config.vector_tiles:
@@ -284,6 +284,7 @@ def _write_polygons(
     subject: MapSubject,
     config: ProductsConfig,
     mapper: Mapper = here,
+    watch: Stopwatch | None = None,
 ) -> PolygonTally:
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
     tally = PolygonTally()
@@ -296,7 +297,7 @@ def _write_polygons(
         subject.directions,
     )
     styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
-    crs = mosaic.grid.crs
+    crs, watch = mosaic.grid.crs, watch or Stopwatch()
     with (
         GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
         GeoPackageFile(folder / PACKAGE, styles, subject.dates.after) as package,
@@ -306,7 +307,8 @@ def _write_polygons(
             tally.add(batch)
             parquet.append(batch, crs)
             if tally.count <= MOST_IN_PACKAGE:
-                package.append(batch, crs)
+                with watch.stage("GeoPackage"):
+                    package.append(batch, crs)
             bar.update(len(batch))
     if tally.count > MOST_IN_PACKAGE:
         (folder / PACKAGE).unlink(missing_ok=True)

@@ -2,20 +2,26 @@
 
 Invented scenes of several sizes, mapped by `infer-region` in this process, by the code of driver
 and workers: CPU seconds of each stage, those apart that may be handed out to workers. Costs are
-lines through the runs of `sizes`; the run of `check` is not in them, and stands beside what they
-say of it. `--real` maps that size by the command, too, with Ray, and tells its seconds.
+fitted to the runs of `sizes`, and to one of the first size with more changes; the run of `check` is
+not in them, and stands beside what they say of it. `--real` maps that size by the command, too,
+with Ray, and tells its seconds.
+
+With `--sampled`, so many tiles of a region are read and predicted, those in its middle first; the
+others get their maps, are written like them, and count for as much. All that follows is done of all
+of them. Only that lets a region be large where the network takes most of the time.
 
     python tests/benchmarks/stage_costs.py [--sizes 1024 2048] [--check 4096] [--output FILE]
 """
 
 import json
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,10 +32,13 @@ import tyro
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # neither is installed
 
 from infra.stage_model import PREDICT, Cluster, Costs, Run, cpu_seconds, stage_times
-from noise2map_core.distributed.prediction import PredictingWorker, _read_row, writer_of
+from noise2map_core.distributed.prediction import MAP, PredictingWorker, _read_row, writer_of
+from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.estimate import START_S
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
+from noise2map_core.mapping.mosaic import Reason
+from noise2map_core.products.bundle import MOST_IN_PACKAGE
 from noise2map_core.runtime.mapper import Made
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.settings.reading import build_config, read_settings
@@ -40,6 +49,8 @@ from tests.measure import measured
 from tests.region_in_process import in_process
 
 DISTRIBUTED = "noise2map_core.distributed"
+FEW, MANY = Change(), Change(blob_px=3.0, share=0.04)
+"""More and smaller changes: what goes with polygons is told from what goes with pixels."""
 
 
 def main(
@@ -48,42 +59,47 @@ def main(
     tile_px: int = 512,
     preset: str = "cheap",
     real: bool = False,
+    sampled: int | None = None,
     output: Path | None = None,
 ) -> None:
     """Print the costs, and the largest run beside what they say of it.
 
     Args:
         preset: Of the network; "cheap" computes almost nothing, so that the rest is measured.
+        sampled: Tiles of a region that are read and predicted; None: all.
         output: Where the costs go, as JSON.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        train_checkpoint(root / "network", Change(), preset)
-        runs = [_run(root, size, tile_px) for size in (*sizes, check)]
-        costs = Costs.fitted(tile_px, runs[:-1])
+        train_checkpoint(root / "network", FEW, preset)
+        plan = [(sizes[0], MANY), *((size, FEW) for size in (*sizes, check))]
+        runs = [_run(root, size, tile_px, change, sampled) for size, change in plan]
+        costs = Costs.fitted(tile_px, runs[:-1], MOST_IN_PACKAGE)
         print(costs.dump())
         if output is not None:
             output.write_text(costs.dump())
         _compare(costs, runs[-1])
         if real:
-            _tell_real(root, check, tile_px, costs, runs[-1].tiles)
+            _tell_real(root, check, tile_px, costs, runs[-1])
 
 
-def _run(root: Path, size: int, tile_px: int) -> Run:
+def _run(root: Path, size: int, tile_px: int, change: Change, sampled: int | None) -> Run:
     """One region in this process."""
-    config, clock = _config(root, size, tile_px, "here"), Clock()
+    config, clock = _config(root, size, tile_px, "here", change), Clock(sampled)
     with in_process(), clock.counting():
         infer_region.run(config)
-    manifest = json.loads((config.output / "manifest.json").read_text())
-    run = clock.run(manifest)
-    print(f"{size}²: {run.tiles} tiles, {run.seconds:.1f} CPU s", flush=True)
+    run = clock.run(json.loads((config.output / "manifest.json").read_text()))
+    print(f"{size}²: {asdict(run)}, {run.seconds:.1f} CPU s", flush=True)
+    shutil.rmtree(config.output)
     return run
 
 
-def _config(root: Path, size: int, tile_px: int, name: str) -> InferRegionConfig:
-    folder, output = root / f"scenes{size}", root / f"{name}{size}"
+def _config(
+    root: Path, size: int, tile_px: int, name: str, change: Change = FEW
+) -> InferRegionConfig:
+    folder, output = root / f"scenes{size}-{change.share}", root / f"{name}{size}-{change.share}"
     if not folder.exists():
-        write_scenes(folder, size, Change())
+        write_scenes(folder, size, change)
     settings = {"grid": {"tile_px": tile_px}, "resources": {"num_cpus": 2, "predictor_gpus": 0}}
     *_, path = infer_command(folder, root / "network", output, settings)
     config = build_config(InferRegionConfig, read_settings(Path(path)), {})
@@ -94,19 +110,27 @@ def _config(root: Path, size: int, tile_px: int, name: str) -> InferRegionConfig
 class Clock:
     """CPU seconds of what workers would do, in a run in this process."""
 
-    def __init__(self) -> None:
-        self._stage, self._start_s = "", 0.0
+    def __init__(self, sampled: int | None = None) -> None:
+        self._sampled, self._stage, self._start_s = sampled, "", 0.0
+        self._run_s = 0.0
         self._tile_s, self._handed_s = Counter[str](), Counter[str]()
         """Of tiles by what is done with them, of parts of products by stage."""
+        self._copied_s = 0.0
+        """Of tiles that are not read and predicted: no work of a run …"""
+        self._saved_s = 0.0
+        """… which it would have taken for as much."""
 
     @contextmanager
     def counting(self) -> Iterator[None]:
         """While this is open, they are counted."""
-        stage = Stopwatch.stage
+        stage, begun = Stopwatch.stage, time.process_time()
 
-        def noted(watch: Stopwatch, name: str) -> AbstractContextManager[None]:
-            self._stage = name
-            return stage(watch, name)
+        @contextmanager
+        def noted(watch: Stopwatch, name: str) -> Iterator[None]:
+            outer, self._stage = self._stage, name
+            with stage(watch, name):
+                yield
+            self._stage = outer
 
         with (
             patch.object(Stopwatch, "stage", noted),
@@ -114,6 +138,7 @@ class Clock:
             patch(f"{DISTRIBUTED}.tasks.mapper_for", lambda *_: nullcontext(self._mapped)),
         ):
             yield
+        self._run_s = time.process_time() - begun
 
     def _mapped(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
         """As a cluster's `Mapper`, whose work is not the driver's."""
@@ -127,15 +152,38 @@ class Clock:
         begun = time.process_time()
         predict, write = PredictingWorker(job), writer_of(job)
         self._start_s = time.process_time() - begun  # of a worker
-        for row, col in tiles.tolist():
-            with self._timed("read"):
-                read = _read_row(job, "nobody", row, col)
-            with self._timed("predict"):
-                made = predict({name: np.array(values) for name, values in read.items()})
+        for number, tile in enumerate(self._middle_first(job, tiles)):
+            if self._sampled is None or number < self._sampled:
+                made = self._made(job, predict, tile)
+            else:
+                with self._timed("copied"):
+                    made = _copied(job, made, tile)
             with self._timed("write"):
                 told = write({name: np.asarray(values) for name, values in made.items()})
             names = [field.name for field in fields(TileRecord)]
             yield TileRecord(**{name: told[name][0] for name in names})
+        self._scale(len(tiles))
+
+    def _middle_first(self, job: RegionJob, tiles: Any) -> list[Tile]:
+        """The tiles, those that lie whole within the region before others if some are sampled."""
+        found = [Tile(row, col) for row, col in tiles.tolist()]
+        if self._sampled is None:
+            return found
+        return sorted(found, key=lambda tile: not _is_whole(job, tile))
+
+    def _made(self, job: RegionJob, predict: PredictingWorker, tile: Tile) -> dict[str, Any]:
+        with self._timed("read"):
+            read = _read_row(job, "nobody", tile.row, tile.col)
+        with self._timed("predict"):
+            return predict({name: np.array(values) for name, values in read.items()})
+
+    def _scale(self, tiles: int) -> None:
+        """Count all tiles as those that were read and predicted."""
+        self._copied_s = self._tile_s.pop("copied", 0.0)
+        for name in ("read", "predict") if self._sampled else ():
+            whole = self._tile_s[name] * tiles / min(tiles, self._sampled)
+            self._saved_s += whole - self._tile_s[name]
+            self._tile_s[name] = whole
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -144,37 +192,64 @@ class Clock:
         self._tile_s[name] += time.process_time() - begun
 
     def run(self, manifest: dict[str, Any]) -> Run:
-        """What was counted, and what the run says of itself."""
-        driver = manifest["driver_cpu_s"] | {"start Ray": START_S}
-        driver[PREDICT] -= sum(self._tile_s.values()) + self._start_s
+        """What was counted, and what the run says of itself; what it does outside of any stage is
+        its rest."""
+        driver = manifest["driver_cpu_s"]
+        done = sum(self._tile_s.values()) - self._saved_s + self._copied_s
+        driver["rest"] = max(0.0, self._run_s - sum(driver.values()))
+        driver[PREDICT] -= done + self._start_s
         for name, seconds in self._handed_s.items():
             driver[name] -= seconds
-        chips, tiles = manifest["throughput"]["chips"], manifest["tiles"]["predicted"]
-        return Run(tiles, chips, driver, dict(self._handed_s), dict(self._tile_s))
+        driver["start Ray"] = START_S
+        return Run(
+            manifest["tiles"]["predicted"], manifest["throughput"]["chips"],
+            manifest["figures"]["polygons"], driver, dict(self._handed_s), dict(self._tile_s),
+        )  # fmt: skip
+
+
+def _is_whole(job: RegionJob, tile: Tile) -> bool:
+    window = job.grid.window(tile)
+    return window.intersect(job.grid.region) == window
+
+
+def _copied(job: RegionJob, made: dict[str, Any], tile: Tile) -> dict[str, Any]:
+    """Another tile as a tile; nothing is decided beyond the region."""
+    window = job.grid.window(tile)
+    inside = np.zeros((window.height, window.width), np.bool_)
+    inside[window.intersect(job.grid.region).slices_in(window)] = True
+    beyond = {"class": 255, "probability": 65_535, "valid": False, "reason": Reason.OUTSIDE}
+    pixels = {
+        f"{MAP}{name}": np.where(inside, made[f"{MAP}{name}"], np.asarray(fill, kind))
+        for name, fill in beyond.items()
+        for kind in [np.asarray(made[f"{MAP}{name}"]).dtype]
+    }
+    place = {"row": [tile.row], "col": [tile.col], "key": [job.key(tile)]}
+    return {**made, **pixels, **place}
 
 
 def _compare(costs: Costs, run: Run) -> None:
     """Print what the costs say of a run that is not in them, beside what was measured."""
-    said = {name: cost.fixed_s + run.tiles * cost.driver_s for name, cost in costs.stages.items()}
-    print(f"{run.tiles} tiles of {costs.tile_px}²; CPU seconds: model, measured")
+    print(f"{run.tiles} tiles of {costs.tile_px}², {run.polygons:,} polygons; CPU seconds of the "
+          "driver and of workers: model, measured")  # fmt: skip
     for name, cost in costs.stages.items():
-        of_all = said[name] + run.tiles * cost.work_s
-        print(f"  {name:20} {of_all:8.2f} {run.driver_s[name] + run.work_s.get(name, 0.0):8.2f}")
+        driver, work = cost.seconds(run.tiles, run.polygons)
+        measured_s = run.driver_s.get(name, 0.0), run.work_s.get(name, 0.0)
+        print(f"  {name:14} {driver:8.2f} {measured_s[0]:8.2f}   {work:8.2f} {measured_s[1]:8.2f}")
     for name, seconds in costs.tile_s.items():
-        print(f"  {name:20} {run.tiles * seconds:8.2f} {run.tile_s[name]:8.2f}")
-    whole = cpu_seconds(costs, run.tiles)
-    print(f"  {'all':20} {whole:8.2f} {run.seconds:8.2f}   ratio {whole / run.seconds:.2f}")
+        print(f"  {name:14} {'':19} {run.tiles * seconds:8.2f} {run.tile_s[name]:8.2f}")
+    whole = cpu_seconds(costs, run.tiles, run.polygons)
+    print(f"  {'all':14} {whole:8.2f} {run.seconds:8.2f}   ratio {whole / run.seconds:.2f}")
 
 
-def _tell_real(root: Path, size: int, tile_px: int, costs: Costs, tiles: int) -> None:
+def _tell_real(root: Path, size: int, tile_px: int, costs: Costs, run: Run) -> None:
     """Print the seconds of the command on two CPUs, beside what the costs say of it."""
     config = _config(root, size, tile_px, "real")
     script = str(CHECKOUT / "pipelines" / "infer_region.py")
     found = measured([sys.executable, script, str(config.output.with_suffix(".yaml"))])
-    said = sum(stage.seconds for stage in stage_times(costs, tiles, Cluster(1, 1)))
+    times = stage_times(costs, run.tiles, Cluster(1, 1), run.polygons)
     told = json.loads((config.output / "manifest.json").read_text())["seconds"]
     print(f"the command: {found.seconds:.0f} s, {sum(told.values()):.0f} s in stages: {told}")
-    print(f"the model: {said:.0f} s in stages")
+    print(f"the model: {sum(stage.seconds for stage in times):.0f} s in stages")
 
 
 if __name__ == "__main__":
