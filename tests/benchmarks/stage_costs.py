@@ -6,9 +6,9 @@ fitted to the runs of `sizes`, and to one of the first size with more changes; t
 not in them, and stands beside what they say of it. `--real` maps that size by the command, too,
 with Ray, and tells its seconds.
 
-With `--sampled`, so many tiles of a region are read and predicted, those in its middle first; the
-others get their maps, are written like them, and count for as much. All that follows is done of all
-of them. Only that lets a region be large where the network takes most of the time.
+With `--sampled`, so many tiles of a region are read and predicted, whole ones first, and the others
+count for as much. What is written, of all tiles, is the truth: all that follows is done of a whole
+map. Only that lets a region be large where the network takes most of the time.
 
     python tests/benchmarks/stage_costs.py [--sizes 1024 2048] [--check 4096] [--output FILE]
 """
@@ -37,14 +37,24 @@ from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.estimate import START_S
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
-from noise2map_core.mapping.mosaic import Reason
+from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Reason, TileMap
 from noise2map_core.products.bundle import MOST_IN_PACKAGE
 from noise2map_core.runtime.mapper import Made
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.settings.reading import build_config, read_settings
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines import infer_region
-from tests.large_region import CHECKOUT, Change, infer_command, train_checkpoint, write_scenes
+from tests.large_region import (
+    CHANGE_PX,
+    CHECKOUT,
+    GROUND_PX,
+    Change,
+    changes,
+    ground,
+    infer_command,
+    train_checkpoint,
+    write_scenes,
+)
 from tests.measure import measured
 from tests.region_in_process import in_process
 
@@ -71,7 +81,7 @@ def main(
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        train_checkpoint(root / "network", FEW, preset)
+        train_checkpoint(root / "network", FEW, preset, steps=1 if sampled else 80)
         plan = [(sizes[0], MANY), *((size, FEW) for size in (*sizes, check))]
         runs = [_run(root, size, tile_px, change, sampled) for size, change in plan]
         costs = Costs.fitted(tile_px, runs[:-1], MOST_IN_PACKAGE)
@@ -85,7 +95,7 @@ def main(
 
 def _run(root: Path, size: int, tile_px: int, change: Change, sampled: int | None) -> Run:
     """One region in this process."""
-    config, clock = _config(root, size, tile_px, "here", change), Clock(sampled)
+    config, clock = _config(root, size, tile_px, "here", change), Clock(sampled, change)
     with in_process(), clock.counting():
         infer_region.run(config)
     run = clock.run(json.loads((config.output / "manifest.json").read_text()))
@@ -110,15 +120,15 @@ def _config(
 class Clock:
     """CPU seconds of what workers would do, in a run in this process."""
 
-    def __init__(self, sampled: int | None = None) -> None:
-        self._sampled, self._stage, self._start_s = sampled, "", 0.0
+    def __init__(self, sampled: int | None, change: Change) -> None:
+        self._sampled, self._change, self._stage, self._start_s = sampled, change, "", 0.0
         self._run_s = 0.0
         self._tile_s, self._handed_s = Counter[str](), Counter[str]()
         """Of tiles by what is done with them, of parts of products by stage."""
-        self._copied_s = 0.0
-        """Of tiles that are not read and predicted: no work of a run …"""
+        self._drawn_s = 0.0
+        """Of the truth: no work of a run …"""
         self._saved_s = 0.0
-        """… which it would have taken for as much."""
+        """… as it would have been to predict all tiles."""
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -152,19 +162,20 @@ class Clock:
         begun = time.process_time()
         predict, write = PredictingWorker(job), writer_of(job)
         self._start_s = time.process_time() - begun  # of a worker
-        for number, tile in enumerate(self._middle_first(job, tiles)):
+        made: dict[str, Any] = {}
+        for number, tile in enumerate(self._whole_first(job, tiles)):
             if self._sampled is None or number < self._sampled:
                 made = self._made(job, predict, tile)
-            else:
-                with self._timed("copied"):
-                    made = _copied(job, made, tile)
+            if self._sampled is not None:
+                with self._timed("drawn"):
+                    made = _drawn(job, made, tile, self._change)
             with self._timed("write"):
                 told = write({name: np.asarray(values) for name, values in made.items()})
             names = [field.name for field in fields(TileRecord)]
             yield TileRecord(**{name: told[name][0] for name in names})
         self._scale(len(tiles))
 
-    def _middle_first(self, job: RegionJob, tiles: Any) -> list[Tile]:
+    def _whole_first(self, job: RegionJob, tiles: Any) -> list[Tile]:
         """The tiles, those that lie whole within the region before others if some are sampled."""
         found = [Tile(row, col) for row, col in tiles.tolist()]
         if self._sampled is None:
@@ -179,7 +190,7 @@ class Clock:
 
     def _scale(self, tiles: int) -> None:
         """Count all tiles as those that were read and predicted."""
-        self._copied_s = self._tile_s.pop("copied", 0.0)
+        self._drawn_s = self._tile_s.pop("drawn", 0.0)
         for name in ("read", "predict") if self._sampled else ():
             whole = self._tile_s[name] * tiles / min(tiles, self._sampled)
             self._saved_s += whole - self._tile_s[name]
@@ -195,7 +206,7 @@ class Clock:
         """What was counted, and what the run says of itself; what it does outside of any stage is
         its rest."""
         driver = manifest["driver_cpu_s"]
-        done = sum(self._tile_s.values()) - self._saved_s + self._copied_s
+        done = sum(self._tile_s.values()) - self._saved_s + self._drawn_s
         driver["rest"] = max(0.0, self._run_s - sum(driver.values()))
         driver[PREDICT] -= done + self._start_s
         for name, seconds in self._handed_s.items():
@@ -212,19 +223,26 @@ def _is_whole(job: RegionJob, tile: Tile) -> bool:
     return window.intersect(job.grid.region) == window
 
 
-def _copied(job: RegionJob, made: dict[str, Any], tile: Tile) -> dict[str, Any]:
-    """Another tile as a tile; nothing is decided beyond the region."""
-    window = job.grid.window(tile)
-    inside = np.zeros((window.height, window.width), np.bool_)
-    inside[window.intersect(job.grid.region).slices_in(window)] = True
-    beyond = {"class": 255, "probability": 65_535, "valid": False, "reason": Reason.OUTSIDE}
-    pixels = {
-        f"{MAP}{name}": np.where(inside, made[f"{MAP}{name}"], np.asarray(fill, kind))
-        for name, fill in beyond.items()
-        for kind in [np.asarray(made[f"{MAP}{name}"]).dtype]
-    }
-    place = {"row": [tile.row], "col": [tile.col], "key": [job.key(tile)]}
-    return {**made, **pixels, **place}
+def _drawn(job: RegionJob, made: dict[str, Any], tile: Tile, change: Change) -> dict[str, Any]:
+    """What was made of some tile as the truth of another one; nothing is decided beyond the
+    region."""
+    window, region = job.grid.window(tile), job.grid.region
+    rows, cols = (
+        np.arange(start - first, start - first + job.grid.tile_px)
+        for start, first in ((window.row, region.row), (window.col, region.col))
+    )
+    there = changes(change)[np.ix_(rows % CHANGE_PX, cols % CHANGE_PX)]
+    likely = 2000 + 4000 * there + 10 * ground()[0][np.ix_(rows % GROUND_PX, cols % GROUND_PX)]
+    inside = np.zeros(there.shape, np.bool_)
+    inside[window.intersect(region).slices_in(window)] = True
+    drawn = TileMap(
+        np.where(inside, there, NO_DECISION).astype(np.uint8),
+        np.where(inside, likely, NO_PROBABILITY).astype(np.uint16),
+        inside,
+        np.where(inside, Reason.DECIDED, Reason.OUTSIDE).astype(np.uint8),
+    )
+    pixels = {f"{MAP}{name}": values[None] for name, values in drawn.arrays().items()}
+    return {**made, **pixels, "row": [tile.row], "col": [tile.col], "key": [job.key(tile)]}
 
 
 def _compare(costs: Costs, run: Run) -> None:
