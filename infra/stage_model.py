@@ -28,7 +28,8 @@ PACKAGE = "GeoPackage"
 class Run:
     """CPU seconds of one run."""
 
-    tiles: int
+    tiles: float
+    """Whole ones that have as many pixels as the region."""
     chips: int
     polygons: int
     driver_s: dict[str, float]

@@ -122,7 +122,7 @@ class Clock:
 
     def __init__(self, sampled: int | None, change: Change) -> None:
         self._sampled, self._change, self._stage, self._start_s = sampled, change, "", 0.0
-        self._run_s = 0.0
+        self._run_s = self._tiles = 0.0
         self._tile_s, self._handed_s = Counter[str](), Counter[str]()
         """Of tiles by what is done with them, of parts of products by stage."""
         self._drawn_s = 0.0
@@ -173,7 +173,7 @@ class Clock:
                 told = write({name: np.asarray(values) for name, values in made.items()})
             names = [field.name for field in fields(TileRecord)]
             yield TileRecord(**{name: told[name][0] for name in names})
-        self._scale(len(tiles))
+        self._scale(_tiles_of(job))
 
     def _whole_first(self, job: RegionJob, tiles: Any) -> list[Tile]:
         """The tiles, those that lie whole within the region before others if some are sampled."""
@@ -188,11 +188,13 @@ class Clock:
         with self._timed("predict"):
             return predict({name: np.array(values) for name, values in read.items()})
 
-    def _scale(self, tiles: int) -> None:
+    def _scale(self, tiles: float) -> None:
         """Count all tiles as those that were read and predicted."""
-        self._drawn_s = self._tile_s.pop("drawn", 0.0)
-        for name in ("read", "predict") if self._sampled else ():
-            whole = self._tile_s[name] * tiles / min(tiles, self._sampled)
+        self._tiles, self._drawn_s = tiles, self._tile_s.pop("drawn", 0.0)
+        if self._sampled is None:
+            return
+        for name in ("read", "predict"):
+            whole = self._tile_s[name] * tiles / self._sampled
             self._saved_s += whole - self._tile_s[name]
             self._tile_s[name] = whole
 
@@ -213,9 +215,15 @@ class Clock:
             driver[name] -= seconds
         driver["start Ray"] = START_S
         return Run(
-            manifest["tiles"]["predicted"], manifest["throughput"]["chips"],
+            self._tiles, manifest["throughput"]["chips"],
             manifest["figures"]["polygons"], driver, dict(self._handed_s), dict(self._tile_s),
         )  # fmt: skip
+
+
+def _tiles_of(job: RegionJob) -> float:
+    """So many whole ones have the region's pixels: those at its edge have fewer."""
+    region = job.grid.region
+    return region.height * region.width / job.grid.tile_px**2
 
 
 def _is_whole(job: RegionJob, tile: Tile) -> bool:
@@ -247,7 +255,7 @@ def _drawn(job: RegionJob, made: dict[str, Any], tile: Tile, change: Change) -> 
 
 def _compare(costs: Costs, run: Run) -> None:
     """Print what the costs say of a run that is not in them, beside what was measured."""
-    print(f"{run.tiles} tiles of {costs.tile_px}², {run.polygons:,} polygons; CPU seconds of the "
+    print(f"{run.tiles:,.0f} tiles of {costs.tile_px}², {run.polygons:,} polygons; CPU seconds of the "
           "driver and of workers: model, measured")  # fmt: skip
     for name, cost in costs.stages.items():
         driver, work = cost.seconds(run.tiles, run.polygons)

@@ -74,7 +74,7 @@ class LeftOut:
     @classmethod
     def of(cls, areas: Areas) -> "LeftOut":
         """Some areas."""
-        by_class = np.bincount(areas.value, areas.area_m2, 256)
+        by_class = np.bincount(areas.value, areas.area_m2, 256).astype(np.float64)
         return cls(len(areas), float(areas.area_m2.sum()), by_class)
 
     def add(self, other: "LeftOut") -> None:
