@@ -214,8 +214,9 @@ class Clock:
         for name, seconds in self._handed_s.items():
             driver[name] -= seconds
         driver["start Ray"] = START_S
+        chips = manifest["throughput"]["chips"] / manifest["tiles"]["predicted"]
         return Run(
-            self._tiles, manifest["throughput"]["chips"],
+            self._tiles, round(chips * self._tiles),
             manifest["figures"]["polygons"], driver, dict(self._handed_s), dict(self._tile_s),
         )  # fmt: skip
 
@@ -255,8 +256,8 @@ def _drawn(job: RegionJob, made: dict[str, Any], tile: Tile, change: Change) -> 
 
 def _compare(costs: Costs, run: Run) -> None:
     """Print what the costs say of a run that is not in them, beside what was measured."""
-    print(f"{run.tiles:,.0f} tiles of {costs.tile_px}², {run.polygons:,} polygons; CPU seconds of the "
-          "driver and of workers: model, measured")  # fmt: skip
+    print(f"{run.tiles:,.0f} tiles of {costs.tile_px}², {run.polygons:,} polygons")
+    print("CPU seconds of the driver and of workers: model, measured")
     for name, cost in costs.stages.items():
         driver, work = cost.seconds(run.tiles, run.polygons)
         measured_s = run.driver_s.get(name, 0.0), run.work_s.get(name, 0.0)
