@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3 python3-qgis
 
-.PHONY: demo test test-all test-slow packages services check format bench wheel wheel-demo \
+.PHONY: demo test test-all test-slow packages services check format bench wheel distributions wheel-demo \
   shipped-checkpoint shipped-buildings shipped-land viewer clean help
 
 help:  ## This list
@@ -62,6 +62,11 @@ wheel: $(VENV)/.installed-dev  ## dist/*.whl, applications included
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation
 
+distributions: $(VENV)/.installed-dev  ## dist/: wheel and source, as package indices take them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
 wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: must run the demo
 	rm -rf out/wheel-venv out/wheel-demo
 	$(PYTHON) -m venv out/wheel-venv
@@ -98,12 +103,14 @@ shipped-buildings: $(VENV)/.installed-dev
 	cp $(BUILDINGS)/checkpoint/* noise2map_core/models/shipped/buildings/
 
 shipped-land: $(VENV)/.installed-dev
-	test -d $(LAND)/worlds.zarr || $(WORLDS) --family land --output $(LAND)/worlds.zarr \
-	  --count 6000 --chip-px 64 --resolution 17 --resolution-spread 1.75
+	$(BIN)/python tests/benchmarks/transfer.py oscd --data $(NOISE2MAP_DATA) --chips_only --output $(LAND)
+	$(BIN)/noise2map teach-chips $(LAND)/oscd.zarr --output $(LAND)/lessons.zarr
 	$(BIN)/noise2map finetune-maps pipelines/configs/land-finetune.yaml
 	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr \
 	  --search.bands blue green red nir swir16 swir22
 	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/taizhou.zarr --task change --output $(LAND)/taizhou.json
+	$(SCORE) $(LAND)/checkpoint --chips $(LAND)/oscd.zarr --task change --split train \
+	  --output $(LAND)/oscd.json
 	mkdir -p noise2map_core/models/shipped/land
 	cp $(LAND)/checkpoint/* noise2map_core/models/shipped/land/
 

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # from a checkout
 from infra.stage_model import Cluster, Costs, stage_times
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.work import WorkSource
+from noise2map_core.inference.estimate import PRODUCTS_S_PER_MPX
 from noise2map_core.rasters.files import GDAL_SETTINGS
 from noise2map_core.settings.resources import ResourcesConfig
 
@@ -56,6 +57,8 @@ class Work:
     """Chips a second on one CPU."""
     gpu_chips_s: float = 29000.0
     """Chips a second on one GPU."""
+    products_s_mpx: float = PRODUCTS_S_PER_MPX
+    """CPU seconds of all products of a million pixels."""
     gpu_price: float = 1.5
     cpu_price: float = 0.02
     """Of an hour of one GPU with its machine, and of one CPU, on spot machines."""
@@ -80,6 +83,8 @@ class Bill:
     """… or on CPUs instead."""
     cpu_h: float
     """Of reading."""
+    products_h: float
+    """Of products, on CPUs."""
     requests: float
     price: float
     gpus: float
@@ -95,15 +100,17 @@ def bill(work: Work) -> Bill:
     read = pixels * work.bands * work.bytes_px * work.dates * work.compression
     chips = tiles * work.chips_a_tile
     gpu_h, predict_cpu_h = (chips / rate / 3600 for rate in (work.gpu_chips_s, work.cpu_chips_s))
-    cpu_h = tiles * work.read_s / 3600
+    cpu_h, products_h = tiles * work.read_s / 3600, pixels / 1e6 * work.products_s_mpx / 3600
     # A COG of 512² blocks: a header, and a block each, for every band and date.
     requests = tiles * work.bands * work.dates * (1 + (TILE_PX / 512 + 1) ** 2)
     seconds = work.hours * 3600
     return Bill(
         tiles, pixels, read / 1e12, pixels * WRITTEN_BYTES_PX / 1e12, tiles * RECORD_BYTES / 1e9,
-        gpu_h, predict_cpu_h, cpu_h, requests,
-        gpu_h * work.gpu_price + cpu_h * work.cpu_price + requests / 1000 * work.get_price,
-        gpu_h / work.hours, cpu_h / work.hours, requests / seconds, read / seconds / 1e9,
+        gpu_h, predict_cpu_h, cpu_h, products_h, requests,
+        gpu_h * work.gpu_price + (cpu_h + products_h) * work.cpu_price
+        + requests / 1000 * work.get_price,
+        gpu_h / work.hours, (cpu_h + products_h) / work.hours,
+        requests / seconds, read / seconds / 1e9,
     )  # fmt: skip
 
 
@@ -118,6 +125,7 @@ def on_paper(work: Annotated[Work, tyro.conf.arg(name="")]) -> None:
         ("GPU hours of predicting", f"{found.gpu_h:,.1f}"),
         ("or CPU hours of predicting", f"{found.predict_cpu_h:,.0f}"),
         ("CPU hours of reading", f"{found.cpu_h:,.0f}"),
+        ("CPU hours of products", f"{found.products_h:,.0f}"),
         ("price", f"{found.price:,.0f}"),
         (f"in {work.hours:g} h", f"{found.gpus:,.2f} GPUs, {found.cpus:,.0f} CPUs, "
          f"{found.read_gb_s:,.2f} GB/s, {found.requests_s:,.0f} requests/s"),
@@ -154,16 +162,23 @@ CLUSTERS = {
 }
 
 
-def stages(costs: Path, gpx: float = 100.0, gpu_chips_s: float = Work.gpu_chips_s) -> None:
+def stages(
+    costs: Path,
+    gpx: float = 100.0,
+    gpu_chips_s: float = Work.gpu_chips_s,
+    polygons_mpx: float | None = None,
+) -> None:
     """Print, of each cluster, what every stage takes, and what in it waits for what.
 
     Args:
         costs: Of stages, from `tests/benchmarks/stage_costs.py --output`.
+        polygons_mpx: Polygons for a million pixels; None: as many as where costs were measured.
     """
     found = Costs.load(costs)
     tiles = gpx * 1e9 / found.tile_px**2
+    polygons = None if polygons_mpx is None else 1000 * gpx * polygons_mpx
     for name, cluster in CLUSTERS.items():
-        times = stage_times(found, tiles, replace(cluster, gpu_chips_s=gpu_chips_s))
+        times = stage_times(found, tiles, replace(cluster, gpu_chips_s=gpu_chips_s), polygons)
         whole = sum(stage.seconds for stage in times)
         print(f"\n{name}: {gpx:,.0f} Gpx, {tiles:,.0f} tiles of {found.tile_px}², {whole:,.0f} s\n")
         print("| stage | seconds | share | serial part | waits for |")

@@ -1,8 +1,9 @@
 """What waits for what while a region is mapped: from measured costs of its stages to any cluster.
 
-A stage takes a fixed time, CPU time of the driver for every tile, and CPU time of workers for every
-tile, where it hands work out. Costs come out of runs of two sizes and more, as
-`tests/benchmarks/stage_costs.py` makes them: CPU seconds, which other load moves least.
+A stage takes a fixed time, CPU time of the driver for every tile and every polygon, and CPU time of
+workers for these, where it hands work out. Costs come out of runs of several sizes, and of more and
+fewer polygons, as `tests/benchmarks/stage_costs.py` makes them: CPU seconds, which other load moves
+least.
 """
 
 import json
@@ -11,17 +12,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 PREDICT = "predict"
 """The stage in which tiles are read, predicted and written, all at once."""
+BOUNDED = frozenset({"search", "compare dates", "start Ray", "report"})
+"""Stages that look at a picture of at most so many pixels, or at so many windows, whatever the
+region, or at scenes: their work is one number, and no part of it goes with tiles."""
+PACKAGE = "GeoPackage"
+"""The stage that ends with a number of polygons."""
 
 
 @dataclass(frozen=True)
 class Run:
     """CPU seconds of one run."""
 
-    tiles: int
+    tiles: float
+    """Whole ones that have as many pixels as the region."""
     chips: int
+    polygons: int
     driver_s: dict[str, float]
     """Of the driver, by stage."""
     work_s: dict[str, float]
@@ -36,14 +46,53 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """CPU seconds of one kind of process."""
+
+    fixed_s: float = 0.0
+    tile_s: float = 0.0
+    """For a tile …"""
+    polygon_s: float = 0.0
+    """… and for a polygon."""
+
+    @classmethod
+    def fitted(cls, runs: Sequence[Run], seconds: Sequence[float]) -> "Amount":
+        """By least squares of what is missed in shares; nothing takes less than no time."""
+        known = np.array([[1.0, run.tiles, run.polygons] for run in runs])
+        wanted = np.asarray(seconds, float)
+        weight = 1 / np.maximum(wanted, 0.01)[:, None]
+        found: NDArray[np.float64] = nnls(known * weight, (wanted[:, None] * weight)[:, 0])[0]
+        return cls(*found.tolist())
+
+    def seconds(self, tiles: float, polygons: float) -> float:
+        """Of a region."""
+        return self.fixed_s + tiles * self.tile_s + polygons * self.polygon_s
+
+
+@dataclass(frozen=True)
 class StageCost:
     """What a stage takes."""
 
-    fixed_s: float
-    driver_s: float
-    """CPU seconds of the driver, a tile."""
-    work_s: float = 0.0
-    """CPU seconds of workers, a tile."""
+    driver: Amount
+    work: Amount
+    """Of workers."""
+    most_polygons: float | None = None
+    """None: all there are."""
+
+    @classmethod
+    def fitted(cls, name: str, runs: Sequence[Run], most_packed: float) -> "StageCost":
+        """Of a stage in several runs."""
+        driver = [run.driver_s.get(name, 0.0) for run in runs]
+        work = [run.work_s.get(name, 0.0) for run in runs]
+        most = most_packed if name == PACKAGE else None
+        if name in BOUNDED:
+            return cls(Amount(float(np.mean(driver))), Amount(float(np.mean(work))), most)
+        return cls(Amount.fitted(runs, driver), Amount.fitted(runs, work), most)
+
+    def seconds(self, tiles: float, polygons: float) -> tuple[float, float]:
+        """CPU seconds of the driver and of workers."""
+        packed = min(polygons, self.most_polygons or polygons)
+        return self.driver.seconds(tiles, packed), self.work.seconds(tiles, packed)
 
 
 @dataclass(frozen=True)
@@ -52,26 +101,23 @@ class Costs:
 
     tile_px: int
     chips_a_tile: float
+    polygons_a_tile: float
     stages: dict[str, StageCost]
     tile_s: dict[str, float]
     """Of a tile in the stage `predict`, by what is done with it; each keeps one worker busy."""
 
     @classmethod
-    def fitted(cls, tile_px: int, runs: Sequence[Run]) -> "Costs":
-        """Lines through the runs, by least squares; nothing takes less than no time."""
-        tiles = sum(run.tiles for run in runs)
-
-        def mean(part: str, name: str) -> float:
-            return float(sum(getattr(run, part).get(name, 0.0) for run in runs) / tiles)
-
+    def fitted(cls, tile_px: int, runs: Sequence[Run], most_packed: float) -> "Costs":
+        """Of several runs, the last of which is as regions are; `most_packed` is how many polygons
+        a GeoPackage has at most."""
+        tiles, last = sum(run.tiles for run in runs), runs[-1]
+        names = dict.fromkeys([*last.driver_s, *last.work_s])
         return cls(
             tile_px,
             sum(run.chips for run in runs) / tiles,
-            {
-                name: StageCost(*_line(runs, name), mean("work_s", name))
-                for name in runs[-1].driver_s
-            },
-            {name: mean("tile_s", name) for name in runs[-1].tile_s},
+            last.polygons / last.tiles,
+            {name: StageCost.fitted(name, runs, most_packed) for name in names},
+            {name: sum(run.tile_s[name] for run in runs) / tiles for name in last.tile_s},
         )
 
     def dump(self) -> str:
@@ -82,20 +128,11 @@ class Costs:
     def load(cls, path: Path) -> "Costs":
         """From JSON."""
         given = json.loads(path.read_text())
-        stages = {name: StageCost(**one) for name, one in given.pop("stages").items()}
+        stages = {
+            name: StageCost(Amount(**one["driver"]), Amount(**one["work"]), one["most_polygons"])
+            for name, one in given.pop("stages").items()
+        }
         return cls(**given, stages=stages)
-
-
-def _line(runs: Sequence[Run], name: str) -> tuple[float, float]:
-    """Seconds of the driver without a tile, and for each; neither is negative."""
-    tiles = np.asarray([run.tiles for run in runs], float)
-    seconds = np.asarray([run.driver_s.get(name, 0.0) for run in runs])
-    if len(runs) == 1:
-        return 0.0, float(seconds[0] / tiles[0])
-    slope, fixed = np.polyfit(tiles, seconds, 1)
-    if fixed < 0:
-        return 0.0, float(np.sum(tiles * seconds) / np.sum(tiles**2))
-    return (float(fixed), float(slope)) if slope > 0 else (float(np.mean(seconds)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -121,26 +158,33 @@ class StageTime:
     waits_for: str
 
 
-def stage_times(costs: Costs, tiles: float, cluster: Cluster) -> list[StageTime]:
-    """Every stage, one after the other. The driver and its workers work at the same time."""
-    return [_time(name, cost, costs, tiles, cluster) for name, cost in costs.stages.items()]
+def stage_times(
+    costs: Costs, tiles: float, cluster: Cluster, polygons: float | None = None
+) -> list[StageTime]:
+    """Every stage, one after the other. The driver and its workers work at the same time.
+
+    `polygons`: None: as many for a tile as where the costs were measured.
+    """
+    count = tiles * costs.polygons_a_tile if polygons is None else polygons
+    return [_time(name, costs, tiles, count, cluster) for name in costs.stages]
 
 
-def _time(name: str, cost: StageCost, costs: Costs, tiles: float, cluster: Cluster) -> StageTime:
+def _time(name: str, costs: Costs, tiles: float, polygons: float, cluster: Cluster) -> StageTime:
     """Of what goes on at once, the slowest decides."""
-    each = {"the driver": cost.driver_s, "workers": cost.work_s / cluster.cpus}
+    fixed = costs.stages[name].driver.fixed_s
+    driver, work = costs.stages[name].seconds(tiles, polygons)
+    each = {"the driver": driver - fixed, "workers": work / cluster.cpus}
     if name == PREDICT:
         rate, tile = cluster.gpu_chips_s, costs.tile_s
         predict = costs.chips_a_tile / rate if rate else tile["predict"]
-        each["predicting"] = predict / cluster.predictors
-        each["reading, writing"] = (sum(tile.values()) - tile["predict"]) / cluster.cpus
+        each["predicting"] = tiles * predict / cluster.predictors
+        writing = sum(tile.values()) - tile["predict"]
+        each["reading, writing"] = tiles * writing / cluster.cpus
     slowest = max(each, key=each.__getitem__)
-    serial = cost.fixed_s + tiles * cost.driver_s
-    return StageTime(name, cost.fixed_s + tiles * each[slowest], serial, slowest)
+    return StageTime(name, fixed + each[slowest], driver, slowest)
 
 
-def cpu_seconds(costs: Costs, tiles: float) -> float:
+def cpu_seconds(costs: Costs, tiles: float, polygons: float) -> float:
     """CPU seconds of everything, driver and workers together."""
-    each = sum(cost.driver_s + cost.work_s for cost in costs.stages.values())
-    fixed = sum(cost.fixed_s for cost in costs.stages.values())
-    return fixed + tiles * (each + sum(costs.tile_s.values()))
+    stages = sum(sum(cost.seconds(tiles, polygons)) for cost in costs.stages.values())
+    return stages + tiles * sum(costs.tile_s.values())

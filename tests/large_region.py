@@ -157,9 +157,15 @@ def _write_catalog(
 
 
 def train_checkpoint(
-    path: Path, change: Change, preset: str, chip_px: int = 128, stride_px: int = 64
+    path: Path,
+    change: Change,
+    preset: str,
+    chip_px: int = 128,
+    stride_px: int = 64,
+    steps: int = 80,
 ) -> None:
-    """A network that has learnt these changes in a minute; preset "cheap" costs almost nothing."""
+    """A network that has learnt these changes in a minute, or little in fewer `steps`; preset
+    "cheap" costs almost nothing."""
     named = {} if preset == "cheap" else {"network": network_of(preset, chip_px), "preset": preset}
     spec = checkpoint_spec(
         bands=BANDS, chip_px=chip_px, stride_px=stride_px, value_range=(0.0, 255.0),
@@ -172,7 +178,7 @@ def train_checkpoint(
     model = new_model(spec, 0, torch.device("cpu"))
     task = {"change": TaskTrainingConfig(diffusion=noise)}
     learner = Learner(model, config, task, {"change": (1.0, 1.0)}, seed=0)
-    steps, rng = 80, np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     for step in range(steps):
         learner.step({"change": _batch(learner, rng, change)}, 0, step, steps, Ranks())
     save_checkpoint(learner.averaged, spec, path, "# invented\n")

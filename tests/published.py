@@ -15,7 +15,7 @@ from typing import Any
 
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.mapping.overviews import overviews_digest, write_overviews
+from noise2map_core.mapping.overviews import STATED, overviews_digest, write_overviews
 from noise2map_core.products.bundle import product_files, write_products
 from noise2map_core.products.manifest import stated_of, write_manifest
 from noise2map_core.products.subject import MapSubject
@@ -57,7 +57,7 @@ def seal(mosaic: Mosaic, subject: MapSubject, config: ProductsConfig, tiles: int
     facts = {
         "tiles": {"total": tiles}, "holes": [], "stride_px": 32,
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
-        "mosaic_overviews_sha256": overviews_digest(mosaic),
+        STATED: overviews_digest(mosaic),
     }  # fmt: skip
     output = mosaic.path.parent
     products = {name: stated_of(output / name) for name in product_files(mosaic, subject, config)}

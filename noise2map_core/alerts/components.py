@@ -1,6 +1,6 @@
 """Pixels of a state that are alerts and hang together, measured: what objects are made of."""
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import geopandas as gpd
@@ -14,7 +14,8 @@ from noise2map_core.alerts.store import StateStore
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.measures import Measure, Pixels, Sizes
-from noise2map_core.products.vectors.areas import Areas, iter_areas
+from noise2map_core.products.vectors.area_blocks import iter_areas
+from noise2map_core.products.vectors.areas import Areas
 from noise2map_core.products.vectors.outlines import Corners, polygons_of
 from noise2map_core.products.vectors.polygons import on_the_map
 
@@ -74,7 +75,8 @@ def find_components(
     """
     active = ActiveMap(store)
     measure = Measure(Sizes(3, 7, 1), active.measured)
-    tables = [_table(areas, store.grid) for areas in _wanted(active, measure, minimum_m2, known)]
+    large = partial(_large, active, minimum_m2, shapely.STRtree(known))
+    tables = [_table(areas, store.grid) for areas in iter_areas(active, [ACTIVE], large, measure)]
     return _ordered(pd.concat(tables), store.grid)
 
 
@@ -83,15 +85,11 @@ def _ordered(table: pd.DataFrame, grid: RegionGrid) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(ordered, geometry="geometry", crs=grid.crs)
 
 
-def _wanted(
-    active: ActiveMap, measure: Measure, minimum_m2: float, known: NDArray[np.object_]
-) -> Iterator[Areas]:
-    tree = shapely.STRtree(known)
-    for areas in iter_areas(active, [ACTIVE], measure):
-        large = areas.area_m2 >= minimum_m2
-        near = np.zeros(len(areas), np.bool_)
-        near[tree.query(_boxes(areas.corners, active.grid), "intersects")[0]] = True
-        yield areas.of(large | near)
+def _large(active: ActiveMap, minimum_m2: float, known: shapely.STRtree, areas: Areas) -> Areas:
+    """Those of a size, and those that may meet a known shape."""
+    near = np.zeros(len(areas), np.bool_)
+    near[known.query(_boxes(areas.corners, active.grid), "intersects")[0]] = True
+    return areas.of((areas.area_m2 >= minimum_m2) | near)
 
 
 def _boxes(corners: Corners, grid: RegionGrid) -> NDArray[np.object_]:

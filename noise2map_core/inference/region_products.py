@@ -13,7 +13,12 @@ from noise2map_core.inference.provenance import job_facts, map_subject
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.mapping.overviews import overviews_digest, write_overviews
+from noise2map_core.mapping.overviews import (
+    STATED,
+    are_as_stated,
+    overviews_digest,
+    write_overviews,
+)
 from noise2map_core.mapping.recut import RecutMosaic
 from noise2map_core.products.bundle import (
     DISPUTED_CHIP,
@@ -34,7 +39,7 @@ def are_current(run: RegionRun) -> bool:
     manifest = read_manifest(output)
     return not run.recheck or (
         manifest.get("mosaic_metadata_sha256") == run.mosaic.metadata_digest()
-        and manifest.get("mosaic_overviews_sha256") == overviews_digest(run.mosaic)
+        and are_as_stated(run.mosaic, manifest)
     )
 
 
@@ -52,9 +57,10 @@ def write_map(run: RegionRun, mapper: Mapper = here) -> MapFigures:
     with run.watch.stage("overviews"):
         write_overviews(run.mosaic, mapper)
         run.mosaic.finish()
+        overviews = overviews_digest(run.mosaic, mapper)
     config, job, mosaic = run.config, run.job, _as_cut(run)
     subject = map_subject(job, run.aoi, config.products.threshold, len(run.work.failed))
-    facts = run_facts(run, mosaic)
+    facts = {**run_facts(run, mosaic), STATED: overviews}
     figures = write_products(mosaic, subject, config.products, facts, run.watch, mapper)
     numbers = asdict(figures)
     stated = numbers.pop("products")
@@ -83,7 +89,6 @@ def run_facts(run: RegionRun, mosaic: Mosaic) -> dict[str, Any]:
         **job_facts(run.job, run.comparison, run.work.failed),
         "pixels": run.job.recipe.key(),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
-        "mosaic_overviews_sha256": overviews_digest(mosaic),
         "ledger": Ledger(run.config.output).file_names(),
         **speed,
         "warnings": run_doubts(run.job, speed["pair_quality"], run.work.failed),

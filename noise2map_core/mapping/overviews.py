@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,15 @@ from numpy.typing import NDArray
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.levels import Level, levels_of
 from noise2map_core.mapping.mosaic import NO_PROBABILITY, Mosaic
+from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.mapper import Mapper, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import read_if_there, zarr_store
 
+STATED = "mosaic_overviews_digest"
+"""What a manifest has as `overviews_digest` …"""
+STATED_EARLIER = "mosaic_overviews_sha256"
+"""… and had before objects were read one beside the other: SHA-256 over all of them in a row."""
 AVERAGED = ("probability", "disagreement")
 """Arrays of numbers; the others hold codes."""
 
@@ -41,8 +47,26 @@ def write_overviews(mosaic: Mosaic, mapper: Mapper = here) -> None:
                 bar.update()
 
 
-def overviews_digest(mosaic: Mosaic) -> str:
-    """SHA-256 over the pixels of all overviews; an object that is not there counts as empty."""
+def overviews_digest(mosaic: Mosaic, mapper: Mapper = here) -> str:
+    """Digest of the pixels of all overviews, whose objects are read by `mapper`."""
+    return digest_of(list(mapper(partial(_told, mosaic.path), list(_keys(mosaic)))))
+
+
+def are_as_stated(mosaic: Mosaic, manifest: dict[str, Any], mapper: Mapper = here) -> bool:
+    """Whether the overviews are those of a manifest; True where it does not say."""
+    if stated := manifest.get(STATED):
+        return overviews_digest(mosaic, mapper) == stated
+    stated = manifest.get(STATED_EARLIER)
+    return not stated or _digest_in_a_row(mosaic) == stated
+
+
+def _told(folder: Path, key: str) -> list[Any]:
+    """Key, bytes and SHA-256 of an object; one that is not there counts as empty."""
+    body = read_if_there(folder / key) or b""
+    return [key, len(body), sha256(body).hexdigest()]
+
+
+def _digest_in_a_row(mosaic: Mosaic) -> str:
     found = sha256()
     for key in _keys(mosaic):
         body = read_if_there(mosaic.path / key) or b""

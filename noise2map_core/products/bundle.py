@@ -43,7 +43,7 @@ from noise2map_core.products.vectors.polygons import (
     iter_polygons,
 )
 from noise2map_core.runtime.atomic import whole_files, write_atomically
-from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.mapper import Mapper, at_once, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.runtime.storage import remove
@@ -76,14 +76,22 @@ NOT_DECIDED = "no decision"
 """Name of NO_DECISION."""
 DISPUTED_CHIP = "timesteps.png"
 """Where the model changes its mind most, drawn before the products where passes are compared."""
-POLYGONS, TILES = "polygons.parquet", "polygons.pmtiles"
+ITEM = "item.json"
+POLYGONS, PACKAGE, TILES = "polygons.parquet", "polygons.gpkg", "polygons.pmtiles"
+MOST_IN_PACKAGE = 2_000_000
+"""Polygons of a GeoPackage: a database has one writer, which takes half a minute for so many."""
+NO_PACKAGE = (
+    f"{PACKAGE} is not made: there are {{count:,}} polygons, and it holds {MOST_IN_PACKAGE:,} at "
+    f"most. {POLYGONS} has all of them, and QGIS opens it; a larger products.min_area_m2 makes "
+    "them fewer."
+)
 OTHER_FILES = {
     POLYGONS: "Areas as polygons, GeoParquet",
-    "polygons.gpkg": "Areas as polygons with their style, GeoPackage",
+    PACKAGE: "Areas as polygons with their style, GeoPackage",
     TILES: "Areas as vector tiles for web maps, PMTiles",
     "quicklook.png": "Images and map side by side",
     "report.html": "Report",
-    "item.json": "STAC item",
+    ITEM: "STAC item",
 }
 
 
@@ -159,32 +167,37 @@ def write_products(
                     write_cog(mosaic, spec, folder, mapper)
                     bar.update()
             with watch.stage("polygons"):
-                tally = _write_polygons(mosaic, folder, subject, config, mapper)
+                tally = _write_polygons(mosaic, folder, subject, config, mapper, watch)
                 bar.update()
             with watch.stage("vector tiles"):
-                tiled = config.vector_tiles and _write_tiles(mosaic, folder, subject, mapper)
+                if config.vector_tiles:
+                    _write_tiles(mosaic, folder, subject, mapper)
             with watch.stage("survey"):
                 survey = _survey(mosaic, mapper)
             with watch.stage("report"):
                 told = dict(facts or {})
-                lacking = () if can_write_tiles() or not config.vector_tiles else (NO_TILES,)
-                doubts = map_doubts(subject, survey)
-                told["warnings"] = [*told.get("warnings", ()), *doubts, *lacking]
-                _write_pages(mosaic, folder, subject, config, tally, survey, told)
+                doubts = [*map_doubts(subject, survey), *_lacking(config, tally)]
+                told["warnings"] = [*told.get("warnings", ()), *doubts]
+                _write_pages(mosaic, folder, subject, config, tally, survey, told, mapper)
                 bar.update()
             if subject.document:
                 write_atomically(folder / MODEL, json.dumps(subject.document, indent=2) + "\n")
             titles = _titles(rasters, mosaic, subject, folder)
+            with watch.stage("digests"):
+                # Where they are made: they are not fetched again from where they go.
+                made = [name for name in titles if name not in (DISPUTED_CHIP, ITEM)]
+                digests = at_once(stated_of, [folder / name for name in made])
+                stated = dict(zip(made, digests, strict=True))
             write_item(
-                mosaic, folder, subject, titles, rasters, config.collection, told["warnings"]
-            )
-            # Their bytes are read where they are made, and not fetched again from where they go.
-            stated = {name: stated_of(folder / name) for name in titles if name != DISPUTED_CHIP}
+                mosaic, folder, subject, titles, rasters, config.collection, stated,
+                told["warnings"],
+            )  # fmt: skip
+            stated[ITEM] = stated_of(folder / ITEM)
             forget_products(output)  # from here on, and until there is a new manifest
-        if not tiled:
-            (output / TILES).unlink(missing_ok=True)  # of an earlier map
+        for name in {TILES, PACKAGE} - stated.keys():
+            (output / name).unlink(missing_ok=True)  # of an earlier map
         if config.collection:
-            add_to_collection(config.collection, output / "item.json")
+            add_to_collection(config.collection, output / ITEM)
         bar.update()
     if DISPUTED_CHIP in titles:  # drawn before, and there already
         stated[DISPUTED_CHIP] = stated_of(_disputed_chip(mosaic))
@@ -243,19 +256,22 @@ def _titles(
     disputed = "disagreement" in mosaic.arrays and _disputed_chip(mosaic).exists()
     side_cars = {name: title for spec in rasters for name, title in spec.side_cars.items()}
     drawn = {DISPUTED_CHIP: "A chip over timesteps and orders"} if disputed else {}
-    others = OTHER_FILES if (folder / TILES).exists() else _without(OTHER_FILES, TILES)
+    absent = {name for name in (PACKAGE, TILES) if not (folder / name).exists()}
     return {
         **{spec.file: spec.title for spec in rasters},
         **side_cars,
         **photo_titles(subject),
         **drawn,
         **({MODEL: "The model, as its checkpoint describes it"} if subject.document else {}),
-        **others,
+        **{name: title for name, title in OTHER_FILES.items() if name not in absent},
     }
 
 
-def _without(titles: dict[str, str], name: str) -> dict[str, str]:
-    return {other: title for other, title in titles.items() if other != name}
+def _lacking(config: ProductsConfig, tally: PolygonTally) -> list[str]:
+    """What there is of files that are not made."""
+    tiles = [NO_TILES] if config.vector_tiles and not can_write_tiles() else []
+    package = [NO_PACKAGE.format(count=tally.count)] if tally.count > MOST_IN_PACKAGE else []
+    return tiles + package
 
 
 def _disputed_chip(mosaic: Mosaic) -> Path:
@@ -268,6 +284,7 @@ def _write_polygons(
     subject: MapSubject,
     config: ProductsConfig,
     mapper: Mapper = here,
+    watch: Stopwatch | None = None,
 ) -> PolygonTally:
     """Both files of polygons, as the polygons are finished; and what there is to say of them."""
     tally = PolygonTally()
@@ -280,24 +297,30 @@ def _write_polygons(
         subject.directions,
     )
     styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
+    crs, watch = mosaic.grid.crs, watch or Stopwatch()
     with (
         GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
-        GeoPackageFile(folder / "polygons.gpkg", styles, subject.dates.after) as package,
+        GeoPackageFile(folder / PACKAGE, styles, subject.dates.after) as package,
         progress(None, "polygons", "polygons") as bar,
     ):
         for batch in iter_polygons(mosaic, rules, tally.left_out, mapper):
-            parquet.write(batch)
-            package.write(batch)
             tally.add(batch)
+            parquet.append(batch, crs)
+            if tally.count <= MOST_IN_PACKAGE:
+                with watch.stage("GeoPackage"):
+                    package.append(batch, crs)
             bar.update(len(batch))
+    if tally.count > MOST_IN_PACKAGE:
+        (folder / PACKAGE).unlink(missing_ok=True)
     return tally
 
 
-def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject, mapper: Mapper = here) -> bool:
-    """Vector tiles of the polygons; False: there are none, or nobody to write them."""
-    return can_write_tiles() and write_tiles(
-        folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title, mapper=mapper
-    )
+def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject, mapper: Mapper = here) -> None:
+    """Vector tiles of the polygons, if there are any, and somebody to write them."""
+    if can_write_tiles():
+        write_tiles(
+            folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title, mapper=mapper
+        )
 
 
 def _survey(mosaic: Mosaic, mapper: Mapper = here) -> Survey:
@@ -314,6 +337,7 @@ def _write_pages(
     tally: PolygonTally,
     survey: Survey,
     facts: dict[str, Any],
+    mapper: Mapper,
 ) -> None:
     """The pictures, and the quicklook and the report of them."""
     reasons, legend = survey.pictures[REASON], survey.counts[REASON]
@@ -325,6 +349,7 @@ def _write_pages(
             survey.step,
             skip_unreadable=subject.holes > 0,
             plain=clear_ground(name, reasons),
+            mapper=mapper,
         )
         for name, (scenes, _) in subject.epochs.items()
     }

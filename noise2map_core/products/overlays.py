@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-import geopandas as gpd
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from noise2map_core.products.styles.palette import (
 )
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey
+from noise2map_core.products.vectors.polygon_files import geo_table
 from noise2map_core.report.images import Rgba, overlay_url
 
 OVERLAY_BYTES = 600_000
@@ -105,11 +106,12 @@ def _layer(
 
 
 def areas_of(
-    polygons: gpd.GeoDataFrame | None, colors: dict[int, str], grid: RegionGrid, step: int
+    largest: pa.Table | None, colors: dict[int, str], grid: RegionGrid, step: int
 ) -> list[Area]:
     """The polygons (those of `PolygonTally.largest`) on a preview thinned `step` times."""
-    if polygons is None or polygons.empty:
+    if not largest:
         return []
+    polygons = geo_table(largest, grid.crs)
     placed = _on_preview(polygons.geometry.to_numpy(), grid, step)
     centres = shapely.get_coordinates(polygons.geometry.representative_point().to_crs("EPSG:4326"))
     rows = zip(

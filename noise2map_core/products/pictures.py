@@ -1,18 +1,30 @@
 """Small pictures of the imagery, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
+from shapely import box, intersects
 
 from noise2map_core.catalog.scene import Scene
 from noise2map_core.geo.grid import RegionGrid
+from noise2map_core.geo.window import Window
+from noise2map_core.imagery.footprints import footprints_on
 from noise2map_core.imagery.reader import read_pixels
 from noise2map_core.products.photos import Photo
 from noise2map_core.runtime.errors import AssetReadError
+from noise2map_core.runtime.mapper import Mapper, here
+
+PART_PX = 512
+"""Of a picture, that are read at once."""
+
+Place = tuple[slice, slice]
 
 
 def read_picture(
@@ -22,28 +34,54 @@ def read_picture(
     step: int,
     skip_unreadable: bool = False,
     plain: NDArray[np.bool_] | None = None,
+    mapper: Mapper = here,
 ) -> Photo:
     """The region at `step` times its pixel size.
 
     The contrast is that of the pixels that are `plain` [H, W], ground and no cloud; None: of all.
 
-    Read at that size, and only the bands that are shown: the region is never in memory whole.
-    `skip_unreadable` leaves out scenes that cannot be read: those behind the holes of a map that
-    was asked for all the same. Raises AssetReadError.
+    Read at that size, part by part by `mapper`, each from the scenes that lie there, and only the
+    bands that are shown: the region is never in memory whole. `skip_unreadable` leaves out scenes
+    that cannot be read: those behind the holes of a map that was asked for all the same. Raises
+    AssetReadError.
     """
     shown = rgb_bands(bands)
     chosen = list(dict.fromkeys(shown))
     geobox = coarse_geobox(grid, step)
     thinned = [replace(scene, bands=tuple(scene.bands[b] for b in chosen)) for scene in scenes]
-    if skip_unreadable:
-        thinned = [scene for scene in thinned if _is_readable(scene, geobox)]
-    if not thinned:
-        return Photo(
-            np.ones((*geobox.shape, 3), np.float32), np.zeros(geobox.shape, np.bool_), geobox
-        )
-    image, valid = read_pixels(thinned, geobox)
+    parts = list(_parts(thinned, grid, geobox))
+    image = np.zeros((len(chosen), *geobox.shape), np.float32)
+    valid = np.zeros(geobox.shape, np.bool_)
+    read = mapper(partial(_read_part, skip_unreadable), [part for _, part in parts])
+    for (place, _), (pixels, observed) in zip(parts, read, strict=True):
+        image[:, *place], valid[place] = pixels, observed
     rgb = stretched(image, valid, [chosen.index(band) for band in shown], plain)
     return Photo(rgb, valid, geobox)
+
+
+def _parts(
+    scenes: Sequence[Scene], grid: RegionGrid, geobox: GeoBox
+) -> Iterator[tuple[Place, tuple[list[Scene], GeoBox]]]:
+    """The picture in squares, each with the scenes that may show it."""
+    footprints, frame = footprints_on(grid, scenes), Window(0, 0, *geobox.shape)
+    for row, col in product(*(range(0, side, PART_PX) for side in geobox.shape)):
+        window = Window(row, col, PART_PX, PART_PX).intersect(frame)
+        place = window.slices_in(frame)
+        around = box(*geobox[place].boundingbox.bbox).buffer(geobox.resolution.x)
+        there = np.flatnonzero(intersects(footprints, around))
+        yield place, ([scenes[number] for number in there.tolist()], geobox[place])
+
+
+def _read_part(
+    skip_unreadable: bool, part: tuple[Sequence[Scene], GeoBox]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Image and valid as of `read_pixels`; without a scene, nothing is valid."""
+    scenes, geobox = part
+    if skip_unreadable:
+        scenes = [scene for scene in scenes if _is_readable(scene, geobox)]
+    if not scenes:
+        return np.zeros(geobox.shape, np.float32), np.zeros(geobox.shape, np.bool_)
+    return read_pixels(scenes, geobox)
 
 
 def _is_readable(scene: Scene, geobox: GeoBox) -> bool:

@@ -19,7 +19,7 @@ from noise2map_core.geo.grid import RegionGrid, Tile
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.ledger import Ledger, TileRecord
 from noise2map_core.mapping.mosaic import Mosaic, Reason, read_identity
-from noise2map_core.mapping.overviews import overviews_digest
+from noise2map_core.mapping.overviews import are_as_stated
 from noise2map_core.mapping.seams import seam_ratio
 from noise2map_core.products.manifest import NAME as MANIFEST
 from noise2map_core.products.manifest import product_fault
@@ -99,8 +99,7 @@ def iter_faults(
     stated = manifest.get("mosaic_metadata_sha256")
     if stated and mosaic.metadata_digest() != stated:
         yield "mosaic.zarr: its documents or coordinates are not those that were written"
-    stated = manifest.get("mosaic_overviews_sha256")
-    if stated and overviews_digest(mosaic) != stated:
+    if not are_as_stated(mosaic, manifest, mapper):
         yield "mosaic.zarr: its overviews are not those that were written"
     holes = manifest.get("holes", [])
     yield from (f"{Tile(*hole['tile'])} is a hole: {hole['reason']}" for hole in holes)

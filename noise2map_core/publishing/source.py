@@ -10,6 +10,7 @@ from typing import Any
 
 from noise2map_core.mapping.ledger import Ledger
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.mapping.overviews import STATED, STATED_EARLIER
 from noise2map_core.products.manifest import NAME as MANIFEST
 from noise2map_core.products.manifest import products_are_current, read_manifest
 from noise2map_core.products.stac.assets import MULTIHASH_SHA256, ZARR
@@ -112,8 +113,8 @@ def _version(document: Document, folder: Path, files: dict[str, Path]) -> str:
     tiles: list[Any] = []
     if None in told.values():  # of a mosaic, the manifest and the records of its tiles know
         mosaic, manifest = open_output(folder)
-        known = ("mosaic_metadata_sha256", "mosaic_overviews_sha256")
-        tiles = [[manifest.get(one) for one in known], *_tile_digests(mosaic)]
+        overviews = manifest.get(STATED, manifest.get(STATED_EARLIER))
+        tiles = [[manifest.get("mosaic_metadata_sha256"), overviews], *_tile_digests(mosaic)]
     return digest_of([told, names, tiles])[:VERSION_LENGTH]
 
 

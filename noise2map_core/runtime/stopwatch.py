@@ -17,18 +17,25 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self.own_cpu_s: dict[str, float] = {}
         """Of the driver alone: work that no further worker takes off it."""
+        self._within = [(0.0, 0.0)]
+        """Of each open stage, the innermost last, what stages within it took; of none, all."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the body's time to stage `name`; people are told of one that takes long."""
+        """Count the body's time to stage `name`, but for that of stages within it; people are told of
+        one that takes long."""
         start, cpu = time.perf_counter(), time.process_time()
+        self._within.append((0.0, 0.0))
         try:
             with waiting(name):
                 yield
         finally:
             spent, used = time.perf_counter() - start, time.process_time() - cpu
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
-            self.own_cpu_s[name] = round(self.own_cpu_s.get(name, 0.0) + used, 3)
+            inner, inner_cpu = self._within.pop()
+            outer, outer_cpu = self._within[-1]
+            self._within[-1] = outer + spent, outer_cpu + used
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent - inner, 3)
+            self.own_cpu_s[name] = round(self.own_cpu_s.get(name, 0.0) + used - inner_cpu, 3)
 
     def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """The same items; the time that they take to come is counted to stage `name`."""

@@ -183,15 +183,15 @@ def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any
 
 
 def merged(below: Settings, above: Settings) -> Settings:
-    """Settings over others, section by section; another kind of a section replaces it whole."""
-    both = dict(below)
+    """Nested settings, those above before those below; another `kind` begins anew."""
+    found = dict(below)
     for name, value in above.items():
-        under = both.get(name)
+        under = found.get(name)
         if isinstance(value, dict) and isinstance(under, dict) and not _other_kind(value, under):
-            both[name] = merged(under, value)
+            found[name] = merged(under, value)
         else:
-            both[name] = value
-    return both
+            found[name] = value
+    return found
 
 
 def _other_kind(above: Settings, below: Settings) -> bool:

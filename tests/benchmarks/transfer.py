@@ -90,6 +90,7 @@ def main(
     epochs: int = 20,
     seeds: tuple[int, ...] = (0,),
     threads: float = 1.0,
+    chips_only: bool = False,
 ) -> None:
     """Train what is missing, and print the table.
 
@@ -102,9 +103,12 @@ def main(
         epochs: of every training.
         seeds: of every row.
         threads: of a training.
+        chips_only: write the chip store, and train nothing.
     """
     with ray_session(ClusterConfig(num_cpus=2)):
         chips = _store(places, data, output)
+        if chips_only:
+            return
         done: list[TransferScores] = []
         for row in rows:
             for seed in seeds:

@@ -1,6 +1,6 @@
 """The model of what a region takes anywhere."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from infra.scale import stages
 from infra.stage_model import (
+    PACKAGE,
     PREDICT,
+    Amount,
     Cluster,
     Costs,
     Run,
@@ -18,35 +20,45 @@ from infra.stage_model import (
     stage_times,
 )
 
+MOST = 5_000
 TRUE = {
-    "search": StageCost(3.0, 0.0, 0.0),
-    "compare": StageCost(0.2, 0.001, 0.0),
-    PREDICT: StageCost(8.0, 0.002, 0.0),
-    "rasters": StageCost(1.0, 0.01, 0.4),
-    "report": StageCost(5.0, 0.0, 0.0),
+    "search": StageCost(Amount(3.0), Amount()),
+    "compare": StageCost(Amount(0.2, 0.001), Amount()),
+    PREDICT: StageCost(Amount(8.0, 0.002), Amount()),
+    "rasters": StageCost(Amount(1.0, 0.01), Amount(0.0, 0.4)),
+    "polygons": StageCost(Amount(0.5, 0.02, 0.0003), Amount(0.0, 0.7, 0.001)),
+    PACKAGE: StageCost(Amount(0.1, 0.0, 0.00002), Amount(), MOST),
+    "report": StageCost(Amount(5.0), Amount(1.0)),
 }
 TILE_S = {"read": 0.3, "predict": 2.0, "write": 0.1}
-COSTS = Costs(512, 64.0, TRUE, TILE_S)
+COSTS = Costs(512, 64.0, 10.0, TRUE, TILE_S)
 
 
-def run_of(tiles: int) -> Run:
+def run_of(tiles: int, polygons: int) -> Run:
     """What a run of these costs takes."""
-    driver = {name: cost.fixed_s + tiles * cost.driver_s for name, cost in TRUE.items()}
-    work = {name: tiles * cost.work_s for name, cost in TRUE.items() if cost.work_s}
+    spent = {name: cost.seconds(tiles, polygons) for name, cost in TRUE.items()}
+    driver, work = ({name: both[of] for name, both in spent.items()} for of in (0, 1))
     each = {name: each * tiles for name, each in TILE_S.items()}
-    return Run(tiles, 64 * tiles, driver, work, each)
+    return Run(tiles, 64 * tiles, polygons, driver, work, each)
+
+
+RUNS = [run_of(16, 900), run_of(16, 160), run_of(64, 640)]
 
 
 def test_costs_are_found_in_runs_of_two_sizes_and_foretell_a_third() -> None:
-    found = Costs.fitted(512, [run_of(16), run_of(64)])
-    assert found.chips_a_tile == 64.0 and found.tile_s == pytest.approx(TILE_S)
+    found = Costs.fitted(512, RUNS, MOST)
+    assert (found.chips_a_tile, found.polygons_a_tile) == (64.0, 10.0)
+    assert found.tile_s == pytest.approx(TILE_S)
     for name, cost in TRUE.items():
-        assert vars_of(found.stages[name]) == pytest.approx(vars_of(cost), abs=1e-6), name
-    assert cpu_seconds(found, 1000) == pytest.approx(run_of(1000).seconds)
+        for mine, wanted in ((found.stages[name].driver, cost.driver),
+                             (found.stages[name].work, cost.work)):  # fmt: skip
+            assert asdict(mine) == pytest.approx(asdict(wanted), abs=1e-6), name
+    assert cpu_seconds(found, 1000, 20_000) == pytest.approx(run_of(1000, 20_000).seconds)
 
 
-def vars_of(cost: StageCost) -> list[float]:
-    return [cost.fixed_s, cost.driver_s, cost.work_s]
+def test_a_package_takes_no_longer_than_the_most_that_it_holds() -> None:
+    most, more = (run_of(1000, count).driver_s[PACKAGE] for count in (MOST, 100 * MOST))
+    assert more == most > run_of(1000, MOST // 2).driver_s[PACKAGE]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +92,19 @@ def test_more_workers_never_take_longer_nor_less_than_the_serial_part(
         assert one.serial_s == other.serial_s
 
 
-def test_a_stage_that_does_not_grow_is_fixed() -> None:
+def test_a_bounded_stage_is_one_number_whatever_its_runs_happened_to_take() -> None:
     noisy = [
-        replace(run, driver_s={**run.driver_s, "search": 3.0 - number})
-        for number, run in enumerate([run_of(16), run_of(64)])
+        replace(run, driver_s={**run.driver_s, "report": 4.0 + number})
+        for number, run in enumerate(RUNS)
     ]
-    found = Costs.fitted(512, noisy).stages["search"]
-    assert (found.fixed_s, found.driver_s, found.work_s) == (2.5, 0.0, 0.0)
+    found = Costs.fitted(512, noisy, MOST).stages["report"]
+    assert found.seconds(1e6, 1e9) == (5.0, 1.0)
+
+
+def test_nothing_takes_less_than_no_time() -> None:
+    falling = [replace(run, driver_s={**run.driver_s, "compare": 3.0 / run.tiles}) for run in RUNS]
+    found = Costs.fitted(512, falling, MOST).stages["compare"].driver
+    assert min(asdict(found).values()) >= 0
 
 
 def test_a_table_says_of_every_stage_what_it_waits_for(

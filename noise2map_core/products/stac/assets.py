@@ -14,11 +14,11 @@ from noise2map_core.mapping.mosaic import (
     PROBABILITY_SCALE,
     Mosaic,
 )
+from noise2map_core.products.manifest import stated_of
 from noise2map_core.products.rasters import RasterSpec
 from noise2map_core.products.stac.terms import identifier
 from noise2map_core.products.styles.attribute_table import SIDE_CAR
-from noise2map_core.runtime.digest import file_sha256
-from noise2map_core.runtime.storage import local_copy, size_of
+from noise2map_core.runtime.storage import local_copy
 
 Fields = dict[str, Any]
 
@@ -69,15 +69,19 @@ def asset_key(name: str) -> str:
     return f"{stem}-style" if suffix == "qml" else stem
 
 
-def file_asset(path: Path, title: str, spec: RasterSpec | None = None) -> pystac.Asset:
-    """A file beside its item, with its length and checksum, and what a raster holds."""
+def file_asset(
+    path: Path, title: str, spec: RasterSpec | None = None, stated: Fields | None = None
+) -> pystac.Asset:
+    """A file beside its item, with its length and checksum, which are read from it unless they are
+    `stated` (as of `stated_of`), and what a raster holds."""
     media_type, roles = KINDS[path.suffix]
     if path.name in PHOTOS:
         roles = ["visual", "overview"]
     asset = pystac.Asset(f"./{path.name}", title=title, media_type=media_type, roles=list(roles))
     # Written as fields: an asset of no item yet cannot be extended through pystac.
-    asset.extra_fields["file:checksum"] = MULTIHASH_SHA256 + file_sha256(path)
-    asset.extra_fields["file:size"] = size_of(path)
+    stated = stated or stated_of(path)
+    asset.extra_fields["file:checksum"] = MULTIHASH_SHA256 + stated["sha256"]
+    asset.extra_fields["file:size"] = stated["bytes"]
     if spec is not None:
         asset.extra_fields.update(_raster_fields(path, spec))
     elif path.suffix == ".tif":

@@ -15,6 +15,7 @@ from noise2map_core import __version__
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.zone import bbox_of
 from noise2map_core.mapping.mosaic import Mosaic
+from noise2map_core.products.manifest import Stated
 from noise2map_core.products.rasters import RasterSpec
 from noise2map_core.products.stac.assets import (
     PMTILES,
@@ -54,10 +55,11 @@ def write_item(
     titles: dict[str, str],
     rasters: Sequence[RasterSpec],
     collection: Path | None,
+    stated: Stated,
     warnings: Sequence[str] = (),
 ) -> None:
     """`item.json` in `folder`, for the products that lie there, or beside the mosaic already;
-    `titles` are by file name."""
+    `titles` are by file name, and so are bytes and digests of those that are `stated`."""
     output, item = mosaic.path.parent, _item(mosaic.grid, subject)
     specs = {spec.file: spec for spec in rasters}
     if warnings:
@@ -65,7 +67,8 @@ def write_item(
     for name, title in titles.items():
         if name != "item.json":
             file = folder / name if (folder / name).exists() else output / name
-            item.add_asset(asset_key(name), file_asset(file, title, specs.get(name)))
+            asset = file_asset(file, title, specs.get(name), stated.get(name))
+            item.add_asset(asset_key(name), asset)
     item.add_asset("mosaic", mosaic_asset(mosaic))
     if MODEL in titles:
         _mark_model(item.assets[asset_key(MODEL)])

@@ -1,7 +1,8 @@
 """Polygons on disk, written batch by batch: GeoParquet and GeoPackage."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ from noise2map_core.settings.products import GeoParquetVersion
 LAYER = "polygons"
 VERSION = "1.3"
 """Of GeoPackage: QGIS 3.22 warns of later ones."""
+GEOMETRY = "geom"
+"""As GeoPackages call it."""
 BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -58,15 +61,20 @@ class GeoParquetFile:
 
     def write(self, polygons: gpd.GeoDataFrame) -> None:
         """Append a batch; an empty one counts only if it is the first."""
-        if self._writer is not None and polygons.empty:
+        self.append(arrow_table(polygons), polygons.crs)
+
+    def append(self, polygons: pa.Table, crs: Any) -> None:
+        """The same of an `arrow_table`, whose geometries are in `crs`."""
+        if self._writer is not None and not len(polygons):
             return
-        bounds = shapely.bounds(polygons.geometry.to_numpy())
-        table = _arrow_table(polygons, bounds, native=self._version == "2.0")
+        bounds = bounds_of(polygons)
+        if self._version == "2.0":
+            polygons = _native(polygons, pyproj.CRS(crs))
         if self._writer is None:
-            self._crs = polygons.crs
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+            self._crs = crs
+            self._writer = pq.ParquetWriter(self._path, polygons.schema, compression="zstd")
         self._bounds = _union(self._bounds, bounds)
-        self._writer.write_table(table, row_group_size=max(1, len(polygons)))
+        self._writer.write_table(polygons, row_group_size=max(1, len(polygons)))
 
     def __exit__(
         self,
@@ -80,17 +88,35 @@ class GeoParquetFile:
             self._writer.close()
 
 
-def _arrow_table(
-    polygons: gpd.GeoDataFrame, bounds: NDArray[np.float64], *, native: bool
-) -> pa.Table:
+def arrow_table(polygons: gpd.GeoDataFrame) -> pa.Table:
+    """Their columns, `geometry` as WKB and, as `bbox`, its bounds."""
     plain = pa.Table.from_pandas(
         pd.DataFrame(polygons.drop(columns="geometry")), preserve_index=False
     ).replace_schema_metadata(None)
-    wkb = pa.array(shapely.to_wkb(polygons.geometry.to_numpy()), pa.binary())
-    if native:
-        wkb = pa.ExtensionArray.from_storage(WkbType(pyproj.CRS(polygons.crs)), wkb)
-    box = pa.StructArray.from_arrays([pa.array(edge) for edge in bounds.T], names=list(BOX))
+    shapes = polygons.geometry.to_numpy()
+    edges = [pa.array(edge) for edge in shapely.bounds(shapes).T]
+    box = pa.StructArray.from_arrays(edges, names=list(BOX))
+    wkb = pa.array(shapely.to_wkb(shapes), pa.binary())
     return plain.append_column("geometry", wkb).append_column("bbox", box)
+
+
+def geo_table(polygons: pa.Table, crs: Any) -> gpd.GeoDataFrame:
+    """What `arrow_table` was made of."""
+    plain = polygons.drop_columns(["geometry", "bbox"]).to_pandas()
+    shapes = shapely.from_wkb(polygons["geometry"].to_numpy())
+    return gpd.GeoDataFrame(plain, geometry=shapes, crs=crs)
+
+
+def bounds_of(polygons: pa.Table) -> NDArray[np.float64]:
+    """[polygon, (west, south, east, north)] of an `arrow_table`."""
+    edges = polygons["bbox"].combine_chunks().flatten()
+    return np.stack([edge.to_numpy(zero_copy_only=False) for edge in edges], axis=1)
+
+
+def _native(polygons: pa.Table, crs: pyproj.CRS) -> pa.Table:
+    """The same, geometries of Parquet's own type."""
+    wkb = pa.ExtensionArray.from_storage(WkbType(crs), polygons["geometry"].combine_chunks())
+    return polygons.set_column(polygons.schema.get_field_index("geometry"), "geometry", wkb)
 
 
 def _union(box: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,12 +160,27 @@ class GeoPackageFile:
     def write(self, polygons: gpd.GeoDataFrame, layer: str = LAYER, **options: Any) -> None:
         """Append a batch to a layer, with options of pyogrio; an empty one counts only if it is the
         layer's first."""
-        if layer in self._begun and polygons.empty:
-            return
+        if layer not in self._begun or not polygons.empty:
+            self._add(pyogrio.write_dataframe, polygons, layer, options)
+
+    def append(self, polygons: pa.Table, crs: Any) -> None:
+        """The same of an `arrow_table`, whose geometries are in `crs`."""
+        if LAYER not in self._begun or len(polygons):
+            names = [GEOMETRY if name == "geometry" else name for name in polygons.column_names]
+            plain = polygons.rename_columns(names).drop_columns("bbox")
+            options = {"geometry_name": GEOMETRY, "crs": _named(pyproj.CRS(crs))}
+            self._add(pyogrio.write_arrow, plain, LAYER, options)
+
+    def _add(
+        self, write: Callable[..., None], polygons: Any, layer: str, options: dict[str, Any]
+    ) -> None:
         kind = {"geometry_type": "Polygon", **options}
         if not self._begun:
             kind["VERSION"] = VERSION
-        self._add(polygons, layer=layer, append=bool(self._begun), **kind)
+        with self._dated():
+            write(
+                polygons, self._path, driver="GPKG", layer=layer, append=bool(self._begun), **kind
+            )
         if layer not in self._begun:
             self._begun.append(layer)
 
@@ -151,14 +192,23 @@ class GeoPackageFile:
     ) -> None:
         if error is None and self._begun:
             table = _style_table({name: self._styles[name] for name in self._begun}, self._written)
-            self._add(table, layer="layer_styles", append=True)
+            with self._dated():
+                pyogrio.write_dataframe(
+                    table, self._path, driver="GPKG", layer="layer_styles", append=True
+                )
 
-    def _add(self, table: pd.DataFrame, **options: Any) -> None:
+    @contextmanager
+    def _dated(self) -> Iterator[None]:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._written})
         try:
-            pyogrio.write_dataframe(table, self._path, driver="GPKG", **options)
+            yield
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+def _named(crs: pyproj.CRS) -> str:
+    """As GDAL is told of it: by its code where it has one."""
+    return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt()
 
 
 def _style_table(styles: Mapping[str, PolygonStyle], written: str) -> pd.DataFrame:

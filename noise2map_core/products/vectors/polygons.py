@@ -8,17 +8,20 @@ from functools import partial
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.mapping.mosaic import Mosaic
-from noise2map_core.products.vectors.areas import Areas, iter_areas, joined
+from noise2map_core.products.vectors.area_blocks import iter_areas
+from noise2map_core.products.vectors.areas import Areas
 from noise2map_core.products.vectors.outlines import polygons_of
+from noise2map_core.products.vectors.polygon_files import arrow_table
 from noise2map_core.runtime.mapper import Mapper, here
 
 BATCH_POLYGONS = 20_000
-BATCH_CORNERS = 500_000
+BATCH_BYTES = 8 << 20
 """A batch is as soon as it has either: its size on disk, and in memory, has a bound."""
 NUM_LARGEST = 2_000
 BINS_A_DECADE = 2
@@ -68,11 +71,17 @@ class LeftOut:
     by_class: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
     """Of that area, m² by class value."""
 
-    def add(self, areas: Areas) -> None:
-        """Count a batch."""
-        self.count += len(areas)
-        self.area_m2 += float(areas.area_m2.sum())
-        self.by_class += np.bincount(areas.value, areas.area_m2, 256)
+    @classmethod
+    def of(cls, areas: Areas) -> "LeftOut":
+        """Some areas."""
+        by_class = np.bincount(areas.value, areas.area_m2, 256).astype(np.float64)
+        return cls(len(areas), float(areas.area_m2.sum()), by_class)
+
+    def add(self, other: "LeftOut") -> None:
+        """Count others, too."""
+        self.count += other.count
+        self.area_m2 += other.area_m2
+        self.by_class += other.by_class
 
 
 @dataclass
@@ -84,21 +93,32 @@ class PolygonTally:
     """Geodesic area by class name."""
     sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(24, np.int64))
     """How many polygons there are by area: bins of half a power of ten, from 1 m²."""
-    largest: gpd.GeoDataFrame | None = None
-    """At most `NUM_LARGEST`, the largest first."""
+    largest: pa.Table | None = None
+    """At most `NUM_LARGEST`, the largest first, as `iter_polygons` has them."""
     left_out: LeftOut = field(default_factory=LeftOut)
 
-    def add(self, polygons: gpd.GeoDataFrame) -> None:
+    def add(self, polygons: pa.Table) -> None:
         """Count a batch."""
+        area_m2 = polygons["area_m2"].to_numpy()
         self.count += len(polygons)
-        for name, area in polygons.groupby("class_name")["area_m2"].sum().items():
-            self.area_m2[name] = self.area_m2.get(name, 0.0) + float(area)
-        decades = np.log10(np.maximum(polygons["area_m2"].to_numpy(), 1.0))
+        sums = polygons.group_by("class_name").aggregate([("area_m2", "sum")]).to_pydict()
+        for name, area in zip(sums["class_name"], sums["area_m2_sum"], strict=True):
+            self.area_m2[name] = self.area_m2.get(name, 0.0) + area
+        decades = np.log10(np.maximum(area_m2, 1.0))
         bins = np.minimum((decades * BINS_A_DECADE).astype(np.int64), len(self.sizes) - 1)
         self.sizes += np.bincount(bins, minlength=len(self.sizes))
-        both = polygons if self.largest is None else pd.concat([self.largest, polygons])
-        ranked = both.sort_values(["area_m2", "polygon_id"], ascending=[False, True])
-        self.largest = ranked.head(NUM_LARGEST).reset_index(drop=True)
+        self._rank(polygons, area_m2)
+
+    def _rank(self, polygons: pa.Table, area_m2: NDArray[np.float64]) -> None:
+        """Keep the largest; most batches have few that are larger than the least of these."""
+        if self.largest is None:
+            self.largest = polygons.slice(0, 0)
+        if len(self.largest) == NUM_LARGEST:
+            polygons = polygons.filter(area_m2 >= self.largest["area_m2"][-1].as_py())
+        if len(polygons):
+            both = pa.concat_tables([self.largest, polygons])
+            by = [("area_m2", "descending"), ("polygon_id", "ascending")]
+            self.largest = both.sort_by(by).slice(0, NUM_LARGEST).combine_chunks()
 
     def balance(
         self, names: Mapping[int, str], directions: Mapping[int, tuple[str, str]]
@@ -120,35 +140,41 @@ def iter_polygons(
     rules: PolygonRules,
     left_out: LeftOut | None = None,
     mapper: Mapper = here,
-) -> Iterator[gpd.GeoDataFrame]:
+) -> Iterator[pa.Table]:
     """The areas of each class that hang together by pixel edges, in batches; one batch at least.
     Those that the rules leave out are counted in `left_out`.
 
     The same as if the region had been traced whole. Columns: polygon_id (class, row and column of
     the first pixel on the anchored grid), class, class_name, area_m2 (geodesic, of the pixels),
     pixels, probability (mean), of kinds of change from and to (names of classes), the dates,
-    geometry in the grid's CRS. Each batch holds what was finished then, by first pixel. Memory is
-    bounded by what reaches from one row of tiles into the next; a polygon that covers the whole
-    region is held whole. Tiles are traced, and batches made polygons, by `mapper`.
+    geometry (WKB in the grid's CRS) and bbox, its bounds. Tile by tile, each by first pixel, and
+    behind them, block by block, what lies in several. Memory is bounded by what lies along seams; a
+    polygon that covers the whole region is held whole. All of it is made by `mapper`, and only put
+    together here.
     """
-    several = iter_areas(mosaic, list(rules.names), mapper=mapper)
-    batches = _batches(several, rules, LeftOut() if left_out is None else left_out)
-    return mapper(partial(_table, grid=mosaic.grid, rules=rules), batches)
+    finish = partial(_finished, grid=mosaic.grid, rules=rules)
+    made = iter_areas(mosaic, list(rules.names), finish, mapper=mapper)
+    return _batches(made, LeftOut() if left_out is None else left_out)
 
 
-def _batches(several: Iterable[Areas], rules: PolygonRules, left_out: LeftOut) -> Iterator[Areas]:
-    waiting: list[Areas] = []
-    polygons = corners = 0
-    for areas in several:
-        wanted = (areas.area_m2 >= rules.min_area_m2) & (areas.pixels >= rules.min_area_px)
-        left_out.add(areas.of(~wanted))
-        large = areas.of(wanted)
-        waiting.append(large)
-        polygons, corners = polygons + len(large), corners + len(large.corners)
-        if polygons >= BATCH_POLYGONS or corners >= BATCH_CORNERS:
-            yield joined(waiting)
-            waiting, polygons, corners = [large.of(np.zeros(len(large), np.bool_))], 0, 0
-    yield joined(waiting)
+def _finished(areas: Areas, grid: RegionGrid, rules: PolygonRules) -> tuple[pa.Table, LeftOut]:
+    """Areas as polygons, without those that are too small."""
+    wanted = (areas.area_m2 >= rules.min_area_m2) & (areas.pixels >= rules.min_area_px)
+    polygons = _table(areas.of(wanted), grid, rules)
+    return arrow_table(polygons), LeftOut.of(areas.of(~wanted))
+
+
+def _batches(made: Iterable[tuple[pa.Table, LeftOut]], left_out: LeftOut) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    polygons = size = 0
+    for table, small in made:
+        left_out.add(small)
+        waiting.append(table)
+        polygons, size = polygons + len(table), size + table.nbytes
+        if polygons >= BATCH_POLYGONS or size >= BATCH_BYTES:
+            yield pa.concat_tables(waiting).combine_chunks()
+            waiting, polygons, size = [table.slice(0, 0)], 0, 0
+    yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _table(areas: Areas, grid: RegionGrid, rules: PolygonRules) -> gpd.GeoDataFrame:

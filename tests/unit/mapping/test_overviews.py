@@ -1,5 +1,6 @@
 """Overviews: what each level shows, the same bytes every time, declared as the conventions want."""
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -23,7 +24,13 @@ from noise2map_core.geo.window import Window
 from noise2map_core.mapping import overviews
 from noise2map_core.mapping.levels import levels_of
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Mosaic
-from noise2map_core.mapping.overviews import halved, overviews_digest, write_overviews
+from noise2map_core.mapping.overviews import (
+    STATED,
+    STATED_EARLIER,
+    halved,
+    overviews_digest,
+    write_overviews,
+)
 from noise2map_core.mapping.template import ROOT
 from noise2map_core.products.verification import iter_faults
 from tests.map_factories import CLASSES, blobs, region_grid, write_mosaic
@@ -126,14 +133,28 @@ def test_verify_finds_a_flipped_byte_of_an_overview(tmp_path: Path) -> None:
     mosaic.finish()
     manifest = {
         "products": {}, "tiles": {"total": 0},
-        "mosaic_overviews_sha256": overviews_digest(mosaic),
+        STATED: overviews_digest(mosaic),
         "mosaic_metadata_sha256": mosaic.metadata_digest(),
     }  # fmt: skip
-    assert list(iter_faults(tmp_path, mosaic, manifest)) == []
+    earlier = {**manifest, STATED_EARLIER: in_a_row(mosaic.path)}
+    del earlier[STATED]
+    for stated in (manifest, earlier):
+        assert list(iter_faults(tmp_path, mosaic, stated)) == []
     shard = next(file for file in mosaic.path.rglob("overviews/*/class/c/0/0"))
     shard.write_bytes(shard.read_bytes()[:-1])
-    (fault,) = iter_faults(tmp_path, mosaic, manifest)
-    assert "overviews are not those that were written" in fault
+    for stated in (manifest, earlier):
+        (fault,) = iter_faults(tmp_path, mosaic, stated)
+        assert "overviews are not those that were written" in fault
+
+
+def in_a_row(mosaic: Path) -> str:
+    """SHA-256 over all objects of the overviews, each behind a line with its name and length."""
+    found, keys = hashlib.sha256(), [file.relative_to(mosaic) for file in mosaic.rglob("c/*/*")]
+    of = [key.parts for key in keys if key.parts[0] == "overviews"]
+    for key in sorted(of, key=lambda key: (int(key[1]), key[2], int(key[4]), int(key[5]))):
+        body = mosaic.joinpath(*key).read_bytes()
+        found.update(f"{'/'.join(key)} {len(body)}\n".encode() + body)
+    return found.hexdigest()
 
 
 def test_killed_at_any_shard_and_made_again_they_are_the_same_bytes(tmp_path: Path) -> None:

@@ -23,7 +23,14 @@ from noise2map_core.geo.aoi import AreaOfInterest
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.overviews import overviews_digest, write_overviews
 from noise2map_core.mapping.seams import seam_ratio
-from noise2map_core.products.bundle import TILES, clear_output, product_files, write_products
+from noise2map_core.products import bundle
+from noise2map_core.products.bundle import (
+    PACKAGE,
+    TILES,
+    clear_output,
+    product_files,
+    write_products,
+)
 from noise2map_core.products.manifest import stated_of
 from noise2map_core.products.pictures import stretched
 from noise2map_core.products.stac.collection import add_to_collection
@@ -125,6 +132,22 @@ def test_without_a_writer_of_tiles_the_map_is_made_and_says_so_once(
     figures = write_products(mosaic, subject, ProductsConfig())
     assert [text for text in figures.warnings if "PMTiles" in text] == [NO_TILES]
     assert TILES not in product_files(mosaic, subject, ProductsConfig())
+
+
+def test_more_polygons_than_a_package_holds_are_in_the_other_files_and_it_is_said(
+    mosaic: Mosaic, subject: MapSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, config = mosaic.path.parent, ProductsConfig()
+    count = write_products(mosaic, subject, config).polygons
+    for most, there in ((count, True), (count - 1, False)):
+        monkeypatch.setattr(bundle, "MOST_IN_PACKAGE", most)
+        figures = write_products(mosaic, subject, config)
+        assert len(gpd.read_parquet(output / "polygons.parquet")) == figures.polygons == count
+        assert (output / PACKAGE).exists() == there == (PACKAGE in figures.products)
+        assets = json.loads((output / "item.json").read_text())["assets"]
+        assert ("polygons-gpkg" in assets) == there
+        said = [text for text in figures.warnings if f"there are {count} polygons" in text]
+        assert len(said) == (not there)
 
 
 def test_a_mapping_unit_leaves_the_rasters_alone(mosaic: Mosaic, subject: MapSubject) -> None:

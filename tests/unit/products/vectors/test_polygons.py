@@ -10,6 +10,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
 import pyproj
@@ -27,7 +28,7 @@ from noise2map_core.mapping.mosaic import Mosaic, TileMap
 from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.vectors import polygons as module
 from noise2map_core.products.vectors.pmtiles import write_tiles
-from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile, GeoParquetFile, geo_table
 from noise2map_core.products.vectors.polygons import Dates, PolygonRules, iter_polygons
 from noise2map_core.runtime.digest import file_sha256
 
@@ -65,7 +66,7 @@ def blobs(seed: int) -> np.ndarray:
 def traced(mosaic: Mosaic, **rules: Any) -> gpd.GeoDataFrame:
     """All polygons, by first pixel."""
     batches = list(iter_polygons(mosaic, PolygonRules(NAMES, DATES, **rules)))
-    return in_order(pd.concat(batches))
+    return in_order(geo_table(pa.concat_tables(batches), mosaic.grid.crs))
 
 
 def in_order(polygons: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -178,8 +179,8 @@ def write_files(mosaic: Mosaic, folder: Path) -> None:
         GeoPackageFile(folder / "p.gpkg", styles, DATES.after) as package,
     ):
         for batch in iter_polygons(mosaic, PolygonRules(NAMES, DATES)):
-            parquet.write(batch)
-            package.write(batch)
+            parquet.append(batch, mosaic.grid.crs)
+            package.append(batch, mosaic.grid.crs)
 
 
 @pytest.mark.parametrize("any_change", [True, False])
@@ -216,7 +217,7 @@ def test_version_2_has_geometries_of_parquets_own_type_and_reads_the_same(tmp_pa
         paths[version] = tmp_path / f"{version}.parquet"
         with GeoParquetFile(paths[version], version) as file:
             for batch in iter_polygons(mosaic, PolygonRules(NAMES, DATES)):
-                file.write(batch)
+                file.append(batch, mosaic.grid.crs)
         about = pq.ParquetFile(paths[version])
         assert json.loads(about.metadata.metadata[b"geo"])["version"] == f"{version}.0"
         column = about.schema.column(about.schema.names.index("geometry"))
