@@ -22,8 +22,8 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the body's time to stage `name`, but for that of stages within it; people are told of
-        one that takes long."""
+        """Count the body's time to stage `name`, but for that of stages within it; people are
+        told of one that takes long."""
         start, cpu = time.perf_counter(), time.process_time()
         self._within.append((0.0, 0.0))
         try:
