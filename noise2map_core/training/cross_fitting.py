@@ -149,4 +149,4 @@ def _truth(school: School, batch: ChipBatch) -> NDArray[np.uint8]:
         label = batch.truth(CHANGE)
         return np.where(label == IGNORE, label, label > 0).astype(np.uint8)
     reader = ChipReader(school.store, (), cache_bytes=0)
-    return school.lesson.labels(_taught(school, reader.read(school.later[batch.chip])))
+    return school.lesson.sure(_taught(school, reader.read(school.later[batch.chip])))

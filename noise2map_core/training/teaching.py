@@ -83,11 +83,15 @@ class Lesson:
 
     def of(self, teacher: PairDetectors, shard: Columns, chips: Int64) -> Labels:
         """What a teacher says of chips whose pixels are in `shard`, as `labels` has it."""
-        if self.false_alarms is not None:
-            length = teacher.length(chips, shard["image"], shard["valid"])
-            limit = longest_unchanged(self.false_alarms, shard["image"].shape[2])
-            return self.labels(length < limit, length >= limit)
-        probability = teacher.probability(chips, shard["image"], shard["valid"])
+        image, valid = shard["image"], shard["valid"]
+        if self.false_alarms is None:
+            return self.sure(teacher.probability(chips, image, valid))
+        length = teacher.length(chips, image, valid)
+        limit = longest_unchanged(self.false_alarms, image.shape[2])
+        return self.labels(length < limit, length >= limit)
+
+    def sure(self, probability: NDArray[np.float32]) -> Labels:
+        """`labels` of probabilities [chip, y, x]."""
         return self.labels(probability <= 1 - self.confidence, probability >= self.confidence)
 
     def labels(self, unchanged: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Labels:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
 from noise2map_core.chips.store import ChipStore, Columns, iter_shards, open_store
 from noise2map_core.chips.writer import StoreHeader
+from noise2map_core.cli.commands import teach_chips
 from noise2map_core.evaluation.batches import ChipReader
 from noise2map_core.learning.metrics import ConfusionCounts
 from noise2map_core.runtime.errors import ChipStoreError, OutputMismatchError, PairRejectedError
@@ -18,6 +20,7 @@ from noise2map_core.settings.labels import SplitConfig
 from noise2map_core.training.cross_fitting import TEACHER, Mapped, score_maps
 from noise2map_core.training.teaching import Lesson, School, colour_of, fit_teacher
 from noise2map_core.training.training_data import require_trainable
+from noise2map_core.workflows.tools.teach_chips import TeachChipsConfig
 from tests.chip_factories import changed_land, make_store, plan_store
 from tests.unit.evaluation.test_evaluation import bounds
 
@@ -47,7 +50,7 @@ def test_only_what_is_sure_as_far_as_the_margin_is_a_label(
     rng = np.random.default_rng(seed)
     probability = np.repeat(np.repeat(rng.random((2, 4, 4)), 5, axis=1), 5, axis=2)
     probability[rng.random(probability.shape) < 0.01] = np.nan
-    label = Lesson(confidence, margin, 32).labels(probability.astype(np.float32))
+    label = Lesson(confidence, margin, 32).sure(probability.astype(np.float32))
     sides = np.where(probability >= confidence, 1, np.where(probability <= 1 - confidence, 0, 255))
     around = np.pad(sides, ((0, 0), *[(margin, margin)] * 2), constant_values=255)
     width = 2 * margin + 1
@@ -196,3 +199,25 @@ def test_without_labels_and_later_pairs_nothing_is_scored(tmp_path: Path) -> Non
     )
     store = open_store(make_store(job))
     assert score_maps(School.of(store, fit_teacher(store, "mad"), LESSON), 0.01, {}) == {}
+
+
+def test_lessons_by_theory_label_what_few_unchanged_pixels_reach(
+    store: ChipStore, tmp_path: Path
+) -> None:
+    output = tmp_path / "lessons.zarr"
+    config = TeachChipsConfig(chips=store.path, output=output, false_alarms=0.05)
+    assert teach_chips.run(config).attributes["labels_from"] == ["the detector mad, without labels"]
+    lessons, teacher = open_store(output), fit_teacher(store, "mad")
+    for chip in range(lessons.num_chips):
+        read = lessons.read_chip(chip, ("image", "valid", "label_change"))
+        own = np.array([_same_chip(store, lessons, chip)])
+        length = teacher.length(own, read["image"][None], read["valid"][None])[0]
+        squares = chi2.cdf(np.square(length), read["image"].shape[1])
+        expected = np.where(np.isnan(length), 255, squares >= 0.95)
+        np.testing.assert_array_equal(read["label_change"], expected)
+
+
+def _same_chip(store: ChipStore, lessons: ChipStore, chip: int) -> int:
+    """The number in `store` of what lies where a lesson does."""
+    same = [store.read(name) == lessons.read(name)[chip] for name in ("crs", "row", "col")]
+    return int(np.flatnonzero(np.all(same, axis=0))[0])
