@@ -135,9 +135,7 @@ class _PairJob:
                 self.compared,
             )
             said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
-        decided = decide(
-            said.probability, self.task, at_core, inside, direction=said.direction
-        ).arrays()
+        decided = decide(said.verdict, at_core, inside, direction=said.direction).arrays()
         layers = np.stack([decided[name].astype(np.uint16) for name in NAMES])
         return np.asarray(layers[:, *core.intersect(self.frame).slices_in(core)])
 
@@ -158,7 +156,7 @@ def _predictor(
         raise CheckpointError(f"checkpoint {checkpoint} was replaced meanwhile. Predict again.")
     if compared:
         network = Predictor(model, path, lattice, timesteps, "segment", light=light)
-        return ComparingPredictor(network)
+        return ComparingPredictor(network, ComparedSpec(model.spec).tasks["change"])
     return Predictor(model, path, lattice, timesteps, light=light)
 
 
