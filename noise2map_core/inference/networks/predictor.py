@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.networks.blend import TileBlend
+from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
 from noise2map_core.inference.networks.verdict import in_stored_units, verdict_of
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
@@ -49,6 +50,8 @@ class Predictor:
         evidence: Sequence[Pass] = (),
         light: SceneLight | None = None,
     ) -> None:
+        if path.device == "cuda":
+            require_usable_gpu()
         path.apply()
         keep_freed_memory()
         self._path = path

@@ -25,7 +25,9 @@ WORLD = Window(-64, -64, 192, 192)
 @pytest.fixture(scope="module")
 def model() -> Noise2Map:
     torch.manual_seed(0)
-    return Noise2Map(checkpoint_spec(threshold={"changed": 0.57})).eval()  # about half of its pixels
+    return Noise2Map(
+        checkpoint_spec(threshold={"changed": 0.57})
+    ).eval()  # about half of its pixels
 
 
 @pytest.fixture(scope="module")
