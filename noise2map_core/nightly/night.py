@@ -24,7 +24,13 @@ from noise2map_core.nightly.alarm import alarms_of
 from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.changes_files import expect_changes, write_changes
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
-from noise2map_core.nightly.followed import drop_slice, follow_slice, grid_of, update_area
+from noise2map_core.nightly.followed import (
+    drop_slice,
+    follow_slice,
+    grid_of,
+    mapper_of,
+    update_area,
+)
 from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
 from noise2map_core.nightly.past import SliceRecord, forget_record, read_past, write_record
 from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
@@ -160,7 +166,7 @@ def _make_alert_products(area: Area) -> None:
     if area.config.alerts is None or not has_alerts(area.output):
         return
     aoi = replace(read_aoi(area.config.aoi), name=area.id)
-    write_alert_products(area.output, aoi, area.collection)
+    write_alert_products(area.output, aoi, area.collection, mapper_of(area))
 
 
 def _drop_slice(watch: Watch, day: date) -> None:
