@@ -194,6 +194,7 @@ def check_gpu() -> Check:
     # What cannot be imported is what a check finds.
     import torch
 
+    # It imports torch.
     from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
 
     if torch.cuda.is_available():
