@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import date
 from typing import Any
 
@@ -17,10 +16,8 @@ from noise2map_core.nightly.areas import Area, day_of
 from noise2map_core.nightly.cursor import Cursor
 from noise2map_core.nightly.objects import Tracked, read_objects, track, write_table
 from noise2map_core.nightly.past import forget_record, read_past
-from noise2map_core.products.parts import MapperOf, is_worth_handing_out, one_process
 from noise2map_core.products.stac.collection import add_asset, refresh_collection
 from noise2map_core.review import scenes
-from noise2map_core.runtime.mapper import Mapper
 from noise2map_core.runtime.storage import listed
 
 FEW_TILES = 64
@@ -104,17 +101,3 @@ def fold_tiles_of(area: Area) -> FoldTiles:
         fold_on_cluster(job, tiles, area.config.resources)
 
     return fold_tiles
-
-
-def mapper_of(area: Area) -> MapperOf:
-    """Who makes the products of an area: this process, or, of a large one, a cluster."""
-
-    def handed_out(grid: RegionGrid) -> AbstractContextManager[Mapper]:
-        if not is_worth_handing_out(grid):
-            return one_process(grid)
-        # Here and not above: Ray takes seconds, which nights of small areas are spared.
-        from noise2map_core.distributed.tasks import mapper_for
-
-        return mapper_for(grid, area.config.resources)
-
-    return handed_out
