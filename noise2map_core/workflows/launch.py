@@ -26,7 +26,7 @@ MAP_TOOLS = ("view", "publish")
 """Those of `cli.commands.maps`: finished maps, shown and handed on."""
 TOOLS = (
     "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
-    "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
+    "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
     "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
