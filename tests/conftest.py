@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import secrets
 import subprocess
@@ -52,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--budget", type=float, metavar="SECONDS", help="skip the tests that would start later"
     )
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

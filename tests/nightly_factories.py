@@ -14,7 +14,9 @@ import numpy as np
 import rasterio
 import yaml
 
+from noise2map_core.detectors.spec import MapTask
 from noise2map_core.geo.grid import Tile
+from noise2map_core.inference.decision import verdict_of
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile import Prediction, predict_tile
 from noise2map_core.inference.tile_image import read_tile
@@ -56,13 +58,16 @@ class Here:
 class ByPixel:
     """Says how probable change is from each pixel alone: nothing depends on what is beside it."""
 
+    def __init__(self, task: MapTask) -> None:
+        self.task = task
+
     def predict(self, image: Any, valid: Any, core: Any, wanted: Any, part: Any = None) -> Any:
         halo = (image.shape[2] - core.height) // 2
         rows, cols = slice(halo, halo + core.height), slice(halo, halo + core.width)
         before, after = image[:, :, rows, cols].astype(np.float32)
         apart = np.abs(after - before).mean(axis=0) / 1000
         changed = (apart / (1 + apart)).astype(np.float32)
-        return Prediction(np.stack([1 - changed, changed]), 1)
+        return Prediction(verdict_of(np.stack([1 - changed, changed]), self.task), 1)
 
 
 def _predict_tiles(
@@ -72,8 +77,10 @@ def _predict_tiles(
     from noise2map_core.inference.networks.predictor import Predictor
     from noise2map_core.models.checkpoint import load_checkpoint
 
-    predictor = predictor or Predictor(
-        load_checkpoint(job.checkpoint), job.path, job.lattice, job.timesteps
+    predictor = (
+        predictor(job.task)
+        if predictor
+        else Predictor(load_checkpoint(job.checkpoint), job.path, job.lattice, job.timesteps)
     )
     mosaic, ledger = Mosaic(job.output / "mosaic.zarr", job.grid), Ledger(job.output)
     for row, col in tiles.tolist():

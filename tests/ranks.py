@@ -48,8 +48,10 @@ def losses_alone(job: TrainingJob) -> list[float]:
 def losses_together(job: TrainingJob, world_size: int, folder: Path) -> list[list[float]]:
     """Of a training with so many ranks, each rank's."""
     job = replace(job, training=job.training.model_copy(update={"num_workers": world_size}))
-    spawn: Callable[..., None] = mp.spawn
-    spawn(_run, (world_size, job, folder), nprocs=world_size)
+    # Ranks come of one process that has imported everything, and nothing else.
+    mp.get_context("forkserver").set_forkserver_preload([__name__])
+    start: Callable[..., Any] = mp.start_processes
+    start(_run, (world_size, job, folder), nprocs=world_size, start_method="forkserver")
     files = [folder / f"{rank}.json" for rank in range(world_size)]
     return [json.loads(file.read_text()) for file in files]
 

@@ -16,6 +16,7 @@ from noise2map_core.alert_products.versions import (
 )
 from noise2map_core.alerts.tables import ALERTS, read_alerts
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.products.parts import MapperOf, one_process
 from noise2map_core.products.rasters import RasterSpec, write_raster
 from noise2map_core.products.stac.collection import add_to_collection, lists
 from noise2map_core.products.vectors.pmtiles import can_write_tiles, write_tiles
@@ -31,8 +32,11 @@ OTHER_FILES = {
 }
 
 
-def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> Path:
+def write_alert_products(
+    area: Path, aoi: AreaOfInterest, collection: Path, mapper_of: MapperOf = one_process
+) -> Path:
     """The products of the day that the alerts in an area's folder have come to; their folder.
+    Parts of rasters are made by who `mapper_of` gives.
 
     Made once from the same state: then nothing is touched. If they are there from another one, the
     day was replayed: they are made beside the earlier ones, whose place in the collection they
@@ -47,7 +51,7 @@ def write_alert_products(area: Path, aoi: AreaOfInterest, collection: Path) -> P
     made = earlier
     if made is None or made.key != state.key:
         made = version_of(state.folder, state.as_of, earlier.number + 1 if earlier else 1)
-        _write(state, aoi, collection, made, earlier)
+        _write(state, aoi, collection, made, earlier, mapper_of)
     _list(state, collection, made)
     return made.folder
 
@@ -62,14 +66,15 @@ def _list(state: AlertState, collection: Path, made: Version) -> None:
 
 def _write(
     state: AlertState, aoi: AreaOfInterest, collection: Path, made: Version,
-    earlier: Version | None,
+    earlier: Version | None, mapper_of: MapperOf,
 ) -> None:  # fmt: skip
     """All files of a version; the item, by its name, is the last that comes to its place."""
     alerts, rasters = read_alerts(state.table), alert_rasters(state)
     made.folder.mkdir(parents=True, exist_ok=True)
     with whole_files(made.folder) as folder:
-        for raster in rasters:
-            write_raster(state.grid, raster.spec, raster.reader(state), folder)
+        with mapper_of(state.grid) as mapper:
+            for raster in rasters:
+                write_raster(state.grid, raster.spec, raster.reader(state), folder, mapper)
         shutil.copyfile(state.table, folder / ALERTS)
         write_package(folder / PACKAGE, alerts, state.as_of)
         write_style(folder / STYLE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,8 @@ class AlertRaster:
     """Takes the inputs [H, W] in their order."""
 
     def reader(self, state: AlertState) -> Read:
-        """What gives its pixels [H, W] in a window."""
-        return lambda window: self._read(state, window)
+        """What gives its pixels [H, W] in a window; picklable."""
+        return partial(self._read, state)
 
     def _read(self, state: AlertState, window: Window) -> Pixels:
         pixels = self.make(*(state.read(name, window) for name in self.inputs))

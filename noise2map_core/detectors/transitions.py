@@ -70,11 +70,11 @@ def compare(before: Probabilities, after: Probabilities) -> tuple[Probabilities,
     """
     gain = after - before
     changed = np.minimum(np.abs(gain).sum(axis=0) / np.float32(2), np.float32(1))
-    numbers = _numbers(len(before))
+    numbers = kind_numbers(len(before))
     return np.stack([1 - changed, changed]), numbers[gain.argmin(axis=0), gain.argmax(axis=0)]
 
 
-def _numbers(classes: int) -> NDArray[np.uint8]:
+def kind_numbers(classes: int) -> NDArray[np.uint8]:
     """[class, class] The value of the kind of change from one to the other."""
     table = np.zeros((classes, classes), np.uint8)
     table[~np.eye(classes, dtype=bool)] = np.arange(1, classes * (classes - 1) + 1)

@@ -7,7 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.distributed.cluster.needs import predictor_needs, require_here
+from noise2map_core.distributed.cluster.gpus import require_usable
+from noise2map_core.distributed.cluster.needs import (
+    predictor_gpus,
+    predictor_needs,
+    require_here,
+)
 from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.metrics import count_kept
 from noise2map_core.distributed.prediction import predict_tiles
@@ -79,6 +84,8 @@ def _begin(run: RegionRun, stack: ExitStack, tiles: int) -> None:
         run.pair = plan_pixels(run.config, job.before, job.after, job.grid, report=True)
     with run.watch.stage("start Ray"):
         stack.enter_context(ray_session(resources, needs))
+    if job.path.device == "cuda":
+        require_usable(predictor_gpus(resources))
 
 
 def _predict_lost(run: RegionRun) -> None:

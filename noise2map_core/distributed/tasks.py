@@ -16,12 +16,10 @@ from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.inference.region_products import write_map
 from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.products.bundle import MapFigures
+from noise2map_core.products.parts import is_worth_handing_out
 from noise2map_core.runtime.mapper import Made, Mapper, here
 from noise2map_core.settings.resources import ClusterConfig
 
-WORTH_PX = 50_000_000
-"""Pixels of a region from which on its products are handed out: on one CPU they take longer than a
-cluster and its workers take to start."""
 AHEAD = 2
 """Tasks of a worker that are begun and not fetched yet: what is made waits for the slowest part."""
 
@@ -29,7 +27,7 @@ AHEAD = 2
 @contextmanager
 def mapper_for(grid: RegionGrid, resources: ClusterConfig) -> Iterator[Mapper]:
     """Who makes the parts of a region's products: a cluster, or of a small region this process."""
-    if grid.region.height * grid.region.width < WORTH_PX:
+    if not is_worth_handing_out(grid):
         yield here
         return
     with ray_session(resources, reader_needs(resources)):

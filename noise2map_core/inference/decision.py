@@ -1,6 +1,6 @@
 """From probabilities to classes, and to the map's codes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
     TileMap,
 )
-from noise2map_core.mapping.recut import directed, of_decided, stored_cut
+from noise2map_core.mapping.recut import of_decided, stored_cut
 
 HIDDEN_REASONS = {
     Hidden.CLOUD: (Reason.MASKED_BEFORE, Reason.MASKED_AFTER),
@@ -25,6 +25,14 @@ HIDDEN_REASONS = {
 
 TOLERANCE = 1e-6
 """Takes in probabilities that equal a threshold but for the last bit of a float32."""
+
+
+class Verdict(NamedTuple):
+    """What is decided of pixels [height, width], wherever they lie and whatever was observed."""
+
+    classes: NDArray[np.uint8]
+    stored: NDArray[np.uint16]
+    """Probability, in units of the mosaic."""
 
 
 def decide_classes(probability: NDArray[np.float32], task: MapTask) -> NDArray[np.uint8]:
@@ -43,52 +51,48 @@ def decide_classes(probability: NDArray[np.float32], task: MapTask) -> NDArray[n
     return decided
 
 
-def decide(
-    probability: NDArray[np.float32],
-    task: MapTask,
-    valid: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
-    hidden: Kinds | None = None,
-    spread: NDArray[np.float32] | None = None,
-    direction: NDArray[np.uint8] | None = None,
-) -> TileMap:
-    """The map of one tile from class probabilities [class, height, width].
+def verdict_of(probability: NDArray[np.float32], task: MapTask) -> Verdict:
+    """The class of each pixel, and the probability that is stored of it.
 
-    `direction` [height, width] is the kind of change where two maps were compared; probabilities
-    are of no change and of change then.
-    `valid` [date, height, width] says what was observed at each date, `hidden` by what the other
-    pixels are hidden that were observed, `inside` [height, width] what lies in the area of
-    interest. Change stores the probability of the changed class, segmentation that of the class
-    that was decided. Two classes are cut from the probability as it is stored, so that a threshold
-    applied to the mosaic later gives the same map.
+    `probability` [class, height, width]. Change stores the probability of the changed class,
+    segmentation that of the class that was decided. Two classes are cut from the probability as it
+    is stored, so that a threshold applied to the mosaic later gives the same map.
     """
-    classes, stored = _classes(probability, task, direction)
-    reason = _reasons(valid, np.zeros(valid.shape, np.uint8) if hidden is None else hidden, inside)
-    decided = reason == Reason.DECIDED
-    return TileMap(
-        classes=_where(decided, classes, NO_DECISION),
-        probability=_where(decided, stored, NO_PROBABILITY),
-        valid=valid.all(axis=0) & inside,
-        reason=reason,
-        disagreement=None if spread is None else _where(decided, _stored(spread), NO_PROBABILITY),
-        direction=None if direction is None else _where(decided, direction, NO_DECISION),
-    )
-
-
-def _classes(
-    probability: NDArray[np.float32], task: MapTask, direction: NDArray[np.uint8] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Class and stored probability of each pixel."""
-    if direction is not None:
-        changed = _stored(probability[1])
-        return directed(direction, changed, task.decided_from), changed
     if len(task.classes) == 2:
         second = _stored(probability[1])
         classes = (second >= stored_cut(task.decided_from)).astype(np.uint8)
-        return classes, second if is_change(task) else of_decided(classes, second)
+        return Verdict(classes, second if is_change(task) else of_decided(classes, second))
     classes = decide_classes(probability, task)
     taken = np.take_along_axis(probability, classes[None].astype(np.intp), axis=0)[0]
-    return classes, _stored(probability[1] if is_change(task) else taken)
+    return Verdict(classes, _stored(probability[1] if is_change(task) else taken))
+
+
+def decide(
+    verdict: Verdict,
+    valid: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    hidden: Kinds | None = None,
+    disagreement: NDArray[np.uint16] | None = None,
+    direction: NDArray[np.uint8] | None = None,
+) -> TileMap:
+    """The map of one tile, from what was decided of all of its pixels.
+
+    `disagreement` [height, width] is in units of the mosaic; `direction` [height, width] is the
+    kind of change where two maps were compared.
+    `valid` [date, height, width] says what was observed at each date, `hidden` by what the other
+    pixels are hidden that were observed, `inside` [height, width] what lies in the area of
+    interest.
+    """
+    reason = _reasons(valid, np.zeros(valid.shape, np.uint8) if hidden is None else hidden, inside)
+    decided = reason == Reason.DECIDED
+    return TileMap(
+        classes=_where(decided, verdict.classes, NO_DECISION),
+        probability=_where(decided, verdict.stored, NO_PROBABILITY),
+        valid=valid.all(axis=0) & inside,
+        reason=reason,
+        disagreement=_if_any(decided, disagreement, NO_PROBABILITY),
+        direction=_if_any(decided, direction, NO_DECISION),
+    )
 
 
 def is_change(task: MapTask) -> bool:
@@ -104,6 +108,12 @@ def _stored(probability: NDArray[np.float32]) -> NDArray[np.uint16]:
 def _where(decided: NDArray[np.bool_], values: NDArray[Any], nothing: int) -> NDArray[Any]:
     """The values of decided pixels, in their dtype."""
     return np.where(decided, values, values.dtype.type(nothing))
+
+
+def _if_any(
+    decided: NDArray[np.bool_], values: NDArray[Any] | None, nothing: int
+) -> NDArray[Any] | None:
+    return None if values is None else _where(decided, values, nothing)
 
 
 def _reasons(

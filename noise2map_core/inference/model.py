@@ -12,11 +12,13 @@ from noise2map_core.detectors.spec import (
     KINDS,
     DetectorSpec,
     MapSpec,
+    MapTask,
     detector_asked,
     is_detector,
 )
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
+from noise2map_core.inference.decision import verdict_of
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile import Prediction, TilePredictor
 from noise2map_core.models.spec import read_spec, read_weights
@@ -55,10 +57,10 @@ def _require_used(config: RegionConfig) -> None:
 
 
 def predictor_of(job: RegionJob) -> TilePredictor:
-    """What says how probable the classes of a tile are."""
+    """What says what the pixels of a tile are."""
     if isinstance(job.spec, DetectorSpec):
         assert job.spec.fitted is not None
-        return TileDetector(job.spec.fitted, job.lattice)
+        return TileDetector(job.spec.fitted, job.lattice, job.task)
     # Torch takes seconds, which a detector spares.
     from noise2map_core.inference.networks.predictor import Predictor
     from noise2map_core.inference.networks.two_maps import ComparingPredictor
@@ -69,7 +71,7 @@ def predictor_of(job: RegionJob) -> TilePredictor:
         network = Predictor(
             model, job.path, job.lattice, job.timesteps, "segment", job.evidence, job.light
         )
-        return ComparingPredictor(network)
+        return ComparingPredictor(network, job.task)
     return Predictor(
         model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence, job.light
     )
@@ -81,6 +83,7 @@ class TileDetector:
 
     detector: Detector
     lattice: ChipLattice
+    task: MapTask
 
     def predict(
         self,
@@ -90,7 +93,7 @@ class TileDetector:
         wanted: NDArray[np.bool_],
         part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
-        """Probabilities of no change and of change [2, height, width]; see `TilePredictor`."""
+        """See `TilePredictor`."""
         found = self.detector.probability(image, np.asarray(valid.all(axis=0)), part)
         changed = found[core.slices_in(self.lattice.cover(core))]
-        return Prediction(np.stack([1 - changed, changed]), chips=0)
+        return Prediction(verdict_of(np.stack([1 - changed, changed]), self.task), chips=0)

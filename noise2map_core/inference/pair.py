@@ -211,9 +211,7 @@ class _Job:
                 self.compared,
             )  # fmt: skip
             said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
-        decided = decide(
-            said.probability, self.task, at_core, inside, direction=said.direction
-        ).arrays()
+        decided = decide(said.verdict, at_core, inside, direction=said.direction).arrays()
         layers = np.stack([decided[name].astype(np.uint16) for name in NAMES])
         return np.asarray(layers[:, *core.intersect(self.frame).slices_in(core)])
 
@@ -228,8 +226,11 @@ def _predictor(
     light: SceneLight | None,
     compared: bool,
 ) -> TilePredictor:
-    predictor = Predictor(network.load(), path, lattice, timesteps, by, light=light)
-    return ComparingPredictor(predictor) if compared else predictor
+    model = network.load()
+    predictor = Predictor(model, path, lattice, timesteps, by, light=light)
+    if not compared:
+        return predictor
+    return ComparingPredictor(predictor, ComparedSpec(model.spec).tasks["change"])
 
 
 def _light(spec: CheckpointSpec, task: Task, images: list[xr.DataArray]) -> SceneLight | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from noise2map_core.detectors.part_edges import part_edges
 from noise2map_core.geo.grid import Tile
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.decision import decide
+from noise2map_core.inference.decision import Verdict, decide
 from noise2map_core.inference.region import RegionJob
 from noise2map_core.inference.tile_image import TileImage
 from noise2map_core.mapping.mosaic import TileMap
@@ -19,22 +19,22 @@ from noise2map_core.mapping.mosaic import TileMap
 class Prediction:
     """What is said of one tile."""
 
-    probability: NDArray[np.float32]
-    """[class, height, width], calibrated."""
+    verdict: Verdict
+    """Of all pixels [height, width]."""
     chips: int
     """Chips that went through a network."""
-    spread: NDArray[np.float32] | None = None
+    disagreement: NDArray[np.uint16] | None = None
     """[height, width] highest less lowest probability over the passes of the evidence, of the class
-    in which they differ most; None: no evidence was asked for."""
-    reversed_probability: NDArray[np.float32] | None = None
-    """As `probability`, the dates in reversed order; None where that was not asked for."""
+    in which they differ most, in units of the mosaic; None: no evidence was asked for."""
+    reversed_classes: NDArray[np.uint8] | None = None
+    """[height, width] the classes with the dates in reversed order; None where that was not asked
+    for."""
     direction: NDArray[np.uint8] | None = None
-    """[height, width] the kind of change, where two maps are compared: `probability` is of no
-    change and of change then."""
+    """[height, width] the kind of change, where two maps are compared, whether decided or not."""
 
 
 class TilePredictor(Protocol):
-    """Whatever says how probable classes are: a network, a detector."""
+    """Whatever says what a tile's pixels are: a network, a detector."""
 
     def predict(
         self,
@@ -44,7 +44,7 @@ class TilePredictor(Protocol):
         wanted: NDArray[np.bool_],
         part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
-        """Class probabilities of a tile's `core`.
+        """What a tile's `core` shows.
 
         `image` [date, band, H, W] and `valid` [date, H, W] cover the chips that touch the core;
         `wanted` [height, width] marks core pixels that are to be decided; `part` [H, W] is of
@@ -82,11 +82,10 @@ def predict_tile(
     said = predictor.predict(pixels.image, pixels.valid, core, wanted, pixels.part)
     strange = wanted & _strange(pixels.image[:, :, *at_core], job.spec.value_range)
     hidden = pixels.hidden[:, *at_core]
-    made = decide(said.probability, job.task, valid, inside, hidden, said.spread, said.direction)
+    made = decide(said.verdict, valid, inside, hidden, said.disagreement, said.direction)
     unlike = 0
-    if said.reversed_probability is not None:
-        other = decide(said.reversed_probability, job.task, valid, inside)
-        unlike = int((made.classes != other.classes).sum())
+    if said.reversed_classes is not None:
+        unlike = int((wanted & (said.verdict.classes != said.reversed_classes)).sum())
     edges = "" if pixels.part is None else part_edges(pixels.part, at_core, made.classes)
     return PredictedTile(made, said.chips, int(wanted.sum()), int(strange.sum()), unlike, edges)
 

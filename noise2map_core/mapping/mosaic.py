@@ -56,6 +56,8 @@ NO_DECISION = 255
 PROBABILITY_SCALE = 10_000
 """Probabilities are stored as uint16 in units of 1e-4; classes are cut from the stored numbers."""
 NO_PROBABILITY = 65_535
+CHUNKS_AT_ONCE = 64
+"""That Zarr hands from codec to codec: one by one, handing them on takes longer than packing."""
 
 
 class Reason(IntEnum):
@@ -247,9 +249,10 @@ class Mosaic:
         rows_cols = self.grid.window(tile).slices_in(self.grid.tile_frame)
         keys, held = dict(self.shards.keys(tile)), self._documents
         store = MemoryStore(held)
-        for name, values in pixels.arrays().items():
-            array = zarr.open_array(store, path=name, mode="r+", zarr_format=3)
-            array[rows_cols] = values
+        with zarr.config.set({"codec_pipeline.batch_size": CHUNKS_AT_ONCE}):
+            for name, values in pixels.arrays().items():
+                array = zarr.open_array(store, path=name, mode="r+", zarr_format=3)
+                array[rows_cols] = values
         made = {name: held.pop(keys[name], None) for name in pixels.arrays()}
         return {name: None if body is None else body.to_bytes() for name, body in made.items()}
 

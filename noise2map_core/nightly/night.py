@@ -16,6 +16,7 @@ from noise2map_core.alert_products.source import has_alerts
 from noise2map_core.alerts.looks import look_at
 from noise2map_core.catalog.search import search_scenes
 from noise2map_core.delivery.deliver import deliver, require_targets
+from noise2map_core.distributed.mappers import mapper_of
 from noise2map_core.geo.aoi import read_aoi
 from noise2map_core.inference.model import read_model
 from noise2map_core.inference.region import RegionJob
@@ -166,7 +167,8 @@ def _make_alert_products(area: Area) -> None:
     if area.config.alerts is None or not has_alerts(area.output):
         return
     aoi = replace(read_aoi(area.config.aoi), name=area.id)
-    write_alert_products(area.output, aoi, area.collection)
+    mapper = mapper_of(area.config.resources)
+    write_alert_products(area.output, aoi, area.collection, mapper)
 
 
 def _drop_slice(watch: Watch, day: date) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from noise2map_core.products.parts import MapperOf, one_process
 from noise2map_core.publishing.address import check_address
 from noise2map_core.publishing.layout import Part, Publication, iter_parts, lay_out
 from noise2map_core.publishing.source import Bundle, iter_bundle_faults
@@ -46,13 +47,22 @@ class Published:
         return [*lines, *(f"note       {note}" for note in self.notes)]
 
 
-def publish(output: Path, place: Path, base_url: str = "", *, prune: bool = False) -> Published:
+def publish(
+    output: Path,
+    place: Path,
+    base_url: str = "",
+    *,
+    prune: bool = False,
+    mapper_of: MapperOf = one_process,
+) -> Published:
     """Copy a finished map, or an area of nights, to where others read it.
 
     `base_url`: the web address of `place`, for absolute links; it is tried before readers are led
     to what is new. Files of earlier versions stay, for readers that began with these, until
-    `prune`. Raises OutputMismatchError for a place of something else, OutputError for a source that
-    is not finished or a place that cannot be written or read; readers then see what they saw.
+    `prune`. What is new is read and compared with its digests first, the tiles and files of a map
+    by who `mapper_of` gives for it. Raises OutputMismatchError for a place of something else,
+    OutputError for a source that is not finished or a place that cannot be written or read; readers
+    then see what they saw.
     """
     output, place, base_url = absolute(output), absolute(place), base_url.rstrip("/")
     _require_apart(output, place)
@@ -65,7 +75,7 @@ def publish(output: Path, place: Path, base_url: str = "", *, prune: bool = Fals
         new = [bundle for bundle in found.bundles if not _is_there(bundle, found, there)]
         _hold_sources(held, output, new)
         for bundle in new:
-            _require_sound(bundle)
+            _require_sound(bundle, mapper_of)
         held.enter_context(target.held())
         return _send(target, found, base_url, prune=prune)
 
@@ -114,8 +124,8 @@ def _hold_sources(held: ExitStack, output: Path, new: Sequence[Bundle]) -> None:
             held.enter_context(hold_lease(bundle.folder))
 
 
-def _require_sound(bundle: Bundle) -> None:
-    if faults := list(iter_bundle_faults(bundle)):
+def _require_sound(bundle: Bundle, mapper_of: MapperOf) -> None:
+    if faults := list(iter_bundle_faults(bundle, mapper_of)):
         raise OutputError(
             f"{bundle.folder} is not published, for it has {len(faults)} faults: "
             f"{'; '.join(faults)}. `noise2map verify --repair` makes again what is damaged."

@@ -4,6 +4,7 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.mapping.overviews import STATED, STATED_EARLIER
 from noise2map_core.products.manifest import NAME as MANIFEST
 from noise2map_core.products.manifest import products_are_current, read_manifest
+from noise2map_core.products.parts import MapperOf, one_process
 from noise2map_core.products.stac.assets import MULTIHASH_SHA256, ZARR
 from noise2map_core.products.verification import iter_faults, open_output
 from noise2map_core.runtime.digest import digest_of, file_sha256
 from noise2map_core.runtime.errors import OutputError
+from noise2map_core.runtime.mapper import Mapper, here
 from noise2map_core.runtime.storage import files_in, joined, size_of
 
 Document = dict[str, Any]
@@ -65,15 +68,30 @@ def read_bundle(root: Path, href: str) -> Bundle:
     return Bundle(folder, place, document, files, _version(document, folder, files))
 
 
-def iter_bundle_faults(bundle: Bundle) -> Iterator[str]:
-    """What is wrong with the files, in words: each is read."""
-    if bundle.mosaic:
-        mosaic, manifest = open_output(bundle.folder)
-        yield from iter_faults(bundle.folder, mosaic, manifest)
+def iter_bundle_faults(bundle: Bundle, mapper_of: MapperOf = one_process) -> Iterator[str]:
+    """What is wrong with the files, in words: each is read, by who `mapper_of` gives for a map."""
+    with ExitStack() as held:
+        mapper: Mapper = here
+        if bundle.mosaic:
+            mosaic, manifest = open_output(bundle.folder)
+            mapper = held.enter_context(mapper_of(mosaic.grid))
+            yield from iter_faults(bundle.folder, mosaic, manifest, mapper)
+        told = mapper(_file_fault, list(_iter_stated(bundle)))
+        yield from filter(None, told)
+
+
+def _iter_stated(bundle: Bundle) -> Iterator[tuple[Path, str]]:
+    """Files, and the checksums that the item states."""
     for asset in bundle.document["assets"].values():
-        stated, name = asset.get("file:checksum"), posixpath.normpath(asset["href"])
-        if stated and stated != MULTIHASH_SHA256 + file_sha256(bundle.files[name]):
-            yield f"{bundle.files[name]} is not the file that its item names"
+        if stated := asset.get("file:checksum"):
+            yield bundle.files[posixpath.normpath(asset["href"])], stated
+
+
+def _file_fault(named: tuple[Path, str]) -> str | None:
+    file, stated = named
+    if stated == MULTIHASH_SHA256 + file_sha256(file):
+        return None
+    return f"{file} is not the file that its item names"
 
 
 def _require_finished(folder: Path) -> None:

@@ -27,6 +27,10 @@ from pydantic import BeforeValidator, PlainSerializer, PlainValidator
 SCHEMES = ("s3", "gs", "http", "https")
 PARTIAL = ".partial"
 """Ends the name of what is not finished yet; it begins with a dot where it is ours."""
+PART_BYTES, MOST_PARTS = 8 << 20, 10_000
+"""Of an object that goes up by parts: the least of one, and how many S3 takes."""
+HELD_BYTES = 12 * PART_BYTES
+"""Of parts under way, in main memory."""
 _URL = re.compile(rf"^({'|'.join(SCHEMES)}):/+(?=[^/])")
 """pathlib makes one slash of two: `Path("s3://bucket")` is understood as well."""
 
@@ -218,10 +222,20 @@ def reason(error: Exception) -> str:
 
 
 def upload(file: Path, target: Path, headers: dict[str, str] | None = None) -> None:
-    """Put a local file as an object, whole; a large one in parts. `headers` go with it to whoever
-    reads it: Content-Type, Cache-Control."""
+    """Put a local file as an object, whole. A large one goes up by parts, several at once and in
+    any order, read from the disk as they go. `headers` go with it to whoever reads it:
+    Content-Type, Cache-Control."""
     _require_right()
-    obstore.put(object_store(target.parent), target.name, file, attributes=cast(Any, headers))
+    part = part_bytes(file.stat().st_size)
+    obstore.put(
+        object_store(target.parent), target.name, file, attributes=cast(Any, headers),
+        chunk_size=part, max_concurrency=max(1, HELD_BYTES // part),
+    )  # fmt: skip
+
+
+def part_bytes(size: int) -> int:
+    """Bytes of a part of an object of `size` bytes: as few as make no more parts than S3 takes."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
 
 
 @contextmanager

@@ -29,7 +29,8 @@ SIZES = ((64, 1024), (256, 2048))
 STAGES = {
     "normalise": (predictor._Shown, "_tile"), "cut": (predictor._Shown, "_cut"),
     "blend": (blend.TileBlend, "add"), "mean": (blend.TileBlend, "mean"),
-    "softmax": (predictor, "_softmax"), "decide": (decision, "decide"),
+    "softmax": (predictor, "_softmax"), "threshold": (predictor, "verdict_of"),
+    "decide": (decision, "decide"),
     "encode": (mosaic.Mosaic, "_encoded"), "hash": (mosaic, "digest_over"),
 }  # fmt: skip
 
@@ -79,7 +80,7 @@ def measure(chip_px: int, tile_px: int) -> dict[str, float]:
                     stack.enter_context(patch.object(owner, name, work))
                 begun = time.process_time()
                 said = network.predict(image, valid, core, inside & at_core.all(axis=0))
-                made = decision.decide(said.probability, spec.tasks["change"], at_core, inside)
+                made = decision.decide(said.verdict, at_core, inside)
                 seconds["predict and decide, all"] = time.process_time() - begun
                 written.write(Tile(0, 0), made)
             for stage, found in seconds.items():

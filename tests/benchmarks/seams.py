@@ -78,7 +78,7 @@ def _map(root: Path, name: str, size: int, stride: int, moved: int) -> NDArray[n
         inside = np.ones((TILE_PX, TILE_PX), np.bool_)
         said = predictor.predict(image, valid, placed, inside)
         seen = np.broadcast_to(inside, (len(image), TILE_PX, TILE_PX))
-        mosaic.write(tile, decide(said.probability, model.spec.task(), seen, inside))
+        mosaic.write(tile, decide(said.verdict, seen, inside))
     tiles, chips = seam_ratio(mosaic, TILE_PX, TILE_PX), seam_ratio(mosaic, stride, TILE_PX)
     print(f"{name}: tiles {tiles}, chips {chips}", flush=True)
     classes: NDArray[np.uint8] = mosaic.read("class", grid.region)

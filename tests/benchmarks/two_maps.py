@@ -24,7 +24,7 @@ from noise2map_core.detectors.compared import DECIDED_FROM
 from noise2map_core.detectors.transitions import compare
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.networks.predictor import Predictor
+from noise2map_core.inference.networks.predictor import MAP, Predictor
 from noise2map_core.inference.numeric_path import resolve_numeric_path
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.settings.inference import InferenceConfig
@@ -109,7 +109,8 @@ def _predicted(network: Predictor, lattice: ChipLattice, image: NDArray[np.uint8
     around = [(-cover.row, cover.row_stop - height), (-cover.col, cover.col_stop - width)]
     valid = np.pad(np.ones((len(image), height, width), bool), [(0, 0), *around])
     padded = np.pad(image, [(0, 0), (0, 0), *around])
-    return network.predict(padded, valid, core, np.ones((height, width), bool)).probability
+    found, _ = network.passes(padded, valid, core, np.ones((height, width), bool))
+    return found[MAP].numpy()
 
 
 def _print(

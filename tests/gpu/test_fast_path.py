@@ -6,7 +6,8 @@ import torch
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.networks.predictor import Predictor
+from noise2map_core.inference.decision import verdict_of
+from noise2map_core.inference.networks.predictor import MAP, Predictor
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.settings.inference import InferenceConfig
@@ -19,7 +20,8 @@ LATTICE = ChipLattice(chip_px=32, stride_px=16)
 
 
 def predict(path: NumericPath, timesteps: tuple[int, ...] = (999,)) -> np.ndarray:
-    """Class probabilities [class, 128, 128] of random imagery by a random network."""
+    """Class probabilities [class, 128, 128] of random imagery by a random network; what is decided
+    of them where they are is checked."""
     torch.manual_seed(0)
     model = Noise2Map(checkpoint_spec())
     cover, generator = LATTICE.cover(CORE), np.random.default_rng(0)
@@ -27,9 +29,14 @@ def predict(path: NumericPath, timesteps: tuple[int, ...] = (999,)) -> np.ndarra
     valid = np.ones((2, cover.height, cover.width), bool)
     predictor = Predictor(model, path, LATTICE, timesteps)
     wanted = np.ones((128, 128), bool)
-    first = predictor.predict(image, valid, CORE, wanted).probability
-    second = predictor.predict(image, valid, CORE, wanted).probability
+    first, second = (
+        predictor.passes(image, valid, CORE, wanted)[0][MAP].cpu().numpy() for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
+    said = predictor.predict(image, valid, CORE, wanted).verdict
+    expected = verdict_of(first, model.spec.tasks["change"])
+    np.testing.assert_array_equal(said.classes, expected.classes)
+    np.testing.assert_array_equal(said.stored, expected.stored)
     return first
 
 

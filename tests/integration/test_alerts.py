@@ -39,7 +39,7 @@ class World:
         publish(self.embedded, nights, table)
         settings = nightly_settings(self.embedded, table, self.checkpoint, self.root / output)
         settings["areas"][0] |= {"window_days": 1, "alerts": ALERTS, "withdrawn": "accept", **more}
-        here = Here(predictor=ByPixel())
+        here = Here(predictor=ByPixel)
         return run_nightly.run(NightlyConfig.model_validate(settings), here).areas[0]
 
     def area(self, output: str) -> Path:

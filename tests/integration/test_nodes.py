@@ -1,6 +1,7 @@
 """More than one node: a cluster of two loses one in the middle, and the result is what it was."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from noise2map_core.chips.writer import progress_folder
@@ -162,6 +164,36 @@ def test_of_nodes_of_other_gpus_those_of_one_type_are_taken(
         "Gpus(count=2, type='A100')", "Gpus(count=1, type='H100')", "Gpus(count=8, type='A100')",
         "['accelerator_type:H100']",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
+def test_a_gpu_that_torch_cannot_use_ends_a_map_before_its_first_tile(
+    nodes: TwoNodes, embedded: EmbeddedCatalog, checkout: Path, tmp_path: Path
+) -> None:
+    """A node says that it has one, and its torch finds none."""
+    spec = checkpoint_spec(bands=embedded.bands)
+    save_checkpoint(Noise2Map(spec), spec, tmp_path / "checkpoint", "# untrained\n")
+    settings = common(
+        embedded, tmp_path / "map", aoi=str(embedded.map_aoi),
+        checkpoint=str(tmp_path / "checkpoint"), grid={"tile_px": 64},
+    )  # fmt: skip
+    config = tmp_path / "map.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    node = nodes.cluster.add_node(**NODE, num_gpus=1)
+    try:
+        command = [sys.executable, str(checkout / "pipelines" / "infer_region.py"), str(config)]
+        told = subprocess.run(
+            command, env=os.environ | {"RAY_ADDRESS": nodes.cluster.address}, timeout=LIMIT_S,
+            cwd=checkout, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        nodes.cluster.remove_node(node)
+    assert told.returncode == 1, told.stderr
+    assert re.search(
+        r"^ClusterError: torch .* cannot use the GPU of this node\.", told.stderr, re.M
+    )
+    assert "Traceback" not in told.stderr
+    assert not any((tmp_path / "map" / "ledger" / "records").glob("*.json"))
 
 
 def test_a_store_is_whole_though_a_node_died(

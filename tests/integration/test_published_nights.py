@@ -40,7 +40,7 @@ def test_three_nights_with_alerts_are_valid_and_published_night_by_night(
             embedded, tmp_path / "table.parquet", checkpoint, tmp_path / "out"
         )
         settings["areas"][0] |= {"window_days": 1, "alerts": ALERTS}
-        run_nightly.run(NightlyConfig.model_validate(settings), Here(predictor=ByPixel()))
+        run_nightly.run(NightlyConfig.model_validate(settings), Here(predictor=ByPixel))
         ids = require_catalog(area / "collection.json", validator)
         sent = publish(area, place)
         found = seen(by_hand(place), "collection.json")

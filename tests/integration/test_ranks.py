@@ -51,8 +51,19 @@ def test_four_ranks_have_the_losses_of_one_with_four_times_the_accumulation(
     store: ChipStore, tmp_path: Path
 ) -> None:
     """Over a hundred steps, in fp32."""
-    alone = losses_alone(job(store, tmp_path / "one", accumulation=4))
-    together = losses_together(job(store, tmp_path / "four"), 4, tmp_path)
-    assert len(alone) > 100
+    assert compare(store, tmp_path) > 100
+
+
+def test_four_ranks_have_the_losses_of_one_for_a_few_steps(
+    store: ChipStore, tmp_path: Path
+) -> None:
+    assert compare(store, tmp_path, batch_size=64, epochs=1) >= 5
+
+
+def compare(store: ChipStore, folder: Path, **training: object) -> int:
+    """Check the losses of four ranks; how many there are."""
+    alone = losses_alone(job(store, folder / "one", accumulation=4, **training))
+    together = losses_together(job(store, folder / "four", **training), 4, folder)
     for losses in together:
         assert losses == pytest.approx(alone, rel=1e-4)
+    return len(alone)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from noise2map_core.distributed import tasks
 from noise2map_core.distributed.tasks import TaskMapper, mapper_for
+from noise2map_core.products import parts
 from noise2map_core.products.bundle import product_files, write_products
 from noise2map_core.products.verification import count_reasons
 from noise2map_core.runtime.digest import file_sha256
@@ -53,7 +53,7 @@ def test_products_of_a_large_region_are_made_by_tasks_and_have_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert _made_by(region_grid(1000, 1000, 512)) is here
-    monkeypatch.setattr(tasks, "WORTH_PX", 1)
+    monkeypatch.setattr(parts, "WORTH_PX", 1)
     mosaic = write_mosaic(tmp_path / "map" / "mosaic.zarr", blobs(150, 130))
     subject, config = subject_of(tmp_path / "scenes", 150, 130), ProductsConfig()
     found = []

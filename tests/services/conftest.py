@@ -30,10 +30,16 @@ def services(checkout: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3(services: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server of `s3` says: a line a request."""
+    return tmp_path_factory.mktemp("s3") / "log"
+
+
+@pytest.fixture(scope="session")
+def s3(services: Path, s3_log: Path) -> Iterator[str]:
     """A bucket, s3://tests, of a server that speaks S3; the environment points to it."""
     port = free_port()
-    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    log = s3_log.open("wb")
     command = [str(services / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     endpoint = f"http://127.0.0.1:{port}"

@@ -84,7 +84,7 @@ def _nights(root: Path, embedded: EmbeddedCatalog) -> Path:
     publish(embedded, cloudy_nights(embedded, root / "files", 3), root / "table.parquet")
     settings = nightly_settings(embedded, root / "table.parquet", checkpoint, root / "nights")
     settings["areas"][0] |= {"window_days": 1, "alerts": ALERTS}
-    night = run_nightly.run(NightlyConfig.model_validate(settings), Here(predictor=ByPixel()))
+    night = run_nightly.run(NightlyConfig.model_validate(settings), Here(predictor=ByPixel))
     assert len(night.areas[0].slices) == 3 and not night.areas[0].error
     return root / "nights" / "farm"
 

@@ -11,7 +11,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal
 
-from noise2map_core.runtime.errors import CatalogError, Noise2MapError
+from noise2map_core.runtime.errors import CatalogError, ClusterError, Noise2MapError
 from noise2map_core.workflows.tools.doctor import DoctorConfig
 
 DRIVERS = ("GTiff", "COG")
@@ -194,7 +194,14 @@ def check_gpu() -> Check:
     # What cannot be imported is what a check finds.
     import torch
 
+    # It imports torch.
+    from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
+
     if torch.cuda.is_available():
+        try:
+            require_usable_gpu()
+        except ClusterError as error:
+            return Check("GPU", "warn", str(error))
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return Check("GPU", "ok", ", ".join(names))
     if shutil.which("nvidia-smi"):

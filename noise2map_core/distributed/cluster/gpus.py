@@ -92,6 +92,22 @@ def _largest(counts: Mapping[str, float]) -> str:
     return min(counts, key=lambda name: (-counts[name], name), default="")
 
 
+def require_usable(asked: Mapping[str, Any]) -> None:
+    """Raises ClusterError unless torch can compute on a GPU that Ray gives for what is `asked` of
+    it (`predictor_gpus`). Needs a connection to a cluster."""
+    try:
+        ray.get(ray.remote(num_cpus=0, **asked)(_require_usable).remote())
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
+def _require_usable() -> None:
+    # Torch takes seconds, and the driver, which computes nothing, may do without.
+    from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
+
+    require_usable_gpu()
+
+
 def with_gpus(config: MapT) -> MapT:
     """Settings of a map whose predictors take the GPUs that there are, unless they say otherwise;
     detectors take none.

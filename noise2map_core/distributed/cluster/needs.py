@@ -134,7 +134,20 @@ def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> 
                 f"workers times training.accumulation {training.accumulation}. Change "
                 "training.batch, training.num_workers or training.min_workers."
             )
+    _require_own_gpus(training)
     require_here(training_needs(training, resources), resources)
+
+
+def _require_own_gpus(training: OptimisationConfig) -> None:
+    """Ranks exchange gradients by NCCL, which takes no two of them on one GPU: they would all wait
+    for one another first, and then fail with its words."""
+    gpus = gpus_held(training.worker_gpus)
+    if training.num_workers > 1 and 0 < gpus <= 0.5:
+        raise ConfigError(
+            f"{training.num_workers} training workers of {gpus:g} GPUs may share one, where no "
+            "gradients can be exchanged (NCCL refuses). Set training.worker_gpus to 1, or "
+            "training.num_workers to 1."
+        )
 
 
 def require_feasible_trials(training: OptimisationConfig, resources: ResourcesConfig) -> None:

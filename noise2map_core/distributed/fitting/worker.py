@@ -18,6 +18,7 @@ from torch import Tensor
 from noise2map_core.distributed.fitting.ahead import read_ahead
 from noise2map_core.distributed.fitting.fit import LOG_FOLDER, Score, TrainLink, load_state
 from noise2map_core.distributed.fitting.log import TrainLog
+from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
 from noise2map_core.inference.numeric_path import processor_name
 from noise2map_core.learning.steps import Ranks, SkippedSteps, StepOutcome
 from noise2map_core.runtime.errors import ConfigError
@@ -69,7 +70,12 @@ class TrainWorker(ABC):
     score: Score
 
     def __init__(self, training: OptimisationConfig, state: Path, link: TrainLink) -> None:
-        """`state` is the folder of states; curves lie in it, and for TensorBoard beside it."""
+        """`state` is the folder of states; curves lie in it, and for TensorBoard beside it.
+
+        Raises ClusterError if the worker holds a GPU that torch cannot use.
+        """
+        if gpus_held(training.worker_gpus):
+            require_usable_gpu()
         self.training, self.link, self._folder = training, link, state
         self.ranks = Ranks(link.rank, link.world_size, self._sum_over_ranks)
         self.epoch = 0

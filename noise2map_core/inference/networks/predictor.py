@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.networks.blend import TileBlend
+from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
+from noise2map_core.inference.networks.verdict import in_stored_units, verdict_of
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
 from noise2map_core.inference.scene_light import SceneLight
@@ -48,6 +50,8 @@ class Predictor:
         evidence: Sequence[Pass] = (),
         light: SceneLight | None = None,
     ) -> None:
+        if path.device == "cuda":
+            require_usable_gpu()
         path.apply()
         keep_freed_memory()
         self._path = path
@@ -73,17 +77,20 @@ class Predictor:
         wanted: NDArray[np.bool_],
         part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
-        """Class probabilities of a tile's `core`.
+        """What a tile's `core` shows.
 
         `image` [date, band, H, W] and `valid` [date, H, W] cover the chips that touch the core;
         `wanted` [height, width] marks core pixels that are to be decided. Chips without a wanted
         pixel are skipped. Batches are of one fixed shape and follow the lattice within the tile,
-        so that the result does not depend on who works or on what came before.
+        so that the result does not depend on who works or on what came before. What was seen of
+        each class stays on the device; what is decided is fetched from it.
         """
         found, chips = self.passes(image, valid, core, wanted)
+        other = found.get(REVERSED)
         return Prediction(
-            found[MAP], chips, spread_over(found, self._evidence), found.get(REVERSED)
-        )
+            verdict_of(found[MAP], self._task), chips, disagreement_of(found, self._evidence),
+            None if other is None else verdict_of(other, self._task).classes,
+        )  # fmt: skip
 
     @torch.inference_mode()
     def passes(
@@ -93,9 +100,10 @@ class Predictor:
         core: Window,
         wanted: NDArray[np.bool_],
         date: int | None = None,
-    ) -> tuple[dict[str, NDArray[np.float32]], int]:
-        """As `predict`: the probabilities of the map (`MAP`) and of each pass of the evidence
-        (`name_of`), and how many chips that took. `date`: whose light a single date has."""
+    ) -> tuple[dict[str, Tensor], int]:
+        """As `predict`: the probabilities [class, height, width] of the map (`MAP`) and of each
+        pass of the evidence (`name_of`), on the device, and how many chips that took. `date`: whose
+        light a single date has."""
         chips = list(_wanted(self._lattice.chips_touching(core), wanted, core))
         classes = len(self._task.classes)
         blend = TileBlend(core, self._lattice, len(self._sets) * classes, self._path.device)
@@ -105,7 +113,7 @@ class Predictor:
                 blend.add(batch, self._logits(shown, batch))
         layers = blend.mean().split(classes)
         found = {
-            name: _softmax(layer, self._task.temperature).cpu().numpy()
+            name: _softmax(layer, self._task.temperature)
             for name, layer in zip(self._sets, layers, strict=True)
         }
         return found, len(chips)
@@ -236,18 +244,19 @@ def name_of(one: Pass) -> str:
     return f"{one.timestep}{' reversed' if one.reversed_dates else ''}"
 
 
-def spread_over(
-    found: Mapping[str, NDArray[np.float32]], evidence: Sequence[Pass]
-) -> NDArray[np.float32] | None:
-    """Highest less lowest probability over the passes, of the class in which they differ most."""
+def disagreement_of(
+    found: Mapping[str, Tensor], evidence: Sequence[Pass]
+) -> NDArray[np.uint16] | None:
+    """Highest less lowest probability over the passes, of the class in which they differ most, in
+    units of the mosaic, on the host; None without evidence."""
     if not evidence:
         return None
     passes = [found[name_of(one)] for one in evidence]
-    low, high = passes[0].copy(), passes[0].copy()
+    low, high = passes[0].clone(), passes[0].clone()
     for probability in passes[1:]:
-        np.minimum(low, probability, out=low)
-        np.maximum(high, probability, out=high)
-    return np.asarray((high - low).max(axis=0))
+        torch.minimum(low, probability, out=low)
+        torch.maximum(high, probability, out=high)
+    return in_stored_units((high - low).amax(dim=0)).cpu().numpy()
 
 
 def _wanted(chips: Sequence[Window], wanted: NDArray[np.bool_], core: Window) -> Iterator[Window]:

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from noise2map_core.detectors.transitions import compare
+from noise2map_core.detectors.spec import MapTask
 from noise2map_core.geo.window import Window
-from noise2map_core.inference.networks.predictor import MAP, Predictor, spread_over
+from noise2map_core.inference.networks.predictor import MAP, Predictor, disagreement_of
+from noise2map_core.inference.networks.verdict import compared, verdict_of_change
 from noise2map_core.inference.tile import Prediction
 
 
@@ -16,6 +19,8 @@ class ComparingPredictor:
     """A predictor of change by one that maps a single date."""
 
     network: Predictor
+    task: MapTask
+    """Change between the maps."""
 
     def predict(
         self,
@@ -25,16 +30,25 @@ class ComparingPredictor:
         wanted: NDArray[np.bool_],
         part: NDArray[np.uint8] | None = None,
     ) -> Prediction:
-        """Probability of no change and of change, and the kinds of change; see `TilePredictor`.
+        """What changed and how; see `TilePredictor`.
 
         What passes of the evidence differ in is the probability of change.
         """
         (before, chips), (after, more) = (
             self.network.passes(image[[date]], valid[[date]], core, wanted, date) for date in (0, 1)
         )
-        changed, direction = compare(before[MAP], after[MAP])
+        changed, direction = compared(before[MAP], after[MAP])
         evidence = {
-            name: compare(said, after[name])[0] for name, said in before.items() if name != MAP
+            name: _both(compared(said, after[name])[0])
+            for name, said in before.items()
+            if name != MAP
         }
-        spread = spread_over(evidence, self.network.evidence)
-        return Prediction(changed, chips + more, spread, direction=direction)
+        return Prediction(
+            verdict_of_change(changed, direction, self.task), chips + more,
+            disagreement_of(evidence, self.network.evidence), direction=direction.cpu().numpy(),
+        )  # fmt: skip
+
+
+def _both(changed: Tensor) -> Tensor:
+    """[2, height, width] of no change and of change."""
+    return torch.stack([1 - changed, changed])

@@ -1,7 +1,9 @@
 """Products of a day: all of them, once, and once more when a day is replayed."""
 
 import json
+import shutil
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from noise2map_core.alert_products.bundle import write_alert_products
 from noise2map_core.geo.aoi import AreaOfInterest
+from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.runtime.errors import OutputMismatchError
+from noise2map_core.runtime.mapper import Mapper
 from tests.alert_product_factories import AS_OF, alert_table, random_state, write_area
+from tests.mappers import pickled
 from tests.stac import offline_validator
 
 SHAPE = (120, 100)
@@ -66,6 +71,24 @@ def test_all_products_lie_in_the_folder_of_their_day(area: Path) -> None:
     folder = make(area)
     assert folder == area / "alerts" / "products" / str(AS_OF)
     assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_parts_that_others_make_are_the_same_bytes(area: Path) -> None:
+    """As tasks of a cluster do."""
+    here = contents(make(area))
+    shutil.rmtree(area / "alerts" / "products")
+    (area / "collection.json").unlink()
+    grids = []
+
+    def elsewhere(grid: RegionGrid) -> AbstractContextManager[Mapper]:
+        grids.append(grid)
+        return nullcontext(pickled)
+
+    made = write_alert_products(area, AOI, area / "collection.json", elsewhere)
+    assert [grid.region.height for grid in grids] == [SHAPE[0]]
+    rasters = [name for name in here if name.endswith(".tif")]
+    there = contents(made)
+    assert rasters and {name: there[name] for name in rasters} == {n: here[n] for n in rasters}
 
 
 def test_the_item_is_valid_and_says_parameters_and_counts(

@@ -148,7 +148,7 @@ def test_a_cloud_over_any_part_changes_no_object(days: Days) -> None:
         assert found.objects.geometry.geom_equals(before.geometry).all()
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(st.integers(0, 2**32))
 def test_objects_are_the_components_of_the_state_and_ids_are_unique(
     tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -238,7 +238,9 @@ def _die_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Non
     return lambda: monkeypatch.setattr(chip_manifest, "write_object", real)
 
 
-@pytest.mark.parametrize("writes", [3, 12, 19, 25, 38])
+@pytest.mark.parametrize(
+    "writes", [3, 19, 38, *(pytest.param(n, marks=pytest.mark.slow) for n in (12, 25))]
+)
 def test_an_append_that_dies_at_its_end_is_finished_by_the_same_command(
     store: Path, whole: ChipJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:

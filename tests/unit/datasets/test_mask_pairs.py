@@ -23,10 +23,10 @@ from tests.dataset_factories import write_whu_segment
 def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Chips of one date with masks, in three splits."""
     root = tmp_path_factory.mktemp("singles")
-    write_whu_segment(root / "whu", {"train": 2, "val": 1, "test": 1}, px=128)
+    write_whu_segment(root / "whu", {"train": 2, "val": 1, "test": 1}, px=64)
     dataset = WhuConfig(root=root / "whu", task="segment")
     output = root / "chips.zarr"
-    ingest_dataset.run(IngestDatasetConfig(dataset=dataset, output=output, chip_px=128))
+    ingest_dataset.run(IngestDatasetConfig(dataset=dataset, output=output, chip_px=64))
     return output
 
 

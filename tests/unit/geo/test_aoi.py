@@ -148,8 +148,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_aoi(tmp_path)
 
 
-def test_an_area_of_a_million_corners_is_refused(tmp_path: Path) -> None:
-    x = np.linspace(14.9, 15.1, 1_000_000)
+def test_an_area_of_very_many_corners_is_refused(tmp_path: Path) -> None:
+    x = np.linspace(14.9, 15.1, 100_001)
     y = np.where(np.arange(len(x)) % 2, 45.2, 45.19)
     saw = [*np.column_stack([x, y]).tolist(), [15.1, 45.1], [14.9, 45.1], [14.9, 45.19]]
     path = tmp_path / "saw.geojson"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from noise2map_core.inference.decision import decide, decide_classes
+from noise2map_core.inference.decision import decide, decide_classes, verdict_of
 from noise2map_core.mapping.mosaic import Reason
 from noise2map_core.mapping.recut import recut_classes
 from noise2map_core.models.spec import ClassSpec
@@ -19,11 +19,12 @@ def test_what_is_masked_has_a_reason_of_its_own() -> None:
     probability = np.full((2, 1, 4), 0.5, np.float32)
     valid = np.array([[[True, False, False, True]], [[True, True, False, False]]])
     masked = np.array([[[False, True, False, False]], [[False, False, True, True]]])
-    tile = decide(probability, CHANGE, valid, np.ones((1, 4), np.bool_), masked)
+    tile = decide(verdict_of(probability, CHANGE), valid, np.ones((1, 4), np.bool_), masked)
     assert tile.reason.tolist() == [[
         Reason.DECIDED, Reason.MASKED_BEFORE, Reason.NODATA_BEFORE, Reason.MASKED_AFTER,
     ]]  # fmt: skip
-    alone = decide(probability, task_spec("segment"), valid[1:], valid[1] | True, masked[1:])
+    said = verdict_of(probability, task_spec("segment"))
+    alone = decide(said, valid[1:], valid[1] | True, masked[1:])
     assert alone.reason.tolist() == [[
         Reason.DECIDED, Reason.DECIDED, Reason.MASKED_AFTER, Reason.MASKED_AFTER,
     ]]  # fmt: skip
@@ -32,7 +33,7 @@ def test_what_is_masked_has_a_reason_of_its_own() -> None:
 def test_cloud_shadow_and_suspicion_are_told_apart_at_each_date() -> None:
     probability, inside = np.full((2, 1, 4), 0.5, np.float32), np.ones((1, 4), np.bool_)
     kinds = np.array([[[1, 2, 3, 0]], [[0, 0, 0, 3]]], np.uint8)
-    found = decide(probability, CHANGE, kinds == 0, inside, kinds)
+    found = decide(verdict_of(probability, CHANGE), kinds == 0, inside, kinds)
     assert found.reason.tolist() == [[
         Reason.MASKED_BEFORE, Reason.SHADOW_BEFORE, Reason.SUSPECTED_BEFORE, Reason.SUSPECTED_AFTER,
     ]]  # fmt: skip
@@ -50,7 +51,9 @@ def test_each_pixel_gets_its_reason() -> None:
     after = np.array([[True, True, False, False, True]])
     inside = np.array([[True, True, True, True, False]])
     tile = decide(
-        np.stack([1 - probability, probability]), CHANGE, np.stack([before, after]), inside
+        verdict_of(np.stack([1 - probability, probability]), CHANGE),
+        np.stack([before, after]),
+        inside,
     )
     assert tile.reason.tolist() == [[
         Reason.DECIDED, Reason.NODATA_BEFORE, Reason.NODATA_AFTER, Reason.NODATA_BEFORE,
@@ -65,7 +68,7 @@ def test_each_pixel_gets_its_reason() -> None:
 def test_the_class_follows_from_the_stored_probability(p: float, threshold: float) -> None:
     yes = np.ones((1, 1), np.bool_)
     task = task_spec("change", threshold={"changed": threshold})
-    tile = decide(of_second(p), task, np.stack([yes, yes]), yes)
+    tile = decide(verdict_of(of_second(p), task), np.stack([yes, yes]), yes)
     assert tile.classes[0, 0] == (tile.probability[0, 0] * 0.0001 >= threshold)
 
 
@@ -83,8 +86,9 @@ def test_another_threshold_on_what_is_stored_gives_the_map_of_that_threshold(
     plain = task_spec(name)
     made, wanted = (
         decide(
-            probability,
-            plain.model_copy(update={"threshold": {plain.classes[1].name: value}}),
+            verdict_of(
+                probability, plain.model_copy(update={"threshold": {plain.classes[1].name: value}})
+            ),
             valid,
             valid[0],
         )
@@ -99,7 +103,8 @@ def test_of_several_classes_the_winners_probability_is_stored() -> None:
     classes = tuple(ClassSpec(value=v, name=f"c{v}", color="#000000") for v in range(3))
     task = task_spec("segment", classes=classes, threshold={"c2": 0.3})
     yes = np.ones((1, 1, 2), np.bool_)
-    tile = decide(probabilities((0.5, 0.2, 0.3), (0.2, 0.7, 0.1)), task, yes, yes[0])
+    probability = probabilities((0.5, 0.2, 0.3), (0.2, 0.7, 0.1))
+    tile = decide(verdict_of(probability, task), yes, yes[0])
     assert tile.classes.tolist() == [[2, 1]]
     assert tile.probability.tolist() == [[3000, 7000]]
 

@@ -8,8 +8,9 @@ import torch
 
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
+from noise2map_core.inference.decision import verdict_of
 from noise2map_core.inference.networks.blend import blend_weights
-from noise2map_core.inference.networks.predictor import Predictor
+from noise2map_core.inference.networks.predictor import MAP, REVERSED, Predictor
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
@@ -24,7 +25,9 @@ WORLD = Window(-64, -64, 192, 192)
 @pytest.fixture(scope="module")
 def model() -> Noise2Map:
     torch.manual_seed(0)
-    return Noise2Map(checkpoint_spec()).eval()
+    return Noise2Map(
+        checkpoint_spec(threshold={"changed": 0.57})
+    ).eval()  # about half of its pixels
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,8 @@ def predict(
     part = valid[:, *rows_cols]
     wanted = part.all(axis=0)[core.slices_in(cover)]
     predictor = Predictor(model, path, LATTICE, (999,))
-    said = predictor.predict(world[:, :, *rows_cols], part, core, wanted)
-    return said.probability, said.chips
+    found, chips = predictor.passes(world[:, :, *rows_cols], part, core, wanted)
+    return found[MAP].numpy(), chips
 
 
 def plain_loop(
@@ -149,21 +152,22 @@ def test_disagreement_is_the_range_over_passes_predicted_alone(
     part = world[:, :, *LATTICE.cover(core).slices_in(WORLD)]
     seen, wanted = np.ones((2, *part.shape[2:]), np.bool_), np.ones((64, 64), np.bool_)
     passes = [Pass(0), Pass(999), Pass(999, reversed_dates=True)]
-    said = Predictor(model, PATH, LATTICE, (999,), "change", passes).predict(
-        part, seen, core, wanted
-    )
+    predictor = Predictor(model, PATH, LATTICE, (999,), "change", passes)
+    found, _ = predictor.passes(part, seen, core, wanted)
+    said = predictor.predict(part, seen, core, wanted)
     plain, _ = predict(model, world, core, valid)
-    np.testing.assert_array_equal(said.probability, plain)
-    alone = [
-        Predictor(model, PATH, LATTICE, (t,)).predict(part, seen, core, wanted).probability[1]
+    np.testing.assert_array_equal(found[MAP], plain)
+    first, last = (
+        Predictor(model, PATH, LATTICE, (t,)).passes(part, seen, core, wanted)[0][MAP][1]
         for t in (0, 999)
-    ]
-    assert said.reversed_probability is not None and said.spread is not None
-    np.testing.assert_allclose(
-        said.reversed_probability, plain_loop(model, world, core, reverse=True), atol=2e-6
     )
-    alone.append(said.reversed_probability[1])
-    expected = np.max(alone, axis=0) - np.min(alone, axis=0)
-    np.testing.assert_allclose(said.spread, expected, atol=2e-6)
-    assert said.spread.max() > 1e-3
-    assert not np.array_equal(said.reversed_probability, said.probability)
+    reverse = plain_loop(model, world, core, reverse=True)
+    np.testing.assert_allclose(found[REVERSED], reverse, atol=2e-6)
+    alone = np.stack([first, last, found[REVERSED][1]])
+    assert said.disagreement is not None and said.reversed_classes is not None
+    expected = (alone.max(axis=0) - alone.min(axis=0)) * 10_000
+    np.testing.assert_allclose(said.disagreement, expected, atol=0.55)
+    assert said.disagreement.max() > 10
+    other = verdict_of(found[REVERSED].numpy(), model.spec.tasks["change"]).classes
+    np.testing.assert_array_equal(said.reversed_classes, other)
+    assert not np.array_equal(said.reversed_classes, said.verdict.classes)

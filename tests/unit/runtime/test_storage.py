@@ -20,6 +20,7 @@ from noise2map_core.runtime.storage import (
     local_path,
     location,
     move,
+    part_bytes,
     publish,
     remove,
     scratch_beside,
@@ -143,3 +144,10 @@ def test_the_web_is_read_and_not_written_to(address: str) -> None:
     with pytest.raises(ValidationError, match="only read: write to a disk, s3:// or gs://"):
         TypeAdapter(Target).validate_python(address)
     assert str(TypeAdapter(Location).validate_python(address)) == address
+
+
+@given(st.integers(0, 5 << 40))
+def test_no_object_has_more_parts_than_s3_takes(size: int) -> None:
+    """Up to the largest that S3 has; a part is of 5 MiB to 5 GiB there."""
+    part = part_bytes(size)
+    assert 5 << 20 <= part <= 5 << 30 and -(-size // part) <= 10_000

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -36,6 +37,9 @@ class PublishConfig(BaseModel):
     prune: bool = False
     """Delete files of earlier versions at the end. Readers who have just begun with these lose
     them."""
+
+    resources: ClusterConfig = ClusterConfig()
+    """The cluster that looks at the tiles of a large output before it is sent."""
 
 
 WORKFLOW = Workflow(PublishConfig, operands=("output",))

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ray._private.accelerators import NvidiaGPUAcceleratorManager as Nvidia
@@ -15,12 +16,17 @@ from noise2map_core.distributed.cluster.gpus import (
     find_gpus,
     most_alike,
     predicting_on_gpus,
+    require_usable,
     trained_on_gpus,
     with_gpus,
 )
-from noise2map_core.distributed.cluster.needs import predictor_gpus, predictor_pool
+from noise2map_core.distributed.cluster.needs import (
+    predictor_gpus,
+    predictor_pool,
+    require_feasible,
+)
 from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.errors import ClusterError, ConfigError
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.settings.resources import ResourcesConfig
@@ -171,3 +177,23 @@ def test_predictors_of_a_cluster_elsewhere_come_as_they_are_needed(
     assert predictor_pool(ResourcesConfig(predictors=4), 100) == (4, 4)
     assert predictor_pool(ResourcesConfig(predictors=4), 2) == (2, 2)
     assert predictor_pool(ResourcesConfig(predictors=4, address="ray://a:1"), 100) == (1, 4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
+def test_a_gpu_that_torch_cannot_use_is_told_by_the_node_that_has_it(ray_cluster: None) -> None:
+    """Here Ray gives one, of which torch knows nothing."""
+    with pytest.raises(ClusterError, match=r"^torch .* cannot use the GPU of this node\. Install"):
+        require_usable({"num_gpus": 0})
+
+
+@pytest.mark.parametrize(("workers", "each"), [(2, 0.5), (4, 0.25)])
+def test_workers_that_may_share_a_gpu_are_refused(
+    workers: int, each: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NCCL takes no two ranks on one GPU; those of more than a half never lie on the same."""
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:1")
+    training = TrainingConfig(batch_size=8, num_workers=workers, worker_gpus=each)
+    with pytest.raises(ConfigError, match=rf"^{workers} training workers of {each:g} GPUs may sha"):
+        require_feasible(training, ResourcesConfig())
+    for fine in ({"num_workers": 1}, {"worker_gpus": 0.6}, {"worker_gpus": 0.0}):
+        require_feasible(training.model_copy(update=fine), ResourcesConfig())

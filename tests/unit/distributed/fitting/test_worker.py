@@ -11,7 +11,7 @@ import torch
 from noise2map_core.distributed.fitting.fit import Score, TrainLink
 from noise2map_core.distributed.fitting.worker import FETCHED_STEPS, MAX_SKIPPED, TrainWorker
 from noise2map_core.learning.steps import StepOutcome
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.errors import ClusterError, ConfigError
 from noise2map_core.settings.learning import TrainingConfig
 
 
@@ -140,6 +140,15 @@ def test_a_batch_larger_than_the_memory_is_told_with_the_settings_that_help() ->
     worker.training = worker.training.model_copy(update={"batch": 48, "accumulation": 4})
     with pytest.raises(ConfigError, match=r"^12 chips at once .*training\.accumulation \(4\)"):
         worker.run()
+
+
+def test_a_gpu_that_torch_cannot_use_ends_training_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    training = TrainingConfig(worker_gpus=1)
+    with pytest.raises(ClusterError, match="cannot use the GPU of this node"):
+        TrainWorker.__init__(Worker([], Link()), training, Path(), Link())
 
 
 def test_losses_are_fetched_some_steps_later_and_none_is_lost() -> None:
