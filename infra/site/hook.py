@@ -1,7 +1,7 @@
-"""What mkdocs asks while it builds the site: pages made from the code, links to files of the checkout.
+"""What mkdocs asks while it builds the site: pages made of the code, links to files of the checkout.
 
-Pages that lie elsewhere (CHANGELOG.md, infra/README.md, …) are shown where `ELSEWHERE` says. A link is
-written as it is right in the checkout; to a file that is no page, its words stay.
+Pages that lie outside of docs/ (README.md is the front page) are shown where `ELSEWHERE` says. A link
+is written as it is right in the checkout; of one to a file that is no page its words stay.
 """
 
 import re
@@ -24,7 +24,7 @@ ELSEWHERE = {
     "infra/scale.md": "evidence/continent.md",
     "README.md": "index.md",
 }
-"""Where on the site a file of the checkout is shown; of README the front page, which says the same."""
+"""Where on the site a file of the checkout is shown."""
 LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^()\s]+)\)")
 COMMANDS = "reference/commands"
 
@@ -41,12 +41,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made or lie elsewhere."""
     made = {f"{COMMANDS}/{name}.md": text for name, text in command_pages()}
-    made |= {f"reference/{name}.md": text for name, text in reference_pages()}
+    made |= {f"{name}.md": text for name, text in reference_pages()}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     for source, path in ELSEWHERE.items():
-        if not files.get_file_from_path(path):
-            files.append(File.generated(config, path, content=(CHECKOUT / source).read_text()))
+        files.append(File.generated(config, path, content=(CHECKOUT / source).read_text()))
     return files
 
 
@@ -58,7 +57,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def _home(src_uri: str) -> str:
     """Where in the checkout a page lies."""
-    shown = {path: source for source, path in ELSEWHERE.items() if source != "README.md"}
+    shown = {path: source for source, path in ELSEWHERE.items()}
     return shown.get(src_uri, f"docs/{src_uri}")
 
 

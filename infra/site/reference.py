@@ -1,5 +1,6 @@
 """Reference pages, each made of what the code says: none of them is written by hand."""
 
+import ast
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
 
 SIDE_PX = 64
+BENCHMARKS = Path(__file__).resolve().parents[2] / "tests" / "benchmarks"
 TABLES = {
     "Polygons of a map": (
         "`polygons.parquet`, `polygons.gpkg` and `polygons.pmtiles`, layer `polygons`.",
@@ -44,12 +46,16 @@ OF_ALL = (
 
 def reference_pages() -> Iterator[tuple[str, str]]:
     """Names and texts."""
-    yield "index", f"# Reference\n\nAll of it is made from the code.\n\n{commands_table()}\n"
-    yield "exit-codes", _exit_codes()
-    yield "products", _products()
-    yield "columns", "\n\n".join(["# Columns", OF_ALL, *_column_tables()]) + "\n"
-    yield "catalogues", _catalogues()
-    yield "python", _python()
+    yield (
+        "reference/index",
+        f"# Reference\n\nAll of it is made from the code.\n\n{commands_table()}\n",
+    )
+    yield "reference/exit-codes", _exit_codes()
+    yield "reference/products", _products()
+    yield "reference/columns", "\n\n".join(["# Columns", OF_ALL, *_column_tables()]) + "\n"
+    yield "reference/catalogues", _catalogues()
+    yield "reference/python", _python()
+    yield "evidence/measurements", _measurements()
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -89,7 +95,12 @@ def _products() -> str:
         write_products(mosaic, subject, ProductsConfig(evidence=True))
         assets = json.loads((output / "item.json").read_text())["assets"]
     rows = [
-        (f"`{one['href'].removeprefix('./')}`", _untimed(one["title"]), f"`{one['type']}`", _values(one))
+        (
+            f"`{one['href'].removeprefix('./')}`",
+            _untimed(one["title"]),
+            f"`{one['type']}`",
+            _values(one),
+        )
         for one in assets.values()
     ]
     table = _table(["file", "what", "media type", "values"], rows)
@@ -155,3 +166,18 @@ def _python() -> str:
     homes = noise2map_core._HOMES
     names = "\n\n".join(f"::: {homes[name]}.{name}" for name in noise2map_core.__all__)
     return f"# Python\n\n`from noise2map_core import …`; each is imported when it is first used.\n\n{names}\n"
+
+
+def _measurements() -> str:
+    """Every script that measures, with what it says of itself."""
+    rows = [(f"`{path.name}`", _about(path)) for path in sorted(BENCHMARKS.glob("*.py"))]
+    return (
+        "# Measurements\n\n`python tests/benchmarks/NAME` prints what it measures and asserts nothing; `make "
+        f"bench` runs all.\n\n{_table(['script', 'what it measures'], rows)}\n"
+    )
+
+
+def _about(script: Path) -> str:
+    """The first paragraph of its docstring."""
+    said = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    return " ".join(said.partition("\n\n")[0].split()).replace("|", "\\|")
