@@ -134,4 +134,5 @@ def _list(schema: dict[str, Any], known: dict[str, Any]) -> str:
 
 
 def _range(schema: dict[str, Any]) -> list[str]:
-    return [f"{sign}{schema[name]:,}" for name, sign in ENDS.items() if name in schema]
+    ends = {sign: schema[name] for name, sign in ENDS.items() if name in schema}
+    return [f"{sign}{end:,}".removesuffix(".0") for sign, end in ends.items()]
