@@ -84,7 +84,7 @@ shipped-checkpoint: shipped-buildings shipped-land  ## The checkpoints that ship
 
 shipped-buildings: $(VENV)/.installed-dev
 	test -d $(BUILDINGS)/worlds.zarr || $(WORLDS) --family buildings --output $(BUILDINGS)/worlds.zarr \
-	  --count 5000 --chip_px 128 --gsd 0.45 --gsd_spread 2
+	  --count 5000 --chip-px 128 --resolution 0.45 --resolution-spread 2
 	$(BIN)/noise2map ingest-region pipelines/configs/buildings-banepa-ingest.yaml
 	test -d $(BUILDINGS)/pairs.zarr || \
 	  $(BIN)/noise2map pair-chips pipelines/configs/buildings-pairs.yaml
@@ -97,13 +97,13 @@ shipped-buildings: $(VENV)/.installed-dev
 	$(SCORE) $(BUILDINGS)/checkpoint --chips $(BUILDINGS)/gz_cd.zarr --task change \
 	  --output $(BUILDINGS)/gz_cd.json
 	$(SCORE) $(BUILDINGS)/checkpoint --chips $(BUILDINGS)/dsifn.zarr --task change \
-	  --evaluation.any_gsd --output $(BUILDINGS)/dsifn.json
+	  --evaluation.any-resolution --output $(BUILDINGS)/dsifn.json
 	mkdir -p noise2map_core/models/shipped/buildings
 	cp $(BUILDINGS)/checkpoint/* noise2map_core/models/shipped/buildings/
 
 shipped-land: $(VENV)/.installed-dev
 	test -d $(LAND)/worlds.zarr || $(WORLDS) --family land --output $(LAND)/worlds.zarr \
-	  --count 6000 --chip_px 64 --gsd 17 --gsd_spread 1.75
+	  --count 6000 --chip-px 64 --resolution 17 --resolution-spread 1.75
 	$(BIN)/noise2map finetune-maps pipelines/configs/land-finetune.yaml
 	$(BIN)/noise2map ingest-region pipelines/configs/taizhou-ingest.yaml --output $(LAND)/taizhou.zarr \
 	  --search.bands blue green red nir swir16 swir22

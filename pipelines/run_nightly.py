@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from noise2map_core.nightly.areas import iter_areas
 from noise2map_core.nightly.night import Watch, forecast, map_area, watch_area
@@ -29,14 +30,14 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
     another night is at work, and, when all else is done, FailedAreasError or UndeliveredError.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    address = webhook_address(config.webhook)
+    address = None if config.dry_run else webhook_address(config.webhook)
     with nullcontext() if config.dry_run else hold_lease(config.output):
         areas = list(_iter_outcomes(config, runner))
         seconds = time.perf_counter() - clock
         night = NightOutcome(config.output, areas, started, seconds, config.dry_run)
         if not config.dry_run:
             write_summary(night)
-    if address and not config.dry_run:
+    if address:
         told = post_summary(address, night.document(), config.webhook.attempts)
         night = replace(night, webhook=told)
     _require_success(night)
@@ -46,8 +47,8 @@ def run(config: NightlyConfig, runner: Runner | None = None) -> NightOutcome:
 def _iter_outcomes(config: NightlyConfig, runner: Runner | None) -> Iterator[AreaOutcome]:
     """All areas are planned before the first is mapped: what is wrong is said at once."""
     run_region = runner or (run_on(config.dashboard) if config.dashboard else run_process)
-    planned = [watch_area(name, area, config.until) for name, area in iter_areas(config)]
-    for one in planned:
+    watch = partial(watch_area, until=config.until, dry_run=config.dry_run)
+    for one in [watch(name, area) for name, area in iter_areas(config)]:
         if not isinstance(one, Watch):
             yield one
         elif config.dry_run:

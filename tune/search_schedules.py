@@ -16,6 +16,7 @@ from noise2map_core.distributed.cluster.session import ray_session
 from noise2map_core.distributed.tuning import run_sweep
 from noise2map_core.evaluation.chip_timing import time_chip
 from noise2map_core.runtime.lease import hold_lease
+from noise2map_core.runtime.progress import waiting
 from noise2map_core.search.results import SearchSchedulesResult
 from noise2map_core.search.space import require_starts
 from noise2map_core.search.sweep import Sweep, Trial, require_optuna, winner_of
@@ -27,13 +28,13 @@ from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
 def run(config: SearchSchedulesConfig) -> SearchSchedulesResult:
     """Check space and chips, run the trials that are left, time the full ones, keep the best."""
     config, store = _on_gpus(config), open_store(config.chips)
-    store.require(("train", "val"), config.finetune.tasks)
+    store.require(("train", "val"), config.finetune.task)
     require_optuna()
     require_feasible_trials(config.finetune.training, config.resources)
     sweep = Sweep.of(config, store)
     if (earlier := sweep.earlier()) is not None:
         return SearchSchedulesResult.of(sweep, earlier, searched=False)
-    require_trainable(store, config.finetune.tasks)
+    require_trainable(store, config.finetune.task)
     require_starts(sweep.space, config.finetune, int(store.attributes["chip_px"]))
     with hold_lease(sweep.trials_folder):
         if (earlier := sweep.earlier()) is not None:  # another run has ended meanwhile
@@ -54,7 +55,8 @@ def _on_gpus(config: SearchSchedulesConfig) -> SearchSchedulesConfig:
 def _search(config: SearchSchedulesConfig, sweep: Sweep) -> list[Trial]:
     with ray_session(config.resources):
         trials = run_sweep(sweep, config.concurrency)
-    trials = [_timed(config, sweep, trial) for trial in trials]
+    with waiting("time a chip of each trial"):
+        trials = [_timed(config, sweep, trial) for trial in trials]
     sweep.save(trials, finished=winner_of(trials) is not None)
     return trials
 

@@ -11,7 +11,6 @@ is kept in memory alone: scenes, stores and manifests hold addresses without sig
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ from noise2map_core.runtime.keys import (
     header_variables,
     origin_of,
 )
+from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.patience import PassingError, passing_answer, passing_failure, patiently
 from noise2map_core.runtime.redact import silence_secrets, unsigned
 from noise2map_core.settings.catalog import PATIENCE_S
@@ -123,11 +123,10 @@ def _alike(variable: HeaderVariable, origin: Origin) -> bool:
 @lru_cache(maxsize=64)
 def _say_withheld(variable: str, named: str, asked: str) -> None:
     """Say, once, that a key is not sent where it may have been meant for."""
-    print(
+    tell(
         f"{variable} is for {named} alone and is not sent to {asked}. If it is for that, begin its "
-        f"text with a line {asked}",
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
+        f"text with a line {asked}"
+    )
 
 
 class PlanetaryComputer:

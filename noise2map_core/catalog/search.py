@@ -132,11 +132,18 @@ def _found(
     if lacking:
         _leave_out(lacking, scenes)
     if not scenes:
-        raise (
-            _no_band(search, others, bands) if others else _nothing(source, query, collection, aoi)
-        )
+        lacks_bands = _no_band(search, others, bands) if others else None
+        raise _nothing(source, query, collection, aoi, bands, lacks_bands)
     require_told_apart(scenes.values())
     return sorted(scenes.values(), key=lambda scene: (scene.datetime, scene.id))
+
+
+def _has_any(item: Item, bands: Sequence[str]) -> bool:
+    """Whether an item has any of the bands: labels have none of an image's."""
+    try:
+        return find_bands(item, bands) is not None
+    except LacksBandsError:
+        return True
 
 
 def _shown(search: SearchConfig, aoi: AreaOfInterest, query: Query) -> tuple[str, ...]:
@@ -251,14 +258,24 @@ def _attribution(properties: Document, collection: Document) -> str:
 
 
 def _nothing(
-    source: StacSource, query: Query, collection: Document, aoi: AreaOfInterest
+    source: StacSource,
+    query: Query,
+    collection: Document,
+    aoi: AreaOfInterest,
+    bands: Sequence[str] = (),
+    lacks_bands: CatalogError | None = None,
 ) -> CatalogError:
-    """Why a search found no item: the area, the dates, or the filter."""
+    """Why a search found no item with any of the `bands`: the area, the dates, the filter, or,
+    where there are other items but none with bands at any time, `lacks_bands`."""
     times: list[str] = []
     timely = False
     for item in source.items(Query(query.collection, query.area)):
+        if bands and not _has_any(item, bands):
+            continue
         times += item.times
         timely = timely or query.meets_time(item)
+    if not times and lacks_bands is not None:
+        return lacks_bands
     if not times:
         return CatalogError(
             f"area {aoi.name} lies outside collection {query.collection}{_extent(collection)}. "

@@ -8,17 +8,19 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
-from noise2map_core.cli.flags import read_flags
+from noise2map_core.cli.flags import Flags
+from noise2map_core.cli.helping import help_asked, show_help
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import LeaseLostError
+from noise2map_core.runtime.progress import waiting
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.settings.reading import ConfigT, build_config, iter_settings, read_settings
+from noise2map_core.settings.reading import ConfigT, build_config, flag_of, iter_settings
+from noise2map_core.workflows.configs import SUFFIXES, read_configs
 
 ALIASES = {
     "aoi": "region.aoi",
@@ -45,11 +47,12 @@ def application(
     aliases: Mapping[str, str] = ALIASES,
     operands: Sequence[str] = (),
     description: str = "",
+    unseen: Sequence[str] = (),
 ) -> NoReturn:
-    """Run a command: `[CONFIG.yaml] [--flags]`.
+    """Run a command: `[CONFIG ...] [--flags]`.
 
     `operands` name settings that may stand first without their flags, in place of the YAML file;
-    the last of them takes all words up to the first flag.
+    the last of them takes all words up to the first flag. `unseen` are not in its help.
 
     Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done (or the
     result's `exit_code`), else the exit code of the error, with one line on stderr (and the
@@ -57,10 +60,12 @@ def application(
     """
     try:
         args = _with_flags(config_type, sys.argv[1:], operands)
+        shown = " ".join([name, *(operand.upper() for operand in operands)])
         parse = partial(
-            parse_config, config_type, args, name=name, description=description, aliases=aliases
-        )
-        sys.exit(_run(parse, run, debug="--debug" in args))
+            parse_config, config_type, args, name=shown, description=description, aliases=aliases,
+            unseen=unseen,
+        )  # fmt: skip
+        sys.exit(_run(parse, run, name, debug="--debug" in args))
     finally:
         finish_output()
 
@@ -72,18 +77,26 @@ def parse_config(
     name: str = "",
     description: str = "",
     aliases: Mapping[str, str] = ALIASES,
+    unseen: Sequence[str] = (),
 ) -> ConfigT:
-    """The config of a command line: a YAML file first, if any, then flags.
+    """The config of a command line: YAML files first, if any, each over those before it, then
+    flags. Paths in a file are relative to it, those of flags to the current directory.
 
     Raises ConfigError in one line: for a misspelt key its path, for missing settings their flags.
     """
-    settings, flags = {}, list(args)
-    if flags and not flags[0].startswith("-"):
-        settings = read_settings(Path(flags.pop(0)))
-    usage = f"noise2map {name} [CONFIG.yaml]"
-    given = read_flags(flags, config_type, settings, aliases, usage, description)
+    words = configs_of(args)
+    settings, flags = read_configs(config_type, words), args[len(words) :]
+    command = Flags(config_type, aliases, f"noise2map {name} [CONFIG ...]", description, unseen)
+    if asked := help_asked(flags):
+        show_help(command, asked, settings)
+    given = command.read(flags, settings)
     given.pop("debug", None)
     return build_config(config_type, settings, given)
+
+
+def configs_of(args: Sequence[str]) -> Sequence[str]:
+    """The words before the first flag: YAML files, and names of configs that ship."""
+    return list(takewhile(lambda arg: not arg.startswith("-"), args))
 
 
 def _with_flags(
@@ -97,7 +110,7 @@ def _with_flags(
         ahead = list(takewhile(_switches(config_type).__contains__, args))
         args = [*args[len(ahead) :], *ahead]
     words = list(takewhile(lambda arg: not arg.startswith("-"), args))
-    if not operands or not words or words[0].endswith((".yaml", ".yml")):
+    if not operands or not words or words[0].endswith(SUFFIXES):
         return args
     *single, last = operands
     given = [
@@ -109,15 +122,19 @@ def _with_flags(
 
 
 def _switches(config_type: type[BaseModel]) -> set[str]:
-    settings = [one for one in iter_settings(config_type) if one.field.annotation is bool]
-    return {"--debug", *(f"--{one.path}" for one in settings)}
+    paths = [one.path for one in iter_settings(config_type) if one.field.annotation is bool]
+    return {"--debug", *(f"--{path}" for path in paths), *map(flag_of, paths)}
 
 
-def _run(parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], *, debug: bool) -> int:
+def _run(
+    parse: Callable[[], ConfigT], run: Callable[[ConfigT], Any], name: str, *, debug: bool
+) -> int:
     sigterm = _Sigterm()
     signal.signal(signal.SIGTERM, sigterm)
     try:
-        result = run(parse())
+        config = parse()
+        with waiting(name):
+            result = run(config)
         for line in result.summary() if hasattr(result, "summary") else ():
             print(line)
         return int(getattr(result, "exit_code", 0))

@@ -1,10 +1,11 @@
 """Flags named by the paths of a config class: `--search.catalog`, or `--catalog` for short."""
 
 import contextlib
-import difflib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
@@ -15,8 +16,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from noise2map_core.cli.shown import metavar, shown_default
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.reading import Settings, iter_settings, moved, parse_yaml, section_of
+from noise2map_core.settings.reading import (
+    Settings,
+    flag_of,
+    iter_settings,
+    moved,
+    nearest,
+    parse_yaml,
+    section_of,
+)
+from noise2map_core.workflows.launch import find_applications, find_tools
 
 SCALARS = (str, int, float, bool, Path, NoneType)
 
@@ -39,40 +50,81 @@ def _path_as_text(
     )
 
 
-def read_flags(
-    args: Sequence[str],
-    config_type: type[BaseModel],
-    defaults: Settings,
-    aliases: Mapping[str, str],
-    prog: str,
-    description: str,
-) -> Settings:
-    """The settings that the flags give, and only those, with `debug`; `--help` prints and exits.
+@dataclass(frozen=True)
+class Flags:
+    """The flags of a command."""
 
-    `defaults` (the YAML's) are shown in the help; `aliases` are short flags and their settings.
-    Raises ConfigError for flags that do not parse.
-    """
-    short = _short_flags(config_type, aliases)
-    given = _section_type(config_type, "", defaults, short) | {"debug": _DEBUG}
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            parsed = tyro.cli(
-                TypedDict("Flags", given, total=False),  # type: ignore[operator]
-                args=args,
-                prog=prog,
-                description=description,
-                default={"debug": False},
-                use_underscores=True,
-                registry=_words,
+    config: type[BaseModel]
+    aliases: Mapping[str, str]
+    """Short flags, and the settings that they stand for."""
+    prog: str
+    description: str = ""
+    unseen: Sequence[str] = ()
+    """Settings and sections of the root that are taken, but not in the help."""
+
+    def known(self) -> list[str]:
+        """All flags, as they are shown."""
+        short = [name for names in self._short().values() for name in names]
+        return [*short, *(flag_of(setting.path) for setting in iter_settings(self.config))]
+
+    def read(self, args: Sequence[str], defaults: Settings) -> Settings:
+        """The settings that the flags give, and only those, with `debug`; `--help` prints and
+        exits.
+
+        `defaults` (the YAML's) are shown in the help. Raises ConfigError for flags that do not
+        parse.
+        """
+        complaint = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(complaint):
+                return _settings(self.config, self._parse(args, defaults))
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+            raise ConfigError(_one_line(complaint.getvalue(), self)) from None
+
+    def parser(self, defaults: Settings, leave_out: Sequence[str] = ()) -> Any:
+        """What tyro makes a parser of."""
+        given = self._section_type(self.config, "", defaults) | {"debug": _DEBUG}
+        given = {name: one for name, one in given.items() if name not in leave_out}
+        return TypedDict("Flags", given, total=False)  # type: ignore[operator]
+
+    def _parse(self, args: Sequence[str], defaults: Settings) -> Mapping[str, Any]:
+        parsed: Mapping[str, Any] = tyro.cli(
+            self.parser(defaults, self.unseen if "--help" in args else ()),
+            args=args, prog=self.prog, description=self.description,
+            default={"debug": False}, registry=_words,
+        )  # fmt: skip
+        return parsed
+
+    def _short(self) -> dict[str, list[str]]:
+        """Short flags by the setting they stand for; a setting of the root keeps its own name."""
+        paths = {setting.path for setting in iter_settings(self.config)}
+        found: dict[str, list[str]] = {}
+        for alias, path in self.aliases.items():
+            if path in paths and alias not in paths:
+                found.setdefault(path, []).append(f"--{alias}")
+        return found
+
+    def _section_type(
+        self, model: type[BaseModel], prefix: str, defaults: Settings
+    ) -> dict[str, Any]:
+        """Keys of a TypedDict, all of them optional: tyro leaves out what is not given."""
+        keys: dict[str, Any] = {}
+        for name, field in model.model_fields.items():
+            default = defaults.get(
+                name, field.get_default(call_default_factory=True, validated_data={})
             )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        known = [name for names in short.values() for name in names]
-        known += [f"--{setting.path}" for setting in iter_settings(config_type)]
-        raise ConfigError(_one_line(complaint.getvalue(), known, config_type)) from None
-    return _settings(config_type, parsed)
+            section = section_of(field.annotation)
+            if section is None:
+                keys[name] = _flag(field, default, self._short().get(prefix + name, []))
+            else:
+                inner = self._section_type(section, f"{prefix}{name}.", _as_settings(default))
+                keys[name] = Annotated[
+                    TypedDict(name, inner, total=False),  # type: ignore[operator]
+                    tyro.conf.arg(help=_flowing(field.description or section.__doc__)),
+                ]
+        return keys
 
 
 _DEBUG = Annotated[
@@ -82,37 +134,17 @@ _DEBUG = Annotated[
 ]
 
 
-def _section_type(
-    model: type[BaseModel], prefix: str, defaults: Settings, short: Mapping[str, list[str]]
-) -> dict[str, Any]:
-    """Keys of a TypedDict, all of them optional: tyro leaves out what is not given."""
-    keys: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        default = defaults.get(
-            name, field.get_default(call_default_factory=True, validated_data={})
-        )
-        section = section_of(field.annotation)
-        if section is None:
-            keys[name] = _flag(field, default, short.get(prefix + name, []))
-        else:
-            inner = _section_type(section, f"{prefix}{name}.", _as_settings(default), short)
-            keys[name] = Annotated[
-                TypedDict(name, inner, total=False),  # type: ignore[operator]
-                tyro.conf.arg(help=_flowing(field.description or section.__doc__)),
-            ]
-    return keys
-
-
 def _flag(field: FieldInfo, default: Any, short: list[str]) -> Any:
-    hint = "(required)" if default is PydanticUndefined else f"(default: {_shown(default)})"
-    words = _has_words(field.annotation)
+    hint = "(required)" if default is PydanticUndefined else f"(default: {shown_default(default)})"
+    annotation = field.annotation
+    words, is_day = _has_words(annotation), date in (annotation, *get_args(annotation))
     return Annotated[
-        field.annotation if words else str,
+        annotation if words else str,
         tyro.conf.arg(
             help=_flowing(field.description),
             help_behavior_hint=hint,
             aliases=short,
-            metavar=None if words else "YAML",
+            metavar=metavar(annotation) if words else "DATE" if is_day else "YAML",
         ),
     ]
 
@@ -139,7 +171,7 @@ def _yaml_value(name: str, text: str) -> Any:
         return parse_yaml(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"flag --{name} is not YAML: {reason}") from error
+        raise ConfigError(f"flag {flag_of(name)} is not YAML: {reason}") from error
 
 
 def _has_words(annotation: Any) -> bool:
@@ -170,28 +202,11 @@ def _as_settings(default: Any) -> Settings:
     return default if isinstance(default, dict) else {}
 
 
-def _shown(default: Any) -> str:
-    flat = isinstance(default, list | tuple) and all(
-        isinstance(part, str | int | float) for part in default
-    )
-    return (" ".join(map(str, default)) or "none") if flat else str(default)
-
-
 def _flowing(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _short_flags(config_type: type[BaseModel], aliases: Mapping[str, str]) -> dict[str, list[str]]:
-    """Short flags by the setting they stand for; a setting of the root keeps its own name."""
-    paths = {setting.path for setting in iter_settings(config_type)}
-    found: dict[str, list[str]] = {}
-    for alias, path in aliases.items():
-        if path in paths and alias not in paths:
-            found.setdefault(path, []).append(f"--{alias}")
-    return found
-
-
-def _one_line(complaint: str, known: Sequence[str], config_type: type[BaseModel]) -> str:
+def _one_line(complaint: str, flags: Flags) -> str:
     """tyro's framed message cut to its first sentence, or an unknown flag and one near it.
 
     The frame is drawn with hyphens where the locale has no lines; a title stands before the first.
@@ -203,7 +218,23 @@ def _one_line(complaint: str, known: Sequence[str], config_type: type[BaseModel]
     flag = text.split(": ", 1)[1].split(",")[0]
     if not flag.startswith("-"):
         return f"{flag} belongs to no flag: a YAML file comes first, values behind their flags."
-    if said := moved(config_type, flag.partition("=")[0].strip("-").replace("-", "_")):
-        return f"unknown flag {flag}. {said}"
-    near = difflib.get_close_matches(flag, known, n=1)
-    return f"unknown flag {flag}. " + (f"Did you mean {near[0]}?" if near else "See --help.")
+    return f"unknown flag {flag}. {_way_out(flag.partition('=')[0], flags)}"
+
+
+def _way_out(flag: str, flags: Flags) -> str:
+    if said := moved(flags.config, flag.strip("-").replace("-", "_")):
+        return said
+    if others := commands_with(flag):
+        return f"It is one of {', '.join(others)}."
+    near = nearest(flag.replace("_", "-"), flags.known())
+    return f"Did you mean {near}?" if near else "See --help."
+
+
+def commands_with(flag: str) -> list[str]:
+    """The commands that have a flag of this name."""
+    path = flag.strip("-").replace("-", "_")
+    return [
+        command.name
+        for command in (*find_applications(), *find_tools())
+        if any(one.path == path for one in iter_settings(command.workflow.config))
+    ]

@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import noise2map_core
-from noise2map_core.cli.application import finish_output, report_failure
+from noise2map_core.cli.application import (
+    ALIASES,
+    configs_of,
+    finish_output,
+    report_failure,
+)
+from noise2map_core.cli.completion import completion_script
 from noise2map_core.cli.start import start
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.workflows.configs import find_config
 from noise2map_core.workflows.launch import (
     TOOLS,
     Command,
@@ -19,8 +26,10 @@ from noise2map_core.workflows.launch import (
 )
 
 USAGE = """\
-usage: noise2map COMMAND [CONFIG.yaml] [--flags]
-       noise2map APPLICATION --submit ADDRESS [CONFIG.yaml] [--flags]
+usage: noise2map COMMAND [CONFIG ...] [--flags]
+       noise2map APPLICATION --submit ADDRESS [CONFIG ...] [--flags]
+       noise2map help COMMAND [SECTION]
+       noise2map --print-completion bash|zsh|tcsh
 
 Semantic maps and change maps of whole regions, from satellite imagery, on Ray.
 """
@@ -28,8 +37,10 @@ Semantic maps and change maps of whole regions, from satellite imagery, on Ray.
 SUBMIT_HELP = """\
 --submit ADDRESS runs an application as a job of the Ray cluster whose dashboard is there
 (http://127.0.0.1:8265), with this checkout as its working directory.
-`noise2map COMMAND --help` lists a command's settings. Exit codes: 0 done, 1 failed, 2 bad input,
-3 incomplete (some tiles failed), 4 another run holds the output, 5 messages not delivered."""
+A CONFIG is a YAML file, or the name of one that ships (noise2map presets); of several, the later
+go before the earlier, and flags before all. `noise2map init` writes one.
+Exit codes: 0 done, 1 failed, 2 bad input, 3 incomplete (some tiles failed), 4 another run holds the
+output, 5 messages not delivered."""
 
 
 def main() -> None:
@@ -43,12 +54,18 @@ def main() -> None:
 
 
 def _main(args: list[str]) -> None:
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(usage())
-    elif args[0] in ("-V", "--version"):
-        print(f"noise2map {noise2map_core.__version__}")
-    else:
-        _launch(find_command(args[0]), args[1:])
+    match args:
+        case [] | ["-h" | "--help" | "help"]:
+            print(usage())
+        case ["-V" | "--version"]:
+            print(f"noise2map {noise2map_core.__version__}")
+        case ["--print-completion", *shell]:
+            commands = [*find_applications(), *find_tools()]
+            print(completion_script(" ".join(shell), commands, ALIASES))
+        case ["-h" | "--help" | "help", name, *section]:
+            _launch(find_command(name), ["--help", *section])
+        case [name, *rest]:
+            _launch(find_command(name), rest)
 
 
 def usage() -> str:
@@ -89,16 +106,19 @@ def split_submit(args: list[str]) -> tuple[str | None, list[str]]:
 def job_entrypoint(script: Path, root: Path, args: list[str]) -> str:
     """The command that a job runs in a copy of `root`.
 
-    A config file is named as it lies under `root`, whatever the current directory. Raises
-    ConfigError if it lies elsewhere: the cluster would not have it.
+    Configs are named as they lie under `root`, whatever the current directory. Raises ConfigError
+    if one lies elsewhere: the cluster would not have it.
     """
-    args = list(args)
-    if args and not args[0].startswith("-"):
-        config = Path(args[0]).resolve()
-        if not config.is_relative_to(root):
-            raise ConfigError(
-                f"config {args[0]} lies outside {root}, which is what a job is sent. "
-                "Copy it there, or give its settings as flags."
-            )
-        args[0] = config.relative_to(root).as_posix()
-    return shlex.join(["python", script.relative_to(root).as_posix(), *args])
+    words = configs_of(args)
+    configs = [_below(root, find_config(word), word) for word in words]
+    script_name = script.relative_to(root).as_posix()
+    return shlex.join(["python", script_name, *configs, *args[len(words) :]])
+
+
+def _below(root: Path, config: Path, word: str) -> str:
+    if not config.resolve().is_relative_to(root):
+        raise ConfigError(
+            f"config {word} lies outside {root}, which is what a job is sent. "
+            "Copy it there, or give its settings as flags."
+        )
+    return config.resolve().relative_to(root).as_posix()

@@ -24,8 +24,9 @@ def start(name: str) -> NoReturn:
         return load(command).run(config)
 
     application(
-        workflow.config, run, name=name, operands=workflow.operands, description=command.docstring
-    )
+        workflow.config, run, name=name, operands=workflow.operands,
+        description=command.docstring, unseen=workflow.unseen,
+    )  # fmt: skip
 
 
 def load(command: Command) -> ModuleType:

@@ -38,7 +38,7 @@ def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
         task="change",
         protocol=protocol,
         root=config.root,
-        gsd=config.gsd,
+        gsd=config.resolution,
         attribution=config.attribution,
         samples=tuple(samples),
         classes={"change": CHANGE},

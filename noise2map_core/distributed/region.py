@@ -1,6 +1,5 @@
 """The tiles of a region that are still to be made, in waves."""
 
-import sys
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -19,6 +18,7 @@ from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.mapping.ledger import MIN_FOLDED, Ledger, TileRecord
 from noise2map_core.products.manifest import forget_products
 from noise2map_core.runtime.errors import BatchMemoryError, OutputError
+from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.progress import progress
 
 
@@ -49,7 +49,7 @@ def _predict_all(run: RegionRun, stack: ExitStack) -> None:
 def _halve_batch(run: RegionRun, error: BatchMemoryError) -> None:
     """Go on with half the batch, and remember it: a map is made with one, whoever makes a tile."""
     batch = run.job.path.batch // 2
-    print(f"warning: {error}: all tiles are predicted with batches of {batch}", file=sys.stderr)
+    tell(f"warning: {error}: all tiles are predicted with batches of {batch}")
     keep_batch(run.config.output, run.config.inference.batch, batch)
     run.job = replace(run.job, path=replace(run.job.path, batch=batch))
     run.comparison = run.compare_again()

@@ -211,6 +211,10 @@ class _Told(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_bar": None}
 
+    def setup(self, *args: Any, **info: Any) -> None:
+        """The sweep begins: the first trial has to start, and to train, before it is heard of."""
+        self._show([])
+
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:

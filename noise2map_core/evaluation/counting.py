@@ -16,6 +16,7 @@ from noise2map_core.inference.decision import TOLERANCE
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts, ScoreHistogram
 from noise2map_core.mapping.mosaic import PROBABILITY_SCALE
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.runtime.progress import progress
 from noise2map_core.settings.network import Task
 
 Int64 = NDArray[np.int64]
@@ -150,9 +151,12 @@ class SplitPixels:
         """Batches and their truth [sample, y, x]; 255 where a pixel does not count."""
         # In order, a shard is read once and not needed again.
         reader = ChipReader(self.store, (self.task,), cache_bytes=0)
-        for batch in iter_batches(reader, self.chips, self.batch_size):
-            mine = np.stack([self.owners.owned(c) for c in batch.chip_of(self.task).tolist()])
-            yield batch, np.where(mine, batch.truth(self.task), np.uint8(IGNORE))
+        with progress(len(self.chips), f"score {self.task}", "chip", brief=True) as bar:
+            for batch in iter_batches(reader, self.chips, self.batch_size):
+                chips = batch.chip_of(self.task).tolist()
+                mine = np.stack([self.owners.owned(chip) for chip in chips])
+                yield batch, np.where(mine, batch.truth(self.task), np.uint8(IGNORE))
+                bar.update(len(chips))
 
 
 def score_histogram(pixels: SplitPixels, scorer: Scorer, num_bins: int) -> ScoreHistogram:

@@ -43,7 +43,7 @@ def evaluate_split(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
     task = models[0].spec.task_name(config.task)
     for model in models:
-        require_evaluable(model.spec, store, split, task, config.evaluation.any_gsd)
+        require_evaluable(model.spec, store, split, task, config.evaluation.any_resolution)
     semantic = semantic_of(config, models[0], store, task)
     result = EvaluateMapsResult(
         config.name or models[0].spec.preset,
@@ -78,7 +78,7 @@ def evaluate_transfer(config: EvaluateMapsConfig) -> TransferResult:
     spec = read_spec(folds[0][0].checkpoint)
     task = spec.task_name(config.task)
     require_places(store, task)
-    size, name = config.evaluation.batch_size, config.name or spec.preset
+    size, name = config.evaluation.batch, config.name or spec.preset
     names = [name if len(runs) == 1 else f"{name} {number + 1}" for number in range(len(runs))]
     rows = [score_models(n, store, f, task, size) for n, f in zip(names, folds, strict=True)]
     if task == "change":
@@ -99,7 +99,7 @@ def semantic_of(
     if task != "change":
         raise ConfigError("semantic finds change between two dates. Leave it out, or score change.")
     found = load_checkpoint(config.semantic)
-    require_comparable(found.spec, store, config.evaluation.any_gsd)
+    require_comparable(found.spec, store, config.evaluation.any_resolution)
     return found
 
 

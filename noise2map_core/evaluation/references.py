@@ -48,7 +48,7 @@ def evaluate_detector(
     None if it can be fitted to no pair.
     """
     detectors = PairDetectors.of(store, kind, store.chips_of(split))
-    pixels = SplitPixels.of(store, split, "change", config.batch_size)
+    pixels = SplitPixels.of(store, split, "change", config.batch)
 
     def score(batch: ChipBatch) -> Floats:
         return np.nan_to_num(detectors.probability(batch.chip, batch.image, batch.valid))
@@ -74,9 +74,9 @@ def evaluate_compared(
     scorer = compared_scorer(model)
     threshold = DECIDED_FROM
     if "train" in store.splits:
-        known = SplitPixels.of(store, "train", "change", config.batch_size)
+        known = SplitPixels.of(store, "train", "change", config.batch)
         threshold = score_histogram(known, scorer, NUM_BINS).best_threshold()
-    pixels = SplitPixels.of(store, split, "change", config.batch_size)
+    pixels = SplitPixels.of(store, split, "change", config.batch)
     blocks, ranks = _judged(pixels, scorer, lambda _: threshold, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
     return scores_of(pixels, blocks, {name: threshold}, ranks.roc_auc)

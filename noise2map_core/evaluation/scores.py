@@ -104,10 +104,10 @@ class MapScores:
 
 
 def require_evaluable(
-    spec: CheckpointSpec, store: ChipStore, split: str, task: Task, any_gsd: bool = False
+    spec: CheckpointSpec, store: ChipStore, split: str, task: Task, any_resolution: bool = False
 ) -> None:
-    """Raise unless the model fits the chips (`any_gsd`: but for their pixel size) and the split has
-    observed labels."""
+    """Raise unless the model fits the chips (`any_resolution`: but for their pixel size) and the
+    split has observed labels."""
     store.require((split,), (task,))
     if not any(store.attributes["counts"][split]["label_px"][task].values()):
         raise ChipStoreError(
@@ -121,14 +121,16 @@ def require_evaluable(
             f"the checkpoint knows the classes ({_listed(spec, task)}); chip store {store.path} "
             f"has ({', '.join(names)}). Use a checkpoint of these classes."
         )
-    _require_chips(spec, store, any_gsd)
+    _require_chips(spec, store, any_resolution)
 
 
-def require_comparable(spec: CheckpointSpec, store: ChipStore, any_gsd: bool = False) -> None:
+def require_comparable(
+    spec: CheckpointSpec, store: ChipStore, any_resolution: bool = False
+) -> None:
     """Raise CheckpointError unless the model segments chips as these."""
     spec.task_name("segment")
     _require_bands(spec, store)
-    _require_chips(spec, store, any_gsd)
+    _require_chips(spec, store, any_resolution)
 
 
 def _require_bands(spec: CheckpointSpec, store: ChipStore) -> None:
@@ -139,13 +141,13 @@ def _require_bands(spec: CheckpointSpec, store: ChipStore) -> None:
         )
 
 
-def _require_chips(spec: CheckpointSpec, store: ChipStore, any_gsd: bool) -> None:
-    if not any_gsd and not spec.accepts_gsd(store.gsd):
+def _require_chips(spec: CheckpointSpec, store: ChipStore, any_resolution: bool) -> None:
+    if not any_resolution and not spec.accepts_gsd(store.gsd):
         low, high = spec.gsd_range
         raise CheckpointError(
             f"the checkpoint accepts pixels of {low:g} to {high:g} m; chip store {store.path} has "
-            f"{store.gsd:g} m. {way_out(spec, store.gsd)} evaluation.any_gsd shows how far it "
-            "carries."
+            f"{store.gsd:g} m. {way_out(spec, store.gsd)} evaluation.any_resolution shows how "
+            "far it carries."
         )
     chip_px = int(store.attributes["chip_px"])
     if chip_px % spec.network.stride:
@@ -173,7 +175,7 @@ def evaluate_model(
     """
     spec = model.spec.tasks[task]
     logits_of = model_logits_over(model, spec.inference_timesteps, task)
-    pixels = SplitPixels.of(store, split, task, config.batch_size)
+    pixels = SplitPixels.of(store, split, task, config.batch)
     counter = BlockCounter(pixels, len(spec.classes), config.block_px)
     objects, calibration = ObjectTally(pixels, value=1), CalibrationTally(spec)
     two_classes, ranks = len(spec.classes) == 2, ScoreHistogram.empty()
@@ -218,10 +220,10 @@ def evaluate_baseline(store: ChipStore, split: str, config: EvaluationConfig) ->
     def scorer(batch: ChipBatch) -> NDArray[np.float32]:
         return analysis.score(batch.image)
 
-    known = SplitPixels.of(store, reference, "change", config.batch_size)
+    known = SplitPixels.of(store, reference, "change", config.batch)
     lengths = score_histogram(known, scorer, NUM_BINS)
     threshold = lengths.best_threshold() if trained else otsu_threshold(lengths)
-    pixels = SplitPixels.of(store, split, "change", config.batch_size)
+    pixels = SplitPixels.of(store, split, "change", config.batch)
     blocks = block_counts(pixels, threshold_decider(scorer, threshold), 2, config.block_px)
     name = store.attributes["classes"]["change"][1]["name"]
     ranks = score_histogram(pixels, scorer, NUM_BINS) if trained else lengths

@@ -1,11 +1,11 @@
 """Published UNets by name, from the Hugging Face hub."""
 
-import sys
 from pathlib import Path
 
 from noise2map_core.models.backbone import CONFIG_NAME, WEIGHTS_NAME
 from noise2map_core.models.shipped import shipped_names
 from noise2map_core.runtime.errors import CheckpointError
+from noise2map_core.runtime.notices import tell
 
 
 def resolve_unet(name: str) -> Path:
@@ -70,5 +70,5 @@ def _download(repository: str, subfolder: str) -> Path:
             "network, and give their folder."
         ) from error
     licence = (card.license if card else None) or "not stated"
-    print(f"from https://huggingface.co/{repository}, licence: {licence}", file=sys.stderr)
+    tell(f"from https://huggingface.co/{repository}, licence: {licence}")
     return Path(root) / subfolder

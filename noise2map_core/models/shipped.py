@@ -3,7 +3,12 @@
 from pathlib import Path, PosixPath
 from typing import Any
 
-from noise2map_core.runtime.storage import absolute, is_local, location
+from noise2map_core.runtime.storage import absolute, is_local, is_web, location
+
+RUN_FILE = "run.json"
+"""Beside the checkpoint of a training: what the run was of."""
+CHECKPOINT = "checkpoint"
+"""Of a training's output, the folder that inference needs."""
 
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 
@@ -28,9 +33,11 @@ def shipped_names() -> list[str]:
 def checkpoint_folder(place: Path | str) -> Path:
     """The directory that a checkpoint's location means, absolute.
 
-    A directory goes before a checkpoint of that name that ships.
+    A directory goes before a checkpoint of that name that ships. The output of a training, which
+    says of itself what it is, stands for the checkpoint in it.
     """
     path = location(place)
     if is_local(path) and not path.is_dir() and str(path) in shipped_names():
         return shipped_path(str(path))
-    return absolute(path)
+    path = absolute(path)
+    return path / CHECKPOINT if not is_web(path) and (path / RUN_FILE).exists() else path

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from noise2map_core.models.shipped import RUN_FILE as RUN_FILE
 from noise2map_core.models.shipped import checkpoint_folder, shipped_names
 from noise2map_core.models.unet_arguments import checked_unet, misfit
 from noise2map_core.models.weight_files import read_weight_file
@@ -54,10 +55,6 @@ the upper tail. A twentieth of a scene lies beyond 1.3, a thousandth beyond 3.""
 def note_size(bands: int) -> tuple[int, int]:
     """Shape of what is noted of a pair of so many bands; see `learning.alteration`."""
     return bands + 1, 2 * bands + 1 + NUM_TRACES * RANK_LEVELS
-
-
-RUN_FILE = "run.json"
-"""Beside the checkpoint's folder: the note of the training."""
 
 
 MAX_SPEC = 4 << 20

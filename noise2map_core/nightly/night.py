@@ -60,13 +60,17 @@ class Watch:
     grid: dict[str, Any] = field(default_factory=dict)
 
 
-def watch_area(name: str, area: Area | Noise2MapError, until: date | None) -> Watch | AreaOutcome:
-    """Plan an area from its catalogue and cursor; what went wrong, as its outcome."""
+def watch_area(
+    name: str, area: Area | Noise2MapError, until: date | None, *, dry_run: bool = False
+) -> Watch | AreaOutcome:
+    """Plan an area from its catalogue and cursor; what went wrong, as its outcome. In a dry run
+    nobody is told anything, and what that needs is not looked for."""
     outcome = AreaOutcome(name, area.output if isinstance(area, Area) else None)
     with _recorded(outcome):
         if not isinstance(area, Area):
             raise area
-        require_targets(area.config.delivery)
+        if not dry_run:
+            require_targets(area.config.delivery)
         cursor = read_cursor(area.output)
         outcome.newest = cursor.slice if cursor else None
         plan = _plan(area, cursor, until)

@@ -12,7 +12,6 @@ and stops before anyone else may hold the lease.
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from obstore.store import ObjectStore
 
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.errors import LeaseLostError, OutputError, OutputHeldError, explained
+from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.storage import (
     checked_by,
     is_local,
@@ -293,4 +293,4 @@ class _ObjectLease:
 
 
 def _say(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    tell(f"warning: {text}")

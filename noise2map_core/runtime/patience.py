@@ -1,6 +1,5 @@
 """Waiting for servers that fail in passing: how often they are asked again, and what is said."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from tenacity import (
     wait_random_exponential,
 )
 from urllib3.exceptions import InvalidChunkLength, NewConnectionError
+
+from noise2map_core.runtime.notices import tell
 
 BRIEF_S = 3.0
 """For what is seldom mended by waiting: a server that cannot be found or speaks no HTTP, a document
@@ -54,7 +55,7 @@ class PassingError(Exception):
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    tell(line)
 
 
 _say: ContextVar[Say] = ContextVar("say", default=_to_stderr)

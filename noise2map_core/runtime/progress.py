@@ -1,17 +1,27 @@
-"""How far long work has come: a bar in a terminal, a sparse line in a log; always on stderr."""
+"""How far long work has come: a bar in a terminal, a sparse line in a log; always on stderr.
+
+What takes long is told of even while nothing is counted: one thread looks after all that is open.
+What is counted speaks before what is only waited for, and the innermost before what is around it.
+"""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from noise2map_core.runtime.notices import tell
+
+FIRST_S = 5.0
+"""After so long a log gets its first line; shorter work, if it is brief, is not told of."""
 LOG_INTERVAL_S = 10.0
 """Least time between two lines of a log."""
+BEAT_S = 1.0
 
 
 class Progress:
-    """Counts work done. A context manager; use `progress()`.
+    """Counts work done. A context manager; use `progress()` or `waiting()`.
 
     `clock` is there for tests: seconds, monotonic.
     """
@@ -23,29 +33,57 @@ class Progress:
         unit: str,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        brief: bool = False,
     ) -> None:
         self.total = total
         self.label = label
         self.unit = unit
         self.done = 0
+        self.brief = brief
+        """Nothing is said, not even at the end, of what takes less than `FIRST_S`."""
         self._stream = stream or sys.stderr
         self._clock = clock
         self._figures: dict[str, Any] = {}
-        self._bar = _bar(total, label, unit, self._stream) if self._stream.isatty() else None
+        self._bar: Any = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        self._started = self._said = self._clock()
+        self._started = self._clock()
+        self._due = self._started + FIRST_S
+        self._said = self._closed = False
+        if self._stream.isatty() and not self.brief:
+            self._bar = _bar(self)
+        _open(self)
         return self
 
     def update(self, n: int = 1, **figures: object) -> None:
         """Count `n` more as done; `figures` (loss=0.31) are shown beside the count."""
-        self.done += n
-        self._figures |= figures
-        if self._bar is not None:
-            self._bar.set_postfix(self._shown_figures(), refresh=False)
-            self._bar.update(n)
-        elif self._clock() - self._said >= LOG_INTERVAL_S:
-            self._say()
+        with self._lock:
+            self.done += n
+            self._figures |= figures
+            if self._bar is not None:
+                self._bar.set_postfix(self._shown_figures(), refresh=False)
+                self._bar.update(n)
+        self.beat()
+
+    def beat(self) -> None:
+        """Say how far it is, if that is due."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._bar is not None:
+                self._bar.refresh()
+            elif self._clock() >= self._due:
+                self._begin_bar() if self._stream.isatty() else self._say()
+
+    def step_aside(self) -> None:
+        """Another one speaks: a bar of what is only waited for goes, and comes again later."""
+        with self._lock:
+            self._due = max(self._due, self._clock() + FIRST_S)
+            if self.brief and self._bar is not None:
+                self._bar.close()
+                self._bar = None
 
     def __exit__(
         self,
@@ -53,18 +91,33 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        else:
-            self._say()
+        _close(self)
+        with self._lock:
+            self._closed = True
+            if self._bar is not None:
+                self._bar.close()
+            elif self._said or not self.brief:
+                self._say()
+
+    def _begin_bar(self) -> None:
+        self._bar = _bar(self)
 
     def _say(self) -> None:
-        self._said = self._clock()
-        seconds = self._said - self._started
-        of_total = "" if self.total is None else f"/{self.total}"
-        figures = "".join(f", {name} {value}" for name, value in self._shown_figures().items())
-        line = f"{self.label}: {self.done}{of_total} {self.unit}, {seconds:.0f} s{figures}"
-        print(line, file=self._stream, flush=True)
+        self._said, now = True, self._clock()
+        self._due = now + LOG_INTERVAL_S
+        seconds = now - self._started
+        counted = [self._counted()] if self.unit else []
+        left = [f"{self._left(seconds):.0f} s left"] if 0 < self.done < (self.total or 0) else []
+        figures = [f"{name} {value}" for name, value in self._shown_figures().items()]
+        parts = [*counted, f"{seconds:.0f} s", *left, *figures]
+        tell(f"{self.label}: {', '.join(parts)}", self._stream)
+
+    def _counted(self) -> str:
+        return f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}"
+
+    def _left(self, seconds: float) -> float:
+        """At the speed so far."""
+        return seconds / self.done * ((self.total or 0) - self.done)
 
     def _shown_figures(self) -> dict[str, str]:
         return {
@@ -73,12 +126,54 @@ class Progress:
         }
 
 
-def progress(total: int | None, label: str, unit: str) -> Progress:
+def progress(total: int | None, label: str, unit: str, *, brief: bool = False) -> Progress:
     """Progress of `total` units of work (None: not known), to be used in a `with` statement."""
-    return Progress(total, label, unit)
+    return Progress(total, label, unit, brief=brief)
 
 
-def _bar(total: int | None, label: str, unit: str, stream: TextIO) -> Any:
+def waiting(label: str) -> Progress:
+    """Work of which nothing is counted: told of if it takes long, to be used in a `with`."""
+    return Progress(None, label, "", brief=True)
+
+
+_opened: list[Progress] = []
+_change = threading.Lock()
+_watch: list[threading.Thread] = []
+
+
+def _open(one: Progress) -> None:
+    with _change:
+        _opened.append(one)
+        if not _watch or not _watch[0].is_alive():  # of a forked process it is not
+            _watch[:] = [threading.Thread(target=_keep_telling, daemon=True)]
+            _watch[0].start()
+
+
+def _close(one: Progress) -> None:
+    with _change:
+        _opened.remove(one)
+
+
+def _keep_telling() -> None:
+    before: Progress | None = None
+    while True:
+        time.sleep(BEAT_S)
+        with _change:
+            counted = [one for one in _opened if one.unit]
+            speaking = next(reversed(counted or _opened), None)
+            others = [one for one in _opened if one is not speaking]
+        if speaking is not None:
+            for one in others:
+                one.step_aside()
+            if speaking is before:
+                speaking.beat()
+        before = speaking
+
+
+def _bar(of: Progress) -> Any:
     from tqdm import tqdm  # a bar is for terminals; logs do not need it
 
-    return tqdm(total=total, desc=label, unit=f" {unit}", file=stream, dynamic_ncols=True)
+    return tqdm(
+        total=of.total, desc=of.label, unit=f" {of.unit}", file=of._stream, dynamic_ncols=True,
+        leave=not of.brief, bar_format=None if of.unit else "{desc}: {elapsed}",
+    )  # fmt: skip

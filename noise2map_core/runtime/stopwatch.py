@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from noise2map_core.runtime.progress import waiting
+
 Item = TypeVar("Item")
 
 
@@ -18,10 +20,11 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the body's time to stage `name`."""
+        """Count the body's time to stage `name`; people are told of one that takes long."""
         start, cpu = time.perf_counter(), time.process_time()
         try:
-            yield
+            with waiting(name):
+                yield
         finally:
             spent, used = time.perf_counter() - start, time.process_time() - cpu
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)

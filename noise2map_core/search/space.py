@@ -18,17 +18,14 @@ from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.learning import TaskTrainingConfig
 from noise2map_core.settings.numbers import FiniteFloat, PositiveFloat, PositiveInt
 from noise2map_core.settings.reading import Settings, build_config, read_settings
+from noise2map_core.workflows.configs import SUFFIXES, shipped_spaces
 from noise2map_core.workflows.finetune_maps import TrialSettings
-from noise2map_core.workflows.launch import applications_root
 
 Point = dict[str, Any]
 """Value of each parameter that applies, by name; of choices the label."""
 
 SHARE, COUNT = "timestep_share", "timestep_count"
 """Parameters of a task that are no settings: they become its inference timesteps."""
-
-SPACES = Path("tune") / "spaces"
-"""Where the spaces lie that ship with the applications."""
 
 
 class _Section(BaseModel):
@@ -214,13 +211,13 @@ def read_space(space: str) -> SearchSpace:
     Raises ConfigError naming the file and the key.
     """
     path = Path(space)
-    if path.suffix not in (".yaml", ".yml"):
-        path = applications_root() / SPACES / f"{space}.yaml"
-        known = sorted(found.stem for found in path.parent.glob("*.yaml"))
-        if path.stem not in known:
+    if path.suffix not in SUFFIXES:
+        known = shipped_spaces()
+        if space not in known:
             raise ConfigError(
                 f"no space {space!r}; known: {', '.join(known)}, or the path of a YAML file."
             )
+        path = known[space]
     settings = read_settings(path)
     try:
         return build_config(SearchSpace, settings, {})
@@ -232,10 +229,10 @@ def require_valid(space: SearchSpace, base: TrialSettings, name: str) -> None:
     """Raise ConfigError unless finetune-maps takes what each parameter may be."""
     for parameter, point in space.examples():
         task = parameter.partition(".")[0]
-        if task in ("change", "segment") and task not in base.tasks:
+        if task in ("change", "segment") and task not in base.task:
             raise ConfigError(
                 f"space {name}: {parameter} is of a task that is not learnt. Add {task} to "
-                "finetune.tasks, or leave the parameter out."
+                "finetune.task, or leave the parameter out."
             )
         try:
             space.settings(base, point)

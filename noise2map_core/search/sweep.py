@@ -174,7 +174,8 @@ def open_sweep(folder: Path) -> tuple[Sweep, list[Trial]]:
             f"the sweep in {folder} is not finished: run the search-schedules command again."
         )
     sweep = Sweep(
-        folder, note["name"], SearchSpace(**note["space"]), TrialSettings(**note["base"]),
+        folder, note["name"], SearchSpace(**note["space"]),
+        TrialSettings.model_validate(note["base"], by_alias=True, by_name=True),
         note["chips"], note["seed"], note["digest"],
     )  # fmt: skip
     return sweep, [Trial(**trial) for trial in note["trials"]]
@@ -246,7 +247,7 @@ def settings_of(sweep: Sweep, trial: Trial) -> TrialSettings:
 def write_winner(sweep: Sweep, trial: Trial) -> Path:
     """The settings of a trial as a config of finetune-maps, whole and atomically."""
     settings = settings_of(sweep, trial).model_dump(mode="json", exclude_none=True)
-    unused = {"change", "segment"} - set(sweep.base.tasks)
+    unused = {"change", "segment"} - set(sweep.base.task)
     config = {
         "chips": sweep.chips,
         "output": str(sweep.folder / "winner"),

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from noise2map_core.settings.places import PathText
+
 PATIENCE_S = 180.0
 """Seconds that one request may be tried again for, where no setting says so."""
 
@@ -17,7 +19,7 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    catalog: str
+    catalog: PathText
     """URL of a STAC API, path or URL of a static catalogue's catalog.json, or path of a table of
     items in stac-geoparquet (.parquet)."""
 

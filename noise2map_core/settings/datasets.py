@@ -96,14 +96,17 @@ class FoldersConfig(BaseModel):
     LEVIR-CD (0.5 m) is at https://justchenhao.github.io/LEVIR, free for research.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
     kind: Literal["folders"] = "folders"
 
     root: LocalPath
     """Folder of the data set."""
 
-    gsd: PositiveFloat
+    resolution: Annotated[PositiveFloat, Field(alias="gsd")]
     """Metres a pixel; LEVIR-CD: 0.5, DSIFN: 2."""
 
     attribution: str = ""

@@ -12,6 +12,7 @@ from noise2map_core.settings.numbers import (
     PositiveInt,
     Seed,
 )
+from noise2map_core.settings.places import IsPath, PathText
 from noise2map_core.settings.unused import require_unset
 
 SplitName = Literal["train", "val", "test"]
@@ -45,10 +46,10 @@ class RasterLabels(BaseModel):
     asset: str | None = None
     """Asset key of label items in the searched collection."""
 
-    path: str | None = None
+    path: PathText | None = None
     """Or the path or URL of one GeoTIFF."""
 
-    before: str | None = None
+    before: Annotated[str, IsPath(or_name=True)] | None = None
     """Asset key or path of the first date's raster, where each date has its own."""
 
     changed: tuple[int, ...] = (1,)
@@ -104,13 +105,13 @@ class PolygonLabels(BaseModel):
     """change: inside changed or, with `before`, where two sets of polygons differ. segment: a class
     per date. both: classes per date, and change where they differ."""
 
-    path: str | None = None
+    path: PathText | None = None
     """GeoJSON, GeoParquet, GeoPackage, FlatGeobuf or Shapefile, in any CRS that it states."""
 
     asset: str | None = None
     """Or the asset key of label items in the searched collection, each with such a file."""
 
-    before: str | None = None
+    before: Annotated[str, IsPath(or_name=True)] | None = None
     """Asset key or path of the first date's polygons."""
 
     layer: str | None = None
@@ -241,10 +242,10 @@ class SplitConfig(BaseModel):
     blocks: BlockSplit | None = None
     """Blocks of the grid."""
 
-    areas: dict[SplitName, str] = Field(default_factory=dict)
+    areas: dict[SplitName, PathText] = Field(default_factory=dict)
     """File of polygons (GeoJSON, GeoParquet, …) of each split: chips that lie in them whole."""
 
-    file: str | None = None
+    file: PathText | None = None
     """One file of polygons, of which `column` says the split."""
 
     column: str = "split"

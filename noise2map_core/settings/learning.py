@@ -23,12 +23,15 @@ Order = Literal["sharded", "exact"]
 class OptimisationConfig(BaseModel):
     """How weights are made better, whatever the task."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
     epochs: PositiveInt = 40
     """Passes over the training chips."""
 
-    batch_size: Batch = 16
+    batch: Annotated[Batch, Field(alias="batch_size")] = 16
     """Chips in one step of each task, over all workers; a multiple of `num_workers` (of every
     number from `min_workers`) times `accumulation`."""
 
@@ -188,7 +191,7 @@ class TrainingConfig(OptimisationConfig):
 
     crop: float = Field(default=0.0, ge=0, lt=1)
     """Random crops: up to this part of a chip's side is cut away, the rest stretched to the whole
-    chip. It changes the ground sample distance by as much."""
+    chip. It changes the resolution by as much."""
 
     haze: float = Field(default=0.0, ge=0, le=1)
     """Share of the dates over which haze or clouds are laid at random, each date by itself; what an
@@ -284,17 +287,20 @@ class ImagesConfig(BaseModel):
 class EvaluationConfig(BaseModel):
     """How scores are computed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
     block_px: SidePx = 64
     """Side of the spatial blocks that the bootstrap draws, pixels."""
 
-    batch_size: Batch = 16
+    batch: Annotated[Batch, Field(alias="batch_size")] = 16
     """Chips in one forward pass."""
 
-    any_gsd: bool = False
-    """Score chips of a ground sample distance, too, that the checkpoint does not accept: how far it
-    carries outside its domain."""
+    any_resolution: Annotated[bool, Field(alias="any_gsd")] = False
+    """Score chips of a resolution, too, that the checkpoint does not accept: how far it carries
+    outside its domain."""
 
 
 class LossConfig(BaseModel):

@@ -1,10 +1,11 @@
 """Settings of the network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location
+from noise2map_core.settings.places import IsPath
 
 Preset = Literal[
     "reference", "base", "small", "tiny",
@@ -14,6 +15,17 @@ Preset = Literal[
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
+
+
+def _listed(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+Tasks = Annotated[tuple[Task, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One task, or several in a list."""
+
+Checkpoint = Annotated[Location, IsPath(or_name=True)]
+"""A folder of weights, or the name of what ships or of a detector."""
 
 NormalisedBy = Literal["training", "scene"]
 
@@ -65,7 +77,7 @@ class ModelConfig(BaseModel):
     half what the change head says and half how far the classes of the two dates lie apart. None:
     the head alone."""
 
-    backbone: Location | None = None
+    backbone: Checkpoint | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel
     (config.json, diffusion_pytorch_model.safetensors; presets reference and base). Where bands and

@@ -7,7 +7,7 @@ then the flags; pydantic judges the sum of both once, so that either may hold wh
 import difflib
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -121,7 +121,7 @@ def build_config(config_type: type[ConfigT], settings: Settings, flags: Settings
     Raises ConfigError naming every setting that is missing, or the first that is unknown or wrong.
     """
     try:
-        return config_type.model_validate(_merged(settings, flags))
+        return config_type.model_validate(merged(settings, flags))
     except ValidationError as error:
         raise ConfigError(_explained(config_type, error.errors(include_url=False))) from None
 
@@ -178,18 +178,20 @@ def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any
     kinds = " or ".join(get_args(variant.model_fields["kind"].annotation)[0] for variant in having)
     annotation: Any = Union.__getitem__(tuple(field.annotation for field in found))
     default = None if found[0].is_required() else found[0].default
-    return annotation, Field(default=default, description=f"({kinds}) {found[0].description}")
+    told = f"({kinds}) {found[0].description}"
+    return annotation, Field(default=default, description=told, alias=found[0].alias)
 
 
-def _merged(below: Settings, above: Settings) -> Settings:
-    merged = dict(below)
+def merged(below: Settings, above: Settings) -> Settings:
+    """Settings over others, section by section; another kind of a section replaces it whole."""
+    both = dict(below)
     for name, value in above.items():
-        under = merged.get(name)
+        under = both.get(name)
         if isinstance(value, dict) and isinstance(under, dict) and not _other_kind(value, under):
-            merged[name] = _merged(under, value)
+            both[name] = merged(under, value)
         else:
-            merged[name] = value
-    return merged
+            both[name] = value
+    return both
 
 
 def _other_kind(above: Settings, below: Settings) -> bool:
@@ -204,7 +206,7 @@ def _explained(config_type: type[BaseModel], errors: list[ErrorDetails]) -> str:
     error = next(error for error in errors if _absent(config_type, error) is None)
     path = _path(config_type, error)
     if error["type"] == "extra_forbidden":
-        return _unknown(config_type, path)
+        return _of_other_kinds(config_type, path, error) or _unknown(config_type, path)
     message, given = error["msg"].removeprefix("Value error, "), error["input"]
     # Of a section, what is wrong is said: the rest of it may hold what nobody is to see.
     got = "" if isinstance(given, Mapping) else f" (got {reprlib.repr(given)})"
@@ -227,23 +229,86 @@ def _missing(config_type: type[BaseModel], paths: list[str]) -> str:
         if setting.path in paths
         or (setting.field.is_required() and setting.path.startswith(tuple(f"{p}." for p in paths)))
     ] or paths
-    flags = ", ".join(f"--{name}" for name in names)
+    flags = ", ".join(map(flag_of, names))
     plural = "s" if len(names) > 1 else ""
     return f"missing setting{plural} {', '.join(names)}: set in the YAML file or by {flags}."
 
 
+def flag_of(path: str) -> str:
+    """How a setting is shown as a flag: `--grid.tile-px`."""
+    return f"--{path.replace('_', '-')}"
+
+
 def moved(config_type: type[BaseModel], path: str) -> str | None:
-    """What a config class says of a setting that is no more: what to do in its place."""
-    return getattr(config_type, "moved", {}).get(path)
+    """What a config class says of a setting that is no more, or of one by its earlier name, which
+    is the alias of the field: what to do in its place."""
+    if said := getattr(config_type, "moved", {}).get(path):
+        return str(said)
+    renamed = _renamed(config_type, path)
+    return f"It is {renamed} now ({flag_of(renamed)})." if renamed else None
+
+
+def _renamed(config_type: type[BaseModel], path: str) -> str | None:
+    """The path of a setting of which at least one name is an earlier one."""
+    if "." not in path:  # a flag without its section
+        every = iter_settings(config_type)
+        return next((one.path for one in every if one.field.alias == path), None)
+    names, section = list[str](), config_type
+    for part in path.split("."):
+        fields = section.model_fields if section is not None else {}
+        found = next((name for name, field in fields.items() if part in (name, field.alias)), None)
+        if found is None:
+            return None
+        names.append(found)
+        section = section_of(fields[found].annotation)
+    return ".".join(names) if section is None and ".".join(names) != path else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one that is likely meant: of nearly the same spelling, or of the same last part."""
+    paths, last = list(known), name.split(".")[-1]
+    ends = {path.split(".")[-1]: path for path in reversed(paths)}
+    near = difflib.get_close_matches(name, paths, n=1)
+    near = near or [ends[end] for end in difflib.get_close_matches(last, ends, n=1)]
+    return near[0] if near else None
 
 
 def _unknown(config_type: type[BaseModel], path: str) -> str:
     if said := moved(config_type, path):
         return f"unknown setting {path}. {said}"
-    known = [setting.path for setting in iter_settings(config_type)]
-    same_name = [name for name in known if name.split(".")[-1] == path.split(".")[-1]]
-    near = difflib.get_close_matches(path, known, n=1) or same_name
-    return f"unknown setting {path}." + (f" Did you mean {near[0]}?" if near else " See --help.")
+    near = nearest(path, (setting.path for setting in iter_settings(config_type)))
+    return f"unknown setting {path}." + (f" Did you mean {near}?" if near else " See --help.")
+
+
+def _of_other_kinds(config_type: type[BaseModel], path: str, error: ErrorDetails) -> str | None:
+    """What to say of a setting that is one of other kinds of its section; None: it is of none."""
+    section, _, name = path.rpartition(".")
+    variants = _variants(_annotation(config_type, section)) if section else ()
+    kinds = {
+        kind: variant.model_fields
+        for variant in variants if "kind" in variant.model_fields
+        for kind in get_args(variant.model_fields["kind"].annotation)
+    }  # fmt: skip
+    having = [kind for kind, fields in kinds.items() if name in fields]
+    chosen = next((part for part in error["loc"] if part in kinds), None)
+    if not having or chosen is None:
+        return None
+    return (
+        f"{path} is no setting of {section}.kind {chosen}, only of {', '.join(having)}: leave it "
+        "out, or set another kind."
+    )
+
+
+def _annotation(config_type: type[BaseModel], path: str) -> Any:
+    """The type of a section; None if there is none."""
+    section: type[BaseModel] | None = config_type
+    annotation: Any = None
+    for part in path.split("."):
+        field = section.model_fields.get(part) if section is not None else None
+        if field is None:
+            return None
+        annotation, section = field.annotation, section_of(field.annotation)
+    return annotation
 
 
 def _path(config_type: type[BaseModel], error: ErrorDetails) -> str:

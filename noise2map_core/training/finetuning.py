@@ -89,7 +89,9 @@ def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) 
     return TrainingJob(
         chips=absolute(store.path),
         state=state,
-        spec=plan_spec(store, settings.model, tasks, settings.gsd_range, settings.normalisation.of),
+        spec=plan_spec(
+            store, settings.model, tasks, settings.resolution_range, settings.normalisation.of
+        ),
         tasks=tasks,
         class_weights=class_weights(store, tasks),
         chosen={name: task_chips(store, name, settings.training, seed) for name in tasks},
@@ -109,8 +111,8 @@ def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
 def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMapsConfig]:
     """One training of each fold of places. Raises ChipStoreError."""
     assert config.places.folds is not None
-    store.require((), config.tasks)
-    folds = folds_of(store, config.places.folds, config.tasks[0])
+    store.require((), config.task)
+    folds = folds_of(store, config.places.folds, config.task[0])
     return [
         config.model_copy(
             update={
@@ -124,7 +126,7 @@ def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMap
 
 def finetuning_run(config: FinetuneMapsConfig, store: ChipStore) -> TrainingRun:
     """The run of a config: its weights depend on the settings and on every byte of the chips."""
-    unused = {"change", "segment"} - set(config.tasks)
+    unused = {"change", "segment"} - set(config.task)
     settings = learnt_settings(config, {"chips", "output", "resources", "card", "mlflow"} | unused)
     digest = digest_of({"settings": settings, "chips": store.objects})
     return TrainingRun(config.output, config, digest)

@@ -82,7 +82,7 @@ def plan_pretraining(config: PretrainDenoiserConfig, source: ImageSource) -> Pre
             "themselves. Set chips in place of images.root, or leave training.loader out."
         )
     images, backbone = source.open(), config.model.backbone
-    require_enough(images, source.where, config.training.batch_size)
+    require_enough(images, source.where, config.training.batch)
     spec = _plan_spec(config, images)
     if backbone is not None:
         require_start(spec.network, backbone)

@@ -227,7 +227,7 @@ def require_enough(images: UnlabelledImages, where: str, batch_size: int) -> Non
     if len(images.train) < batch_size or not len(images.val):
         raise ChipStoreError(
             f"{where} has {len(images.train)} training and {len(images.val)} validation images; a "
-            f"batch has {batch_size}. Lower training.batch_size, or add images."
+            f"batch has {batch_size}. Lower training.batch, or add images."
         )
     for start in range(0, len(images.val), CHIPS_PER_SHARD):
         numbers = images.val[start : start + CHIPS_PER_SHARD]

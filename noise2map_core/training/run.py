@@ -28,10 +28,10 @@ others. Some of them change how numbers are rounded."""
 def learnt_settings(config: BaseModel, exclude: Collection[str] = ()) -> dict[str, Any]:
     """The settings that weights depend on, as a plain value: without `exclude` and placement.
 
-    In place of the backbone's path stands the digest of its weights. Raises CheckpointError if they
-    cannot be read.
+    Under their earlier names (aliases), so that digests stay what they were. In place of the
+    backbone's path stands the digest of its weights. Raises CheckpointError if they cannot be read.
     """
-    settings = config.model_dump(mode="json", exclude=set(exclude))
+    settings = config.model_dump(mode="json", by_alias=True, exclude=set(exclude))
     settings["training"] = {k: v for k, v in settings["training"].items() if k not in PLACEMENT}
     if (backbone := settings["model"]["backbone"]) is not None:
         settings["model"]["backbone"] = start_digest(location(backbone))

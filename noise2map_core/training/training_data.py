@@ -59,10 +59,10 @@ def require_streamable(
         return
     for task in tasks:
         count = len(task_chips(store, task, training, seed).train)
-        if count < training.batch_size:
+        if count < training.batch:
             raise ConfigError(
                 f"{count} training chips of {store.path} have labels of task {task!r}; a batch has "
-                f"{training.batch_size}. Lower training.batch_size, or set training.loader to "
+                f"{training.batch}. Lower training.batch, or set training.loader to "
                 "sharded, which shows chips twice."
             )
 

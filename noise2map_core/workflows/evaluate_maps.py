@@ -10,7 +10,7 @@ from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.datasets import Protocol
 from noise2map_core.settings.labels import SplitName
 from noise2map_core.settings.learning import EvaluationConfig
-from noise2map_core.settings.network import Task
+from noise2map_core.settings.network import Checkpoint, Task
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -19,13 +19,13 @@ class EvaluateMapsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    checkpoint: Location
+    checkpoint: Checkpoint
     """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
 
-    more_checkpoints: tuple[Location, ...] = ()
+    more_checkpoints: tuple[Checkpoint, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""
 
-    semantic: Location | None = None
+    semantic: Checkpoint | None = None
     """A checkpoint that segments, for a row of change by comparing its maps of the two dates; of
     task change. None: the checkpoint itself, where it segments."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location, Target
@@ -13,7 +15,7 @@ from noise2map_core.settings.learning import (
     TrainingConfig,
     segment_training,
 )
-from noise2map_core.settings.network import ModelConfig, NormalisationConfig, Task
+from noise2map_core.settings.network import ModelConfig, NormalisationConfig, Task, Tasks
 from noise2map_core.settings.numbers import PositiveFloat, Seed
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.workflows.launch import Workflow
@@ -22,10 +24,15 @@ from noise2map_core.workflows.launch import Workflow
 class TrialSettings(BaseModel):
     """What is learnt and how: of one training, or of what all trials of a sweep share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
-    gsd_range: tuple[PositiveFloat, PositiveFloat] | None = None
-    """Ground sample distances that the model accepts, metres. None: half to twice the chips'."""
+    resolution_range: Annotated[
+        tuple[PositiveFloat, PositiveFloat] | None, Field(alias="gsd_range")
+    ] = None
+    """Least and most metres a pixel that the model accepts. None: half to twice the chips'."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     """The network."""
@@ -33,7 +40,7 @@ class TrialSettings(BaseModel):
     normalisation: NormalisationConfig = Field(default_factory=NormalisationConfig)
     """How numbers are brought to one scale."""
 
-    tasks: tuple[Task, ...] = Field(default=("change",), min_length=1)
+    task: Annotated[Tasks, Field(alias="tasks")] = ("change",)
     """What it learns: change, segment, or both at once with one shared backbone."""
 
     change: TaskTrainingConfig = Field(default_factory=TaskTrainingConfig)
@@ -49,7 +56,7 @@ class TrialSettings(BaseModel):
     def of_tasks(self) -> dict[Task, TaskTrainingConfig]:
         """How each of its tasks is learnt."""
         both: dict[Task, TaskTrainingConfig] = {"change": self.change, "segment": self.segment}
-        return {name: both[name] for name in self.tasks}
+        return {name: both[name] for name in self.task}
 
 
 class FinetuneMapsConfig(TrialSettings):

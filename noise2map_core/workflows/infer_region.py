@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, model_validator
 
-from noise2map_core.runtime.storage import LocalPath, Location, Target
+from noise2map_core.runtime.storage import LocalPath, Target
 from noise2map_core.settings.catalog import SearchConfig
-from noise2map_core.settings.network import Task
+from noise2map_core.settings.network import Checkpoint, Task
 from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
 
@@ -43,7 +43,7 @@ class InferRegionConfig(RegionConfig):
     """Second date or date range; of segmentation, the only one. "best …" prefers the season of
     `before` among days with about as little cloud."""
 
-    checkpoint: Location | None = None
+    checkpoint: Checkpoint | None = None
     """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
     detector, which needs no labels and finds any change: mad, irmad, cva. None: the detector that
     suits the number of bands."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 import noise2map_core
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.reading import nearest
 
 FOLDERS = ("pipelines", "tune")
 VERBS = ("ingest", "pretrain", "finetune", "evaluate", "infer", "run", "search", "compare")
@@ -24,9 +25,12 @@ NIGHT_TOOLS = ("review", "export-alerts", "prune")
 """Commands that are modules of `cli.commands.nights`: on areas that run-nightly watches."""
 MAP_TOOLS = ("view", "publish")
 """Those of `cli.commands.maps`: finished maps, shown and handed on."""
+CONFIG_TOOLS = ("init", "config", "presets", "spaces")
+"""Those of `cli.commands.configs`: configs, written, shown and listed."""
 TOOLS = (
-    "demo", "draw-town", "draw-worlds", "doctor", "models", "scenes", "plan", "verify", "store",
-    "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess", "study-timesteps",
+    "demo", *CONFIG_TOOLS, "models", "draw-town", "draw-worlds", "doctor", "scenes", "plan",
+    "verify", "store", "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess",
+    "study-timesteps",
     "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
@@ -39,6 +43,8 @@ class Workflow:
     config: type[BaseModel]
     operands: tuple[str, ...] = ()
     """Settings that may stand first without their flags; the last takes all words that are left."""
+    unseen: tuple[str, ...] = ()
+    """Settings that are taken, but have no effect here and are not in its help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,9 @@ def find_command(name: str) -> Command:
     """A command by its name. Raises ConfigError if there is none."""
     found = {command.name: command for command in (*find_applications(), *find_tools())}
     if name not in found:
-        raise ConfigError(f"no command {name!r}; known: {', '.join(found)}.")
+        near = nearest(name, found)
+        meant = f" Did you mean {near}?" if near else ""
+        raise ConfigError(f"no command {name!r}.{meant} Known: {', '.join(found)}.")
     return found[name]
 
 
@@ -108,7 +116,8 @@ def _file(tool: str) -> Path:
 
 def _folder(name: str) -> Path:
     """Below the commands; of an application, none."""
-    return Path("nights" if name in NIGHT_TOOLS else "maps" if name in MAP_TOOLS else "")
+    folders = {"nights": NIGHT_TOOLS, "maps": MAP_TOOLS, "configs": CONFIG_TOOLS}
+    return Path(next((folder for folder, names in folders.items() if name in names), ""))
 
 
 def _work_order(script: Path) -> tuple[int, str]:

@@ -6,13 +6,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath
 from noise2map_core.settings.alarm import AlarmConfig
 from noise2map_core.settings.alerts import AlertsConfig
 from noise2map_core.settings.catalog import BEST, SearchConfig
 from noise2map_core.settings.delivery import DeliveryConfig
 from noise2map_core.settings.imagery import CompositeConfig
+from noise2map_core.settings.network import Checkpoint
 from noise2map_core.settings.numbers import Days, PositiveInt
+from noise2map_core.settings.places import AreSettingsOf
 from noise2map_core.workflows.launch import Workflow
 from noise2map_core.workflows.pixels import RegionConfig
 
@@ -92,7 +94,7 @@ class AreaConfig(RegionConfig):
     sensor: str
     """One of `sensors`."""
 
-    checkpoint: Location
+    checkpoint: Checkpoint
     """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
     detector: mad, irmad, cva. It has to know the task change, or to segment: its maps of two
     dates are compared then (inference.compare)."""
@@ -210,12 +212,12 @@ class NightlyConfig(_Section):
     sensors: dict[str, SearchConfig]
     """Where the imagery of each sensor is, by the sensor's name: catalog, collection, filter."""
 
-    areas: tuple[dict[str, Any], ...] = Field(min_length=1)
+    areas: Annotated[tuple[dict[str, Any], ...], AreSettingsOf(AreaConfig)] = Field(min_length=1)
     """The areas: id, aoi, sensor, checkpoint, since, pair, and what else they set. Alerts can be
     confirmed with a pair of kind fixed, or season (of one year or, by `years`, of several), and
     window_days 1; not with rolling, which sees a change once: later it is on both dates."""
 
-    defaults: dict[str, Any] = Field(default_factory=dict)
+    defaults: Annotated[dict[str, Any], AreSettingsOf(AreaConfig)] = Field(default_factory=dict)
     """Settings of all areas that do not set them themselves."""
 
     until: date | None = None

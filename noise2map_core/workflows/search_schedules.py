@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.numbers import PositiveInt, Seed
+from noise2map_core.settings.places import IsPath
 from noise2map_core.settings.resources import ResourcesConfig
 from noise2map_core.workflows.finetune_maps import TrialSettings
 from noise2map_core.workflows.launch import Workflow
@@ -24,7 +27,7 @@ class SearchSchedulesConfig(BaseModel):
     """Directory of the sweep: `sweep.json`, `winner.yaml` for finetune-maps, `trials/` to go on
     from. The same command goes on where an earlier one ended."""
 
-    space: str = "quick"
+    space: Annotated[str, IsPath(or_name=True)] = "quick"
     """What is tried: quick, full, ablation_schedules, or the path of a YAML file like theirs."""
 
     trials: PositiveInt | None = None

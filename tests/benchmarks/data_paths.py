@@ -129,7 +129,7 @@ def _train_bytes(store: ChipStore, chips: NDArray[np.int64]) -> int:
 
 def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     """The loaders, each made anew for every round."""
-    training = TrainingConfig(batch_size=batch)
+    training = TrainingConfig(batch=batch)
 
     def sharded(cache_bytes: int) -> ShardedLoader:
         reader = ChipReader(store, ("change",), cache_bytes)
@@ -191,7 +191,7 @@ def _train(chips: Path, output: Path, loader: str, epochs: int, batch: int) -> f
         sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
         "--output", str(output), "--training.loader", loader,
         "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
-        "--training.batch_size", str(batch), "--resources.num_cpus", str(CPUS),
+        "--training.batch", str(batch), "--resources.num_cpus", str(CPUS),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
     note = json.loads((output / "run.json").read_text())

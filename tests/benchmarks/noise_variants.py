@@ -293,12 +293,12 @@ def _job(chips: Path, backbone: Path, options: Options, variant: Variant, seed: 
     precision = "fp32" if variant.recipe == "reference-recipe" else options.precision
     settings["training"] |= variant.training | {
         "precision": precision,
-        "batch_size": BATCH,
+        "batch": BATCH,
         "epochs": epochs,
         "checkpoint_epochs": epochs,
     }
     model = {"preset": variant.preset, "backbone": backbone if variant.pretrained else None}
-    settings |= {"chips": chips, "output": "", "seed": seed, "tasks": variant.tasks}
+    settings |= {"chips": chips, "output": "", "seed": seed, "task": variant.tasks}
     return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}), store)
 
 

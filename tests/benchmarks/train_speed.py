@@ -121,7 +121,7 @@ def _finetune(chips: Path, output: Path, load: Load, epochs: int) -> float:
         sys.executable, str(CHECKOUT / "pipelines" / "finetune_maps.py"), "--chips", str(chips),
         "--output", str(output), "--model.preset", load.preset,
         "--training.epochs", str(epochs), "--training.checkpoint_epochs", str(epochs),
-        "--training.batch_size", str(load.batch), "--training.worker_cpus", str(load.threads),
+        "--training.batch", str(load.batch), "--training.worker_cpus", str(load.threads),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
     note = json.loads((output / "run.json").read_text())

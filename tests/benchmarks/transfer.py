@@ -149,7 +149,7 @@ def _store(places: str, data: Path, output: Path) -> Path:
         dataset = {
             "kind": "folders",
             "root": root,
-            "gsd": 0.55,
+            "resolution": 0.55,
             "area_pattern": "(.+?)-[0-9]+-[0-9]+",
         }
         ingest_dataset.run(

@@ -18,7 +18,7 @@ from noise2map_core.workflows.tools.bootstrap import BootstrapConfig
 from tests.chip_factories import changed_land, make_store, plan_store
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-SHORT = TrainingConfig(epochs=2, batch_size=8, checkpoint_epochs=1, worker_cpus=0.5)
+SHORT = TrainingConfig(epochs=2, batch=8, checkpoint_epochs=1, worker_cpus=0.5)
 
 
 def chips_in(folder: Path, *, labelled: bool = True) -> Path:

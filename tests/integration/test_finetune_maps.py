@@ -33,7 +33,7 @@ from tests.chip_factories import make_store, plan_store
 from tests.unit.evaluation.test_evaluation import bounds
 
 SPLIT = SplitConfig(boxes={"train": (bounds(0, 0, 30, 50),), "val": (bounds(46, 0, 90, 50),)})
-SHORT = TrainingConfig(epochs=4, batch_size=8, checkpoint_epochs=2, worker_cpus=0.5)
+SHORT = TrainingConfig(epochs=4, batch=8, checkpoint_epochs=2, worker_cpus=0.5)
 
 
 @pytest.fixture(scope="module")

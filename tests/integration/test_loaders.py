@@ -50,14 +50,14 @@ def test_a_stream_shows_every_chip_at_most_once_an_epoch_as_it_is_stored(
     labelled = labelled_chips(store, store.chips_of("train"), "change")
     dataset = stream_chips(store, COLUMNS, labelled, 0, READERS)
     (part,) = dataset.streaming_split(1, equal=True)
-    stream = ChipStream(part, SHORT.batch_size, 0, Ranks())
-    loader = StreamLoader(stream, store, "change", len(labelled), SHORT.batch_size)
+    stream = ChipStream(part, SHORT.batch, 0, Ranks())
+    loader = StreamLoader(stream, store, "change", len(labelled), SHORT.batch)
     orders, asked = [], list[tuple[int, int]]()
     for epoch in range(2):
         loader.begin_epoch(epoch)
         batches = [loader.read(step) for step in range(loader.num_steps)]
         order = np.concatenate([batch.chip for batch in batches])
-        assert len(np.unique(order)) == len(order) > len(labelled) - SHORT.batch_size
+        assert len(np.unique(order)) == len(order) > len(labelled) - SHORT.batch
         assert set(order) <= set(labelled)
         stored = reader.read(batches[-1].chip)
         np.testing.assert_array_equal(batches[-1].image, stored.image)
@@ -113,7 +113,7 @@ def test_two_workers_learn_from_a_stream(ray_cluster: None, chips: Path, tmp_pat
 @pytest.mark.slow
 def test_a_denoiser_learns_from_a_stream(ray_cluster: None, chips: Path, tmp_path: Path) -> None:
     training = PretrainingConfig(
-        epochs=4, batch_size=16, checkpoint_epochs=2, worker_cpus=0.5, num_workers=2,
+        epochs=4, batch=16, checkpoint_epochs=2, worker_cpus=0.5, num_workers=2,
         ema_decay=0.5, learning_rate=3e-3, loader="ray_data",
     )  # fmt: skip
     settings = PretrainDenoiserConfig(chips=chips, output=tmp_path / "out", training=training)
@@ -142,6 +142,6 @@ def test_what_a_stream_cannot_do_is_refused(chips: Path, tmp_path: Path) -> None
     few = full.model_copy(update={"resources": ResourcesConfig(num_cpus=2)})
     with pytest.raises(ConfigError, match=r"1 reading task of 0\.25 CPUs do not fit into 2 CPUs"):
         finetune(few)
-    with pytest.raises(ConfigError, match=r"a batch has 4096\. Lower training\.batch_size"):
-        finetune(config(chips, tmp_path / "out", loader="ray_data", batch_size=4096))
+    with pytest.raises(ConfigError, match=r"a batch has 4096\. Lower training\.batch"):
+        finetune(config(chips, tmp_path / "out", loader="ray_data", batch=4096))
     assert not (tmp_path / "out").exists()

@@ -39,9 +39,9 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(ray_cluster: None, chips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("multi-task")
-    training = TrainingConfig(epochs=1, batch_size=32, checkpoint_epochs=1, worker_cpus=0.5)
+    training = TrainingConfig(epochs=1, batch=32, checkpoint_epochs=1, worker_cpus=0.5)
     config = FinetuneMapsConfig(
-        chips=chips, output=output, tasks=("change", "segment"), training=training
+        chips=chips, output=output, task=("change", "segment"), training=training
     )
     assert finetune(config).trained
     return output

@@ -215,7 +215,7 @@ def test_training_goes_on_though_a_node_died(
     chips = make_store(plan_store(tmp_path / "sources", tmp_path / "chips.zarr", split=split))
     # More than half of a CPU: the two workers cannot lie on one node.
     training = TrainingConfig(
-        epochs=12, batch_size=8, checkpoint_epochs=2, num_workers=2, worker_cpus=0.75
+        epochs=12, batch=8, checkpoint_epochs=2, num_workers=2, worker_cpus=0.75
     )
 
     def settings(output: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.integration.test_finetune_maps import SPLIT
 pytestmark = pytest.mark.slow
 
 SHORT = PretrainingConfig(
-    epochs=2, batch_size=16, checkpoint_epochs=1, worker_cpus=0.5, ema_decay=0.9, learning_rate=3e-3
+    epochs=2, batch=16, checkpoint_epochs=1, worker_cpus=0.5, ema_decay=0.9, learning_rate=3e-3
 )
 EVERY = 10
 """Of the real images, as many as train in seconds."""
@@ -79,7 +79,7 @@ def test_fine_tuning_starts_from_the_backbone(
     pretrained: Path, chips: Path, ray_cluster: None, tmp_path: Path
 ) -> None:
     still = TrainingConfig(
-        epochs=1, batch_size=8, checkpoint_epochs=1, worker_cpus=0.5, weight_decay=0.0,
+        epochs=1, batch=8, checkpoint_epochs=1, worker_cpus=0.5, weight_decay=0.0,
         learning_rate=1e-12,
     )  # fmt: skip
     config = FinetuneMapsConfig(

@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ChipStore:
 
 def job(store: ChipStore, state: Path, **training: object) -> TrainingJob:
     """Everything that is drawn is drawn; steps are small, for a rounding grows with each."""
-    given = {"batch_size": 8, "epochs": 2, "learning_rate": 3e-4, "checkpoint_steps": 1,
+    given = {"batch": 8, "epochs": 2, "learning_rate": 3e-4, "checkpoint_steps": 1,
              "haze": 0.3, "crop": 0.2,
              "invariance": {"shift_px": 1.0, "noise": 0.1, "pasted": 0.2}}  # fmt: skip
     settings = TrialSettings.model_validate(

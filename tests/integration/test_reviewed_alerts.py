@@ -37,7 +37,7 @@ def test_a_model_is_fine_tuned_on_fifty_verdicts(
     counts = open_store(store).attributes["counts"]
     for part in ("train", "val"):
         assert all(number > 0 for number in counts[part]["label_px"]["change"].values())
-    training = TrainingConfig(epochs=2, batch_size=8, worker_cpus=0.5)
+    training = TrainingConfig(epochs=2, batch=8, worker_cpus=0.5)
     output = tmp_path / "model"
     assert finetune(FinetuneMapsConfig(chips=store, output=output, training=training)).trained
     model = load_checkpoint(output / "checkpoint")

@@ -52,7 +52,7 @@ def command(chips: Path, folder: Path, space: object) -> list[str]:
     path.write_text(yaml.safe_dump(space))
     return [
         "--chips", str(chips), "--output", str(folder / "sweep"), "--space", str(path),
-        "--finetune.training.batch_size", "8", "--finetune.training.worker_cpus", "0.5",
+        "--finetune.training.batch", "8", "--finetune.training.worker_cpus", "0.5",
         "--finetune.training.warmup", "0",
     ]  # fmt: skip
 

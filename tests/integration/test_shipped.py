@@ -72,7 +72,7 @@ def test_buildings_finds_change_between_real_dates(real_data: Path, tmp_path: Pa
         (few / part).mkdir(parents=True)
         for path in sorted((real_data / "change" / "gz_cd" / part).iterdir())[::40]:
             shutil.copy(path, few / part)
-    dataset = FoldersConfig(root=few, gsd=0.55)
+    dataset = FoldersConfig(root=few, resolution=0.55)
     chips = tmp_path / "chips.zarr"
     ingest_dataset.run(IngestDatasetConfig(dataset=dataset, output=chips, chip_px=128))
     found = _scores("buildings", chips, "change")

@@ -195,7 +195,7 @@ def test_who_comes_while_a_store_is_held_is_refused_and_touches_nothing(
     (progress_folder(source) / "mine").mkdir(parents=True)
     new = tmp_path / "new.zarr"
     images = dataset_factories.write_pairs(tmp_path / "pairs", {"train": 4, "val": 2, "test": 2})
-    dataset = {"kind": "folders", "root": images, "gsd": 1.0}
+    dataset = {"kind": "folders", "root": images, "resolution": 1.0}
     job = IngestDatasetConfig.model_validate({"dataset": dataset, "output": new, "chip_px": 16})
     writers: list[tuple[Path, Callable[[], object]]] = [
         (source, lambda: store_tool.repair(source)),

@@ -34,7 +34,7 @@ from tests.integration.test_finetune_maps import SPLIT
 
 pytestmark = pytest.mark.services
 
-SHORT = {"epochs": 2, "batch_size": 8, "checkpoint_epochs": 1, "worker_cpus": 0.5}
+SHORT = {"epochs": 2, "batch": 8, "checkpoint_epochs": 1, "worker_cpus": 0.5}
 EXPIRE_S = 4.0
 """Of leases here; no sooner may one be taken over from a run that was killed."""
 RUN = f"""

@@ -40,8 +40,8 @@ def run(config: DrawWorldsConfig) -> DrawnWorlds:
         count=config.count,
         seed=config.seed,
         chip_px=config.chip_px,
-        gsd=config.gsd or GSD[config.family],
-        gsd_spread=config.gsd_spread,
+        gsd=config.resolution or GSD[config.family],
+        gsd_spread=config.resolution_spread,
         val_share=config.val_share,
         all_classes=config.classes == "all",
     )

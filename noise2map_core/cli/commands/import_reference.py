@@ -51,8 +51,9 @@ def run(config: ImportReferenceConfig) -> ImportedReference:
             "it."
         )
     model = import_published(
-        resolve_unet(config.unet), config.weights, config.task, config.classes, config.chip_size,
-        bands=config.bands, gsd=config.gsd, gsd_range=config.gsd_range, seed=config.seed,
+        resolve_unet(config.unet), config.weights, config.task, config.classes, config.chip_px,
+        bands=config.bands, gsd=config.resolution, gsd_range=config.resolution_range,
+        seed=config.seed,
     )  # fmt: skip
     save_checkpoint(model, model.spec, config.output, _card(config))
     return ImportedReference(config.output, count_parameters(model), config.weights is not None)
@@ -65,5 +66,5 @@ def _card(config: ImportReferenceConfig) -> str:
         weights=config.weights
         or "none: the layers around the UNet are random, and must be trained",
         bands=", ".join(config.bands),
-        chip=config.chip_size,
+        chip=config.chip_px,
     )

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from noise2map_core.runtime.notices import tell
 
 PREFIX = "n2m-"
 LOCK = "noise2map.lock"
@@ -62,10 +63,10 @@ def _base() -> Path:
         return Path(wanted)
     for short in SHORT:
         if os.access(short, os.W_OK) and _fits(short):
-            print(
+            tell(
                 f"{wanted} is too long a path for Ray's sockets: they lie in {short} (set "
-                "RAY_TMPDIR to another).", file=sys.stderr, flush=True,
-            )  # fmt: skip
+                "RAY_TMPDIR to another)."
+            )
             return Path(short)
     return Path(wanted)
 

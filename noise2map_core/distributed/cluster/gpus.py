@@ -139,7 +139,7 @@ def training_on_gpus(training: OptimisationConfig, resources: ClusterConfig) -> 
     count = find_gpus(resources).count
     update: dict[str, Any] = {"worker_gpus": 1.0 if count else 0.0}
     if count and "num_workers" not in training.model_fields_set:
-        update["num_workers"] = even_workers(count, training.batch_size, training.accumulation)
+        update["num_workers"] = even_workers(count, training.batch, training.accumulation)
     return training.model_copy(update=update)
 
 

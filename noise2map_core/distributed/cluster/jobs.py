@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.util.state import list_nodes
+from ray.util.state.exception import RayStateApiException
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import redacted
 
 POLL_S = 1.0
-AGENT_TIMEOUT_S = 60.0
+STARTING_S = 60.0
+"""Age of a cluster's head up to which a job agent that is not there may still come."""
 NO_AGENT = "No available agent"
 EXCLUDES = [".git", ".venv", "out", "dist"]
 """Left out of the upload even where a .rayignore does not say so."""
@@ -72,6 +76,12 @@ def submit(client: JobSubmissionClient, entrypoint: str, working_dir: Path) -> s
     except AuthenticationError as error:
         raise _refused(error) from error
     except (RuntimeError, ValueError) as error:
+        if _lacks_agent(error):
+            raise ConfigError(
+                f"the cluster at {client.get_address()} takes no jobs: its dashboard answers, but "
+                "the job agent of none of its nodes does. Start the cluster again, or look why in "
+                "the head's log (session_latest/logs/dashboard_agent.log)."
+            ) from error
         raise ConfigError(
             f"the job was not accepted: {_first(error)}. If {working_dir} is too large to upload, "
             "name what to leave out in its .rayignore."
@@ -82,13 +92,27 @@ def _submit_when_ready(
     client: JobSubmissionClient, entrypoint: str, environment: dict[str, Any]
 ) -> str:
     """Submit, again and again while a cluster that has just started lacks its job agent."""
+
+    def may_come(error: BaseException) -> bool:
+        return _lacks_agent(error) and _is_starting(client.get_address())
+
     attempts = Retrying(
-        retry=retry_if_exception(_lacks_agent),
+        retry=retry_if_exception(may_come),
         wait=wait_fixed(POLL_S),
-        stop=stop_after_delay(AGENT_TIMEOUT_S),
+        stop=stop_after_delay(STARTING_S),
         reraise=True,
     )
     return attempts(client.submit_job, entrypoint=entrypoint, runtime_env=environment)
+
+
+def _is_starting(address: str) -> bool:
+    """Whether the head of a cluster is younger than `STARTING_S`; one that does not say is not."""
+    try:
+        nodes = list_nodes(address, detail=True, timeout=5, raise_on_missing_output=False)
+    except (RayStateApiException, requests.RequestException):
+        return False
+    started = [node.start_time_ms for node in nodes if node.is_head_node and node.start_time_ms]
+    return bool(started) and time.time() - max(started) / 1000 < STARTING_S
 
 
 def _lacks_agent(error: BaseException) -> bool:

@@ -128,11 +128,11 @@ def require_feasible(training: OptimisationConfig, resources: ClusterConfig) -> 
             f"{training.num_workers}. Change one of them."
         )
     for workers in range(fewest, training.num_workers + 1):
-        if training.batch_size % (workers * training.accumulation):
+        if training.batch % (workers * training.accumulation):
             raise ConfigError(
-                f"training.batch_size {training.batch_size} is not a multiple of {workers} "
+                f"training.batch {training.batch} is not a multiple of {workers} "
                 f"workers times training.accumulation {training.accumulation}. Change "
-                "training.batch_size, training.num_workers or training.min_workers."
+                "training.batch, training.num_workers or training.min_workers."
             )
     require_here(training_needs(training, resources), resources)
 

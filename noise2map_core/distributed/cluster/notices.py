@@ -1,6 +1,5 @@
 """What workers have to say while they work, shown by the driver: Ray hides what they print."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
+from noise2map_core.runtime.notices import tell
 from noise2map_core.runtime.patience import told_to
 from noise2map_core.runtime.redact import redacted
 
@@ -65,4 +65,4 @@ def _take(board: str) -> None:
         line = _internal_kv_get(key, namespace=SPACE)
         _internal_kv_del(key, namespace=SPACE)
         if line is not None:
-            print(line.decode(), file=sys.stderr, flush=True)
+            tell(line.decode())

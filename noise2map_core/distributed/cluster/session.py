@@ -3,7 +3,6 @@
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,8 @@ from noise2map_core.distributed.cluster.folder import session_folder
 from noise2map_core.distributed.cluster.needs import Need, cluster_address, require_fit, shortage
 from noise2map_core.runtime.environment import environment
 from noise2map_core.runtime.errors import ClusterError
+from noise2map_core.runtime.notices import tell
+from noise2map_core.runtime.progress import waiting
 from noise2map_core.settings.resources import ClusterConfig
 
 START_ATTEMPTS = 3
@@ -64,7 +65,7 @@ def ray_session(resources: ClusterConfig, needs: Sequence[Need] = ()) -> Iterato
             target["_temp_dir"] = str(stack.enter_context(session_folder()))
         stack.enter_context(_level("ray._private.authentication", logging.ERROR))
         stack.callback(_shutdown)
-        with _own_signals():
+        with _own_signals(), waiting("start Ray" if target["address"] == "local" else "reach Ray"):
             _connect(target)
         stack.enter_context(_quiet_data())
         if target["address"] == "local":
@@ -82,7 +83,7 @@ def _capacity() -> tuple[float, float]:
 def _tell_if_short(needs: Sequence[Need]) -> None:
     """Say on stderr if a cluster has to grow before the work can begin: it may never do so."""
     if short := shortage(needs, *_capacity()):
-        print(f"waiting for the cluster to grow: {short[1]}.", file=sys.stderr, flush=True)
+        tell(f"waiting for the cluster to grow: {short[1]}.")
 
 
 def _shutdown() -> None:

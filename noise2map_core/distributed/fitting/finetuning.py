@@ -193,11 +193,11 @@ class _TaskData:
         store, training = job.open_store(), job.training
         chosen = job.chosen[task]
         if training.loader == "ray_data":
-            size = training.batch_size
+            size = training.batch
             stream = ChipStream(link.stream(task), size, job.seed, ranks)
             self.loader: ChipLoader = StreamLoader(stream, store, task, len(chosen.train), size)
         else:
             reader = ChipReader(store, (task,))
             self.loader = ShardedLoader(reader, chosen, training, job.seed, ranks)
-        pixels = SplitPixels.of(store, "val", task, training.batch_size)
+        pixels = SplitPixels.of(store, "val", task, training.batch)
         self.validation = pixels.part(ranks.rank, ranks.world_size)

@@ -40,10 +40,10 @@ class ShardedLoader(ChipLoader):
         self._reader, self._chosen = reader, chosen
         self._training, self._seed, self._ranks = training, seed, ranks
         self._order = ChipOrder.of(
-            chosen.train, reader.shard_bytes, training.batch_size, seed, training.order
+            chosen.train, reader.shard_bytes, training.batch, seed, training.order
         )
         reader.cache_bytes = self._order.cache_bytes(reader.shard_bytes, ranks.world_size)
-        every, batches = training.use_every, -(-len(chosen.train) // training.batch_size)
+        every, batches = training.use_every, -(-len(chosen.train) // training.batch)
         self.num_steps = max(1, batches // every)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -60,4 +60,4 @@ class ShardedLoader(ChipLoader):
         again, row = divmod(step, self.num_steps)
         batch = self._reader.read(self._part.chips[row])
         self._reader.release(self._part.leaving[row])
-        return replace(batch, showing=self._part.showing[row] + again * self._training.batch_size)
+        return replace(batch, showing=self._part.showing[row] + again * self._training.batch)

@@ -84,7 +84,7 @@ class _Read:
     def __init__(
         self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
     ) -> None:
-        size, order = job.training.batch_size, job.training.order
+        size, order = job.training.batch, job.training.order
         self._images, self._seed, self._ranks = images, job.seed, ranks
         self._order = ChipOrder.of(images.train, images.shard_bytes, size, job.seed, order)
         images.keep(self._order.cache_bytes(images.shard_bytes, ranks.world_size))
@@ -108,7 +108,7 @@ class _Streamed:
     def __init__(
         self, job: PretrainingJob, images: UnlabelledImages, link: TrainLink, ranks: Ranks
     ) -> None:
-        size, self._seed = job.training.batch_size, job.seed
+        size, self._seed = job.training.batch, job.seed
         self._stream = ChipStream(link.stream(IMAGES), size, job.seed, ranks)
         self.num_steps = len(images.train) // size
 
@@ -169,6 +169,6 @@ class _Worker(TrainWorker):
 
     def validate(self) -> dict[str, Any]:
         mine = self.judged.val[self.ranks.rank :: self.ranks.world_size]
-        sums = validation_error(self.learner.averaged, self.judged, mine, self.training.batch_size)
+        sums = validation_error(self.learner.averaged, self.judged, mine, self.training.batch)
         error, numbers = self.ranks.sum_over(sums).tolist()
         return {"val_loss": error / numbers}

@@ -22,15 +22,15 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 def finetune(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     store = dealt(open_store(config.chips), config.places)
-    store.require(("train", "val"), config.tasks)
+    store.require(("train", "val"), config.task)
     require_feasible(config.training, config.resources)
     spec = plan_spec(
-        store, config.model, config.of_tasks(), config.gsd_range, config.normalisation.of
+        store, config.model, config.of_tasks(), config.resolution_range, config.normalisation.of
     )
     training_run = finetuning_run(config, store)
     if not (trained := training_run.earlier() is not None):
-        require_trainable(store, config.tasks)
-        require_streamable(store, config.tasks, config.training, config.seed)
+        require_trainable(store, config.task)
+        require_streamable(store, config.task, config.training, config.seed)
         if config.model.backbone is not None:
             require_start(spec.network, config.model.backbone)
     with tracked(config.mlflow, training_run) as tracker:

@@ -156,7 +156,7 @@ class TrainWorker(ABC):
         first, last = (epochs * self.num_steps for epochs in (self.epoch, self.training.epochs))
         first += len(self.losses)
         folder, curve = self._folder.parent / LOG_FOLDER, self._folder / CURVE_FILE
-        return TrainLog(board, folder, curve, first, last, self.training.batch_size)
+        return TrainLog(board, folder, curve, first, last, self.training.batch)
 
     def _run_epoch(self, epoch: int, batches: Iterator[Any]) -> None:
         """Every step that is left of an epoch. Raises _Diverged."""
@@ -182,11 +182,11 @@ class TrainWorker(ABC):
         try:
             return self.learn(batch, epoch, step)
         except torch.OutOfMemoryError as error:
-            size = self.training.batch_size // self.ranks.world_size // self.training.accumulation
+            size = self.training.batch // self.ranks.world_size // self.training.accumulation
             raise ConfigError(
                 f"{size} chips at once do not fit into the memory of the GPU. Raise "
-                f"training.accumulation ({self.training.accumulation}), lower training.batch_size "
-                f"({self.training.batch_size}), or set training.gradient_checkpointing."
+                f"training.accumulation ({self.training.accumulation}), lower training.batch "
+                f"({self.training.batch}), or set training.gradient_checkpointing."
             ) from error
 
     def _fetch(self) -> None:

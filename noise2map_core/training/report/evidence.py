@@ -25,12 +25,10 @@ class TaskEvidence:
     """The chip with the most of the sought class over timesteps, `data:` URL; or empty."""
 
 
-def gather_evidence(
-    model: Noise2Map, store: ChipStore, task: Task, batch_size: int
-) -> TaskEvidence:
+def gather_evidence(model: Noise2Map, store: ChipStore, task: Task, batch: int) -> TaskEvidence:
     """Decide all validation chips once; those that are shown are predicted again."""
     tally = ChipTally(store, task)
-    settings = EvaluationConfig(batch_size=batch_size)
+    settings = EvaluationConfig(batch=batch)
     scores = evaluate_model(model, store, "val", task, settings, tally)
     painter = ChipPainter(model, store, task)
     worst, best = tally.extremes(NUM_CHIPS)

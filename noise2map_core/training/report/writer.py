@@ -9,6 +9,7 @@ from noise2map_core.chips.store import open_store
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.runtime.storage import read_bytes
 from noise2map_core.settings.labels import PlacesConfig
+from noise2map_core.settings.learning import TrainingConfig
 from noise2map_core.training.curve import read_losses
 from noise2map_core.training.report.evidence import gather_evidence
 from noise2map_core.training.report.facts import training_page
@@ -33,7 +34,8 @@ def write_report(paths: ReportPaths, device: str = "cpu") -> None:
     model, note = load_checkpoint(paths.checkpoint).to(device), json.loads(read_bytes(paths.note))
     places = PlacesConfig.model_validate(note["config"]["places"])
     store = dealt(open_store(paths.chips), places)
-    batch_size = int(note["config"]["training"]["batch_size"])
-    evidence = {name: gather_evidence(model, store, name, batch_size) for name in model.spec.tasks}
+    given = note["config"]["training"]
+    batch = TrainingConfig.model_validate(given, by_alias=True, by_name=True).batch
+    evidence = {name: gather_evidence(model, store, name, batch) for name in model.spec.tasks}
     losses = read_losses(paths.curve)
     write_page(paths.report, training_page(note, model.spec, store, evidence, losses))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from noise2map_core.settings.places import PathText
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -12,7 +13,7 @@ class DoctorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    catalog: str | None = None
+    catalog: PathText | None = None
     """STAC API or catalog.json that must answer."""
 
 

@@ -10,6 +10,8 @@ from noise2map_core.runtime.storage import Target
 from noise2map_core.settings.numbers import FiniteFloat, PositiveInt, Seed
 from noise2map_core.workflows.launch import Workflow
 
+Metres = Annotated[FiniteFloat, Field(ge=0.05, le=60)]
+
 
 class DrawWorldsConfig(BaseModel):
     """Invent places at two dates as training data: a chip store of pairs.
@@ -18,7 +20,10 @@ class DrawWorldsConfig(BaseModel):
     differ between the dates too, and are no change of buildings; a quarter of the pairs has none.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
     output: Target
     """The chip store to write."""
@@ -36,11 +41,11 @@ class DrawWorldsConfig(BaseModel):
     chip_px: int = Field(default=256, ge=32, le=1024)
     """Side of a chip, pixels."""
 
-    gsd: Annotated[FiniteFloat, Field(ge=0.05, le=60)] | None = None
+    resolution: Annotated[Metres | None, Field(alias="gsd")] = None
     """Metres a pixel; null: 0.5 of buildings, 10 of land."""
 
-    gsd_spread: Annotated[FiniteFloat, Field(ge=1, le=4)] = 1.5
-    """A pair's pixels are up to so many times larger or smaller than gsd says."""
+    resolution_spread: Annotated[FiniteFloat, Field(ge=1, le=4, alias="gsd_spread")] = 1.5
+    """A pair's pixels are up to so many times larger or smaller than resolution says."""
 
     val_share: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.1
     """Share of the pairs that are for validation."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath
+from noise2map_core.settings.network import Checkpoint
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -13,7 +14,7 @@ class ExportReferenceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    checkpoint: Location
+    checkpoint: Checkpoint
     """Checkpoint directory with a network of preset reference; the first argument, too."""
 
     output: LocalPath

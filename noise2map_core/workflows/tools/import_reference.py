@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import LocalPath, Target
@@ -13,7 +15,10 @@ from noise2map_core.workflows.launch import Workflow
 class ImportReferenceConfig(BaseModel):
     """Which weights, and what they do."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True,
+        validate_by_name=True, validate_by_alias=False,
+    )  # fmt: skip
 
     unet: str
     """Folder of the published UNet (config.json, diffusion_pytorch_model.safetensors), or its name
@@ -29,17 +34,20 @@ class ImportReferenceConfig(BaseModel):
     classes: PositiveInt = Field(default=2, ge=2)
     """Number of classes."""
 
-    chip_size: SidePx = 256
+    chip_px: Annotated[SidePx, Field(alias="chip_size")] = 256
     """Side of the chips, pixels; others than 256 are resized on the way in and out."""
 
     bands: tuple[str, ...] = Field(default=("red", "green", "blue"), min_length=1)
     """Bands of a date, in order."""
 
-    gsd: PositiveFloat = 1.0
-    """Ground sample distance that it was trained on, metres."""
+    resolution: Annotated[PositiveFloat, Field(alias="gsd")] = 1.0
+    """Metres a pixel that it was trained on."""
 
-    gsd_range: tuple[PositiveFloat, PositiveFloat] = (0.01, 1000.0)
-    """Ground sample distances that it accepts, metres."""
+    resolution_range: Annotated[tuple[PositiveFloat, PositiveFloat], Field(alias="gsd_range")] = (
+        0.01,
+        1000.0,
+    )
+    """Least and most metres a pixel that it accepts."""
 
     seed: Seed = 0
     """Seed of the layers that have no published weights."""

@@ -23,4 +23,4 @@ class PlanConfig(InferRegionConfig):
     None: none is drawn."""
 
 
-WORKFLOW = Workflow(PlanConfig)
+WORKFLOW = Workflow(PlanConfig, unseen=("overwrite", "allow_incomplete"))

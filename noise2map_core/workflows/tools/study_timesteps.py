@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise2map_core.runtime.storage import LocalPath, Location
+from noise2map_core.runtime.storage import LocalPath
 from noise2map_core.settings.labels import SplitName
-from noise2map_core.settings.network import Task
+from noise2map_core.settings.network import Checkpoint, Task
 from noise2map_core.settings.numbers import NonNegativeInt, PositiveInt
 from noise2map_core.workflows.launch import Workflow
 
@@ -19,7 +19,7 @@ class StudyTimestepsConfig(BaseModel):
     chips: LocalPath
     """Chip store; the first argument, too."""
 
-    checkpoint: Location
+    checkpoint: Checkpoint
     """Checkpoint directory, or the name of a checkpoint that ships."""
 
     task: Task | None = None

@@ -114,7 +114,7 @@ def test_a_pair_that_is_changed_all_over_drops_out_of_the_paper_as_in_the_refere
 
 def test_validation_that_is_given_is_taken(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": 4, "val": 2, "test": 2})
-    found = open_benchmark(FoldersConfig(root=root, gsd=0.5), "strict")
+    found = open_benchmark(FoldersConfig(root=root, resolution=0.5), "strict")
     assert names(found, "val") == ["val/1", "val/2"] and len(names(found, "train")) == 4
 
 
@@ -171,7 +171,7 @@ def test_a_pair_without_partner_is_named(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": 2, "test": 2})
     (root / "test" / "B" / "2.png").unlink()
     with pytest.raises(ConfigError, match=r"test/B has no image '2'"):
-        open_benchmark(FoldersConfig(root=root, gsd=1), "strict")
+        open_benchmark(FoldersConfig(root=root, resolution=1), "strict")
 
 
 def test_an_image_after_the_fire_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -184,13 +184,13 @@ def test_an_image_after_the_fire_that_is_missing_is_named(tmp_path: Path) -> Non
 
 def test_plain_folders_have_no_paper_protocol(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Set --protocol strict"):
-        open_benchmark(FoldersConfig(root=tmp_path, gsd=1), "paper")
+        open_benchmark(FoldersConfig(root=tmp_path, resolution=1), "paper")
 
 
 def test_one_training_image_cannot_be_split(tmp_path: Path) -> None:
     root = write_pairs(tmp_path, {"train": 1, "test": 1})
     with pytest.raises(ConfigError, match="less than two images"):
-        open_benchmark(FoldersConfig(root=root, gsd=1), "strict")
+        open_benchmark(FoldersConfig(root=root, resolution=1), "strict")
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
     (root / "train" / "B" / "1.png").unlink()
     (root / "train" / "B" / "Thumbs.db").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"train/B holds no image"):
-        open_benchmark(FoldersConfig(root=root, gsd=1), "strict")
+        open_benchmark(FoldersConfig(root=root, resolution=1), "strict")
 
 
 def test_names_sort_by_their_numbers() -> None:

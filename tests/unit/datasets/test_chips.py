@@ -151,7 +151,7 @@ def test_a_store_of_segmentation_has_one_date(spacenet7: Path, tmp_path: Path) -
 def test_pairs_of_plain_folders_are_stored_as_they_are(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "levir", {"train": 4, "val": 2, "test": 12})
     chips = open_chips(
-        ingest(FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr", 16).output
+        ingest(FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr", 16).output
     ).load()
     assert np.isnat(chips.datetime.values).all()
     for number, name in enumerate(chips["items"].values):
@@ -168,7 +168,7 @@ def test_pairs_of_plain_folders_are_stored_as_they_are(tmp_path: Path) -> None:
 
 def test_pairs_that_no_folder_splits_are_all_for_testing(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "pairs", {"test": 3}) / "test"
-    config = FoldersConfig(root=root, gsd=2, attribution="Somebody (licence: not stated)")
+    config = FoldersConfig(root=root, resolution=2, attribution="Somebody (licence: not stated)")
     store = open_store(ingest(config, tmp_path / "chips.zarr", 16).output)
     assert set(store.splits) == {"test"} and store.num_chips == 3
     assert {item["attribution"] for item in store.attributes["items"]} == {config.attribution}
@@ -178,7 +178,7 @@ def test_images_of_one_city_are_one_place(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "pairs", {"test": 3}) / "test"
     for path in sorted(root.glob("*/*.*")):
         path.rename(path.with_stem(f"rome-{path.stem}"))
-    config = FoldersConfig(root=root, gsd=2, area_pattern="(.+)-[0-9]+$")
+    config = FoldersConfig(root=root, resolution=2, area_pattern="(.+)-[0-9]+$")
     store = open_store(ingest(config, tmp_path / "chips.zarr", 16).output)
     assert set(store.places.tolist()) == {"rome"}
     assert len(store.attributes["crs_table"]) == 3  # each on pixels of its own
@@ -187,7 +187,7 @@ def test_images_of_one_city_are_one_place(tmp_path: Path) -> None:
         ingest(config.model_copy(update={"area_pattern": "(x)"}), tmp_path / "other.zarr", 16)
     for wrong, why in (("a", "a group"), ("(", "no regular expression")):
         with pytest.raises(ValueError, match=why):
-            FoldersConfig(root=root, gsd=2, area_pattern=wrong)
+            FoldersConfig(root=root, resolution=2, area_pattern=wrong)
 
 
 def test_whu_images_are_halved_as_pil_halves_them(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_xview2_is_resized_and_its_masks_cut_at_one_half(tmp_path: Path) -> None
 
 def test_a_rerun_adds_nothing_and_a_broken_run_is_continued(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "levir", {"train": 40, "test": 3})
-    config, output = FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr"
+    config, output = FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr"
     first = ingest(config, output, 16)
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in output.rglob("*") if p.is_file()}
     again = ingest(config, output, 16)
@@ -240,7 +240,7 @@ def test_a_rerun_adds_nothing_and_a_broken_run_is_continued(tmp_path: Path) -> N
 
 def test_another_data_set_or_other_pixels_do_not_overwrite_a_store(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "levir", {"train": 3, "test": 1})
-    config, output = FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr"
+    config, output = FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr"
     ingest(config, output, 16)
     with pytest.raises(OutputMismatchError, match="other scenes or settings"):
         ingest(config, output, 8)
@@ -251,7 +251,7 @@ def test_another_data_set_or_other_pixels_do_not_overwrite_a_store(tmp_path: Pat
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "levir", {"train": 3, "test": 1})
-    config, output = FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr"
+    config, output = FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr"
     path = root / "test" / "B" / "1.png"
     save(path, picture(16, 12, 0))
     with pytest.raises(ConfigError, match=r"B/1\.png is 16x12 pixels, but .*A/1\.png is 16x16"):
@@ -266,7 +266,7 @@ def test_a_mask_of_more_than_yes_and_no_is_named(tmp_path: Path) -> None:
     root = write_pairs(tmp_path / "levir", {"train": 3, "test": 1})
     save(root / "test" / "label" / "1.png", np.arange(256, dtype=np.uint8).reshape(16, 16))
     with pytest.raises(ConfigError, match=r"label/1\.png holds 2, 3, 4, .*0, 1, 255 and nothing"):
-        ingest(FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr", 16)
+        ingest(FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr", 16)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -275,7 +275,7 @@ def test_a_truncated_image_is_named_and_no_store_is_finished(tmp_path: Path, suf
     path = root / "test" / "B" / f"1.{suffix}"
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(AssetReadError, match=rf"B/1\.{suffix} cannot be read"):
-        ingest(FoldersConfig(root=root, gsd=0.5), tmp_path / "chips.zarr", 16)
+        ingest(FoldersConfig(root=root, resolution=0.5), tmp_path / "chips.zarr", 16)
     assert not (tmp_path / "chips.zarr" / "manifest.json").exists()
 
 

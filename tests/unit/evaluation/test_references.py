@@ -30,7 +30,7 @@ from tests.chip_factories import make_store, plan_store
 from tests.factories import checkpoint_spec, task_spec
 from tests.unit.evaluation.test_evaluation import SPLIT
 
-CONFIG = EvaluationConfig(batch_size=8)
+CONFIG = EvaluationConfig(batch=8)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_evaluate_maps_shows_them_beside_the_model(store: ChipStore, tmp_path: P
     save_checkpoint(Noise2Map(spec), spec, tmp_path / "model", "# x\n")
     config = EvaluateMapsConfig(
         checkpoint=tmp_path / "model", chips=store.path, split="val", task="change",
-        output=tmp_path / "scores.json", evaluation=CONFIG.model_copy(update={"any_gsd": True}),
+        output=tmp_path / "scores.json", evaluation=CONFIG.model_copy(update={"any_resolution": True}),
     )  # fmt: skip
     result = evaluate_maps.run(config)
     document = json.loads((tmp_path / "scores.json").read_text())

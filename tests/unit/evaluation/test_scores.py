@@ -48,7 +48,7 @@ def model() -> Noise2Map:
 
 @pytest.fixture(scope="module")
 def scores(store: ChipStore, model: Noise2Map) -> MapScores:
-    return evaluate_model(model, store, "val", "change", EvaluationConfig(batch_size=8))
+    return evaluate_model(model, store, "val", "change", EvaluationConfig(batch=8))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_model_that_does_not_fit_the_chips_is_refused(
 
 def test_another_pixel_size_is_scored_where_that_is_asked_for(store: ChipStore) -> None:
     spec = checkpoint_spec(bands=("b0", "b1"), chip_px=16, gsd_range=(40.0, 50.0))
-    require_evaluable(spec, store, "val", "change", any_gsd=True)
+    require_evaluable(spec, store, "val", "change", any_resolution=True)
 
 
 def test_without_a_training_part_the_baseline_takes_otsus_threshold(tmp_path: Path) -> None:

@@ -139,13 +139,13 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("training", "workers", "held"),
     [
-        ({"batch_size": 16}, 8, 1.0),
-        ({"batch_size": 20}, 5, 1.0),
-        ({"batch_size": 16, "accumulation": 4}, 4, 1.0),
-        ({"batch_size": 7}, 7, 1.0),
-        ({"batch_size": 16, "num_workers": 2}, 2, 1.0),
-        ({"batch_size": 16, "worker_gpus": 0.5}, 1, 0.5),
-        ({"batch_size": 16, "worker_gpus": 0}, 1, 0.0),
+        ({"batch": 16}, 8, 1.0),
+        ({"batch": 20}, 5, 1.0),
+        ({"batch": 16, "accumulation": 4}, 4, 1.0),
+        ({"batch": 7}, 7, 1.0),
+        ({"batch": 16, "num_workers": 2}, 2, 1.0),
+        ({"batch": 16, "worker_gpus": 0.5}, 1, 0.5),
+        ({"batch": 16, "worker_gpus": 0}, 1, 0.0),
     ],
 )
 def test_trainings_take_as_many_gpus_as_share_a_batch_evenly(

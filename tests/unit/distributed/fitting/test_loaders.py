@@ -61,7 +61,7 @@ def reads_of_epochs(
     chips = np.arange(store.num_chips)
     size = ChipReader(store, ("change",)).shard_bytes
     monkeypatch.setattr(order, "CACHE_BYTES", HELD * size)
-    config, totals = TrainingConfig(batch_size=64, **training), np.zeros(3)
+    config, totals = TrainingConfig(batch=64, **training), np.zeros(3)
     for rank in range(world_size):
         reader, ranks = ChipReader(store, ("change",)), Ranks(rank, world_size)
         loader = ShardedLoader(reader, TaskChips(chips, chips), config, 5, ranks)
@@ -101,7 +101,7 @@ def test_no_shard_is_read_before_the_first_batch(
 
     monkeypatch.setattr(ChipStore, "read_shard", counted)
     require_trainable(store, ["change"])
-    config = TrainingConfig(batch_size=4, balance=0.5)
+    config = TrainingConfig(batch=4, balance=0.5)
     chosen = task_chips(store, "change", config, 0)
     loader = ShardedLoader(ChipReader(store, ("change",)), chosen, config, 0, Ranks())
     loader.begin_epoch(0)

@@ -137,7 +137,7 @@ class Large(Worker):
 
 def test_a_batch_larger_than_the_memory_is_told_with_the_settings_that_help() -> None:
     worker = Large([], Link())
-    worker.training = worker.training.model_copy(update={"batch_size": 48, "accumulation": 4})
+    worker.training = worker.training.model_copy(update={"batch": 48, "accumulation": 4})
     with pytest.raises(ConfigError, match=r"^12 chips at once .*training\.accumulation \(4\)"):
         worker.run()
 
