@@ -14,7 +14,8 @@ PYTEST_ARGS ?=
 RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3 python3-qgis
 
-.PHONY: demo test test-all test-slow packages services check format docs bench wheel wheel-demo \
+.PHONY: demo test test-all test-slow packages services check format docs bench wheel distributions \
+  wheel-demo \
   shipped-checkpoint shipped-buildings shipped-land viewer clean help
 
 help:  ## This list
@@ -65,6 +66,11 @@ bench: $(VENV)/.installed-dev  ## Measurements; figures are printed, nothing is 
 wheel: $(VENV)/.installed-dev  ## dist/*.whl, applications included
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation
+
+distributions: $(VENV)/.installed-dev  ## dist/: wheel and source, as package indices take them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: must run the demo
 	rm -rf out/wheel-venv out/wheel-demo

@@ -5,14 +5,16 @@ is provisional or confirmed, are handed on.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noise2map_core.alerts.state import EPOCH, Status, day_number
+from noise2map_core.alerts.state import EPOCH, Status, date_of, day_number
+from noise2map_core.products.styles.legend import Entry, Legend, number_legend
 from noise2map_core.runtime.errors import ConfigError
 
 Codes = NDArray[np.uint8]
@@ -34,12 +36,25 @@ class Encoding:
     tags: dict[str, str]
     encode: Callable[[Codes, Days], Encoded]
     """Of open pixels whose days can be written; all others are 0."""
+    shown: tuple[Status, ...] = (Status.CONFIRMED,)
+    """Of which status a legend has the days: several where numbers differ by it."""
 
     def of(self, status: Codes, first: Days) -> Encoded:
         """The numbers [H, W]. Raises ConfigError if a day cannot be written."""
         is_open = (status == Status.PROVISIONAL) | (status == Status.CONFIRMED)
         self._require_days(first[is_open])
         return np.where(is_open, self.encode(status, first), 0).astype(self.dtype)
+
+    def legend(self, first: date, last: date) -> Legend:
+        """Colours and names of the days from `first` to `last`, as far as they can be written."""
+        low, high = max(first, self.first), min(last, self.last)
+        days = number_legend(*sorted((day_number(low), day_number(high)))).entries
+        return Legend(tuple(self._entry(*one) for one in product(self.shown, days)), is_ramp=True)
+
+    def _entry(self, status: Status, entry: Entry) -> Entry:
+        written = self.encode(np.array([status], np.uint8), np.array([entry.value], np.uint16))
+        name = f" {status.name.lower()}" if len(self.shown) > 1 else ""
+        return replace(entry, value=float(written[0]), label=f"{date_of(int(entry.value))}{name}")
 
     def _require_days(self, days: Days) -> None:
         if not len(days):
@@ -82,7 +97,7 @@ ENCODINGS = {
         GFW_ZERO, GFW_ZERO + timedelta(days=9_999),
         {"units": "confidence digit * 10000 + days since 2014-12-31", "epoch": "2014-12-31",
          "digits": "2 provisional, 3 confirmed"},
-        _gfw,
+        _gfw, (Status.PROVISIONAL, Status.CONFIRMED),
     ),
     "radd": Encoding(
         "radd", "Dates of alerts as RADD writes them", "uint16",

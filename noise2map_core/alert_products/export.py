@@ -71,6 +71,7 @@ def _spec(view: AgedState, encoding: Encoding, file: str) -> RasterSpec:
     return RasterSpec(
         encoding.name, file, encoding.title, "mode", 0, dtype=encoding.dtype,
         tags={**_facts(view), **encoding.tags, "encoding": encoding.name},
+        ramp=encoding.legend(view.state.about.looks[0].day, view.day),
     )  # fmt: skip
 
 

@@ -1,18 +1,24 @@
 """Accuracy and area of a map from a stratified sample, with 95 % intervals.
 
 Olofsson et al. (2014), Good practices for estimating area and assessing accuracy of land change,
-Remote Sensing of Environment 148, 42–57; equations by their numbers there.
+Remote Sensing of Environment 148, 42–57; equations by their numbers there. Its standard errors are
+given; intervals are those of `intervals`, which hold at small samples, too.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Z_95 = 1.96
-"""Standard errors on either side of an estimate in a 95 % interval, as printed in the paper."""
-
-Floats = NDArray[np.float64]
+from noise2map_core.assessment.intervals import (
+    Floats,
+    Limits,
+    effective_limits,
+    part_limits,
+    share_limits,
+    sum_limits,
+    wider,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +27,10 @@ class Estimate:
 
     value: float
     standard_error: float
-
-    @property
-    def margin(self) -> float:
-        """Half of the 95 % interval: value ± margin."""
-        return Z_95 * self.standard_error
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,7 @@ def estimate_accuracy(sample: NDArray[np.integer], mapped_area: Floats) -> Accur
     0 and an empty row; every other stratum needs two sample units.
     """
     n_i = sample.sum(axis=1)
-    strata = _Strata(
-        share=sample / np.maximum(n_i, 1)[:, None],
-        freedom=np.maximum(n_i - 1, 1).astype(np.float64),
-        weight=mapped_area / mapped_area.sum(),
-        sampled=n_i > 0,
-    )
+    strata = _Strata(sample, n_i, mapped_area / mapped_area.sum())
     users, producers, area = strata.users(), strata.producers(), strata.area(mapped_area.sum())
     classes = tuple(map(ClassAccuracy, users, producers, area))
     return AccuracyReport(strata.overall(), classes, strata.proportions)
@@ -73,55 +73,93 @@ def estimate_accuracy(sample: NDArray[np.integer], mapped_area: Floats) -> Accur
 class _Strata:
     """The sample by stratum i (row) and class j (column), in the paper's terms."""
 
-    share: Floats
-    """n_ij / n_i."""
-    freedom: Floats
-    """n_i - 1."""
+    count: NDArray[np.integer]
+    """n_ij."""
+    units: NDArray[np.integer]
+    """n_i."""
     weight: Floats
     """W_i, part of the mapped area."""
-    sampled: NDArray[np.bool_]
+
+    @property
+    def _share(self) -> Floats:
+        """n_ij / n_i."""
+        return np.asarray(self.count / np.maximum(self.units, 1)[:, None])
+
+    @property
+    def _limits(self) -> Limits:
+        """Of each share [i, j]."""
+        return share_limits(self.count, self.units[:, None])
 
     @property
     def proportions(self) -> Floats:
         """p_ij, eq. 4."""
-        return self.weight[:, None] * self.share
-
-    @property
-    def _u(self) -> Floats:
-        """U_i, eq. 2."""
-        return np.diag(self.share)
+        return self.weight[:, None] * self._share
 
     @property
     def _variance(self) -> Floats:
-        """Variance of each share [i, j]."""
-        return self.share * (1 - self.share) / self.freedom[:, None]
+        """Variance of each share [i, j], estimated without bias."""
+        return np.asarray(self._simple * (self.units / np.maximum(self.units - 1, 1))[:, None])
+
+    @property
+    def _simple(self) -> Floats:
+        """Variance of each share [i, j] were it the truth: what effective sizes are reckoned by."""
+        return np.asarray(self._share * (1 - self._share) / np.maximum(self.units, 1)[:, None])
 
     def overall(self) -> Estimate:
         """Eqs. 1 and 5."""
-        variance = (self.weight**2 * np.diag(self._variance)).sum()
-        return Estimate(float(np.trace(self.proportions)), float(np.sqrt(variance)))
+        share, low, high, variance, simple = (
+            np.diag(one)[None] for one in (self._share, *self._limits, self._variance, self._simple)
+        )
+        return self._summed(share, (low, high), variance, simple)[0]
 
     def users(self) -> list[Estimate]:
         """Eqs. 2 and 6."""
         error = np.sqrt(np.diag(self._variance))
-        return _estimates(np.where(self.sampled, [self._u, error], np.nan))
+        found = np.stack([np.diag(self._share), error, *map(np.diag, self._limits)])
+        return _estimates(np.where(self.units > 0, found, np.nan))
 
     def producers(self) -> list[Estimate]:
         """Eqs. 3 and 7, with W in place of N: only ratios count."""
         found = self.proportions.sum(axis=0)  # p_.j, eq. 9
         found = np.where(found > 0, found, np.nan)
         p = np.diag(self.proportions) / found
-        spread = self.weight[:, None] ** 2 * self._variance
+        error = np.sqrt(self._ratio_variance(p, found, self._variance))
+        simple = np.nan_to_num(self._ratio_variance(p, found, self._simple))
+        whole = effective_limits(np.nan_to_num(p), simple, self.count.sum(axis=0))
+        return _estimates(np.stack([p, error, *wider(whole, self._part_limits())]))
+
+    def _ratio_variance(self, p: Floats, found: Floats, variance: Floats) -> Floats:
+        """Eq. 7, of the variances of shares [i, j]."""
+        spread = self.weight[:, None] ** 2 * variance
         own = np.diag(spread)
-        variance = ((1 - p) ** 2 * own + p**2 * (spread.sum(axis=0) - own)) / found**2
-        return _estimates(np.stack([p, np.sqrt(variance)]))
+        others = spread.sum(axis=0) - own
+        return np.asarray(((1 - p) ** 2 * own + p**2 * others) / found**2)
 
     def area(self, total: float) -> list[Estimate]:
         """Eqs. 9, 10 and 11."""
-        variance = (self.weight[:, None] ** 2 * self._variance).sum(axis=0)
-        return _estimates(total * np.stack([self.proportions.sum(axis=0), np.sqrt(variance)]))
+        low, high = self._limits
+        parts = self._summed(self._share.T, (low.T, high.T), self._variance.T, self._simple.T)
+        return [Estimate(*(total * number for number in astuple(one))) for one in parts]
+
+    def _summed(
+        self, share: Floats, limits: Limits, variance: Floats, simple: Floats
+    ) -> list[Estimate]:
+        """Of sums over the strata of shares [sum, i]."""
+        value, squared = share @ self.weight, self.weight**2
+        whole = effective_limits(value, simple @ squared, self.units.sum())
+        low, high = wider(whole, sum_limits(share, limits, self.weight))
+        found = [value, np.sqrt(variance @ squared), np.clip(low, 0, 1), np.clip(high, 0, 1)]
+        return _estimates(np.stack(found))
+
+    def _part_limits(self) -> Limits:
+        """Of what lies in a class's own stratum, among all that is of it."""
+        own, (low, high) = self.proportions, (self.weight[:, None] * end for end in self._limits)
+        others = np.where(np.eye(len(self.units), dtype=bool), 0.0, self.weight[:, None]).T
+        rest = others * self._share.T
+        of_rest = sum_limits(self._share.T, (self._limits[0].T, self._limits[1].T), others)
+        return part_limits(np.diag(own), (np.diag(low), np.diag(high)), rest.sum(axis=1), of_rest)
 
 
-def _estimates(pairs: Floats) -> list[Estimate]:
-    """Estimates of values and standard errors [2, K]."""
-    return [Estimate(float(value), float(error)) for value, error in pairs.T]
+def _estimates(found: Floats) -> list[Estimate]:
+    """Estimates of values, standard errors and limits [4, K]."""
+    return [Estimate(*map(float, one)) for one in found.T]

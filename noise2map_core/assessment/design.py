@@ -9,7 +9,7 @@ from noise2map_core.assessment.sample_files import SampledClass, SampleDesign
 from noise2map_core.assessment.sampling import Stratum, draw_sample, open_map
 from noise2map_core.runtime.digest import file_sha256
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.workflows.tools.sample import SampleConfig
+from noise2map_core.workflows.tools.interpreted.sample import SampleConfig
 
 MAPS = ("change.tif", "classes.tif")
 """Maps in an output directory."""
@@ -32,10 +32,11 @@ def read_class_names(path: Path) -> dict[int, str]:
         return {}
     assets = json.loads(item.read_text(encoding="utf-8")).get("assets", {})
     return {
-        entry["value"]: entry["name"]
+        entry["value"]: entry.get("title", entry["name"])
         for asset in assets.values()
         if Path(asset["href"]).name == path.name
         for entry in asset.get("classification:classes", ())
+        if not entry.get("nodata")
     }
 
 

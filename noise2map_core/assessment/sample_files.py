@@ -1,12 +1,13 @@
 """A sample on disk: points for interpreters to fill in, and the design that they must not see.
 
 `sample.gpkg` (in the map's CRS) and `sample.geojson` (longitude and latitude) hold the same points
-with an empty column `reference`. What the map says at a point is in `strata.json` alone: who knows
-it tends to see it.
+with an empty column `reference` for the class by its name; QGIS offers the names. What the map says
+at a point is in `strata.json` alone: who knows it tends to see it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,23 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noise2map_core.geo.vectors import read_table
+from noise2map_core.products.styles.form import Field, with_form
+from noise2map_core.products.styles.qml import PolygonStyle, point_style
+from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.runtime.atomic import whole_file, write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.documents import parse_json, read_text, require_file
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
+from noise2map_core.settings.labels import class_name
 
 FORMAT_VERSION = 1
 GPKG, GEOJSON, STRATA = "sample.gpkg", "sample.geojson", "strata.json"
+LAYER = "sample"
+ANSWERED, UNANSWERED, DOUBTED = "#2e7d32", "#f5c211", "#0b62d6"
+"""Colours of points. No class has its own: it might tell what the map says nearby."""
+MISSING, UNSURE = -1, -2
+"""In place of a class: nothing is filled in; who looked could not tell."""
+UNSURE_WORD = "unsure"
 COLUMNS = ["sample_id", "row", "col", "design", "reference"]
 MOST_LISTED = 10
 """Sample ids that an error names before it counts the rest."""
@@ -78,7 +89,7 @@ class SampleDesign(BaseModel):
             "row": rows,
             "col": cols,
             "design": self.key,
-            "reference": pd.array([pd.NA] * len(rows), dtype="Int64"),
+            "reference": pd.array([None] * len(rows), dtype="string"),
         }
         return gpd.GeoDataFrame(table, geometry=gpd.points_from_xy(x, y), crs=self.crs)
 
@@ -101,12 +112,26 @@ def require_unfilled(output: Path) -> None:
             )
 
 
+def sample_style(design: SampleDesign) -> PolygonStyle:
+    """A ring a point, by whether it is answered; a drop-down of the classes by name."""
+    names = [entry.name for entry in design.classes]
+    shown = {"": "not answered", **{name: name for name in names}, UNSURE_WORD: UNSURE_WORD}
+    colors = dict.fromkeys(shown, ANSWERED) | {"": UNANSWERED, UNSURE_WORD: DOUBTED}
+    answer = Field("reference", (*names, UNSURE_WORD), alias="what is truly there")
+    others = [Field(name, editable=False) for name in COLUMNS if name != "reference"]
+    return with_form(point_style(LAYER, colors, shown, "reference"), [answer, *others])
+
+
 def write_sample(output: Path, design: SampleDesign) -> None:
     """Write the points, then the design; each file whole or not at all."""
     output.mkdir(parents=True, exist_ok=True)
     points = design.points()
-    with whole_file(output / GPKG) as partial:
-        points.to_file(partial, driver="GPKG", layer="sample", engine="pyogrio")
+    styles = {LAYER: sample_style(design)}
+    with (
+        whole_file(output / GPKG) as partial,
+        GeoPackageFile(partial, styles, datetime.now(UTC)) as package,
+    ):
+        package.write(points, LAYER, geometry_type="Point")
     with whole_file(output / GEOJSON) as partial:
         points.to_crs("EPSG:4326").to_file(partial, driver="GeoJSON", engine="pyogrio")
     write_atomically(output / STRATA, json.dumps(design.model_dump(mode="json")) + "\n")
@@ -133,11 +158,20 @@ def read_design(path: Path) -> SampleDesign:
     return design
 
 
+def read_sample(path: Path, strata: Path | None) -> tuple[SampleDesign, NDArray[np.int64]]:
+    """A sample's design, by default that beside it, and `read_references`. Raises ConfigError."""
+    if not path.is_file():
+        raise ConfigError(f"sample {path} does not exist. Give a filled {GPKG}.")
+    design = read_design(strata or path.with_name(STRATA))
+    return design, read_references(path, design)
+
+
 def read_references(path: Path, design: SampleDesign) -> NDArray[np.int64]:
-    """What interpreters filled in, int64 [unit]: a class for each of the design's units, in order.
+    """What interpreters filled in, int64 [unit]: a class for each of the design's units, in order,
+    by its name or its value; `UNSURE` where they could not tell, `MISSING` where nothing stands.
 
     Raises ConfigError, naming sample ids: for a sample of another map or draw, points that are
-    missing, doubled or elsewhere, references that are missing or of no class of the map.
+    missing, doubled or elsewhere, references of no class of the map, or none at all.
     """
     table = _read_points(path)
     _require_design(table, design, path)
@@ -209,24 +243,38 @@ def _require_places(points: gpd.GeoDataFrame, design: SampleDesign, path: Path) 
 
 
 def _classes(reference: pd.Series, design: SampleDesign, path: Path) -> NDArray[np.int64]:
-    """References as classes. Raises ConfigError for those that are missing or unknown."""
+    """References as classes. Raises ConfigError for those that are unknown, and without any."""
     ids = pd.Series(np.arange(1, len(reference) + 1))
     blank = _is_blank(reference)
-    if blank.any():
+    if blank.all():
         raise ConfigError(
-            f"sample {path}: {blank.sum()} of {len(blank)} references are missing, of sample_id "
-            f"{_listed(ids[blank])}. Fill in all of them."
+            f"sample {path}: not one of {len(blank)} references is filled in. Fill in the class "
+            "that is truly there, by its name."
         )
-    values = pd.to_numeric(reference, errors="coerce")
-    known = {entry.value: entry.name for entry in design.classes}
-    unknown = ~values.isin(list(known))
+    values = reference.map(_meaning(design)).where(~blank, MISSING)
+    unknown = values.isna()
     if unknown.any():
         given = sorted({str(value) for value in reference[unknown]})
+        known = ", ".join(f"{entry.name} ({entry.value})" for entry in design.classes)
         raise ConfigError(
             f"sample {path}: reference {_listed(given)} of sample_id {_listed(ids[unknown])} is no "
-            f"class of the map. Use {', '.join(f'{v} ({name})' for v, name in known.items())}."
+            f"class of the map. Use {known} or {UNSURE_WORD}."
         )
     return values.to_numpy(np.int64)
+
+
+def _meaning(design: SampleDesign) -> Callable[[Any], int | None]:
+    """Of what may be filled in; names go before values, and their case counts only where two names
+    differ in nothing else."""
+    known = {str(entry.value): entry.value for entry in design.classes} | {UNSURE_WORD: UNSURE}
+    known |= {entry.name.strip().casefold(): entry.value for entry in design.classes}
+    exact = {entry.name.strip(): entry.value for entry in design.classes}
+
+    def meaning(value: Any) -> int | None:
+        text = class_name(None if pd.isna(value) else value) or ""
+        return exact.get(text, known.get(text.casefold()))
+
+    return meaning
 
 
 def _is_blank(reference: pd.Series) -> pd.Series:

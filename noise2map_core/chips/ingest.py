@@ -1,6 +1,6 @@
 """An ingest of a region: what it sets out to bring into a store, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from noise2map_core.labels.sources import open_labels
 from noise2map_core.labels.splits import SplitWindow, plan_splits
 from noise2map_core.labels.survey import LabelSurvey
 from noise2map_core.rasters.identity import pin_scenes
+from noise2map_core.report.notebook import Shown
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 
@@ -129,7 +130,7 @@ def _interval(scenes: Sequence[Scene]) -> str:
 
 
 @dataclass(frozen=True)
-class IngestRegionResult:
+class IngestRegionResult(Shown):
     """What a run did, and what the store holds."""
 
     output: Path
@@ -162,6 +163,10 @@ class IngestRegionResult:
         size = sum(length for length, _ in store.objects.values())
         counts = store.attributes["counts"]
         return cls(output, store.num_shards, written, counts, size, seconds, tuple(warnings), dates)
+
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"chips": self.output}
 
     def summary(self) -> list[str]:
         """Lines for people."""

@@ -1,7 +1,7 @@
 """Scores of models beside the baseline's: the table for people, and the document for tools."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,6 +12,7 @@ from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.scores import MapScores, ScoredClass
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.noise2map import Noise2Map
+from noise2map_core.report.notebook import Shown
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.settings.network import Task
@@ -24,7 +25,7 @@ SHOWN_AS = {
 
 
 @dataclass(frozen=True)
-class EvaluateMapsResult:
+class EvaluateMapsResult(Shown):
     """Scores of models and baseline on the same pixels."""
 
     name: str
@@ -51,6 +52,10 @@ class EvaluateMapsResult:
         """What was scored, in the words of a model card."""
         outside = f" (out of domain: {self.outside})" if self.outside else ""
         return f"{store}, {self.split}: {self.task}{outside}"
+
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"scores": self.output} if self.output else {}
 
     def summary(self) -> list[str]:
         """A table for people."""

@@ -1,18 +1,19 @@
 """The table of how far models carry, for people and tools."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from noise2map_core import __version__
 from noise2map_core.evaluation.transfer import Fold, PlaceScores, TransferScores
+from noise2map_core.report.notebook import Shown
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.settings.network import Task
 
 
 @dataclass(frozen=True)
-class TransferResult:
+class TransferResult(Shown):
     """Methods side by side on places that they never saw."""
 
     task: Task
@@ -21,6 +22,10 @@ class TransferResult:
     rows: tuple[TransferScores, ...]
     """Models first."""
     output: Path | None = None
+
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"scores": self.output} if self.output else {}
 
     def summary(self) -> list[str]:
         """A table for people: all places together, then each."""

@@ -1,15 +1,16 @@
-"""A pair of images in memory, mapped by the code of the pipeline: for notebooks."""
+"""A pair of images in memory, or one, mapped by the code of the pipeline: for notebooks."""
 
+import copy
+import hashlib
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import odc.geo.xr  # noqa: F401  (the accessor .odc)
-import rioxarray  # noqa: F401  (the accessor .rio)
 import xarray as xr
 from dask.base import is_dask_collection
 from dask.delayed import delayed
@@ -19,14 +20,21 @@ from odc.geo.geobox import GeoBox
 from noise2map_core.detectors.compared import ComparedSpec, comparing
 from noise2map_core.detectors.spec import MapTask
 from noise2map_core.geo.grid import ChipLattice
-from noise2map_core.geo.ground import metres_per_unit, true_side
 from noise2map_core.geo.window import Window
 from noise2map_core.imagery.pair_quality import spread_windows
 from noise2map_core.inference.decision import decide
+from noise2map_core.inference.images import (
+    Pixels,
+    anchored,
+    as_image,
+    common_place,
+    observed,
+    require_fit,
+)
 from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.networks.two_maps import ComparingPredictor
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
-from noise2map_core.inference.planning import require_gsd, require_settings
+from noise2map_core.inference.planning import require_settings
 from noise2map_core.inference.provenance import class_table
 from noise2map_core.inference.scene_light import SAMPLE, DateWindow, SceneLight, scene_light
 from noise2map_core.inference.tile import TilePredictor
@@ -37,9 +45,10 @@ from noise2map_core.mapping.mosaic import (
     class_flags,
 )
 from noise2map_core.models.checkpoint import load_checkpoint, require_loadable
+from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, read_spec
-from noise2map_core.runtime.errors import CheckpointError, ConfigError
+from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.inference import InferenceConfig
 from noise2map_core.settings.network import Task
 
@@ -49,63 +58,135 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def predict_pair(
-    before: xr.DataArray,
-    after: xr.DataArray,
-    checkpoint: Path | str,
+    before: Pixels,
+    after: Pixels,
+    checkpoint: Path | str | Noise2Map,
     *,
     inference: InferenceConfig | None = None,
     tile_px: int = 512,
 ) -> xr.Dataset:
     """The change map of two images: what infer-region writes for them, to the bit.
 
-    `before` and `after` [band, y, x] hold raw numbers, bands in the checkpoint's order, on one
-    north-up grid in metres, which rioxarray or odc-geo can tell. Not observed: NaN, infinity, and
-    the values of `_FillValue` and `nodata`. Gives variables class, probability (0–1, NaN where
-    none), valid and reason [y, x], as `open_mosaic` does, with CRS and transform: each can be
+    `before` and `after` [band, y, x] hold raw numbers, bands in the checkpoint's order: xarray's on
+    one north-up grid in metres, which rioxarray or odc-geo can tell, or plain arrays of one size,
+    whose pixels are taken to have a side that the checkpoint accepts. Not observed: NaN, infinity,
+    what is masked, and of xarray's the values of `_FillValue` and `nodata`. `checkpoint`: a
+    directory, the name of one that ships, or a model as it is now, which may be in training and is
+    copied. Gives variables class (uint8, 255 no decision), probability (0–1, NaN where none), valid
+    and reason [y, x], as `open_mosaic` does; of xarray's with CRS and transform: each can be
     written by `.rio.to_raster("change.tif")`. Lazy if an image is backed by dask: each tile of
     `tile_px` x `tile_px` pixels, infer-region's `grid.tile_px`, is a task of its own. Where the
     checkpoint's maps of the dates are compared (`inference.compare`), classes are kinds of change,
-    "CLASS to CLASS", named in the attributes of `class`. Sets torch in
+    "CLASS to CLASS". What classes are called stands in the attributes of `class`. Sets torch in
     this process to `inference.threads` threads and to deterministic algorithms.
 
     Raises ConfigError for images that do not fit each other, CheckpointError for images that do not
     fit the checkpoint.
     """
-    path, config = checkpoint_folder(checkpoint), inference or InferenceConfig()
-    spec = read_spec(path)
-    geobox = _common_frame(before, after)
-    asked = comparing(spec, "change", config.compare)
-    task = asked.task("change")
-    compared = isinstance(asked, ComparedSpec)
-    its_task = spec.task("segment" if compared else "change")
-    require_settings(config, spec, "segment" if compared else "change")
-    side = geobox.resolution.x
-    require_gsd(true_side(side, side * metres_per_unit(geobox)), spec, path)
-    _require_bands(before, spec, path)
-    _require_bands(after, spec, path)
-    require_loadable(path, spec)
-    job = _PairJob(
-        path, spec.digest, task, _anchored(geobox),
+    return _predict({"before": before, "after": after}, checkpoint, "change", inference, tile_px)
+
+
+def predict_image(
+    image: Pixels,
+    checkpoint: Path | str | Noise2Map,
+    *,
+    inference: InferenceConfig | None = None,
+    tile_px: int = 512,
+) -> xr.Dataset:
+    """The classes of one image [band, y, x]: what infer-region writes for it with `task` segment.
+
+    All else is as in `predict_pair`; probability is that of the class that was decided. Raises
+    CheckpointError for a checkpoint that does not segment.
+    """
+    return _predict({"image": image}, checkpoint, "segment", inference, tile_px)
+
+
+def _predict(
+    given: Mapping[str, Pixels],
+    checkpoint: Path | str | Noise2Map,
+    task_name: Task,
+    inference: InferenceConfig | None,
+    tile_px: int,
+) -> xr.Dataset:
+    place, network = common_place(given), _Network.of(checkpoint)
+    images, config = [as_image(one) for one in given.values()], inference or InferenceConfig()
+    spec = network.spec
+    asked = comparing(spec, task_name, config.compare)
+    task, compared = asked.task(task_name), isinstance(asked, ComparedSpec)
+    by: Task = "segment" if compared else task_name
+    require_settings(config, spec, by)
+    require_fit(dict(zip(given, images, strict=True)), place, spec, network.name)
+    job = _Job(
+        network, by, task, anchored(place, images[0]),
         ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        config.timesteps or its_task.inference_timesteps,
+        config.timesteps or spec.task(by).inference_timesteps,
         resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),
-        _light(spec, "segment" if compared else "change", before, after), compared,
+        _light(spec, by, images), compared,
     )  # fmt: skip
-    pixels = _layers(job, before, after, tile_px)
-    if not (is_dask_collection(before.data) or is_dask_collection(after.data)):
+    pixels = _layers(job, images, tile_px)
+    if not any(is_dask_collection(one.data) for one in images):
         pixels = pixels.compute()
-    made = _dataset(pixels, before, geobox)
-    if compared:
-        made["class"].attrs |= class_flags(class_table(task))
+    made = _dataset(pixels, images[0], place)
+    made["class"].attrs |= class_flags(class_table(task))
     return made
 
 
 @dataclass(frozen=True)
-class _PairJob:
+class _Network:
+    """What makes the map: a checkpoint, loaded when it is needed, or a copy of a model."""
+
+    place: Path | None
+    """Directory of the checkpoint."""
+    digest: str
+    """Of spec and weights: equal ones make the same map."""
+    spec: CheckpointSpec = field(compare=False, repr=False)
+    model: Noise2Map | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, checkpoint: Path | str | Noise2Map) -> "_Network":
+        if not isinstance(checkpoint, Noise2Map):
+            place = checkpoint_folder(checkpoint)
+            spec = read_spec(place)
+            require_loadable(place, spec)
+            return cls(place, spec.digest, spec)
+        spec = checkpoint.spec.model_copy(update={"weights_sha256": _weights_digest(checkpoint)})
+        return cls(None, spec.digest, spec, copy.deepcopy(checkpoint))
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "in memory" if self.place is None else str(self.place)
+
+    def __dask_tokenize__(self) -> str:
+        return self.digest
+
+    def load(self) -> Noise2Map:
+        """Raises CheckpointError for a checkpoint that was trained again since."""
+        if self.place is None:
+            assert self.model is not None
+            return self.model
+        model = load_checkpoint(self.place)
+        if model.spec.digest != self.digest:
+            raise CheckpointError(f"checkpoint {self.place} was replaced meanwhile. Predict again.")
+        return model
+
+
+def _weights_digest(model: Noise2Map) -> str:
+    """SHA-256 of the weights as they are."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Job:
     """What is alike for all tiles."""
 
-    checkpoint: Path
-    digest: str
+    network: _Network
+    by: Task
+    """The network's task; where its maps are compared, not that of the map."""
     task: MapTask
     frame: Window
     """The images' place on the lattice of their CRS."""
@@ -113,7 +194,7 @@ class _PairJob:
     timesteps: tuple[int, ...]
     path: NumericPath
     light: SceneLight | None
-    compared: bool = False
+    compared: bool
     """Whether the maps of the dates are compared."""
 
     def predict(
@@ -126,14 +207,9 @@ class _PairJob:
         inside = _padded(np.ones((self.frame.height, self.frame.width), bool), self.frame, core)
         with _ONE_AT_A_TIME:
             predictor = _predictor(
-                self.checkpoint,
-                self.digest,
-                self.lattice,
-                self.timesteps,
-                self.path,
-                self.light,
+                self.network, self.by, self.lattice, self.timesteps, self.path, self.light,
                 self.compared,
-            )
+            )  # fmt: skip
             said = predictor.predict(image, valid, core, inside & at_core.all(axis=0))
         decided = decide(
             said.probability, self.task, at_core, inside, direction=said.direction
@@ -144,46 +220,38 @@ class _PairJob:
 
 @lru_cache(maxsize=2)
 def _predictor(
-    checkpoint: Path,
-    digest: str,
+    network: _Network,
+    by: Task,
     lattice: ChipLattice,
     timesteps: tuple[int, ...],
     path: NumericPath,
     light: SceneLight | None,
     compared: bool,
 ) -> TilePredictor:
-    """`digest` is there for the cache: a checkpoint that was trained again is loaded again."""
-    model = load_checkpoint(checkpoint)
-    if model.spec.digest != digest:
-        raise CheckpointError(f"checkpoint {checkpoint} was replaced meanwhile. Predict again.")
-    if compared:
-        network = Predictor(model, path, lattice, timesteps, "segment", light=light)
-        return ComparingPredictor(network)
-    return Predictor(model, path, lattice, timesteps, light=light)
+    predictor = Predictor(network.load(), path, lattice, timesteps, by, light=light)
+    return ComparingPredictor(predictor) if compared else predictor
 
 
-def _light(
-    spec: CheckpointSpec, task: Task, before: xr.DataArray, after: xr.DataArray
-) -> SceneLight | None:
+def _light(spec: CheckpointSpec, task: Task, images: list[xr.DataArray]) -> SceneLight | None:
     """Of each image, where the network normalises by scene: as of a region of its extent."""
     if spec.tasks[task].normalisation.of == "training":
         return None
-    frame = Window(0, 0, *before.shape[1:])
+    frame = Window(0, 0, *images[0].shape[1:])
     windows = [
-        [_seen(image[:, *window.slices_in(frame)]) for image in (before, after)]
+        [_seen(image[:, *window.slices_in(frame)]) for image in images]
         for window in spread_windows(frame, SAMPLE)
     ]
     return scene_light(windows, with_alteration=spec.sees_alteration(task))
 
 
 def _seen(part: xr.DataArray) -> DateWindow:
-    return np.asarray(part.data), np.asarray(_observed(part).data)
+    return np.asarray(part.data), np.asarray(observed(part).data)
 
 
-def _layers(job: _PairJob, before: xr.DataArray, after: xr.DataArray, tile_px: int) -> da.Array:
+def _layers(job: _Job, images: list[xr.DataArray], tile_px: int) -> da.Array:
     """The four layers [layer, y, x], uint16, a task for each tile."""
-    image = da.stack([da.asarray(one.data) for one in (before, after)])
-    valid = da.stack([da.asarray(_observed(one).data) for one in (before, after)])
+    image = da.stack([da.asarray(one.data) for one in images])
+    valid = da.stack([da.asarray(observed(one).data) for one in images])
     predict = delayed(job.predict, pure=True, traverse=False)
     rows = []
     for row in range(job.frame.row // tile_px, -(-job.frame.row_stop // tile_px)):
@@ -199,16 +267,6 @@ def _layers(job: _PairJob, before: xr.DataArray, after: xr.DataArray, tile_px: i
     return da.concatenate([da.concatenate(blocks, axis=2) for blocks in rows], axis=1)
 
 
-def _observed(image: xr.DataArray) -> xr.DataArray:
-    """bool [y, x]: every band is finite, and none is nodata."""
-    observed = xr.apply_ufunc(np.isfinite, image, dask="allowed")
-    for known in (image.attrs, image.encoding):
-        for nodata in (known.get("_FillValue"), known.get("nodata")):
-            if nodata is not None:
-                observed &= image != nodata
-    return observed.all(dim=str(image.dims[0]))
-
-
 def _padded(values: NDArray[Any], window: Window, frame: Window) -> NDArray[Any]:
     """`values` [..., H, W] of `window` within `frame`; zero elsewhere."""
     padded = np.zeros((*values.shape[:-2], frame.height, frame.width), values.dtype)
@@ -217,52 +275,7 @@ def _padded(values: NDArray[Any], window: Window, frame: Window) -> NDArray[Any]
     return padded
 
 
-def _common_frame(before: xr.DataArray, after: xr.DataArray) -> GeoBox:
-    first, last = (image.odc.geobox for image in (before, after))
-    for name, image, geobox in (("before", before, first), ("after", after, last)):
-        if image.ndim != 3 or not isinstance(geobox, GeoBox) or geobox.crs is None:
-            raise ConfigError(
-                f"{name} must be [band, y, x] with a CRS and evenly spaced y and x, as "
-                "rioxarray.open_rasterio gives it."
-            )
-    assert isinstance(first, GeoBox) and first.crs is not None
-    if first != last:
-        raise ConfigError(
-            "before and after lie on different grids. Bring one to the other's, for example with "
-            "after.rio.reproject_match(before)."
-        )
-    upright = first.transform.b == first.transform.d == 0 and first.resolution.y < 0
-    if first.crs.geographic or not upright or first.resolution.x != -first.resolution.y:
-        raise ConfigError(
-            "before and after must lie north up on square pixels in metres. Reproject them, for "
-            "example with rio.reproject(rio.estimate_utm_crs())."
-        )
-    return first
-
-
-def _require_bands(image: xr.DataArray, spec: CheckpointSpec, path: Path) -> None:
-    if image.shape[0] != len(spec.bands):
-        raise CheckpointError(
-            f"checkpoint {path} expects {len(spec.bands)} bands ({', '.join(spec.bands)}); the "
-            f"image has {image.shape[0]}. Select them in this order."
-        )
-
-
-def _anchored(geobox: GeoBox) -> Window:
-    """The image's rows and columns on the lattice that is anchored to its CRS."""
-    resolution = geobox.resolution.x
-    left, top = geobox.transform.c, geobox.transform.f
-    return Window(
-        -_whole(top / resolution), _whole(left / resolution), geobox.shape.y, geobox.shape.x
-    )
-
-
-def _whole(pixels: float) -> int:
-    """The whole part, downwards; numbers that are whole but for rounding stay what they are."""
-    return int(np.floor(round(pixels, 6)))
-
-
-def _dataset(pixels: Any, like: xr.DataArray, geobox: GeoBox) -> xr.Dataset:
+def _dataset(pixels: Any, like: xr.DataArray, place: GeoBox | None) -> xr.Dataset:
     layers = dict(zip(NAMES, pixels, strict=True))
     probability = xr.DataArray(layers["probability"].astype(np.float64), dims=like.dims[1:])
     arrays = {
@@ -271,8 +284,10 @@ def _dataset(pixels: Any, like: xr.DataArray, geobox: GeoBox) -> xr.Dataset:
         "valid": xr.DataArray(layers["valid"].astype(bool), dims=like.dims[1:]),
         "reason": xr.DataArray(layers["reason"].astype(np.uint8), dims=like.dims[1:]),
     }
-    dataset = xr.Dataset(arrays, {dim: like[dim] for dim in like.dims[1:]})
-    assert geobox.crs is not None
-    placed = dataset.rio.write_crs(geobox.crs.to_wkt()).rio.write_transform(geobox.transform)
+    dataset = xr.Dataset(arrays, {d: like[d] for d in like.dims[1:] if d in like.coords})
+    if place is None:
+        return dataset
+    assert place.crs is not None
+    placed = dataset.rio.write_crs(place.crs.to_wkt()).rio.write_transform(place.transform)
     placed["class"] = placed["class"].rio.write_nodata(NO_DECISION)
     return placed

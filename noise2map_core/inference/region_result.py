@@ -1,5 +1,6 @@
 """What a run says of itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from noise2map_core.inference.region_run import RegionRun
 from noise2map_core.products.bundle import CLASS_FILES, MapFigures
 from noise2map_core.products.manifest import read_manifest
 from noise2map_core.products.report import balance_lines
+from noise2map_core.report.notebook import Shown
 
 
 @dataclass(frozen=True)
-class InferRegionResult:
+class InferRegionResult(Shown):
     """What a run did."""
 
     output: Path
@@ -30,6 +32,14 @@ class InferRegionResult:
     """What the map was made by, where nobody named it."""
     dates: tuple[str, ...] = ()
     """Lines on dates that were chosen."""
+
+    def files(self) -> Mapping[str, Path]:
+        """The picture, and what is looked at next."""
+        named = {
+            "picture": "quicklook.png", "report": "report.html", "map": self.map_file,
+            "polygons": "polygons.gpkg",
+        }  # fmt: skip
+        return {name: self.output / file for name, file in named.items()}
 
     def summary(self) -> list[str]:
         """Lines for people."""

@@ -1,9 +1,7 @@
 """The GeoPackage that reviewers fill in, made for QGIS: a form with drop-downs."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from xml.etree import ElementTree as Xml
 
 import geopandas as gpd
 import pandas as pd
@@ -12,7 +10,8 @@ import shapely
 
 from noise2map_core.alerts.tables import ALERT_TYPES, column
 from noise2map_core.alerts.verdicts import CHOICES
-from noise2map_core.products.styles.qml import PolygonStyle, document, polygon_style
+from noise2map_core.products.styles.form import Field, with_form
+from noise2map_core.products.styles.qml import PolygonStyle, polygon_style
 from noise2map_core.products.vectors.polygon_files import GeoPackageFile
 from noise2map_core.review.verdict_files import read_filled
 from noise2map_core.runtime.atomic import whole_file
@@ -27,8 +26,6 @@ REASONS = (
 )  # fmt: skip
 """Why an alert is none: those that drop-downs offer; any text is taken."""
 COLORS = {"": "#f5c211", "confirmed": "#c62828", "rejected": "#57606a", "unsure": "#0b62d6"}
-NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"
-"""What QGIS takes for no value in a drop-down."""
 FILLED_IN: dict[str, pa.DataType] = dict.fromkeys(JUDGED, pa.string())
 SHOWN = {name: kind for name, kind in ALERT_TYPES.items() if name not in ("review", *JUDGED)}
 
@@ -59,26 +56,12 @@ def review_style() -> PolygonStyle:
     """A colour a verdict, a drop-down for verdict and reason, all else to be read only."""
     names = {value: value or "not judged" for value in COLORS}
     style = polygon_style(LAYER, COLORS, names, "verdict")
-    root = Xml.fromstring(style.qml.partition("\n")[2])
-    root.set("styleCategories", "Symbology|Fields|Forms")
-    fields = Xml.SubElement(root, "fieldConfiguration")
-    _add_choices(fields, "verdict", CHOICES)
-    _add_choices(fields, "reject_reason", REASONS)
-    editable = Xml.SubElement(root, "editable")
-    for name in (*FILLED_IN, *SHOWN):
-        Xml.SubElement(editable, "field", name=name, editable=str(int(name in FILLED_IN)))
-    Xml.SubElement(root, "editorlayout").text = "generatedlayout"
-    return replace(style, qml=document(root))
-
-
-def _add_choices(fields: Xml.Element, name: str, values: tuple[str, ...]) -> None:
-    field = Xml.SubElement(fields, "field", name=name, configurationFlags="None")
-    widget = Xml.SubElement(field, "editWidget", type="ValueMap")
-    options = Xml.SubElement(Xml.SubElement(widget, "config"), "Option", type="Map")
-    choices = Xml.SubElement(options, "Option", name="map", type="List")
-    for shown, value in (("", NULL), *((value, value) for value in values)):
-        choice = Xml.SubElement(choices, "Option", type="Map")
-        Xml.SubElement(choice, "Option", name=shown, type="QString", value=value)
+    choices = {"verdict": CHOICES, "reject_reason": REASONS}
+    fields = [
+        Field(name, choices.get(name, ()), editable=name in FILLED_IN)
+        for name in (*FILLED_IN, *SHOWN)
+    ]
+    return with_form(style, fields)
 
 
 def require_taken_in(path: Path, alerts: gpd.GeoDataFrame) -> None:

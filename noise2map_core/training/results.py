@@ -1,19 +1,20 @@
 """What trainings made, and what people are told of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noise2map_core.learning.skill import warning
 from noise2map_core.models.spec import CheckpointSpec, read_spec
+from noise2map_core.report.notebook import Shown
 from noise2map_core.training.pretraining import EXAMPLES
 from noise2map_core.training.run import TrainingRun
 from noise2map_core.training.validation import doubts_of_chosen
 
 
 @dataclass(frozen=True)
-class FinetuneMapsResult:
+class FinetuneMapsResult(Shown):
     """What a fine-tuning made."""
 
     checkpoint: Path
@@ -52,6 +53,10 @@ class FinetuneMapsResult:
             skipped=found["history"][-1].get("skipped", 0),
         )
 
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"report": self.report, "checkpoint": self.checkpoint}
+
     def summary(self) -> list[str]:
         """Lines for people."""
         done = "" if self.trained else _rerun_line(self.made)
@@ -75,10 +80,14 @@ class FinetuneMapsResult:
 
 
 @dataclass(frozen=True)
-class FoldsResult:
+class FoldsResult(Shown):
     """What the trainings of all folds of places made."""
 
     folds: tuple[FinetuneMapsResult, ...]
+
+    def files(self) -> Mapping[str, Path]:
+        """The report of each fold."""
+        return {one.checkpoint.parent.name: one.report for one in self.folds}
 
     def summary(self) -> list[str]:
         """Lines for people."""
@@ -92,7 +101,7 @@ class FoldsResult:
 
 
 @dataclass(frozen=True)
-class PretrainDenoiserResult:
+class PretrainDenoiserResult(Shown):
     """What a pretraining made."""
 
     checkpoint: Path
@@ -122,6 +131,10 @@ class PretrainDenoiserResult:
             trained=trained,
             made=tuple(made),
         )
+
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"examples": self.examples, "checkpoint": self.checkpoint}
 
     def summary(self) -> list[str]:
         """Lines for people."""

@@ -27,11 +27,12 @@ MAP_TOOLS = ("view", "publish")
 """Those of `cli.commands.maps`: finished maps, shown and handed on."""
 CONFIG_TOOLS = ("init", "config", "presets", "spaces")
 """Those of `cli.commands.configs`: configs, written, shown and listed."""
+INTERPRETED_TOOLS = ("template", "sample", "assess", "compare")
+"""Those of `cli.commands.interpreted`: what people see in imagery."""
 TOOLS = (
     "demo", *CONFIG_TOOLS, "models", "draw-town", "draw-worlds", "doctor", "scenes", "plan",
-    "verify", "store", "ingest-dataset", "pair-chips", "bootstrap", "rank", "sample", "assess",
-    "study-timesteps",
-    "import-reference", "export-reference", *MAP_TOOLS, *NIGHT_TOOLS,
+    "verify", "store", "ingest-dataset", "pair-chips", "bootstrap", "rank", "study-timesteps",
+    "import-reference", "export-reference", *INTERPRETED_TOOLS, *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
 
@@ -116,7 +117,10 @@ def _file(tool: str) -> Path:
 
 def _folder(name: str) -> Path:
     """Below the commands; of an application, none."""
-    folders = {"nights": NIGHT_TOOLS, "maps": MAP_TOOLS, "configs": CONFIG_TOOLS}
+    folders = {
+        "nights": NIGHT_TOOLS, "maps": MAP_TOOLS, "configs": CONFIG_TOOLS,
+        "interpreted": INTERPRETED_TOOLS,
+    }  # fmt: skip
     return Path(next((folder for folder, names in folders.items() if name in names), ""))
 
 

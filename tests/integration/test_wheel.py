@@ -1,12 +1,16 @@
-"""The wheel: the library with its applications, at work without the checkout."""
+"""What is released: the library with its applications, at work without the checkout, and gone
+without a trace when it is uninstalled."""
 
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import noise2map_core
 
 pytestmark = pytest.mark.slow
 
@@ -21,25 +25,28 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the working tree, built without the network."""
+def distributions(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Source of the working tree, and a wheel of that source, built without the network."""
     folder = tmp_path_factory.mktemp("dist")
-    run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, checkout,
-        cwd=folder,
-    )  # fmt: skip
-    (path,) = folder.glob("*.whl")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, checkout, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    (path,) = distributions.glob("*.whl")
     return path
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment that has the wheel, and this one's other packages.
+    """The bin folder of an environment that has the wheel, and this one's other packages."""
+    return environment(wheel, tmp_path_factory.mktemp("environment")) / "bin"
 
-    They are named in a .pth file, whose folder's own .pth files do not count: so the editable
-    install of the checkout is out of sight.
-    """
-    folder = tmp_path_factory.mktemp("environment")
+
+def environment(wheel: Path, folder: Path) -> Path:
+    """Other packages are named in a .pth file, whose folder's own .pth files do not count: so the
+    editable install of the checkout is out of sight."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     (site_packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -47,7 +54,39 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet",
         "--no-deps", "--no-index", "--force-reinstall", wheel, cwd=folder,
     )  # fmt: skip
-    return folder / "bin"
+    return folder
+
+
+def test_an_index_takes_what_is_built(distributions: Path, checkout: Path) -> None:
+    files = sorted(distributions.iterdir())
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+    told = run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=distributions)
+    assert told.count("PASSED") == 2
+    with tarfile.open(files[1]) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "NOTICE", "README.md", "CHANGELOG.md", "pyproject.toml"} <= held
+    with zipfile.ZipFile(files[0]) as archive:
+        (about,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = archive.read(about).decode()
+    assert f"Version: {noise2map_core.__version__}\n" in metadata
+    assert (
+        "License-Expression: Apache-2.0\n" in metadata and "\nRequires-Python: >=3.11" in metadata
+    )
+
+
+def test_nothing_is_left_when_it_is_uninstalled(wheel: Path, tmp_path: Path) -> None:
+    folder = environment(wheel, tmp_path / "environment")
+    run(folder / "bin" / "noise2map", "infer-region", "--help", cwd=tmp_path)  # it compiles
+    before = {path for path in folder.rglob("*") if "noise2map" in path.name}
+    assert any("__pycache__" in path.parts for path in folder.rglob("noise2map_core/**/*.pyc"))
+    assert before
+    run(
+        sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "uninstall", "--yes",
+        "--quiet", "noise2map", cwd=tmp_path,
+    )  # fmt: skip
+    assert [
+        path for path in folder.rglob("*") if "noise2map" in str(path.relative_to(folder))
+    ] == []
 
 
 def test_the_wheel_holds_every_file_of_the_applications(wheel: Path, checkout: Path) -> None:

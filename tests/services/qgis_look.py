@@ -15,6 +15,7 @@ from qgis.core import (
     QgsMapSettings,
     QgsRasterLayer,
     QgsVectorLayer,
+    QgsVectorLayerUtils,
 )
 from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
@@ -45,6 +46,26 @@ def looked_at(layer: Any, picture: Path) -> dict[str, Any]:
     }  # fmt: skip
     if isinstance(layer, QgsVectorLayer):
         found["by_sld"] = by_sld(layer, picture)
+        found["form"] = form_of(layer)
+    return found
+
+
+def form_of(layer: Any) -> dict[str, Any]:
+    """By column: widget, choices by what is shown, whether it may be written, and what is said of
+    some values: no errors, and the form saves them."""
+    fields, found = layer.fields(), {}
+    for number in range(fields.count()):
+        setup = layer.editorWidgetSetup(number)
+        choices = [pair for one in setup.config().get("map", []) for pair in one.items()]
+        feature = QgsVectorLayerUtils.createFeature(layer)
+        said = {}
+        for value in (None, "nonsense", *(stored for _, stored in choices)):
+            feature.setAttribute(number, value)
+            said[str(value)] = QgsVectorLayerUtils.validateAttribute(layer, feature, number)[1]
+        found[fields.at(number).name()] = {
+            "widget": setup.type(), "choices": choices, "alias": layer.attributeAlias(number),
+            "editable": not layer.editFormConfig().readOnly(number), "said": said,
+        }  # fmt: skip
     return found
 
 

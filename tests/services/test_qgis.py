@@ -11,6 +11,9 @@ import pystac
 import pytest
 
 from noise2map_core.alert_products.rasters import STATUS_COLORS
+from noise2map_core.alerts.verdicts import CHOICES
+from noise2map_core.cli.commands.interpreted.sample import run as run_sample
+from noise2map_core.cli.commands.interpreted.template import run as run_template
 from noise2map_core.nightly.changes_files import EVENT_COLORS, STATE_COLORS
 from noise2map_core.products.bundle import write_products
 from noise2map_core.review.package import COLORS, JUDGED, write_package
@@ -18,6 +21,8 @@ from noise2map_core.settings.products import ProductsConfig
 from noise2map_core.testing.nights import publish
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.run_nightly import NightlyConfig
+from noise2map_core.workflows.tools.interpreted.sample import SampleConfig
+from noise2map_core.workflows.tools.interpreted.template import TemplateConfig
 from pipelines import run_nightly
 from tests.alert_product_factories import AS_OF, alert_table
 from tests.map_factories import blobs, region_grid, subject_of, write_mosaic
@@ -174,3 +179,35 @@ def test_what_reviewers_fill_in_opens_with_a_colour_a_verdict(world: World) -> N
     rules = {rule[0]: rule[1] for rule in review["by_sld"]["rules"]}
     assert "NULL" in rules["not judged"] and "'confirmed'" in rules["confirmed"]
     assert len(review["colors"]) > len(COLORS)
+    form = review["form"]
+    assert [stored for _, stored in form["verdict"]["choices"]][1:] == list(CHOICES)
+    assert form["reject_reason"]["widget"] == "ValueMap"
+    assert form["verdict"]["editable"] and not form["object_id"]["editable"]
+
+
+def test_labels_are_drawn_with_a_form_that_takes_their_names_alone(world: World) -> None:
+    names = ("changed", 'Wald\'s "Äcker"')
+    config = {"kind": "labels", "aoi": "15,48,15.01,48.01", "classes": names}
+    template = run_template(
+        TemplateConfig.model_validate({**config, "output": world.root / "labels.gpkg"})
+    )
+    found = world.looked_at(template.config.output)
+    labels, offered = found["labels"], [*names, "unchanged"]
+    assert [value for value, *_ in labels["legend"]] == offered
+    assert found["area"]["legend"] and len(found["area"]["colors"]) > 1
+    label = labels["form"]["label"]
+    assert label["choices"] == [[name, name] for name in offered]
+    assert all(label["said"][name] == [] for name in offered)
+    assert label["said"]["None"] and label["said"]["nonsense"]
+
+
+def test_a_sample_is_answered_by_name_and_an_answer_may_be_missing(world: World) -> None:
+    drawn = run_sample(SampleConfig(map=world.map, output=world.root / "sample", minimum=20))
+    sample = world.looked_at(world.root / "sample" / "sample.gpkg")["sample"]
+    names = [entry.name for entry in drawn.design.classes]
+    assert names[1] == f"changed {HOSTILE}"
+    reference = sample["form"]["reference"]
+    assert [stored for _, stored in reference["choices"]][1:] == [*names, "unsure"]
+    assert reference["said"]["None"] == [] and reference["alias"] == "what is truly there"
+    assert not sample["form"]["row"]["editable"] and not sample["form"]["sample_id"]["editable"]
+    assert sample["legend"][0][1] == "not answered" and "#f5c211" in sample["colors"]

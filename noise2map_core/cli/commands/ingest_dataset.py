@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from noise2map_core.chips.writer import (
 )
 from noise2map_core.datasets.benchmark import open_benchmark
 from noise2map_core.datasets.chips import DatasetJob, make_shard, plan_job
+from noise2map_core.report.notebook import Shown
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import sweep
 from noise2map_core.runtime.store_lease import hold_store
@@ -26,7 +28,7 @@ from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
 
 @dataclass(frozen=True)
-class IngestDatasetResult:
+class IngestDatasetResult(Shown):
     """What a run did, and what the store holds."""
 
     output: Path
@@ -36,6 +38,10 @@ class IngestDatasetResult:
     """Shards that this run wrote."""
     attributes: dict[str, Any]
     """Of the store."""
+
+    def files(self) -> Mapping[str, Path]:
+        """What was written."""
+        return {"chips": self.output}
 
     def summary(self) -> list[str]:
         """Lines for people."""

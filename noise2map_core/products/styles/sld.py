@@ -1,6 +1,6 @@
 """Styles as OGC's Styled Layer Descriptor 1.0, which GeoServer, MapServer and others read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -10,6 +10,7 @@ from noise2map_core.products.styles.palette import css_color
 SLD, OGC = "http://www.opengis.net/sld", "http://www.opengis.net/ogc"
 FILL_OPACITY = "0.35"
 STROKE_PX = "1"
+POINT_PX, RING_PX = "14", "3"
 
 
 def raster_sld(name: str, legend: Legend) -> str:
@@ -29,32 +30,63 @@ def raster_sld(name: str, legend: Legend) -> str:
 
 
 def polygon_sld(
-    name: str, colors: Mapping[Any, str], names: Mapping[Any, str], column: str = "class"
+    name: str,
+    colors: Mapping[Any, str],
+    names: Mapping[Any, str],
+    column: str = "class",
+    opacity: str = FILL_OPACITY,
 ) -> str:
     """Of polygons: a rule a value of `column` ("": none at all), translucent with an outline."""
-    root, rule = _layer(name)
+    return _by_value(
+        name, names, column, lambda rule, value: _add_area(rule, colors[value], opacity)
+    )
+
+
+def point_sld(name: str, colors: Mapping[Any, str], names: Mapping[Any, str], column: str) -> str:
+    """Of points: a rule a value of `column` ("": none at all), rings."""
+    return _by_value(name, names, column, lambda rule, value: _add_ring(rule, colors[value]))
+
+
+def _by_value(
+    name: str, names: Mapping[Any, str], column: str, draw: Callable[[Xml.Element, Any], None]
+) -> str:
+    root, first = _layer(name)
     style = next(root.iter("FeatureTypeStyle"))
-    style.remove(rule)
+    style.remove(first)
     for value, title in names.items():
-        _add_rule(Xml.SubElement(style, "Rule"), column, value, title, colors[value])
+        rule = Xml.SubElement(style, "Rule")
+        _add_filter(rule, column, value, title)
+        draw(rule, value)
     return _document(root)
 
 
-def _add_rule(rule: Xml.Element, column: str, value: Any, title: str, color: str) -> None:
+def _add_filter(rule: Xml.Element, column: str, value: Any, title: str) -> None:
     _text(rule, "Title", title)
     kind = "ogc:PropertyIsNull" if value == "" else "ogc:PropertyIsEqualTo"
     compared = Xml.SubElement(Xml.SubElement(rule, "ogc:Filter"), kind)
     _text(compared, "ogc:PropertyName", column)
     if value != "":
         _text(compared, "ogc:Literal", str(value))
+
+
+def _add_area(rule: Xml.Element, color: str, opacity: str) -> None:
     symbol = Xml.SubElement(rule, "PolygonSymbolizer")
-    for part, told in (
-        ("Fill", {"fill": color, "fill-opacity": FILL_OPACITY}),
-        ("Stroke", {"stroke": color, "stroke-width": STROKE_PX}),
-    ):
-        element = Xml.SubElement(symbol, part)
-        for key, text in told.items():
-            Xml.SubElement(element, "CssParameter", name=key).text = text
+    _add_part(symbol, "Fill", {"fill": color, "fill-opacity": opacity})
+    _add_part(symbol, "Stroke", {"stroke": color, "stroke-width": STROKE_PX})
+
+
+def _add_ring(rule: Xml.Element, color: str) -> None:
+    graphic = Xml.SubElement(Xml.SubElement(rule, "PointSymbolizer"), "Graphic")
+    mark = Xml.SubElement(graphic, "Mark")
+    _text(mark, "WellKnownName", "circle")
+    _add_part(mark, "Stroke", {"stroke": color, "stroke-width": RING_PX})
+    _text(graphic, "Size", POINT_PX)
+
+
+def _add_part(symbol: Xml.Element, part: str, told: dict[str, str]) -> None:
+    element = Xml.SubElement(symbol, part)
+    for key, text in told.items():
+        Xml.SubElement(element, "CssParameter", name=key).text = text
 
 
 def _layer(name: str) -> tuple[Xml.Element, Xml.Element]:

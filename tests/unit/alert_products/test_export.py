@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (the accessor .odc)
@@ -30,6 +31,16 @@ def area(tmp_path: Path) -> Path:
     return tmp_path / "farm"
 
 
+def exported(area: Path, to: str, output: Path, as_of: date | None = None) -> Path:
+    """The raster; beside it lie its styles, and nothing else."""
+    files = export_alerts(area, to, output, as_of)
+    styles = [output.with_suffix(suffix) for suffix in (".qml", ".sld")]
+    assert set(files) == {output, *styles} and set(output.parent.glob(f"{output.stem}.*")) >= {
+        *files
+    }
+    return output
+
+
 def pixels(path: Path) -> NDArray[Any]:
     with rasterio.open(path) as file:
         return np.asarray(file.read(1))
@@ -51,7 +62,7 @@ def scalar(to: str, status: int, first: int) -> int:
 def test_each_encoding_is_that_of_a_loop_over_pixels(
     area: Path, tmp_path: Path, to: str, dtype: str
 ) -> None:
-    (path,) = export_alerts(area, to, tmp_path / "out" / "a.tif")
+    path = exported(area, to, tmp_path / "out" / "a.tif")
     state = random_state(*SHAPE)
     expected = [
         scalar(to, status, first)
@@ -67,7 +78,7 @@ def test_each_encoding_is_that_of_a_loop_over_pixels(
 
 def test_it_lies_where_the_grid_does_and_says_its_units(area: Path, tmp_path: Path) -> None:
     grid = write_area(tmp_path / "again", random_state(*SHAPE))
-    (path,) = export_alerts(area, "radd", tmp_path / "a.tif")
+    path = exported(area, "radd", tmp_path / "a.tif")
     with rioxarray.open_rasterio(path) as opened:
         geobox = opened.odc.geobox
     assert geobox == grid.geobox(grid.region)
@@ -140,3 +151,17 @@ def test_a_state_that_lacks_what_it_should_say_is_damaged(area: Path, tmp_path: 
     del zarr.open_group(area / "alerts" / "alerts.zarr").attrs["looks"]
     with pytest.raises(OutputError, match=r"is damaged .*looks.* Delete it and run"):
         export_alerts(area, "gfw", tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("to", ["gfw", "radd", "dist"])
+def test_a_style_names_the_days_that_the_numbers_stand_for(
+    area: Path, tmp_path: Path, to: str
+) -> None:
+    style = exported(area, to, tmp_path / "a.tif").with_suffix(".qml")
+    stops = [one.attrib for one in Xml.parse(style).iter("item")]
+    codes = {"provisional": 1, "confirmed": 2}
+    for stop in stops:
+        day, _, status = stop["label"].partition(" ")
+        first = (date.fromisoformat(day) - EPOCH).days
+        assert float(stop["value"]) == scalar(to, codes[status or "confirmed"], first)
+    assert len(stops) == (10 if to == "gfw" else 5)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import binomtest
 
 from noise2map_core.assessment.accuracy import AccuracyReport, Estimate, estimate_accuracy
 
@@ -13,8 +14,13 @@ HECTARES = 30 * 30 / 10_000
 """Hectares in a pixel."""
 
 
+def margin(estimate: Estimate) -> float:
+    """Half of the interval that the paper prints."""
+    return 1.96 * estimate.standard_error
+
+
 def printed(estimate: Estimate) -> tuple[str, str]:
-    return f"{estimate.value:.2f}", f"{estimate.margin:.2f}"
+    return f"{estimate.value:.2f}", f"{margin(estimate):.2f}"
 
 
 def test_the_published_example_is_reproduced_to_its_printed_digits() -> None:
@@ -33,7 +39,7 @@ def test_the_published_example_is_reproduced_to_its_printed_digits() -> None:
 def test_the_published_areas_are_reproduced_to_their_printed_digits() -> None:
     assert round(estimate_accuracy(SAMPLE, MAPPED_PX).classes[0].area.value) == 235_086
     report = estimate_accuracy(SAMPLE, MAPPED_PX * HECTARES)
-    areas = [(round(one.area.value), round(one.area.margin)) for one in report.classes]
+    areas = [(round(one.area.value), round(margin(one.area))) for one in report.classes]
     assert areas == [(21_158, 6_158), (11_686, 3_756), (285_770, 15_510), (581_386, 16_282)]
 
 
@@ -96,7 +102,10 @@ def test_a_class_that_nobody_saw_has_no_producers_accuracy() -> None:
     report = estimate_accuracy(np.array([[8, 0], [5, 0]]), np.array([90.0, 10.0]))
     assert report.classes[1].users.value == 0
     assert np.isnan(report.classes[1].producers.value)
-    assert report.classes[1].area == Estimate(0.0, 0.0)
+    area = report.classes[1].area
+    assert (area.value, area.standard_error, area.low) == (0, 0, 0)
+    # 8 and 5 units without one: what 95 % of samples would have shown still may be there.
+    assert 0.2 * 100 < area.high < 0.4 * 100
 
 
 @given(
@@ -115,8 +124,19 @@ def test_areas_add_up_and_accuracy_has_no_unit(
             value
             for one in found.classes
             for part in (one.users, one.producers, found.overall)
-            for value in (part.value, part.standard_error)
+            for value in (part.value, part.standard_error, part.low, part.high)
         ]
 
     assert accuracies(estimate_accuracy(sample, unit * mapped)) == pytest.approx(accuracies(report))
-    assert all(0 <= value <= 1 for value in accuracies(report)[::2])
+    found = np.reshape(accuracies(report), (-1, 4))
+    value, _, low, high = found.T
+    assert (low >= 0).all() and (low <= value).all() and (value <= high).all() and high.max() <= 1
+
+
+def test_a_single_stratum_has_the_exact_interval_of_a_binomial() -> None:
+    report = estimate_accuracy(np.array([[18, 2], [0, 0]]), np.array([50.0, 0.0]))
+    exact = binomtest(18, 20).proportion_ci(method="exact")
+    for one in (report.overall, report.classes[0].users):
+        assert (one.low, one.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    spread = (50 * (1 - exact.high), 50 * (1 - exact.low))
+    assert (report.classes[1].area.low, report.classes[1].area.high) == pytest.approx(spread)

@@ -10,8 +10,11 @@ import pytest
 import rasterio
 
 from noise2map_core.assessment.sample_files import (
+    MISSING,
+    UNSURE,
     SampledClass,
     SampleDesign,
+    _meaning,
     read_design,
     read_references,
     require_unfilled,
@@ -51,7 +54,7 @@ Change = Callable[[gpd.GeoDataFrame], gpd.GeoDataFrame]
 
 def filled(path: Path, change: Change = lambda table: table) -> Path:
     """The sample with every reference filled in, then changed, as a GIS would save it."""
-    table = gpd.read_file(path).assign(reference=TRUTH)
+    table = gpd.read_file(path, layer="sample").assign(reference=TRUTH)
     path.unlink()
     change(table).to_file(path)
     return path
@@ -59,7 +62,7 @@ def filled(path: Path, change: Change = lambda table: table) -> Path:
 
 def test_interpreters_see_places_and_nothing_that_the_map_says(folder: Path) -> None:
     for name, epsg in (("sample.gpkg", 32633), ("sample.geojson", 4326)):
-        table = gpd.read_file(folder / name)
+        table = gpd.read_file(folder / name, layer="sample")
         assert list(table.columns) == [
             "sample_id", "row", "col", "design", "reference", "geometry",
         ]  # fmt: skip
@@ -105,14 +108,14 @@ def with_references(**changes: object) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_references(id_3=None, id_5=" "), "2 of 14 references are missing, of sample_id 3, 5"),
         (
             with_references(id_2=7, id_4="water"),
             r"reference 7, water of sample_id 2, 4 is no class of the map\. "
-            r"Use 0 \(unchanged\), 1 \(changed\)",
+            r"Use unchanged \(0\), changed \(1\) or unsure",
         ),
         (with_references(id_2=0.5), r"reference 0\.5 of sample_id 2 is no class"),
-        (lambda t: t.assign(reference=None), r"1, 2, .*, 10, … \(14 in all\)"),
+        (with_references(id_2=-1), r"reference -1 of sample_id 2 is no class"),
+        (lambda t: t.assign(reference=None), "not one of 14 references is filled in"),
         (lambda t: t[t["sample_id"] != 4], "lacks sample_id 4"),
         (lambda t: t.assign(sample_id=t["sample_id"].replace(4, 99)), "unknown sample_id 99"),
         (lambda t: pd.concat([t, t.iloc[[5]]]), "sample_id 6 more than once"),
@@ -157,3 +160,22 @@ def test_an_empty_sample_is_overwritten_and_a_filled_one_is_not(folder: Path) ->
     (folder / "sample.geojson").write_text("half a f")
     with pytest.raises(OutputMismatchError, match="is not a sample that can be read"):
         require_unfilled(folder)
+
+
+def test_references_are_named_doubted_or_left_out(folder: Path) -> None:
+    words = {"id_1": "Changed ", "id_2": "unchanged", "id_3": None, "id_4": " ", "id_5": "unsure"}
+    path = filled(folder / "sample.gpkg", with_references(**words))
+    expected = [1, 0, MISSING, MISSING, UNSURE, *TRUTH[5:]]
+    np.testing.assert_array_equal(read_references(path, design_of()), expected)
+
+
+def test_names_go_before_values_and_case_counts_where_it_must() -> None:
+    named = ("1", "Water", "water")
+    classes = tuple(
+        SampledClass(value=value, name=name, pixels=9, area_m2=9.0, samples=3)
+        for value, name in enumerate(named)
+    )
+    meaning = _meaning(design_of().model_copy(update={"classes": classes}))
+    assert [meaning(word) for word in ("1", 1.0, "Water", "water", 2, "snow")] == [
+        0, 0, 1, 2, 2, None,
+    ]  # fmt: skip

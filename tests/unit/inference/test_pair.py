@@ -12,9 +12,9 @@ from dask.base import is_dask_collection
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
-from noise2map_core import predict_pair
+from noise2map_core import predict_image, predict_pair
 from noise2map_core.mapping.mosaic import Reason
-from noise2map_core.models.checkpoint import save_checkpoint
+from noise2map_core.models.checkpoint import load_checkpoint, save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.errors import CheckpointError, ConfigError
 from noise2map_core.settings.inference import InferenceConfig
@@ -143,3 +143,86 @@ def test_maps_of_a_checkpoint_that_only_segments_are_compared(tmp_path: Path) ->
     images = FP32.model_copy(update={"compare": "images"})
     with pytest.raises(CheckpointError, match="does not do task 'change'"):
         predict_pair(image(0), image(1), tmp_path / "maps", inference=images)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that does change and segmentation."""
+    torch.manual_seed(1)
+    spec = checkpoint_spec(tasks={"change": task_spec("change"), "segment": task_spec("segment")})
+    path = tmp_path_factory.mktemp("checkpoint") / "both"
+    save_checkpoint(Noise2Map(spec), spec, path, "# x\n")
+    return path
+
+
+def test_a_model_in_memory_makes_the_map_of_its_checkpoint_and_is_left_as_it_is(
+    checkpoint: Path,
+) -> None:
+    model = load_checkpoint(checkpoint).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    made = predict_pair(image(0), image(1), model, inference=FP32)
+    xr.testing.assert_identical(made, predict_pair(image(0), image(1), checkpoint, inference=FP32))
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_lazy_map_is_of_the_model_as_it_was_and_the_next_of_what_it_became(
+    checkpoint: Path,
+) -> None:
+    model = load_checkpoint(checkpoint)
+    expected = predict_pair(image(0), image(1), checkpoint, inference=FP32)
+    lazy = predict_pair(image(0).chunk(), image(1), model, inference=FP32)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(-1.5)
+    xr.testing.assert_identical(lazy.compute(), expected)
+    learnt = predict_pair(image(0), image(1), model, inference=FP32)
+    assert not np.array_equal(learnt["probability"], expected["probability"], equal_nan=True)
+
+
+def test_plain_arrays_have_the_map_of_images_at_the_corner_of_the_lattice(
+    checkpoint: Path,
+) -> None:
+    box = GeoBox(BOX.shape, Affine(10, 0, 0, 0, -10, 0), "EPSG:32651")
+    pair = image(0, box), image(1, box)
+    expected = predict_pair(*pair, checkpoint, inference=FP32)
+    masked = [np.ma.masked_equal(one.to_numpy(), 0) for one in pair]
+    made = predict_pair(*masked, checkpoint, inference=FP32)
+    for name in ("class", "probability", "valid", "reason"):
+        np.testing.assert_array_equal(made[name], expected[name])
+    assert made.sizes == {"y": 70, "x": 100} and not made.coords
+
+
+def test_one_image_has_the_classes_that_the_network_sees_in_each_chip(both: Path) -> None:
+    apart = FP32.model_copy(update={"stride_px": 32})  # chips do not overlap: nothing is blended
+    pixels = np.random.default_rng(3).integers(1, 3000, (2, 64, 64)).astype(np.uint16)
+    made = predict_image(pixels, both, inference=apart)
+    assert made["class"].attrs["flag_meanings"] == "other building"
+    model = load_checkpoint(both)
+    with torch.inference_mode():
+        chip = torch.from_numpy(pixels[None, :, 32:, :32].astype(np.int32))
+        said = model.logits(chip, 999, task="segment").softmax(dim=1)[0]
+    corner = made.isel(y=slice(32, 64), x=slice(0, 32))
+    np.testing.assert_array_equal(corner["class"], said.argmax(dim=0))
+    np.testing.assert_allclose(corner["probability"], said.amax(dim=0), atol=1.01e-4)
+    assert (made["valid"] & (made["reason"] == Reason.DECIDED)).all()
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ((np.ones((2, 40, 40)), np.ones((2, 40, 41))), "must be arrays of one size"),
+        ((np.ones((2, 40, 40)), image(0)), "must be arrays of one size, or both be xarray's"),
+        ((np.ones((40, 40)), np.ones((40, 40))), r"has 2 dimensions; an array is \[band"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(
+    checkpoint: Path, pair: tuple[object, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        predict_pair(*pair, checkpoint)
+
+
+def test_a_checkpoint_that_does_not_segment_maps_no_single_image(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not do task 'segment'"):
+        predict_image(image(0), checkpoint)

@@ -17,7 +17,7 @@ from noise2map_core.assessment.design import (
     require_two_pixels,
 )
 from noise2map_core.assessment.sample_files import SampleDesign, require_unfilled, write_sample
-from noise2map_core.workflows.tools.sample import SampleConfig
+from noise2map_core.workflows.tools.interpreted.sample import SampleConfig
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Settings of the commands on what people see in imagery."""
