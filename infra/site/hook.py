@@ -1,9 +1,11 @@
-"""What mkdocs asks while it builds the site: pages made of the code, links to files of the checkout.
+"""What mkdocs asks while it builds the site: pages made of the code, links to files.
 
-Pages that lie outside of docs/ (README.md is the front page) are shown where `ELSEWHERE` says. A link
-is written as it is right in the checkout; of one to a file that is no page its words stay.
+Pages that lie outside of docs/ (README.md is the front page) are shown where `ELSEWHERE` says, and
+notebooks as they are written, without what they print. A link is written as it is right in the
+checkout; of one to a file that is no page its words stay.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made or lie elsewhere."""
     made = {f"{COMMANDS}/{name}.md": text for name, text in command_pages()}
     made |= {f"{name}.md": text for name, text in reference_pages()}
+    for notebook in (CHECKOUT / "docs" / "notebooks").glob("*.ipynb"):
+        made[f"notebooks/{notebook.stem}.md"] = _notebook(notebook)
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     for source, path in ELSEWHERE.items():
         files.append(File.generated(config, path, content=(CHECKOUT / source).read_text()))
     return files
+
+
+def _notebook(path: Path) -> str:
+    """Its cells as a page."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells]
+    return "\n\n".join(f"```python\n{text}\n```" if code else text for text, code in texts)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -58,7 +69,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def _home(src_uri: str) -> str:
     """Where in the checkout a page lies."""
     shown = {path: source for source, path in ELSEWHERE.items()}
-    return shown.get(src_uri, f"docs/{src_uri}")
+    folder, _, name = src_uri.rpartition("/")
+    notebook = f"docs/{folder}/{name.replace('.md', '.ipynb')}"
+    return shown.get(src_uri, notebook if folder == "notebooks" else f"docs/{src_uri}")
 
 
 def _moved(link: re.Match[str], here: str, src_uri: str, files: Files) -> str:
@@ -68,7 +81,7 @@ def _moved(link: re.Match[str], here: str, src_uri: str, files: Files) -> str:
         return link[0]
     place = (CHECKOUT / here).parent.joinpath(path).resolve()
     inside = place.relative_to(CHECKOUT).as_posix()
-    page = ELSEWHERE.get(inside, inside.removeprefix("docs/"))
+    page = ELSEWHERE.get(inside, inside.removeprefix("docs/")).replace(".ipynb", ".md")
     if files.get_file_from_path(page):
         return f"{words}({_relative(page, src_uri)}{hash_}{anchor})"
     return words[1:-1] if place.exists() else link[0]  # what is nowhere is mkdocs' to complain of
