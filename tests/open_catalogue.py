@@ -1,4 +1,4 @@
-"""What an open catalogue of Sentinel-2 has of Nantes, by the names that it has there: real pixels."""
+"""What an open catalogue of Sentinel-2 has of Nantes, by the names that it has there."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def _as_of(text: str, name: str, day: str) -> str:
 
 
 def draw_labels(real_data: Path, path: Path) -> None:
-    """What somebody draws in QGIS: built ground of Nantes as `changed`, a few fields as `unchanged`."""
+    """What somebody draws in QGIS: built ground as `changed`, some of the rest as `unchanged`."""
     with rasterio.open(real_data / "stac" / "oscd" / "oscd-nantes-change" / "change.tif") as file:
         pixels, place, crs = file.read(1), file.transform, file.crs
     built = [shape(found) for found, _ in shapes(pixels, pixels == 1, transform=place)]
@@ -68,5 +68,5 @@ def draw_labels(real_data: Path, path: Path) -> None:
     ]
     names = ["changed"] * len(built) + ["unchanged"] * len(still)
     pyogrio.write_dataframe(
-        GeoDataFrame({"class": names}, geometry=built + still, crs=crs), path, layer="labels"
+        GeoDataFrame({"label": names}, geometry=built + still, crs=crs), path, layer="labels"
     )

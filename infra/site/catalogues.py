@@ -23,6 +23,7 @@ class Catalogue(NamedTuple):
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 PLANETARY = "https://planetarycomputer.microsoft.com/api/stac/v1"
 REQUESTER = "`AWS_REQUEST_PAYER=requester` and keys of AWS"
+ALTERNATE = f"{REQUESTER}; `--search.alternate s3`"
 
 CATALOGUES = (
     Catalogue("Earth Search", EARTH_SEARCH, "sentinel-2-l2a", "Sentinel-2, 10 and 20 m",
@@ -30,7 +31,7 @@ CATALOGUES = (
     Catalogue("Earth Search", EARTH_SEARCH, "sentinel-2-c1-l2a", "Sentinel-2, Collection 1",
               SENTINEL_2_COMMON, "scl", "open"),
     Catalogue("Earth Search", EARTH_SEARCH, "landsat-c2-l2", "Landsat 4–9, 30 m",
-              LANDSAT_KEYS, "qa_pixel", REQUESTER + "; `--search.alternate s3`"),
+              LANDSAT_KEYS, "qa_pixel", ALTERNATE),
     Catalogue("Earth Search", EARTH_SEARCH, "naip", "NAIP, United States, 0.3–1 m",
               "Red Green Blue NIR", "", REQUESTER),
     Catalogue("Planetary Computer", PLANETARY, "sentinel-2-l2a", "Sentinel-2, 10 and 20 m",
@@ -40,7 +41,7 @@ CATALOGUES = (
     Catalogue("Planetary Computer", PLANETARY, "naip", "NAIP, United States, 0.3–1 m",
               "Red Green Blue NIR", "", "signed by itself"),
     Catalogue("USGS Landsat", "https://landsatlook.usgs.gov/stac-server", "landsat-c2l2-sr",
-              "Landsat 4–9, 30 m", LANDSAT_KEYS, "qa_pixel", REQUESTER + "; `--search.alternate s3`"),
+              "Landsat 4–9, 30 m", LANDSAT_KEYS, "qa_pixel", ALTERNATE),
     Catalogue("OpenAerialMap", "https://api.imagery.hotosm.org/stac", "openaerialmap",
               "images from drones and aircraft", "red green blue", "", "open"),
 )  # fmt: skip

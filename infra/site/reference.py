@@ -25,22 +25,24 @@ TABLES = {
         columns.POLYGONS,
     ),
     "Objects over the nights": (
-        "Layer `objects` of `changes.gpkg`, the last outline of each object, and of `changes.pmtiles`, "
-        "all outlines. On a night those with `date` ≤ night ≤ `until` are what was there.",
+        "Layer `objects` of `changes.gpkg`, the last outline of each object, and of "
+        "`changes.pmtiles`, all outlines. On a night those with `date` ≤ night ≤ `until` are what "
+        "was there.",
         columns.OBJECTS,
     ),
     "Changes of a night": (
-        "Layer `changes` of `changes.gpkg`, of the newest night; `changes/DAY.parquet` has those of each.",
+        "Layer `changes` of `changes.gpkg`, of the newest night; `changes/DAY.parquet` has those "
+        "of each.",
         columns.CHANGES,
     ),
     "Alerts": ("`alerts.parquet`, `alerts.gpkg` and `alerts.pmtiles`.", columns.ALERTS),
 }
 OF_ALL = (
-    "GeoParquet, GeoPackage and vector tiles (PMTiles) of one table have the same columns; vector tiles "
-    "write days and times as text (`2024-05-20`, `2024-05-20T10:02:00Z`), for they have no type for them, "
-    "and leave out `bbox`, the covering boxes of GeoParquet. Areas are geodesic, on the WGS 84 ellipsoid. "
-    "Geometries are in the CRS of the map; in vector tiles in Web Mercator, cut at the antimeridian, and "
-    "not beyond 85° of latitude."
+    "GeoParquet, GeoPackage and vector tiles (PMTiles) of one table have the same columns; vector "
+    "tiles write days and times as text (`2024-05-20`, `2024-05-20T10:02:00Z`), for they have no "
+    "type for them, and leave out `bbox`, the covering boxes of GeoParquet. Areas are geodesic, "
+    "on the WGS 84 ellipsoid. Geometries are in the CRS of the map; in vector tiles in Web "
+    "Mercator, cut at the antimeridian, and not beyond 85° of latitude."
 )
 
 
@@ -70,8 +72,8 @@ def _exit_codes() -> str:
         [(f"`{one.__name__}`", str(one.exit_code), _first(one)) for one in _errors(Noise2MapError)],
     )
     return (
-        f"# Exit codes\n\n{codes}\n\nAn error is one line on stderr; `--debug` shows its traceback. It "
-        f"begins with the name of its kind:\n\n{errors}\n"
+        f"# Exit codes\n\n{codes}\n\nAn error is one line on stderr; `--debug` shows its "
+        f"traceback. It begins with the name of its kind:\n\n{errors}\n"
     )
 
 
@@ -105,10 +107,11 @@ def _products() -> str:
     ]
     table = _table(["file", "what", "media type", "values"], rows)
     return (
-        "# Files of a map\n\nWhat the STAC item of a change map with all evidence lists. Of one date "
-        "`classes.tif` stands in place of `change.tif`, and there is no `before.tif`; `valid.tif` and "
-        "`disagreement.tif` are there if they were asked for. Ledger, manifest and the rest are in "
-        f"[Formats](../explanations/formats.md), columns of tables in [Columns](columns.md).\n\n{table}\n"
+        "# Files of a map\n\nWhat the STAC item of a change map with all evidence lists. Of one "
+        "date `classes.tif` stands in place of `change.tif`, and there is no `before.tif`; "
+        "`valid.tif` and `disagreement.tif` are there if they were asked for. Ledger, manifest "
+        "and the rest are in [Formats](../explanations/formats.md), columns of tables in "
+        f"[Columns](columns.md).\n\n{table}\n"
     )
 
 
@@ -153,10 +156,10 @@ def _catalogues() -> str:
     ]  # fmt: skip
     head = ["", "`--catalog`", "`--collection`", "imagery", "`--bands`", "mask", "access"]
     return (
-        "# Catalogues\n\nSTAC APIs of open imagery. `--bands` takes the keys of assets, names of bands "
-        "within an asset, or their common names; which there are an item says. Masks are found by "
-        "themselves. Addresses and keys are those of 2026; none is part of the package.\n\n"
-        f"{_table(head, rows)}\n\nHow catalogues are asked, and where keys come from: "
+        "# Catalogues\n\nSTAC APIs of open imagery. `--bands` takes the keys of assets, names of "
+        "bands within an asset, or their common names; which there are an item says. Masks are "
+        "found by themselves. Addresses and keys are those of 2026; none is part of the "
+        f"package.\n\n{_table(head, rows)}\n\nHow catalogues are asked, and where keys come from: "
         "[Catalogues and secrets](../how-to/catalogues.md).\n"
     )
 
@@ -165,15 +168,16 @@ def _python() -> str:
     """Public names, with the modules that they come from."""
     homes = noise2map_core._HOMES
     names = "\n\n".join(f"::: {homes[name]}.{name}" for name in noise2map_core.__all__)
-    return f"# Python\n\n`from noise2map_core import …`; each is imported when it is first used.\n\n{names}\n"
+    said = "`from noise2map_core import …`; each is imported when it is first used."
+    return f"# Python\n\n{said}\n\n{names}\n"
 
 
 def _measurements() -> str:
     """Every script that measures, with what it says of itself."""
     rows = [(f"`{path.name}`", _about(path)) for path in sorted(BENCHMARKS.glob("*.py"))]
     return (
-        "# Measurements\n\n`python tests/benchmarks/NAME` prints what it measures and asserts nothing; `make "
-        f"bench` runs all.\n\n{_table(['script', 'what it measures'], rows)}\n"
+        "# Measurements\n\n`python tests/benchmarks/NAME` prints what it measures and asserts "
+        f"nothing; `make bench` runs all.\n\n{_table(['script', 'what it measures'], rows)}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The documents: a site without dead ends, that loads nothing from elsewhere, of flags that exist."""
+"""The documents: no dead ends, nothing loaded from elsewhere, flags that exist."""
 
 import re
 import shlex
@@ -15,8 +15,10 @@ from noise2map_core.settings.reading import iter_settings
 from noise2map_core.workflows.launch import find_applications, find_tools
 from tests.documents import blocks
 
-LOADED = re.compile(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(https?:)?//|@import|"
-                    r"<link[^>]*rel=\"?(?:stylesheet|preconnect|icon)[^>]*href=\"?(?:https?:)?//")  # fmt: skip
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(?:https?:)?//|@import"
+    r"|<link[^>]*rel=\"?(?:stylesheet|preconnect|icon)[^>]*href=\"?(?:https?:)?//"
+)
 COMMANDS = {command.name: command for command in (*find_applications(), *find_tools())}
 RUN_BY_MAIN = {"--submit", "--debug", "--help"}
 MOST_LINES = 150

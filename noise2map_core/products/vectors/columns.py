@@ -63,7 +63,7 @@ OBJECTS: Table = {
     "date": Column("day", "", "the first night with this outline"),
     "until": Column("day", "", "the last night with it"),
 }  # fmt: skip
-"""The outlines of objects over the nights. On a night those with date ≤ night ≤ until were there."""
+"""Outlines of objects over the nights: on a night those with date ≤ night ≤ until were there."""
 
 CHANGES: Table = {
     "event": Column("text", "", "new, grown, shrunk, moved, split, merged, unseen, gone"),

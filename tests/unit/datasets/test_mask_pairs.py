@@ -110,7 +110,9 @@ def worlds(singles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Invented pairs with the classes and the pixel size of `singles`."""
     output = tmp_path_factory.mktemp("worlds") / "chips.zarr"
     gsd = open_store(singles).attributes["gsd"]
-    draw_worlds.run(DrawWorldsConfig(output=output, count=3, chip_px=128, resolution=gsd, val_share=0.34))
+    draw_worlds.run(
+        DrawWorldsConfig(output=output, count=3, chip_px=128, resolution=gsd, val_share=0.34)
+    )
     return output
 
 
