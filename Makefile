@@ -45,7 +45,7 @@ services: .venv-services/.installed  ## Servers that tests of the marker service
 	.venv-services/bin/python -m pip install --quiet --no-compile --requirement $<
 	touch $@
 
-check: $(VENV)/.installed-dev docs  ## Lint, format, types, import contracts, and the site without a warning
+check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -100,7 +100,7 @@ def _products() -> str:
         (
             f"`{one['href'].removeprefix('./')}`",
             _untimed(one["title"]),
-            f"`{one['type']}`",
+            one["type"].partition(";")[0],
             _values(one),
         )
         for one in assets.values()
@@ -149,19 +149,25 @@ def _columns(table: Table) -> str:
 
 
 def _catalogues() -> str:
-    rows = [
-        (one.name, f"`{one.address}`", f"`{one.collection}`", one.imagery, f"`{one.bands}`",
-         f"`{one.mask}`" if one.mask else "", one.access)
-        for one in CATALOGUES
-    ]  # fmt: skip
-    head = ["", "`--catalog`", "`--collection`", "imagery", "`--bands`", "mask", "access"]
-    return (
-        "# Catalogues\n\nSTAC APIs of open imagery. `--bands` takes the keys of assets, names of "
-        "bands within an asset, or their common names; which there are an item says. Masks are "
-        "found by themselves. Addresses and keys are those of 2026; none is part of the "
-        f"package.\n\n{_table(head, rows)}\n\nHow catalogues are asked, and where keys come from: "
-        "[Catalogues and secrets](../how-to/catalogues.md).\n"
+    about = (
+        "STAC APIs of open imagery. `--bands` takes the keys of assets, names of bands within an "
+        "asset, or their common names; which there are an item says. Masks of clouds are found by "
+        "themselves. How catalogues are asked, and where keys come from: [Catalogues and "
+        "secrets](../how-to/catalogues.md)."
     )
+    names = dict.fromkeys(one.name for one in CATALOGUES)
+    return "\n\n".join(["# Catalogues", about, *map(_catalogue, names)]) + "\n"
+
+
+def _catalogue(name: str) -> str:
+    """The collections of one API."""
+    found = [one for one in CATALOGUES if one.name == name]
+    head = ["`--collection`", "imagery", "`--bands`", "mask", "access"]
+    rows = [
+        (f"`{one.collection}`", one.imagery, one.bands, one.mask or "none", one.access)
+        for one in found
+    ]
+    return f"## {name}\n\n`--catalog {found[0].address}`\n\n{_table(head, rows)}"
 
 
 def _python() -> str:
