@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infra.site.catalogues import CATALOGUES
 from noise2map_core.cli.application import ALIASES
 from noise2map_core.settings.reading import iter_settings
 from noise2map_core.workflows.launch import find_applications, find_tools
+from noise2map_core.workflows.tools.configs.init import OPEN_IMAGERY
 from tests.documents import blocks
 
 LOADED = re.compile(
@@ -95,6 +97,12 @@ def known_flags(name: str) -> set[str]:
     short = {alias for alias, path in ALIASES.items() if path in paths}
     negated = {re.sub(r"(\w+)$", r"no_\1", path) for path in paths}
     return {f"--{path}" for path in paths | short | negated} | RUN_BY_MAIN
+
+
+def test_the_catalogues_that_init_knows_are_in_the_reference() -> None:
+    listed = {(one.address, one.collection, one.bands) for one in CATALOGUES}
+    offered = {(one.catalog, one.collection, " ".join(one.bands)) for one in OPEN_IMAGERY.values()}
+    assert offered <= listed
 
 
 def test_yaml_blocks_are_yaml(checkout: Path) -> None:
