@@ -84,7 +84,7 @@ class Learner:
         spec, size = self.model.spec.tasks[task], batch.image.shape[1:]
         draws = draw_augmentations(random, size[0], spec.num_dates, self._config)
         timesteps = timesteps_at(self._timestep_weights[task], random.rand())
-        keep = random.rand() >= self._config.context_dropout
+        keep = random.rand(*self.model.kept_each) >= self._config.context_dropout
         noisy = needs_epsilon(spec.corruption)
         epsilon = random.noise(size, self.model.device) if noisy else None
         batch = augment(batch, draws, spec.num_dates)
@@ -93,7 +93,7 @@ class Learner:
             valid=batch.valid[:, None],
             timesteps=self._tensor(timesteps),
             epsilon=epsilon,
-            keep_context=self._tensor(keep),
+            keep=self._tensor(keep),
             alteration=batch.alteration,
         )
         return network_input, batch.label.masked_fill(~batch.valid, IGNORE)

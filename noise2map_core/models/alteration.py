@@ -4,12 +4,15 @@ Variates and ranks are those of the whole scene (`learning.alteration`), so that
 find out from a chip what light, season and sensor have done to all of it.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noise2map_core.models.spec import (
+    BENDS,
     CONTRAST_PX,
     EDGE_PX,
     LIKENESS_PX,
@@ -19,7 +22,10 @@ from noise2map_core.models.spec import (
     RANK_STEP,
     TEXTURE_PX,
     TRUNCATE,
+    PixelwiseSpec,
 )
+from noise2map_core.models.unet import TaskShape, pixel_path
+from noise2map_core.settings.network import Task
 
 BEYOND = 8.0
 """Steps of rank behind the last level: nothing is ranked higher."""
@@ -167,3 +173,71 @@ def _rank(found: Tensor, values: Tensor) -> Tensor:
     most = torch.where(level == RANK_LEVELS - 2, BEYOND, 1.0)
     told = level + torch.minimum(share.clamp(min=0.0), most)
     return RANK_STEP * told.unflatten(-1, found.shape[-2:])
+
+
+HIDDEN = 2
+"""Layers of the perceptron before its last."""
+
+
+class Pixelwise(nn.Module):
+    """Change judged pixel by pixel, from ranks or from sizes of variates.
+
+    Which variate is which differs from place to place, so those of a pixel are told by size; and
+    the network may bend at `BENDS`, for what is rare by half and by a thousandth means
+    different things (Gorishniy, Rubachev, Babenko, "On embeddings for numerical features in tabular
+    deep learning", NeurIPS 2022).
+    """
+
+    def __init__(self, network: PixelwiseSpec, shapes: Mapping[Task, TaskShape]) -> None:
+        super().__init__()
+        self.smoothing_px = network.smoothing_px
+        self.traces = NUM_TRACES if network.fusion == "ranks" else 1
+        seen = {
+            task: (len(BENDS) - 1) * self.traces * (shape.num_bands + 1)
+            for task, shape in shapes.items()
+        }
+        self.heads = nn.ModuleDict(
+            {
+                task: pixel_path(seen[task], network.width, shape.num_classes)
+                for task, shape in shapes.items()
+            }
+        )
+
+    def forward(
+        self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, K, H, W] of `x` [B, (variate + 1)·trace, H, W], 0 where nothing is observed.
+
+        `keep` bool [B, layer·width]: hidden features that may be used; None: all. Timesteps have no
+        effect.
+        """
+        logits = self._judged(self.heads[task], in_pieces(by_size(x, self.traces)), keep)
+        if not self.smoothing_px:
+            return logits
+        observed = (x > 0).any(dim=1, keepdim=True).to(logits.dtype)
+        return _mean(logits, observed, self.smoothing_px)
+
+    def _judged(self, head: nn.Module, pieces: Tensor, keep: Tensor | None) -> Tensor:
+        if keep is None:
+            logits: Tensor = head(pieces)
+            return logits
+        hidden, layers = pieces, list(head.children())
+        for layer, kept in enumerate(keep.to(pieces.dtype).chunk(HIDDEN, dim=1)):
+            share = kept.mean(dim=1, keepdim=True).clamp(min=1 / kept.shape[1])
+            hidden = layers[2 * layer + 1](layers[2 * layer](hidden))
+            hidden = hidden * (kept / share)[..., None, None]
+        logits = layers[-1](hidden)
+        return logits
+
+
+def by_size(x: Tensor, traces: int) -> Tensor:
+    """Numbers [B, (variate + 1)·trace, H, W] with those of the variates falling, trace by trace."""
+    rows = x.unflatten(1, (-1, traces))
+    variates = rows[:, :-1].sort(dim=1, descending=True).values
+    return torch.cat([variates, rows[:, -1:]], dim=1).flatten(1, 2)
+
+
+def in_pieces(x: Tensor) -> Tensor:
+    """How much of each piece between `BENDS` numbers [B, C, H, W] have passed, 0 … 1,
+    [B, piece·C, H, W]."""
+    return torch.cat([((x - low) / (up - low)).clamp(0, 1) for low, up in pairwise(BENDS)], dim=1)

@@ -37,7 +37,7 @@ class SegmentationModels(nn.Module):
             del model.encoder  # it would stand in the state dict once more
 
     def forward(
-        self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
+        self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of `x` [B, C, H, W]; the other arguments have no effect."""
         model: Any = self.models[task]

@@ -37,21 +37,21 @@ class DifferenceUNet(nn.Module):
         )
 
     def forward(
-        self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
+        self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of a corrupted input [B, C, H, W] at `timesteps` (int64 [B])."""
         count = self.num_dates[task]
         x = torch.cat(x.chunk(count, dim=1))  # [date·B, band, H, W]
         features = self.backbone(self.stem(x), timesteps.repeat(count)).sample
         if task == "segment":
-            logits: Tensor = self.heads[task](x, features, keep_context)
+            logits: Tensor = self.heads[task](x, features, keep)
             return logits
         apart = [_spread(of_dates, count) for of_dates in (x, features)]
         if "segment" in self.heads:
-            keep = None if keep_context is None else keep_context.repeat(count)
+            keep = None if keep is None else keep.repeat(count)
             kinds = self.heads["segment"](x, features, keep).softmax(dim=1)
             apart.append(_spread(kinds, count))
-        logits = self.heads[task](*apart, keep_context=keep_context)
+        logits = self.heads[task](*apart, keep=keep)
         return logits
 
 
@@ -77,16 +77,16 @@ class DifferenceHead(nn.Module):
         self.pixel = pixel_path(seen, network.detail_channels, shape.num_classes)
 
     def forward(
-        self, values: Tensor, features: Tensor, *kinds: Tensor, keep_context: Tensor | None
+        self, values: Tensor, features: Tensor, *kinds: Tensor, keep: Tensor | None
     ) -> Tensor:
         """Logits [B, K, H, W] of how far values [B, band, H, W], features and probabilities of
         classes [B, kind, H, W] of the dates lie apart.
 
-        `keep_context` bool [B]: where False, the pixel path is on its own; None: everywhere True.
+        `keep` bool [B]: where False, the pixel path is on its own; None: everywhere True.
         """
         context = self.shuffle(self.conv(features))
-        if keep_context is not None:
-            context = context * keep_context.to(context.dtype)[:, None, None, None]
+        if keep is not None:
+            context = context * keep.to(context.dtype)[:, None, None, None]
         own = torch.cat([values, vector_length(values), *kinds], dim=1).to(context.dtype)
         logits: Tensor = self.pixel(torch.cat([own, context], dim=1))
         return logits

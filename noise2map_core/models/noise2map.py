@@ -10,13 +10,21 @@ from torch import Tensor, nn
 
 from noise2map_core.diffusion.corruption import corrupt, fixed_epsilon, needs_epsilon, noise_of
 from noise2map_core.diffusion.schedule import schedule_alpha_bars
-from noise2map_core.models.alteration import altered, in_z_scores, ranked, reversed_dates
+from noise2map_core.models.alteration import (
+    HIDDEN,
+    Pixelwise,
+    altered,
+    in_z_scores,
+    ranked,
+    reversed_dates,
+)
 from noise2map_core.models.baselines import SegmentationModels
 from noise2map_core.models.difference import DifferenceUNet
 from noise2map_core.models.spec import (
     NUM_TRACES,
     CheckpointSpec,
     PatchUNetSpec,
+    PixelwiseSpec,
     ReferenceSpec,
     SegmentationModelSpec,
     TaskSpec,
@@ -39,8 +47,9 @@ class TaskInput:
     """int64 [B]."""
     epsilon: Tensor | None = None
     """Standard normal, broadcasts to `x_0`; needed where the noise has a Gaussian part."""
-    keep_context: Tensor | None = None
-    """bool [B], training only: where False, pixels are judged without context. None: all kept."""
+    keep: Tensor | None = None
+    """bool [B], training only: where False, pixels are judged without context; of a network that
+    has none, [B, layer·width], which hidden features may be used. None: all kept."""
     alteration: Tensor | None = None
     """float32 [B, variate, date·band + 1]: matrix and offset of the MAD variates of `x_0`; needed
     where the network sees these."""
@@ -53,7 +62,7 @@ class TaskInput:
             self.valid[mine],
             self.timesteps[mine],
             None if self.epsilon is None else self.epsilon[mine],
-            None if self.keep_context is None else self.keep_context[mine],
+            None if self.keep is None else self.keep[mine],
             None if self.alteration is None else self.alteration[mine],
         )
 
@@ -101,6 +110,12 @@ class Noise2Map(nn.Module):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
+
+    @property
+    def kept_each(self) -> tuple[int, ...]:
+        """Shape of what training may keep from the network for a chip; see `TaskInput.keep`."""
+        network = self.spec.network
+        return (HIDDEN * network.width,) if isinstance(network, PixelwiseSpec) else ()
 
     def alpha_bars(self, task: Task | None = None) -> Tensor:
         """ᾱ of a task's schedule, float64 [T]."""
@@ -237,7 +252,7 @@ class Noise2Map(nn.Module):
         are averaged over workers once.
         """
         return {
-            name: self.network(name, self._seen(batch, name), batch.timesteps, batch.keep_context)
+            name: self.network(name, self._seen(batch, name), batch.timesteps, batch.keep)
             for name, batch in batches.items()
         }
 
@@ -326,6 +341,8 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
             return ReferenceNetwork(spec.network, shapes)
         case SegmentationModelSpec():
             return SegmentationModels(spec.network, shapes)
+        case PixelwiseSpec():
+            return Pixelwise(spec.network, shapes)
 
 
 def _altered(shape: TaskShape, traces: int = 1) -> TaskShape:

@@ -5,11 +5,12 @@ from typing import Any, Literal
 from noise2map_core.models.spec import (
     NetworkSpec,
     PatchUNetSpec,
+    PixelwiseSpec,
     ReferenceSpec,
     SegmentationModelSpec,
 )
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.network import Fusion, Preset
+from noise2map_core.settings.network import BY_VARIATES, Fusion, Preset
 
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""
@@ -71,10 +72,21 @@ def network_of(
         network = _with_ties(network, preset, tied)
     if fusion is None:
         return network
+    if isinstance(network, PixelwiseSpec):
+        return _of_variates(network, fusion)
     if not isinstance(network, PatchUNetSpec):
         raise ConfigError(
             f"preset {preset} has no choice of fusion. Leave model.fusion out, or set model.preset "
             "to tiny, small or base."
+        )
+    return network.model_copy(update={"fusion": fusion})
+
+
+def _of_variates(network: PixelwiseSpec, fusion: Fusion) -> PixelwiseSpec:
+    if fusion not in BY_VARIATES:
+        raise ConfigError(
+            f"preset pixelwise sees no bands, and model.fusion is {fusion}. Set it to "
+            f"{' or '.join(BY_VARIATES)}."
         )
     return network.model_copy(update={"fusion": fusion})
 
@@ -126,6 +138,8 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
                 shared_encoder=True,
                 encoder_weights="sentinel2",
             )
+        case "pixelwise":
+            return PixelwiseSpec()
 
 
 def _baseline(

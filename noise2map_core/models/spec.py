@@ -52,6 +52,10 @@ RANK_STEP, RANK_LEVELS = 0.25, 16
 the upper tail. A twentieth of a scene lies beyond 1.3, a thousandth beyond 3."""
 
 
+BENDS = 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0
+"""Between these numbers a network that judges pixels may bend: ranks, or logarithms of sizes."""
+
+
 def note_size(bands: int) -> tuple[int, int]:
     """Shape of what is noted of a pair of so many bands; see `learning.alteration`."""
     return bands + 1, 2 * bands + 1 + NUM_TRACES * RANK_LEVELS
@@ -199,9 +203,25 @@ class SegmentationModelSpec(_Network):
     """Whether change, where classes are told too, is half of how far those of the dates differ."""
 
 
+class PixelwiseSpec(_Section):
+    """A perceptron for each pixel, on what tells of change there; it knows no timestep."""
+
+    kind: Literal["pixelwise"] = "pixelwise"
+    width: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Of its two hidden layers."""
+    smoothing_px: Annotated[float, Field(ge=0, le=64)] = 1.5
+    """Standard deviation of the Gaussian window in which logits are averaged; 0: none is."""
+    fusion: Literal["alteration", "ranks"] = "ranks"
+    stride: Literal[1] = 1
+    """Chip sides must be multiples of this many pixels."""
+
+
 NetworkSpec = Annotated[
-    PatchUNetSpec | ReferenceSpec | SegmentationModelSpec, Field(discriminator="kind")
+    PatchUNetSpec | ReferenceSpec | SegmentationModelSpec | PixelwiseSpec,
+    Field(discriminator="kind"),
 ]
+UntimedSpec = SegmentationModelSpec | PixelwiseSpec
+"""Networks that know no timestep, and have no diffusion backbone."""
 
 
 def unet_stride(unet: dict[str, Any]) -> int:
@@ -295,6 +315,8 @@ class CheckpointSpec(_Section):
             self._require_dates(name, task)
             if self._by_alteration and task.normalisation.of != "scene":
                 raise ValueError(f"network.fusion {self.fusion} needs normalisation.of scene")
+            if isinstance(self.network, PixelwiseSpec) and name != "change":
+                raise ValueError("network.kind pixelwise judges change alone, and no single date")
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
         if not self.chip_px <= self.stride_px * MOST_OVERLAP <= self.chip_px * MOST_OVERLAP:
@@ -339,7 +361,9 @@ class CheckpointSpec(_Section):
     @property
     def fusion(self) -> Fusion | None:
         """How dates meet in the network, of those that can be told."""
-        return self.network.fusion if isinstance(self.network, PatchUNetSpec) else None
+        if isinstance(self.network, PatchUNetSpec | PixelwiseSpec):
+            return self.network.fusion
+        return None
 
     def accepts_gsd(self, gsd: float) -> bool:
         """True for a ground sample distance, metres, within `gsd_range`."""

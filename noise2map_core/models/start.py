@@ -32,6 +32,7 @@ from noise2map_core.models.spec import (
     PatchUNetSpec,
     ReferenceSpec,
     SegmentationModelSpec,
+    UntimedSpec,
     read_spec,
 )
 from noise2map_core.runtime.digest import digest_of
@@ -47,7 +48,7 @@ def require_start(network: NetworkSpec, place: Path) -> None:
     than the network can start from.
     """
     kind, folder = _found(place)
-    if isinstance(network, SegmentationModelSpec):
+    if isinstance(network, UntimedSpec):
         _require_same_baseline(network, kind, folder)
     elif kind == "denoiser":
         _require_same_network(folder, network, read_denoiser_spec(folder).network)
@@ -87,16 +88,18 @@ def _channels(network: PatchUNetSpec | ReferenceSpec) -> int:
     return width if isinstance(network, PatchUNetSpec) else PUBLISHED_BANDS
 
 
-def _require_same_baseline(network: SegmentationModelSpec, kind: Kind, folder: Path) -> None:
-    """Encoder and decoder of both must have the same weights."""
+def _require_same_baseline(network: UntimedSpec, kind: Kind, folder: Path) -> None:
+    """What is learnt of both must have the same weights."""
     if kind != "checkpoint":
         raise ConfigError(
-            f"{network.architecture} of segmentation-models-pytorch has no diffusion backbone, and "
-            f"{folder} is no checkpoint of finetune-maps. Leave model.backbone out, or set another "
+            f"a network of kind {network.kind} has no diffusion backbone, and {folder} is no "
+            "checkpoint of finetune-maps. Leave model.backbone out, or set another "
             "model.preset."
         )
     spec = read_spec(folder)
-    start = {"encoder_weights": network.encoder_weights, "tied": network.tied}
+    start = {}
+    if isinstance(network, SegmentationModelSpec):
+        start = {"encoder_weights": network.encoder_weights, "tied": network.tied}
     if spec.network.model_copy(update=start) != network:
         raise CheckpointError(
             f"{folder} holds another network than model.preset says. Set the preset that it was "
@@ -154,7 +157,7 @@ def start_denoiser(model: Denoiser, place: Path) -> None:
 
 def network_unet(network: NetworkSpec) -> dict[str, Any]:
     """The backbone's arguments, of a network that has one."""
-    assert not isinstance(network, SegmentationModelSpec)
+    assert not isinstance(network, UntimedSpec)
     return network.unet
 
 

@@ -63,14 +63,14 @@ class PixelHead(nn.Module):
         )
         self.pixel = pixel_path(seen, hidden, shape.num_classes)
 
-    def forward(self, x: Tensor, features: Tensor, keep_context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, features: Tensor, keep: Tensor | None) -> Tensor:
         """Logits [B, K, H, W] of `x` [B, C, H, W] and the UNet's features.
 
-        `keep_context` bool [B]: where False, the pixel path is on its own; None: everywhere True.
+        `keep` bool [B]: where False, the pixel path is on its own; None: everywhere True.
         """
         context = self.shuffle(self.conv(features))
-        if keep_context is not None:
-            context = context * keep_context.to(context.dtype)[:, None, None, None]
+        if keep is not None:
+            context = context * keep.to(context.dtype)[:, None, None, None]
         own = torch.cat([x, *self._change(x)], dim=1).to(context.dtype)
         logits: Tensor = self.pixel(torch.cat([own, context], dim=1))
         return logits
@@ -115,11 +115,11 @@ class PatchUNet(nn.Module):
         )
 
     def forward(
-        self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
+        self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of a corrupted input [B, C, H, W] at `timesteps` (int64 [B])."""
         features = self.backbone(self.stems[task](x), timesteps).sample
-        logits: Tensor = self.heads[task](x, features, keep_context)
+        logits: Tensor = self.heads[task](x, features, keep)
         return logits
 
 
@@ -171,11 +171,11 @@ class ReferenceNetwork(nn.Module):
         )
 
     def forward(
-        self, task: Task, x: Tensor, timesteps: Tensor, keep_context: Tensor | None = None
+        self, task: Task, x: Tensor, timesteps: Tensor, keep: Tensor | None = None
     ) -> Tensor:
         """Logits [B, K, H, W] of a corrupted input [B, C, H, W] at `timesteps` (int64 [B]).
 
-        There is no pixel path: `keep_context` has no effect.
+        There is no pixel path: `keep` has no effect.
         """
         features = self.backbone(self.stems[task](x), timesteps).sample
         logits: Tensor = self.heads[task](features)

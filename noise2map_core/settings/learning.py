@@ -219,7 +219,8 @@ class TrainingConfig(OptimisationConfig):
 
     context_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Part of the chips in a batch that are judged pixel by pixel, without context: it keeps the
-    pixel path strong where few labels would let the network learn places by heart."""
+    pixel path strong where few labels would let the network learn places by heart. Of the preset
+    pixelwise: part of its hidden features that is not used for a chip."""
 
     @model_validator(mode="after")
     def _streamable(self) -> "TrainingConfig":

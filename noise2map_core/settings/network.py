@@ -12,6 +12,7 @@ Preset = Literal[
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
     "lite0", "lite0_difference", "csmask", "csmask_difference",
+    "pixelwise",
 ]  # fmt: skip
 
 Task = Literal["segment", "change"]
@@ -58,19 +59,22 @@ class ModelConfig(BaseModel):
     from scratch; for change their encoder sees each date, and the features are put side by side or,
     with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
     EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
-    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat."""
+    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat. pixelwise: for change alone, a
+    perceptron on what `fusion: ranks`, or alteration, tells of each pixel; it learns no shapes, so
+    a few labelled places suffice."""
 
     fusion: Fusion | None = None
-    """Of tiny, small and base, for change. early: the UNet sees all dates at once. difference: it
-    sees each date by itself, through one stem for all tasks, and change is the size of what differs
-    between its features of the dates, between their values, and, where segment is learnt too,
-    between their classes; so places and the order of the dates have no effect, and a pass takes
-    about twice as long. alteration: it sees no band, but the sizes of the MAD variates of the pair,
-    in units of what has not changed there, and how long they are together: light, haze, sensor,
-    season of the whole scene and the order of the dates have no effect. ranks: it sees how
-    far these sizes, means of them over neighbours, how unlike the dates are around a pixel, and how
-    their texture differs, stand out among those of the same scenes; so it finds what is unusual
-    there, and is not told how much has changed at all. None: early."""
+    """Of tiny, small and base, and the last two of pixelwise, for change. early: the UNet sees all
+    dates at once. difference: it sees each date by itself, through one stem for all tasks, and
+    change is the size of what differs between its features of the dates, between their values, and,
+    where segment is learnt too, between their classes; so places and the order of the dates have no
+    effect, and a pass takes about twice as long. alteration: it sees no band, but the sizes of the
+    MAD variates of the pair, in units of what has not changed there, and how long they are
+    together: light, haze, sensor, season of the whole scene and the order of the dates have no
+    effect. ranks: it sees how far these sizes, means of them over neighbours, how unlike the dates
+    are around a pixel, and how their texture differs, stand out among those of the same scenes; so
+    it finds what is unusual there, and is not told how much has changed at all. None: early, of
+    pixelwise ranks."""
 
     tied: Annotated[bool | None, Field(exclude_if=lambda tied: tied is None)] = None
     """Of the baselines, where change and segment are learnt together: the probability of change is
@@ -82,3 +86,10 @@ class ModelConfig(BaseModel):
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel
     (config.json, diffusion_pytorch_model.safetensors; presets reference and base). Where bands and
     classes are the same, so do the layers around it. None: from scratch."""
+
+    @property
+    def by_variates(self) -> Fusion | None:
+        """The fusion, if by it the network sees MAD variates of the pair of scenes."""
+        if self.fusion is None and self.preset == "pixelwise":
+            return "ranks"
+        return self.fusion if self.fusion in BY_VARIATES else None

@@ -16,7 +16,7 @@ from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
-from noise2map_core.settings.network import BY_VARIATES, Task
+from noise2map_core.settings.network import Task
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.model_card import write_card
 from noise2map_core.training.run import STATE_FOLDER, TrainingRun, learnt_settings
@@ -84,7 +84,7 @@ def plan_job(settings: TrialSettings, store: ChipStore, state: Path, seed: int) 
     Raises ConfigError or ChipStoreError where settings do not fit.
     """
     tasks, backbone = settings.of_tasks(), settings.model.backbone
-    if settings.model.fusion in BY_VARIATES:
+    if settings.model.by_variates:
         require_variates(settings, store)
     return TrainingJob(
         chips=absolute(store.path),

@@ -15,7 +15,7 @@ from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import (
     PatchUNetSpec,
     ReferenceSpec,
-    SegmentationModelSpec,
+    UntimedSpec,
     refused_as_settings,
 )
 from noise2map_core.models.start import require_start
@@ -119,7 +119,7 @@ def _plan_spec(config: PretrainDenoiserConfig, images: UnlabelledImages) -> Deno
 
 def _plan_network(preset: Preset, chip_px: int) -> PatchUNetSpec | ReferenceSpec:
     network = network_of(preset, chip_px)
-    if isinstance(network, SegmentationModelSpec):
+    if isinstance(network, UntimedSpec):
         raise ConfigError(
             f"preset {preset} has no diffusion backbone. Set model.preset to tiny, small, base or "
             "reference."

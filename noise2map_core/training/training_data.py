@@ -137,7 +137,7 @@ def require_variates(settings: TrialSettings, store: ChipStore) -> None:
 
     ConfigError for settings with which it cannot, ChipStoreError for a store without.
     """
-    fusion = settings.model.fusion
+    fusion = settings.model.by_variates
     if settings.normalisation.of != "scene":
         raise ConfigError(
             f"model.fusion {fusion} sees each pair of scenes by its own statistics. Set "

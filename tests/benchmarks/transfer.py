@@ -51,6 +51,12 @@ ALTERATION: Settings = {
     "model": {"fusion": "alteration"}, "training": {"jitter": 0.0, "context_dropout": 0.1},
 }  # fmt: skip
 RANKS: Settings = {**ALTERATION, "model": {"fusion": "ranks"}}
+PIXELWISE: Settings = {
+    "model": {"preset": "pixelwise"},
+    "training": {
+        "batch_size": 8, "weight_decay": 0.5, "jitter": 0.0, "context_dropout": 0.3,
+    },
+}  # fmt: skip
 
 ROWS: dict[str, list[Settings]] = {
     "unet": [{"model": {"preset": "unet"}}, NO_NOISE],
@@ -68,6 +74,7 @@ ROWS: dict[str, list[Settings]] = {
     "paper, scene, alteration": [SCENE, ALTERATION],
     "plain, scene, ranks": [NO_NOISE, SCENE, RANKS],
     "paper, scene, ranks": [SCENE, RANKS],
+    "pixelwise": [NO_NOISE, SCENE, PIXELWISE],
     "plain, all": [NO_NOISE, SCENE, DIFFERENCE, INVARIANT],
     "paper, all": [SCENE, DIFFERENCE, INVARIANT],
 }

@@ -17,7 +17,7 @@ from noise2map_core.evaluation.timestep_study import study_chip, telling_timeste
 from noise2map_core.inference.decision import decide_classes
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.noise2map import Noise2Map
-from noise2map_core.models.spec import SegmentationModelSpec
+from noise2map_core.models.spec import UntimedSpec
 from noise2map_core.products.styles.palette import CLEAR, NUM_SHADES, amount_shades, opaque
 from noise2map_core.report.images import overlay_url, photo_url, png_url
 from noise2map_core.settings.network import Task
@@ -65,7 +65,7 @@ class ChipPainter:
     def over_timesteps(self, score: ChipScore) -> str:
         """A chip at several timesteps and in both orders of the dates, `data:` URL; empty for
         models that know no timestep."""
-        if isinstance(self._model.spec.network, SegmentationModelSpec):
+        if isinstance(self._model.spec.network, UntimedSpec):
             return ""
         batch = _from_date(*self._read(score))
         timesteps = telling_timesteps(self._model, self._task, NUM_TIMESTEPS)

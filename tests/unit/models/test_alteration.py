@@ -1,5 +1,7 @@
 """A network that sees MAD variates: of the pair, whatever its light, and in either order."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,10 @@ from noise2map_core.models.alteration import (
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import (
     CheckpointSpec,
+    NetworkSpec,
     Normalisation,
     PatchUNetSpec,
+    PixelwiseSpec,
     note_size,
 )
 from noise2map_core.settings.diffusion import DiffusionConfig, NoCorruption
@@ -40,20 +44,28 @@ from tests.factories import UNET, checkpoint_spec, random_of, samples, task_spec
 BY_SCENE = Normalisation(of="scene", mean=((1000.0,) * 2,) * 2, std=((300.0,) * 2,) * 2)
 
 
-def spec_of(
-    normalisation: Normalisation = BY_SCENE, fusion: Fusion = "alteration"
-) -> CheckpointSpec:
-    network = PatchUNetSpec(
-        patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion=fusion
-    )
+Kind = Fusion | Literal["pixels of alteration", "pixels of ranks"]
+KINDS: tuple[Kind, ...] = (*BY_VARIATES, "pixels of alteration", "pixels of ranks")
+
+
+def network_of(kind: Kind) -> NetworkSpec:
+    if kind == "pixels of alteration":
+        return PixelwiseSpec(width=16, fusion="alteration")
+    if kind == "pixels of ranks":
+        return PixelwiseSpec(width=16)
+    return PatchUNetSpec(patch=2, unet=UNET, context_channels=4, detail_channels=8, fusion=kind)
+
+
+def spec_of(normalisation: Normalisation = BY_SCENE, kind: Kind = "alteration") -> CheckpointSpec:
+    network = network_of(kind)
     task = task_spec("change", corruption=NoCorruption(), normalisation=normalisation)
     return checkpoint_spec(tasks={"change": task}, network=network)
 
 
-@pytest.fixture(scope="module", params=BY_VARIATES)
+@pytest.fixture(scope="module", params=KINDS)
 def model(request: pytest.FixtureRequest) -> Noise2Map:
     torch.manual_seed(0)
-    return Noise2Map(spec_of(fusion=request.param)).eval()
+    return Noise2Map(spec_of(kind=request.param)).eval()
 
 
 def pair(seed: int = 0, side: int = 64) -> NDArray[np.float64]:
@@ -196,10 +208,10 @@ def test_it_wants_scenes_normalised_by_themselves() -> None:
         spec_of(BY_SCENE.model_copy(update={"of": "training"}))
 
 
-@pytest.mark.parametrize("fusion", BY_VARIATES)
-def test_change_is_learnt_through_variates(fusion: Fusion) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_change_is_learnt_through_variates(kind: Kind) -> None:
     trained = Learner(
-        new_model(spec_of(fusion=fusion), 0, torch.device("cpu")),
+        new_model(spec_of(kind=kind), 0, torch.device("cpu")),
         TrainingConfig(epochs=3, learning_rate=1e-2, jitter=0, context_dropout=0),
         {"change": TaskTrainingConfig(diffusion=DiffusionConfig(corruption=NoCorruption()))},
         {"change": (1.0, 1.0)},
