@@ -45,6 +45,8 @@ from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import NoImageryError, Noise2MapError, OutputError, explained
 from noise2map_core.runtime.redact import redacted_document
+from noise2map_core.settings.places import anywhere, placed
+from noise2map_core.workflows.infer_region import InferRegionConfig
 
 Say = Callable[[str], None]
 
@@ -213,6 +215,7 @@ def _map_slice(watch: Watch, plan: SlicePlan, run: Runner) -> SliceOutcome:
     job = plan_slice(settings)
     watch.grid = watch.grid or grid_settings(job)
     settings["grid"] = watch.grid
+    settings = placed(InferRegionConfig, settings, anywhere)
     forget_record(area, plan.day)
     kept, missing = begin_slice(job, None if plan.amended else _earlier_path(watch, plan.day))
     file = area.output / "settings" / f"{plan.day}.yaml"

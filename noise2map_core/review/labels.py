@@ -19,6 +19,8 @@ from noise2map_core.review.scenes import SliceScenes, read_scenes
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.documents import read_text
 from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.places import anywhere
+from noise2map_core.settings.places import placed as placed_in
 from noise2map_core.settings.reading import section_of
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.pixels import PixelsConfig
@@ -88,7 +90,8 @@ def _write(
     placed = chosen[COLUMNS].to_crs("EPSG:4326").sort_values("object_id")
     write_atomically(polygons, placed.to_json(drop_id=True) + "\n")
     found = ingest_settings(_slice_settings(area, shown.day), shown, polygons.resolve())
-    write_atomically(settings, json.dumps(found | about, indent=1) + "\n")
+    written = placed_in(IngestRegionConfig, found | about, anywhere)
+    write_atomically(settings, json.dumps(written, indent=1) + "\n")
     counts = chosen["verdict"].value_counts()
     confirmed, rejected = (int(counts.get(name, 0)) for name in LABELS)
     return LabelFiles(shown.day, polygons, settings, confirmed, rejected, "split" in about)

@@ -51,7 +51,8 @@ class Progress:
     def __enter__(self) -> Self:
         self._started = self._clock()
         self._due = self._started + FIRST_S
-        self._said = self._closed = False
+        self._said_at: float | None = None
+        self._closed = False
         if self._stream.isatty() and not self.brief:
             self._bar = _bar(self)
         _open(self)
@@ -96,18 +97,22 @@ class Progress:
             self._closed = True
             if self._bar is not None:
                 self._bar.close()
-            elif self._said or not self.brief:
+            elif self._said_at is None:
+                if not self.brief:
+                    self._say()
+            elif self._clock() > self._said_at:
                 self._say()
 
     def _begin_bar(self) -> None:
         self._bar = _bar(self)
 
     def _say(self) -> None:
-        self._said, now = True, self._clock()
+        self._said_at = now = self._clock()
         self._due = now + LOG_INTERVAL_S
         seconds = now - self._started
         counted = [self._counted()] if self.unit else []
-        left = [f"{self._left(seconds):.0f} s left"] if 0 < self.done < (self.total or 0) else []
+        tells = 0 < self.done < (self.total or 0) and "left" not in self._figures
+        left = [f"{self._left(seconds):.0f} s left"] if tells else []
         figures = [f"{name} {value}" for name, value in self._shown_figures().items()]
         parts = [*counted, f"{seconds:.0f} s", *left, *figures]
         tell(f"{self.label}: {', '.join(parts)}", self._stream)

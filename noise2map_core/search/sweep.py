@@ -19,6 +19,7 @@ from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.search.space import Point, SearchSpace, read_space, require_valid
+from noise2map_core.settings.places import anywhere, placed
 from noise2map_core.training.finetuning import TrainingJob, plan_job
 from noise2map_core.training.run import learnt_settings
 from noise2map_core.workflows.finetune_maps import TrialSettings
@@ -250,7 +251,7 @@ def write_winner(sweep: Sweep, trial: Trial) -> Path:
     unused = {"change", "segment"} - set(sweep.base.task)
     config = {
         "chips": sweep.chips,
-        "output": str(sweep.folder / "winner"),
+        "output": "winner",  # beside this file
         "seed": sweep.seed,
         **{name: value for name, value in settings.items() if name not in unused},
     }
@@ -260,6 +261,7 @@ def write_winner(sweep: Sweep, trial: Trial) -> Path:
     )
     if trial.doubts:
         head += f"# {warning('its model', ' '.join(trial.doubts.split()))}\n"
+    config |= placed(TrialSettings, config, anywhere)
     write_atomically(sweep.winner_file, head + yaml.safe_dump(config, sort_keys=False))
     return sweep.winner_file
 

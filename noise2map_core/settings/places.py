@@ -79,6 +79,11 @@ def shipped_below(root: Path) -> Place:
     return place
 
 
+def anywhere(text: str, or_name: bool) -> str:
+    """A path of the current directory as one that means the same in a file of any folder."""
+    return text if or_name and not Path(text).exists() else str(Path(text).absolute())
+
+
 def _is_there(text: str, folder: Path) -> bool:
     """Whether what may be a name is a path: it has a slash, or names what is in the folder."""
     return "/" in text or (folder / text).exists()

@@ -253,7 +253,8 @@ def _renamed(config_type: type[BaseModel], path: str) -> str | None:
     if "." not in path:  # a flag without its section
         every = iter_settings(config_type)
         return next((one.path for one in every if one.field.alias == path), None)
-    names, section = list[str](), config_type
+    names = list[str]()
+    section: type[BaseModel] | None = config_type
     for part in path.split("."):
         fields = section.model_fields if section is not None else {}
         found = next((name for name, field in fields.items() if part in (name, field.alias)), None)
@@ -265,10 +266,10 @@ def _renamed(config_type: type[BaseModel], path: str) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one that is likely meant: of nearly the same spelling, or of the same last part."""
-    paths, last = list(known), name.split(".")[-1]
-    ends = {path.split(".")[-1]: path for path in reversed(paths)}
-    near = difflib.get_close_matches(name, paths, n=1)
+    """The one that is likely meant: with this last part, or of nearly the same spelling."""
+    paths, last = list(known), name.split(".")[-1].lstrip("-")
+    ends = {path.split(".")[-1].lstrip("-"): path for path in reversed(paths)}
+    near = [ends[last]] if last in ends else difflib.get_close_matches(name, paths, n=1)
     near = near or [ends[end] for end in difflib.get_close_matches(last, ends, n=1)]
     return near[0] if near else None
 

@@ -17,6 +17,7 @@ from noise2map_core.distributed.fitting.run import finetune
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.spec import WEIGHTS_NAME, read_spec
 from noise2map_core.runtime.errors import (
+    ChipStoreError,
     ConfigError,
     Noise2MapError,
     OutputError,
@@ -54,6 +55,21 @@ def trained(ray_cluster: None, chips: Path, tmp_path_factory: pytest.TempPathFac
     output = tmp_path_factory.mktemp("trained")
     assert finetune(config(chips, output)).trained
     return output
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_store_without_chips_to_train_on_is_refused_before_any_work(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("noise2map_core.distributed.fitting.run.ray_session", never)
+    split = SplitConfig(boxes={part: (bounds(0, 0, 90, 110),)})
+    store = make_store(plan_store(tmp_path, tmp_path / "chips.zarr", split=split))
+    with pytest.raises(ChipStoreError, match=f"has no chips of split 'train'; it has: {part}"):
+        finetune(config(store, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def weights(output: Path) -> dict[str, torch.Tensor]:

@@ -158,7 +158,7 @@ def test_ray_job_submit_runs_an_application_from_the_checkout(head: Head, checko
         "--", "python", "pipelines/infer_region.py", "--help",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "noise2map infer-region [CONFIG.yaml]" in ended.stdout
+    assert "noise2map infer-region [CONFIG ...]" in ended.stdout
 
 
 def test_the_exit_code_is_that_of_the_job(head: Head, tmp_path: Path) -> None:

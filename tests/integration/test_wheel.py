@@ -124,7 +124,7 @@ def test_the_installed_command_finds_the_applications_without_the_checkout(
         command = script.stem.replace("_", "-")
         assert f"  {command} " in shown
         help_text = run(installed / "noise2map", command, "--help", cwd=tmp_path)
-        assert f"noise2map {command} [CONFIG.yaml]" in help_text
+        assert f"noise2map {command} [CONFIG ...]" in help_text
 
 
 def test_the_installed_demo_has_what_it_needs(installed: Path, tmp_path: Path) -> None:

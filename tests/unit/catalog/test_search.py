@@ -19,7 +19,7 @@ from noise2map_core.catalog.scene import Scene
 from noise2map_core.catalog.search import search_labels, search_scenes
 from noise2map_core.catalog.stac import open_catalog
 from noise2map_core.geo.aoi import AreaOfInterest, read_aoi
-from noise2map_core.runtime.errors import CatalogError, ConfigError
+from noise2map_core.runtime.errors import CatalogError, ConfigError, NoImageryError
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.testing.catalog import Fault, serve_catalog
 from noise2map_core.testing.scenes import EmbeddedCatalog
@@ -77,6 +77,25 @@ def test_an_interval_chooses_the_date(embedded: EmbeddedCatalog) -> None:
     before = found(embedded, embedded.catalog, embedded.before)
     after = found(embedded, embedded.catalog, embedded.after)
     assert before + after == found(embedded, embedded.catalog)
+
+
+def test_of_a_date_with_labels_alone_it_is_said_that_there_is_no_imagery(
+    embedded: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    shutil.copytree(embedded.root, tmp_path / "stac")
+    (label,) = [
+        path for path in (tmp_path / "stac").rglob("*.json") if "label:type" in path.read_text()
+    ]
+    document = json.loads(label.read_text())
+    document["properties"]["datetime"] = "2011-05-05T00:00:00Z"
+    label.write_text(json.dumps(document))
+    catalog = str(tmp_path / "stac" / "catalog.json")
+    with pytest.raises(NoImageryError, match=r"no item over area .*its dates there run from 2023"):
+        found(embedded, catalog, "2011-05-05")
+    with pytest.raises(CatalogError, match="has no band 'infra'"):
+        search_scenes(
+            search(catalog, embedded.collection), read_aoi(embedded.map_aoi), ALL_TIME, ["infra"]
+        )
 
 
 def test_label_items_are_found_by_their_asset_and_are_no_scenes(embedded: EmbeddedCatalog) -> None:

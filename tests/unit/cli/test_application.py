@@ -1,6 +1,7 @@
 """The command line of an application."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt
 
 from noise2map_core.cli.application import application, parse_config
+from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import (
     CatalogError,
     ConfigError,
@@ -26,12 +28,22 @@ from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.grid import GridConfig
 from noise2map_core.settings.reading import parse_yaml
+from noise2map_core.training.run import learnt_settings
+from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
+from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.launch import find_applications, find_tools
+from noise2map_core.workflows.run_nightly import NightlyConfig
+from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
+from noise2map_core.workflows.tools.draw_worlds import DrawWorldsConfig
+from noise2map_core.workflows.tools.import_reference import ImportReferenceConfig
+from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
 SCRIPTS = {found.name: found.path for found in find_applications()}
 COMMAND = Path(sys.executable).parent / "noise2map"
 COMMANDS = [found.name for found in (*find_applications(), *find_tools())]
+EARLIER_DIGEST = "9a0442f41aa7c9726d25d058defc902cfe6232fbe42e9fa3704a17e3d4d1292d"
+"""Of settings that were tasks, gsd_range and training.batch_size."""
 HEAVY = ("torch", "ray", "rasterio", "numpy", "odc", "pystac", "xarray", "geopandas")
 
 
@@ -111,18 +123,19 @@ def refusal(*args: str) -> str:
 
 
 def test_required_settings_may_come_from_the_yaml_or_from_flags(tmp_path: Path) -> None:
-    config = written(tmp_path, search={"catalog": "in-yaml", "collection": "k"})
+    config = written(tmp_path, search={"catalog": "http://in-yaml", "collection": "k"})
     settings = parsed(config, "--output", "by-flag")
-    assert settings.output == Path("by-flag")
-    assert settings.search == SearchConfig(catalog="in-yaml", collection="k")
+    assert settings.output == Path("by-flag")  # of the current directory
+    assert settings.search == SearchConfig(catalog="http://in-yaml", collection="k")
 
 
 def test_a_flag_overrides_the_yaml_and_leaves_its_neighbours(tmp_path: Path) -> None:
     config = written(
-        tmp_path, output="o", search={"catalog": "c", "collection": "k"}, optimiser={"lr": 0.5}
-    )
+        tmp_path, output="o", search={"catalog": "http://c", "collection": "k"},
+        optimiser={"lr": 0.5},
+    )  # fmt: skip
     settings = parsed(config, "--search.collection", "other", "--optimiser.steps", "7")
-    assert settings.search == SearchConfig(catalog="c", collection="other")
+    assert settings.search == SearchConfig(catalog="http://c", collection="other")
     assert settings.optimiser == OptimiserConfig(lr=0.5, steps=7)
 
 
@@ -134,7 +147,11 @@ def test_a_short_flag_is_the_long_one() -> None:
     )  # fmt: skip
 
 
-def test_a_path_is_the_same_by_flag_as_in_the_yaml_file_urls_too(tmp_path: Path) -> None:
+def test_a_path_is_the_same_by_flag_as_in_the_yaml_file_urls_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
     class Places(BaseModel):
         here: LocalPath
         there: Location | None = None
@@ -184,8 +201,19 @@ def test_a_key_in_the_wrong_section_is_refused_with_the_right_one(tmp_path: Path
     assert refusal(config) == "unknown setting lr. Did you mean optimiser.lr?"
 
 
-def test_a_misspelt_flag_is_refused_with_the_one_that_is_near() -> None:
-    assert refusal(*REQUIRED, "--catlog", "x") == "unknown flag --catlog. Did you mean --catalog?"
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--catlog", "Did you mean --catalog?"),
+        ("--steps", "Did you mean --optimiser.steps?"),  # without its section
+        ("--optimiser.stpes=3", "Did you mean --optimiser.steps?"),
+        ("--boxs", "Did you mean --boxes?"),
+        ("--price_per_hour", "It is one of plan."),  # another command's
+        ("--qqqqq", "See --help."),
+    ],
+)
+def test_a_misspelt_flag_is_refused_with_the_one_that_is_near(flag: str, said: str) -> None:
+    assert refusal(*REQUIRED, flag, "x") == f"unknown flag {flag}. {said}"
 
 
 def test_a_yaml_file_behind_flags_is_told_where_it_belongs() -> None:
@@ -358,8 +386,8 @@ def test_the_help_shows_docstrings_and_the_values_of_the_yaml(
         parsed(config, "--help")
     shown = " ".join(capsys.readouterr().out.split())
     assert stopped.value.code == 0
-    assert "noise2map make-toys [CONFIG.yaml]" in shown
-    assert "Where to write what is made. (default: o)" in shown
+    assert "noise2map make-toys [CONFIG ...]" in shown
+    assert f"Where to write what is made. (default: {tmp_path}/o)" in shown
     assert "Size of a step. (default: 0.25)" in shown
     assert "Words. (default: a b)" in shown
     assert "(required)" in shown
@@ -437,3 +465,137 @@ def test_a_setting_that_is_no_more_is_refused_unless_it_is_at_its_default(tmp_pa
     for name, value in (("plan", True), ("price_per_hour", 3.0)):
         with pytest.raises(ConfigError, match=f"unknown setting {name}. `noise2map plan`"):
             parse_config(InferRegionConfig, [written(tmp_path, **(earlier | {name: value}))])
+
+
+@pytest.mark.parametrize(
+    ("config", "old", "new"),
+    [
+        (FinetuneMapsConfig, "training.batch_size", "training.batch"),
+        (FinetuneMapsConfig, "batch_size", "training.batch"),
+        (FinetuneMapsConfig, "tasks", "task"),
+        (FinetuneMapsConfig, "gsd_range", "resolution_range"),
+        (SearchSchedulesConfig, "finetune.training.batch_size", "finetune.training.batch"),
+        (EvaluateMapsConfig, "evaluation.any_gsd", "evaluation.any_resolution"),
+        (IngestDatasetConfig, "dataset.gsd", "dataset.resolution"),
+        (ImportReferenceConfig, "chip_size", "chip_px"),
+        (DrawWorldsConfig, "gsd_spread", "resolution_spread"),
+    ],
+)
+def test_an_earlier_name_is_refused_with_the_one_of_now(
+    tmp_path: Path, config: type[BaseModel], old: str, new: str
+) -> None:
+    now = f"It is {new} now \\(--{new.replace('_', '-')}\\)"
+    with pytest.raises(ConfigError, match=f"unknown flag --{old}. {now}"):
+        parse_config(config, [f"--{old}", "3"])
+    nested: Any = 3
+    for part in reversed(old.split(".")):
+        nested = {part: nested}
+    if "dataset" in nested:
+        nested = {"dataset": {"kind": "folders", "root": "r", "resolution": 1, "gsd": 3}}
+    with pytest.raises(ConfigError, match=f"unknown setting {old}. {now}"):
+        parse_config(config, [written(tmp_path, **nested)])
+
+
+def test_what_weights_depend_on_has_the_digest_that_it_had_under_earlier_names() -> None:
+    config = FinetuneMapsConfig(
+        chips="c", output="o", task=("segment", "change"), resolution_range=(1, 2),
+        training={"batch": 8},
+    )  # fmt: skip
+    settings = learnt_settings(config, {"chips", "output", "resources"})
+    assert settings["training"]["batch_size"] == 8 and settings["tasks"] == ["segment", "change"]
+    assert digest_of(settings) == EARLIER_DIGEST
+
+
+def test_one_task_needs_no_list(tmp_path: Path) -> None:
+    for task in ("segment", ["segment"]):
+        given = written(tmp_path, chips="c", output="o", task=task)
+        assert parse_config(FinetuneMapsConfig, [given]).task == ("segment",)
+
+
+def test_a_setting_of_another_kind_is_told_to_be_one(tmp_path: Path) -> None:
+    dataset = {"kind": "folders", "root": "r", "resolution": 1, "task": "change"}
+    said = "dataset.task is no setting of dataset.kind folders, only of spacenet7, whu, xview2"
+    with pytest.raises(ConfigError, match=said):
+        parse_config(IngestDatasetConfig, [written(tmp_path, output="o", dataset=dataset)])
+
+
+def test_flags_are_shown_with_dashes_and_nothing_as_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parse_config(FinetuneMapsConfig, ["--help", "all"], name="finetune-maps")
+    shown = capsys.readouterr().out
+    flags = re.findall(r"(?<![\w-])--[\w.-]+", shown)
+    assert "--training.checkpoint-epochs" in flags and "--model.fusion" in flags
+    assert not [flag for flag in flags if "_" in flag and not flag.startswith("--change.weight")]
+    assert "{None}" not in shown and "None," not in shown
+
+
+def test_help_shows_what_a_run_needs_and_names_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        parse_config(InferRegionConfig, ["--help"], name="infer-region")
+    shown = capsys.readouterr().out
+    assert "--catalog STR, --search.catalog STR" in shown and "--grid.crs" not in shown
+    assert re.search(r"^  grid +5  ", shown, re.MULTILINE)
+    with pytest.raises(ConfigError, match=r"no section gird\. Did you mean grid"):
+        parse_config(InferRegionConfig, ["--help", "gird"], name="infer-region")
+
+
+def paths_of(folder: Path, **settings: Any) -> InferRegionConfig:
+    needed = {"aoi": "8,47,9,48", "after": "2020", "output": "map",
+              "search": {"catalog": "https://c", "collection": "k"}}  # fmt: skip
+    return parse_config(InferRegionConfig, [written(folder, **(needed | settings))])
+
+
+def test_paths_in_a_file_are_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = tmp_path / "configs", tmp_path / "elsewhere"
+    folder.mkdir(), other.mkdir()
+    (folder / "mine").mkdir()
+    monkeypatch.chdir(other)
+    config = paths_of(folder, aoi="a.geojson", checkpoint="mine", output="../map",
+                      search={"catalog": "stac/catalog.json", "collection": "k"})  # fmt: skip
+    assert config.aoi == folder / "a.geojson" and config.checkpoint == folder / "mine"
+    assert config.output.resolve() == tmp_path / "map"
+    assert Path(config.search.catalog) == folder / "stac" / "catalog.json"
+    flags = [*("--aoi", "b.geojson", "--output", "c", "--after", "2020"),
+             *("--catalog", "d", "--collection", "k")]  # fmt: skip
+    assert parse_config(InferRegionConfig, flags).aoi == Path("b.geojson")
+
+
+@pytest.mark.parametrize("name", ["buildings", "mad"])
+def test_names_boxes_and_addresses_are_relative_to_nothing(tmp_path: Path, name: str) -> None:
+    config = paths_of(tmp_path, checkpoint=name, output="s3://bucket/map")
+    assert (str(config.checkpoint), str(config.aoi)) == (name, "8,47,9,48")
+    assert (str(config.output), config.search.catalog) == ("s3://bucket/map", "https://c")
+
+
+def test_a_path_that_is_only_in_the_current_directory_is_not_guessed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "map").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"map in .* would be .*configs/map, .* \./map for one"):
+        paths_of(tmp_path / "configs")
+    assert paths_of(tmp_path / "configs", output="./map").output == tmp_path / "configs" / "map"
+
+
+def test_paths_of_an_area_of_nights_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    area = {"id": "a", "aoi": "a.geojson", "sensor": "s", "checkpoint": "run/checkpoint",
+            "since": "2020-01-01", "pair": {"kind": "fixed", "baseline": "2019-06-01"}}  # fmt: skip
+    given = written(
+        tmp_path, output="nights", areas=[area],
+        sensors={"s": {"catalog": "items.parquet", "collection": "k"}},
+        defaults={"output": "elsewhere"},
+    )  # fmt: skip
+    config = parse_config(NightlyConfig, [given])
+    assert config.areas[0]["aoi"] == str(tmp_path / "a.geojson")
+    assert config.areas[0]["checkpoint"] == str(tmp_path / "run" / "checkpoint")
+    assert config.sensors["s"].catalog == str(tmp_path / "items.parquet")
+    assert config.defaults == {"output": str(tmp_path / "elsewhere")}

@@ -9,10 +9,12 @@ import pytest
 from pydantic import BaseModel
 
 import noise2map_core
+from noise2map_core.cli.application import parse_config
 from noise2map_core.cli.main import job_entrypoint, split_submit, usage
 from noise2map_core.cli.start import load
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.workflows.launch import TOOLS, applications_root, find_applications
+from noise2map_core.workflows.tools.plan import PlanConfig
 
 COMMAND = Path(sys.executable).parent / "noise2map"
 
@@ -51,8 +53,52 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_an_unknown_command_is_bad_input() -> None:
     ended = noise2map("infer-regoin")
     assert ended.returncode == 2
-    assert ended.stderr.startswith("ConfigError: no command 'infer-regoin'; known: ")
-    assert "infer-region" in ended.stderr
+    assert ended.stderr.startswith(
+        "ConfigError: no command 'infer-regoin'. Did you mean infer-region? Known: "
+    )
+
+
+def test_help_of_a_command_is_asked_for_in_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    asked = [("help", "plan", "grid"), ("plan", "--help", "grid"), ("--help", "plan", "grid")]
+    first, *others = [noise2map(*args).stdout for args in asked]
+    assert others == [first, first]
+    assert "--grid.tile-px" in first and "--mask.use" not in first
+
+
+def test_what_plan_does_not_use_is_not_in_its_help_and_taken_all_the_same() -> None:
+    shown = noise2map("plan", "--help", "all").stdout
+    assert "--price-per-hour" in shown and "--inference.batch" in shown
+    assert "--overwrite" not in shown and "--allow-incomplete" not in shown
+    needed = "--aoi a --after 2020 --output o --catalog c --collection k"
+    config = parse_config(PlanConfig, ["--overwrite", *needed.split()])
+    assert config.overwrite
+
+
+COMPLETE = """
+source {script}
+complete -p noise2map
+_words() {{
+  COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMP_LINE="$*"; COMP_POINT=${{#COMP_LINE}}
+  COMPREPLY=(); _tyro_noise2map; echo "${{COMPREPLY[@]}}"
+}}
+_words noise2map infer-r
+_words noise2map infer-region --pair-quality.wi
+_words noise2map config ""
+"""
+
+
+def test_a_shell_completes_commands_and_the_flags_of_each(tmp_path: Path) -> None:
+    script = tmp_path / "noise2map.bash"
+    script.write_text(noise2map("--print-completion", "bash").stdout)
+    ended = subprocess.run(
+        ["bash", "-c", COMPLETE.format(script=script)], capture_output=True, text=True, timeout=60
+    )
+    registered, command, flags, *_ = ended.stdout.splitlines()
+    assert registered == "complete -o default -F _tyro_noise2map noise2map"
+    assert command == "infer-region"
+    assert set(flags.split()) == {"--pair-quality.windows", "--pair-quality.window-px"}
+    assert "knows bash, zsh, tcsh" in noise2map("--print-completion", "fish").stderr
 
 
 def written_to(output: int, *args: str, unbuffered: str = "") -> tuple[int, str]:
@@ -130,6 +176,7 @@ def test_a_job_names_its_config_as_it_lies_in_the_working_directory(
     script = tmp_path / "pipelines" / "infer_region.py"
     config = tmp_path / "pipelines" / "configs" / "a b.yaml"
     config.parent.mkdir(parents=True)
+    config.touch()
     monkeypatch.chdir(config.parent)
     entrypoint = job_entrypoint(script, tmp_path, ["a b.yaml", "--output", "/x"])
     assert entrypoint == "python pipelines/infer_region.py 'pipelines/configs/a b.yaml' --output /x"

@@ -116,7 +116,8 @@ def test_evaluate_maps_shows_them_beside_the_model(store: ChipStore, tmp_path: P
     save_checkpoint(Noise2Map(spec), spec, tmp_path / "model", "# x\n")
     config = EvaluateMapsConfig(
         checkpoint=tmp_path / "model", chips=store.path, split="val", task="change",
-        output=tmp_path / "scores.json", evaluation=CONFIG.model_copy(update={"any_resolution": True}),
+        output=tmp_path / "scores.json",
+        evaluation=CONFIG.model_copy(update={"any_resolution": True}),
     )  # fmt: skip
     result = evaluate_maps.run(config)
     document = json.loads((tmp_path / "scores.json").read_text())

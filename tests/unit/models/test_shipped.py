@@ -56,3 +56,12 @@ def test_another_machine_finds_it_in_its_own_package(
     folder, weights = pickle.loads(sent)
     assert folder == there / "one" and weights.is_file()
     assert read_spec(folder).gsd == checkpoint_spec().gsd
+
+
+def test_the_output_of_a_training_stands_for_the_checkpoint_in_it(elsewhere: Path) -> None:
+    shutil.copytree(elsewhere / "one", Path("run") / "checkpoint")
+    with pytest.raises(CheckpointError, match=r"run has no model\.json"):
+        read_spec("run")  # any folder that happens to hold one
+    Path("run/run.json").write_text("{}")
+    assert read_spec("run") == read_spec("run/checkpoint")
+    assert load_checkpoint(Path("run")).spec == read_spec("one")

@@ -22,7 +22,7 @@ from noise2map_core.nightly.outcome import AreaOutcome, NightOutcome, SliceOutco
 from noise2map_core.nightly.retention import kept_days, prune_area
 from noise2map_core.nightly.summary import write_summary
 from noise2map_core.nightly.webhook import post_summary
-from noise2map_core.runtime.errors import FailedAreasError, OutputHeldError
+from noise2map_core.runtime.errors import ConfigError, FailedAreasError, OutputHeldError
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.testing.nights import FIRST, Night, publish, write_nights
 from noise2map_core.testing.scenes import EmbeddedCatalog
@@ -65,6 +65,23 @@ def test_a_dry_run_prints_slices_and_tiles_and_writes_nothing(
     assert 0 < second.predicted < first.predicted == second.predicted + second.kept
     assert f"farm: {FIRST}: 2 new items, {first.predicted} tiles to predict" in night.summary()[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_needs_nothing_that_messages_need(
+    embedded: EmbeddedCatalog, table: Path, checkpoint: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("NOBODY_SET_IT", raising=False)
+    told = {"targets": {"office": {"kind": "json", "url_variable": "NOBODY_SET_IT"}}}
+    area = area_settings(embedded, checkpoint, window_days=1, alerts={}, delivery=told)
+    settings = nightly_settings(
+        embedded, table, checkpoint, tmp_path / "out", areas=[area],
+        webhook={"url_variable": "NOBODY_SET_IT"},
+    )  # fmt: skip
+    night = run(NightlyConfig.model_validate(settings | {"dry_run": True}), never)
+    assert len(night.areas[0].slices) == 2
+    with pytest.raises(ConfigError, match="NOBODY_SET_IT"):
+        run(NightlyConfig.model_validate(settings), never)
 
 
 def test_an_implausible_night_stands_at_the_top_of_page_json_and_lines(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.settings.places import placed
+from noise2map_core.settings.places import anywhere, placed
 from noise2map_core.settings.reading import Settings, build_config, section_of
 from noise2map_core.workflows.configs import read_configs
 from noise2map_core.workflows.launch import Command, find_applications, find_tools
@@ -45,29 +45,46 @@ def run(config: ConfigConfig) -> ResolvedConfig:
         command, words = commands[config.configs[0]], config.configs[1:]
     else:
         command, words = _meant(list(commands.values()), config.configs), config.configs
-    given = read_configs(command.workflow.config, words)
-    missing = _missing(command.workflow.config, given)
-    if missing is None:
-        build_config(command.workflow.config, given, {})  # which says what is wrong
-    whole = placed(command.workflow.config, _whole(command.workflow.config, given), _absolute)
-    return ResolvedConfig(command.name, words, whole, missing or [])
+    config_type = command.workflow.config
+    given = read_configs(config_type, words)
+    missing = _missing(config_type, given)
+    if missing:
+        whole = _whole(config_type, given)
+    else:  # which says what is wrong, if anything is
+        whole = build_config(config_type, given, {}).model_dump(mode="json")
+    return ResolvedConfig(command.name, words, placed(config_type, whole, anywhere), missing or [])
 
 
 def _meant(commands: list[Command], words: Sequence[str]) -> Command:
-    """The command that takes all settings, and needs the fewest besides; plan takes whatever
-    infer-region does, which comes first."""
-    fit = list[tuple[int, Command]]()
-    for command in commands:
-        given = read_configs(command.workflow.config, words)
-        missing = _missing(command.workflow.config, given)
-        fit += [] if missing is None else [(len(missing), command)]
+    """The command that takes all settings, and needs the fewest besides. Raises ConfigError if
+    there is none, or several and no name of a file ends like one (`town-finetune.yaml`)."""
+    missing = {one: _missing_of(one, words) for one in commands}
+    fit = {one: len(names) for one, names in missing.items() if names is not None}
+    shown = " ".join(words)
     if not fit:
-        shown = " ".join(words)
         raise ConfigError(
             f"no command takes all settings of {shown}. noise2map config show COMMAND {shown} says "
             "what is wrong."
         )
-    return min(fit, key=lambda one: one[0])[1]
+    best = [one for one, count in fit.items() if count == min(fit.values())]
+    ends = [Path(word).stem.rpartition("-")[2] for word in words]
+    named = [one for one in best if one.name.partition("-")[0] in ends] or _without_heirs(best)
+    if len(named) > 1:
+        names = ", ".join(one.name for one in named)
+        raise ConfigError(
+            f"{shown} may be for {names}: say which, noise2map config show {named[0].name} {shown}."
+        )
+    return named[0]
+
+
+def _without_heirs(commands: list[Command]) -> list[Command]:
+    """Without those that take whatever another one takes, as plan does."""
+    types = [one.workflow.config for one in commands]
+    return [one for one in commands if not set(one.workflow.config.__mro__[1:]) & set(types)]
+
+
+def _missing_of(command: Command, words: Sequence[str]) -> list[str] | None:
+    return _missing(command.workflow.config, read_configs(command.workflow.config, words))
 
 
 def _missing(config_type: type[BaseModel], given: Settings) -> list[str] | None:
@@ -94,7 +111,3 @@ def _whole(config_type: type[BaseModel], given: Settings) -> Settings:
             default: Any = field.get_default(call_default_factory=True, validated_data={})
             found[name] = TypeAdapter(Any).dump_python(default, mode="json")
     return found
-
-
-def _absolute(text: str, or_name: bool) -> str:
-    return text if or_name and not Path(text).exists() else str(Path(text).absolute())

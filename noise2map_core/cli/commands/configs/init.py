@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,6 @@ class _Answers:
     """What is given, and what is asked for."""
 
     config: InitConfig
-    ask: Callable[[str], str] = input
 
     def of(self, field: str, question: str = "") -> Any:
         """A setting that is needed. Raises ConfigError if nobody can be asked."""
@@ -135,7 +133,7 @@ class _Answers:
             raise ConfigError(
                 f"{self.config.what} needs {flag_of(field)}: {QUESTIONS[question or field]}."
             )
-        return self.ask(f"{QUESTIONS[question or field]}: ").strip()
+        return input(f"{QUESTIONS[question or field]}: ").strip()
 
     def search(self) -> Settings:
         """Where the imagery is; of a checkpoint, the bands are its own."""
