@@ -47,8 +47,8 @@ class Encoding:
 
     def legend(self, first: date, last: date) -> Legend:
         """Colours and names of the days from `first` to `last`, as far as they can be written."""
-        low, high = max(first, self.first), min(last, self.last)
-        days = number_legend(*sorted((day_number(low), day_number(high)))).entries
+        low, high = day_number(max(first, self.first)), day_number(min(last, self.last))
+        days = number_legend(min(low, high), high).entries
         return Legend(tuple(self._entry(*one) for one in product(self.shown, days)), is_ramp=True)
 
     def _entry(self, status: Status, entry: Entry) -> Entry:

@@ -164,9 +164,10 @@ def _difference(
     units, weight = np.bincount(strata, minlength=len(area)), area / area.sum()
     gained, lost = of_strata(second & ~first), of_strata(first & ~second)
     share = (gained - lost) / np.maximum(units, 1)
-    low, high = sum_limits(share, difference_limits(gained, lost, units), weight)
-    shares = [float(weight @ (of_strata(one) / np.maximum(units, 1))) for one in right]
-    return Difference(what, *shares, float(max(low, -1.0)), float(min(high, 1.0)))
+    limits = sum_limits(share, difference_limits(gained, lost, units), weight)
+    low, high = (float(np.clip(end, -1, 1)) for end in limits)
+    one, other = (float(weight @ (of_strata(it) / np.maximum(units, 1))) for it in right)
+    return Difference(what, one, other, low, high)
 
 
 def _classes_at(path: Path, design: SampleDesign) -> NDArray[np.int64]:

@@ -258,7 +258,7 @@ def require_threshold(threshold: float | None, task: MapTask) -> None:
 
 
 def require_gsd(
-    side: float, spec: CheckpointSpec, checkpoint: Path | None, finest: float | None = None
+    side: float, spec: CheckpointSpec, checkpoint: Path | str | None, finest: float | None = None
 ) -> None:
     """Raise CheckpointError if the checkpoint does not accept pixels of `side` metres.
 

@@ -119,6 +119,7 @@ def write_catalog(root: Path, *, size_px: int = 1024, seed: int = 0) -> Embedded
     1 changed, 0 unchanged, 255 where either date is nodata or under cloud, where nobody could
     label. Shadow and haze keep their labels.
     """
+    root = root.absolute()
     rng = np.random.default_rng(seed)
     land = build_landscape(rng, size_px)
     pictures, classes = expose(rng, land)

@@ -47,12 +47,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(wheel: Path, folder: Path) -> Path:
     """Other packages are named in a .pth file, whose folder's own .pth files do not count: so the
     editable install of the checkout is out of sight."""
-    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=wheel.parent)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     (site_packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
     run(
         sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet",
-        "--no-deps", "--no-index", "--force-reinstall", wheel, cwd=folder,
+        "--no-deps", "--no-index", "--force-reinstall", wheel, cwd=wheel.parent,
     )  # fmt: skip
     return folder
 

@@ -16,6 +16,8 @@ def test_it_writes_says_what_and_refuses_to_replace_it_in_one_line(tmp_path: Pat
     first, second = (
         subprocess.run(command, capture_output=True, text=True, timeout=120) for _ in range(2)
     )
-    assert (first.returncode, first.stdout) == (0, f"alerts   {output}\n"), first.stderr
+    assert first.returncode == 0, first.stderr
+    files = [output.with_suffix(suffix) for suffix in (".qml", ".sld", ".tif")]
+    assert first.stdout.splitlines() == [f"alerts   {file}" for file in files]
     (line,) = second.stderr.strip().split("\n")
     assert second.returncode == 2 and "a.tif is there already; nothing was touched" in line
