@@ -31,7 +31,8 @@ INTERPRETED_TOOLS = ("template", "sample", "assess", "compare")
 """Those of `cli.commands.interpreted`: what people see in imagery."""
 TOOLS = (
     "demo", *CONFIG_TOOLS, "models", "draw-town", "draw-worlds", "doctor", "scenes", "plan",
-    "verify", "store", "ingest-dataset", "pair-chips", "bootstrap", "rank", "study-timesteps",
+    "verify", "store", "ingest-dataset", "pair-chips", "teach-chips", "bootstrap", "rank",
+    "study-timesteps",
     "import-reference", "export-reference", *INTERPRETED_TOOLS, *MAP_TOOLS, *NIGHT_TOOLS,
 )  # fmt: skip
 """Commands that are modules of the package, in `cli.commands`."""
