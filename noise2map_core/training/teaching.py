@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.stats import chi2
 
 from noise2map_core.chips.append import read_table
 from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
@@ -76,18 +77,35 @@ class Lesson:
     margin_px: int
     block_px: int
 
-    def labels(self, probability: NDArray[np.float32]) -> Labels:
+    false_alarms: float | None = None
+    """Where given, every pixel has a label: changed where the variates are longer than so many of
+    unchanged ones are in theory."""
+
+    def of(self, teacher: PairDetectors, shard: Columns, chips: Int64) -> Labels:
+        """What a teacher says of chips whose pixels are in `shard`, as `labels` has it."""
+        if self.false_alarms is not None:
+            length = teacher.length(chips, shard["image"], shard["valid"])
+            limit = longest_unchanged(self.false_alarms, shard["image"].shape[2])
+            return self.labels(length < limit, length >= limit)
+        probability = teacher.probability(chips, shard["image"], shard["valid"])
+        return self.labels(probability <= 1 - self.confidence, probability >= self.confidence)
+
+    def labels(self, unchanged: NDArray[np.bool_], changed: NDArray[np.bool_]) -> Labels:
         """0, 1, or 255 where the teacher is not sure, or of another kind within the margin.
 
-        `probability` [chip, y, x]; what lies outside a chip is not sure.
+        Of what it is sure of [chip, y, x]; what lies outside a chip is not sure.
         """
         side = 2 * self.margin_px + 1
-        label = np.full(probability.shape, IGNORE, np.uint8)
-        for value, sure in enumerate(
-            (probability <= 1 - self.confidence, probability >= self.confidence)
-        ):
+        label = np.full(unchanged.shape, IGNORE, np.uint8)
+        for value, sure in enumerate((unchanged, changed)):
             label[ndimage.binary_erosion(sure, np.ones((1, side, side)))] = value
         return label
+
+
+def longest_unchanged(false_alarms: float, num_variates: int) -> float:
+    """Length that so large a share of unchanged pixels surpasses: squares of standardised MAD
+    variates add up to a chi-squared number (Nielsen, Conradsen, Simpson 1998)."""
+    return float(chi2.isf(false_alarms, num_variates) ** 0.5)
 
 
 def colour_of(crs: Int64, row: Int64, col: Int64) -> Int64:
@@ -143,8 +161,7 @@ class School:
         for shard in range(self.store.num_shards):
             read = self.store.read_shard(shard, ("image", "valid"))
             chips = np.arange(len(read["valid"])) + shard * CHIPS_PER_SHARD
-            probability = self.teacher.probability(chips, read["image"], read["valid"])
-            yield {**read, "chip": chips, "label_change": self.lesson.labels(probability)}
+            yield {**read, "chip": chips, "label_change": self.lesson.of(self.teacher, read, chips)}
 
     def sure_pixels(self) -> Int64:
         """[chip, 2] pixels that the teacher is sure of: unchanged, changed."""
@@ -182,9 +199,10 @@ class School:
     def header(self, colour: int | None) -> StoreHeader:
         """Of the store of what is learnt from the blocks of a colour, None: from all."""
         teacher = [self.teacher.kind, ALGORITHM_VERSION]
+        lesson = {name: value for name, value in vars(self.lesson).items() if value is not None}
         return replace(
             StoreHeader.of(self.store),
-            key=digest_of(["lessons", self.store.objects, teacher, vars(self.lesson), colour]),
+            key=digest_of(["lessons", self.store.objects, teacher, lesson, colour]),
             classes={"change": [{"value": one.value, "name": one.name} for one in CLASSES]},
             splits=SPLITS,
             buffer_px=0,

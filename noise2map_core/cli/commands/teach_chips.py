@@ -35,7 +35,7 @@ def run(config: TeachChipsConfig) -> TeachChipsResult:
     is there, and OutputHeldError if another run is writing there."""
     store = open_store(config.chips)
     block_px = config.block_px or 2 * int(store.attributes["chip_px"])
-    lesson = Lesson(config.confidence, config.margin_px, block_px)
+    lesson = Lesson(0.5, config.margin_px, block_px, config.false_alarms)
     school = School.of(store, fit_teacher(store, config.teacher), lesson)
     school.write(school.sure_pixels(), None, config.output)
     return TeachChipsResult(config.output, open_store(config.output).attributes)

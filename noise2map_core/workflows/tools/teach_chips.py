@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from noise2map_core.runtime.storage import Location, Target
-from noise2map_core.settings.detector import Kind
 from noise2map_core.settings.numbers import NonNegativeInt, SidePx
 from noise2map_core.workflows.launch import Workflow
 
@@ -28,15 +27,16 @@ class TeachChipsConfig(BaseModel):
     output: Target
     """The chip store to write."""
 
-    teacher: Kind | None = None
-    """Detector that labels. None: the one that suits the bands."""
+    teacher: Literal["mad", "irmad"] = "mad"
+    """Detector that labels, by how long the variates around a pixel are."""
 
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.5
-    """Probability of change from which a pixel is labelled changed; up to 1 less this, unchanged.
-    What lies between has no label."""
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Share of unchanged pixels whose variates are as long as those that are labelled changed, by
+    theory: squares of MAD variates that vary by 1 where nothing changed add up to a chi-squared
+    number. The limit is the same for all pairs, and so can be learnt."""
 
     margin_px: NonNegativeInt = 0
-    """Pixels as near as this to one of another label, or of none, get none."""
+    """Pixels as near as this to one of another label get none."""
 
     block_px: SidePx | None = None
     """Side of the blocks of which every fourth is for validation, pixels. None: two chips."""
