@@ -14,7 +14,8 @@ PYTEST_ARGS ?=
 RANDOM := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-random}
 DEBIAN := chromium chromium-driver nginx-light postgresql-15-postgis-3 python3-qgis
 
-.PHONY: demo test test-all test-slow packages services check format bench wheel distributions wheel-demo \
+.PHONY: demo test test-all test-slow packages services check format docs bench wheel distributions \
+  wheel-demo \
   shipped-checkpoint shipped-buildings shipped-land viewer clean help
 
 help:  ## This list
@@ -49,6 +50,10 @@ check: $(VENV)/.installed-dev  ## Lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Offline: pages are made of the code, and nothing on them comes from elsewhere.
+docs: $(VENV)/.installed-dev  ## The site into out/site; a link or an anchor that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(VENV)/.installed-dev  ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

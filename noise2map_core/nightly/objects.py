@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from noise2map_core.mapping.mosaic import Mosaic
 from noise2map_core.nightly.unseen import Unseen, nothing_unseen, unseen_of
+from noise2map_core.products.vectors.columns import CHANGES
 from noise2map_core.products.vectors.polygon_files import GeoParquetFile
 from noise2map_core.runtime.atomic import whole_file
 
@@ -36,8 +37,7 @@ OBJECT_COLUMNS = ["object_id", "polygon_id", "class", "class_name", "area_m2", "
                   "probability", "unseen", "hidden_px", "hidden", "geometry"]  # fmt: skip
 """`unseen`: it is as it was when it was seen last; `hidden_px` and `hidden` (WKB): what is
 remembered of it, and was not seen."""
-CHANGE_COLUMNS = ["event", "object_id", "polygon_id", "parents", "class", "class_name",
-                  "area_m2_before", "area_m2", "pixels_before", "pixels", "geometry"]  # fmt: skip
+CHANGE_COLUMNS = [*(name for name in CHANGES if name != "date"), "geometry"]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from noise2map_core.products.vectors.columns import OBJECTS
+
 NIGHT_STATES = ("present", "unseen", "gone", "earlier")
 """What an outline is on the last night: there and seen, hidden on that night, gone, or replaced by
 another outline of its object."""
 KEPT = ["object_id", "class", "class_name", "area_m2", "pixels", "probability"]
-SPAN_COLUMNS = [*KEPT, "state", "first_seen", "last_seen", "date", "until", "geometry"]
+SPAN_COLUMNS = [*OBJECTS, "geometry"]
 """`first_seen` and `last_seen` are of the object, `date` and `until` of this outline: the first and
 the last night with it. On a night, those with date ≤ night ≤ until are what was there."""
 

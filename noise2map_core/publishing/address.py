@@ -36,7 +36,7 @@ def check_address(base_url: str, part: Part) -> list[str]:
         return []
     return [
         "pages of other hosts cannot read it in a browser: set CORS rules that allow the header "
-        "Range (docs/publishing.md)"
+        "Range (docs/how-to/publishing.md)"
     ]
 
 

@@ -8,6 +8,19 @@ import os
 
 from noise2map_core.runtime.redact import redacted
 
+EXIT_CODES = {
+    0: "done",
+    1: "failed",
+    2: "bad input: one line says what, and the way out",
+    3: "incomplete: the listed tiles or areas failed, the rest is kept, a rerun tries them again",
+    4: "another run holds the output, or has taken it over",
+    5: "all maps are made, and messages on alerts were not delivered: they wait for the next night",
+    130: "interrupted; the same command continues",
+    143: "terminated; the same command continues",
+    141: "nobody reads what it prints any more: `… | head`",
+}
+"""What a command may end with."""
+
 _WAYS_OUT = {
     errno.ENOSPC: "Free space",
     errno.EDQUOT: "Free space of your quota",

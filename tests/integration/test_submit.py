@@ -4,7 +4,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import Normalisation
 from noise2map_core.testing.scenes import EmbeddedCatalog
 from tests.factories import checkpoint_spec
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -49,14 +49,6 @@ class Head:
             list(map(str, command)), env=environment, capture_output=True, text=True,
             timeout=JOB_WITHIN_S,
         )  # fmt: skip
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listening.getsockname()[1] for listening in sockets]
-    for listening in sockets:
-        listening.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_no_room_has_too_many_files(checkout: Path, rooms: list[str]) -> None:
 
 
 def test_the_architecture_names_every_room_in_its_place(checkout: Path, rooms: list[str]) -> None:
-    text = (checkout / "docs" / "architecture.md").read_text()
+    text = (checkout / "docs" / "explanations" / "architecture.md").read_text()
     assert re.findall(r"^\| `(\w+)/` \|", text, flags=re.MULTILINE) == rooms
 
 

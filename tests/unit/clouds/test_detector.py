@@ -106,7 +106,7 @@ def test_what_is_no_detector_is_refused(module: Any, name: str, reason: str) -> 
 def test_the_detector_of_the_documentation_is_one(
     checkout: Path, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (checkout / "docs" / "cloud-detectors.md").read_text()
+    text = (checkout / "docs" / "how-to" / "clouds.md").read_text()
     theirs = ModuleType("omnicloudmask")
     theirs.predict_from_array = lambda image, **_: (image[:1] * 3.5).astype(np.uint8)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, theirs.__name__, theirs)

@@ -1,19 +1,16 @@
-"""docs/columns.md says which columns there are, and of which types: as files have them."""
+"""Files have the columns that their tables are said to have, of those types."""
 
-import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
-import pytest
 import shapely
 
 from noise2map_core.alert_products.bundle import write_alert_products
 from noise2map_core.geo.aoi import AreaOfInterest
-from noise2map_core.nightly.objects import CHANGE_COLUMNS
-from noise2map_core.nightly.spans import SPAN_COLUMNS
 from noise2map_core.products.bundle import write_products
+from noise2map_core.products.vectors.columns import ALERTS, POLYGONS, Table
 from noise2map_core.settings.products import ProductsConfig
 from tests.alert_product_factories import random_state, write_area
 from tests.map_factories import blobs, subject_of, write_mosaic
@@ -23,15 +20,8 @@ TYPES = {"integer": "Integer", "number": "Real", "text": "String"}
 Columns = dict[str, str]
 
 
-@pytest.fixture(scope="module")
-def documented(checkout: Path) -> dict[str, Columns]:
-    """Types by column, by the table's title."""
-    text = (checkout / "docs" / "columns.md").read_text()
-    parts = re.split(r"^\*\*(.+?)\*\*", text, flags=re.MULTILINE)[1:]
-    row = re.compile(r"^\| `(\w+)` \| (\w+) \|", flags=re.MULTILINE)
-    return {
-        title: dict(row.findall(part)) for title, part in zip(parts[::2], parts[1::2], strict=True)
-    }
+def kinds(table: Table) -> Columns:
+    return {name: column.kind for name, column in table.items()}
 
 
 def in_parquet(path: Path) -> Columns:
@@ -66,33 +56,23 @@ def in_tiles(path: Path) -> set[str]:
 
 
 def test_polygons_of_a_map_have_the_documented_columns(
-    tmp_path: Path, documented: dict[str, Columns]
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "map").mkdir()
     mosaic = write_mosaic(tmp_path / "map" / "mosaic.zarr", blobs(*SHAPE))
     write_products(mosaic, subject_of(tmp_path / "scenes", *SHAPE), ProductsConfig())
     others = ("from", "to", "date")  # of other kinds of maps
-    expected = {name: kind for name, kind in documented["Polygons"].items() if name not in others}
+    expected = {name: kind for name, kind in kinds(POLYGONS).items() if name not in others}
     assert in_parquet(tmp_path / "map" / "polygons.parquet") == expected
     assert in_package(tmp_path / "map" / "polygons.gpkg", "polygons") == expected
     assert in_tiles(tmp_path / "map" / "polygons.pmtiles") == set(expected)
 
 
-def test_alerts_have_the_same_columns_in_all_files_and_all_are_documented(
-    tmp_path: Path, checkout: Path
-) -> None:
+def test_alerts_have_the_documented_columns_in_all_files(tmp_path: Path) -> None:
     write_area(tmp_path / "farm", random_state(*SHAPE))
     area = AreaOfInterest("farm", shapely.box(14, 44, 16, 46))
     folder = write_alert_products(tmp_path / "farm", area, tmp_path / "farm" / "collection.json")
     columns = in_parquet(folder / "alerts.parquet")
+    assert columns == kinds(ALERTS)
     assert in_package(folder / "alerts.gpkg", "alerts") == columns
     assert in_tiles(folder / "alerts.pmtiles") == set(columns)
-    _, _, text = (checkout / "docs" / "alerts.md").read_text().partition("| column of `alerts.*` |")
-    table, _, _ = text.partition("\n\n")
-    first = [row.split("|")[1] for row in table.splitlines()[2:]]
-    assert re.findall(r"`(\w+)`", " ".join(first)) == list(columns)
-
-
-def test_tables_of_nights_have_the_documented_columns(documented: dict[str, Columns]) -> None:
-    assert list(documented["Objects over the nights"]) == SPAN_COLUMNS[:-1]
-    assert list(documented["Changes of the newest night"]) == [*CHANGE_COLUMNS[:-1], "date"]
