@@ -48,8 +48,8 @@ class DifferenceUNet(nn.Module):
             return logits
         apart = [_spread(of_dates, count) for of_dates in (x, features)]
         if "segment" in self.heads:
-            keep = None if keep is None else keep.repeat(count)
-            kinds = self.heads["segment"](x, features, keep).softmax(dim=1)
+            each = None if keep is None else keep.repeat(count)
+            kinds = self.heads["segment"](x, features, each).softmax(dim=1)
             apart.append(_spread(kinds, count))
         logits = self.heads[task](*apart, keep=keep)
         return logits

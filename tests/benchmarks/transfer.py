@@ -54,7 +54,7 @@ RANKS: Settings = {**ALTERATION, "model": {"fusion": "ranks"}}
 PIXELWISE: Settings = {
     "model": {"preset": "pixelwise"},
     "training": {
-        "batch": 8, "weight_decay": 0.5, "jitter": 0.0, "context_dropout": 0.3,
+        "batch": 8, "weight_decay": 0.5, "ema_warmup": True, "jitter": 0.0, "context_dropout": 0.3,
     },
 }  # fmt: skip
 

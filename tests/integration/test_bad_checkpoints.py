@@ -45,6 +45,7 @@ from noise2map_core.workflows.tools.import_reference import ImportReferenceConfi
 from noise2map_core.workflows.tools.study_timesteps import StudyTimestepsConfig
 from tests.chip_factories import make_store, plan_store
 from tests.factories import UNET, checkpoint_spec
+from tests.said import errors
 from tests.unit.evaluation.test_evaluation import SPLIT
 from tests.unit.models.test_denoiser import denoiser
 
@@ -241,8 +242,8 @@ def command(
             application(config, module.run)
         said = capsys.readouterr()
         assert ended.value.code == 2 and said.out == "", said
-        assert len(said.err.splitlines()) == 1, said.err
-        return said.err.strip()
+        (line,) = errors(said.err)
+        return line
 
     yield refused
     signal.signal(signal.SIGTERM, handler)

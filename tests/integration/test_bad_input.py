@@ -35,6 +35,7 @@ from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from tests.factories import checkpoint_spec
 from tests.raster_factories import state_no_checksums
+from tests.said import errors
 
 APPLICATIONS = {
     "infer": (InferRegionConfig, pipelines.infer_region.run),
@@ -106,7 +107,7 @@ class Commands:
 
 
 def require_refusal(outcome: Outcome, code: int, said: str) -> None:
-    lines = [line for line in outcome.err.splitlines() if not line.startswith("waiting ")]
+    lines = errors(outcome.err)
     assert len(lines) == 1, outcome.err
     assert re.fullmatch(r"\w+Error: .*[.?…]", lines[0]), lines[0]
     assert re.search(said, lines[0]), lines[0]

@@ -20,6 +20,7 @@ from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from pipelines.infer_region import run
 from tests.factories import checkpoint_spec
+from tests.said import told
 
 pytestmark = pytest.mark.slow
 
@@ -117,5 +118,5 @@ def test_workers_wait_for_a_busy_server_and_the_driver_says_so(
         monkeypatch.setattr(region, "predict_wave", begin_burst_then_predict)
         result = run(config(embedded, server.static, checkpoint, tmp_path / "東京 Zürich"))
     assert result.predicted == result.tiles and busy.left < 0
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("waiting ")]
+    said = [line for line in told(capfd.readouterr().err) if line.startswith("waiting ")]
     assert len(said) == 3 and all(f"{server.url}/files/" in line for line in said)

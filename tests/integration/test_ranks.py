@@ -57,7 +57,7 @@ def test_four_ranks_have_the_losses_of_one_with_four_times_the_accumulation(
 def test_four_ranks_have_the_losses_of_one_for_a_few_steps(
     store: ChipStore, tmp_path: Path
 ) -> None:
-    assert compare(store, tmp_path, batch_size=64, epochs=1) >= 5
+    assert compare(store, tmp_path, batch=64, epochs=1) >= 5
 
 
 def compare(store: ChipStore, folder: Path, **training: object) -> int:

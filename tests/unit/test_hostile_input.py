@@ -41,6 +41,8 @@ BOMB = (
     + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(12))
     + b"]><a>&m;</a>"
 )
+from tests.said import errors
+
 TEN_GB = 10 << 30
 
 
@@ -506,7 +508,7 @@ def test_what_is_hostile_ends_in_one_line(
     code = run(attack, monkeypatch)
     said = capsys.readouterr()
     assert code == 2, said.err[-2000:]
-    (line,) = (one for one in said.err.splitlines() if not one.startswith("waiting "))
+    (line,) = errors(said.err)
     error, _, text = line.partition(": ")
     assert error in ("CatalogError", "AssetReadError", "ConfigError") and text.endswith("."), line
     assert line.isprintable() and len(line) < 5000

@@ -157,7 +157,7 @@ def test_xview2_leaves_out_the_published_numbers_and_learns_the_mask_of_before(
         (WhuConfig(root=Path("x"), task="change"), r"x/train/A does not exist.*gpcv\.whu\.edu\.cn"),
         (WhuConfig(root=Path("x"), task="segment"), r"x/train/Image does not exist"),
         (XView2Config(root=Path("x")), r"santa-rosa-wildfire/images does not.*xview2\.org.*CC BY"),
-        (FoldersConfig(root=Path("x"), gsd=1), r"x/train/A does not exist.*LEVIR"),
+        (FoldersConfig(root=Path("x"), resolution=1), r"x/train/A does not exist.*LEVIR"),
     ],
 )
 def test_a_folder_that_is_missing_is_named_with_where_to_get_it(

@@ -109,9 +109,15 @@ def test_what_cannot_be_paired_is_refused(singles: Path, tmp_path: Path) -> None
 def worlds(singles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Invented pairs with the classes and the pixel size of `singles`."""
     output = tmp_path_factory.mktemp("worlds") / "chips.zarr"
-    gsd = open_store(singles).attributes["gsd"]
+    alike = open_store(singles).attributes
     draw_worlds.run(
-        DrawWorldsConfig(output=output, count=3, chip_px=128, resolution=gsd, val_share=0.34)
+        DrawWorldsConfig(
+            output=output,
+            count=3,
+            chip_px=alike["chip_px"],
+            resolution=alike["gsd"],
+            val_share=0.34,
+        )
     )
     return output
 

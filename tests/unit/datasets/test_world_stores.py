@@ -14,7 +14,12 @@ from noise2map_core.workflows.tools.draw_worlds import DrawWorldsConfig
 
 def test_a_store_holds_the_worlds_of_its_seed(tmp_path: Path) -> None:
     config = DrawWorldsConfig(
-        output=tmp_path / "chips.zarr", count=20, chip_px=64, seed=3, gsd_spread=1, classes="all"
+        output=tmp_path / "chips.zarr",
+        count=20,
+        chip_px=64,
+        seed=3,
+        resolution_spread=1,
+        classes="all",
     )
     draw_worlds.run(config)
     found = open_chips(config.output).load()

@@ -48,7 +48,7 @@ def case(
     output = tmp_path_factory.mktemp("imported") / name
     config = ImportReferenceConfig(
         unet=str(reference / "unet"), weights=reference / f"{name}.pth", task=task,
-        chip_size=chip, output=output,
+        chip_px=chip, output=output,
     )  # fmt: skip
     assert import_reference(config).tuned
     return load_checkpoint(output), np.load(reference / f"{name}.npz"), task

@@ -36,6 +36,7 @@ from noise2map_core.runtime.storage import files_in
 from tests.mappers import pickled
 from tests.plain_web import served
 from tests.published import by_hand, finish, publish_and_die, seen, seen_while, subject_on
+from tests.said import errors
 from tests.stac import offline_validator, require_valid
 
 MOMENTS = 10
@@ -338,5 +339,5 @@ def told(output: Path, place: str, *more: str) -> tuple[int, str]:
     """Exit code of the command and its one line."""
     command = [Path(sys.executable).parent / "noise2map", "publish", output, "--to", place, *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    (line,) = [one for one in done.stderr.splitlines() if not one.startswith("verify:")]
+    (line,) = errors(done.stderr)
     return done.returncode, line

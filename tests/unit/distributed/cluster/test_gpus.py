@@ -192,7 +192,7 @@ def test_workers_that_may_share_a_gpu_are_refused(
 ) -> None:
     """NCCL takes no two ranks on one GPU; those of more than a half never lie on the same."""
     monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:1")
-    training = TrainingConfig(batch_size=8, num_workers=workers, worker_gpus=each)
+    training = TrainingConfig(batch=8, num_workers=workers, worker_gpus=each)
     with pytest.raises(ConfigError, match=rf"^{workers} training workers of {each:g} GPUs may sha"):
         require_feasible(training, ResourcesConfig())
     for fine in ({"num_workers": 1}, {"worker_gpus": 0.6}, {"worker_gpus": 0.0}):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.alert_product_factories import random_state, write_area
+from tests.said import errors
 
 COMMAND = Path(sys.executable).parent / "noise2map"
 
@@ -19,5 +20,5 @@ def test_it_writes_says_what_and_refuses_to_replace_it_in_one_line(tmp_path: Pat
     assert first.returncode == 0, first.stderr
     files = [output.with_suffix(suffix) for suffix in (".qml", ".sld", ".tif")]
     assert first.stdout.splitlines() == [f"alerts   {file}" for file in files]
-    (line,) = second.stderr.strip().split("\n")
+    (line,) = errors(second.stderr)
     assert second.returncode == 2 and "a.tif is there already; nothing was touched" in line
