@@ -28,6 +28,7 @@ from noise2map_core.testing.scenes import EmbeddedCatalog
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from tests import hostile
 from tests.hostile import Hostile, answer, raw, redirect, serve
+from tests.said import errors
 
 CANARY = "canary-of-a-local-file"
 ROOT = "/catalog.json"
@@ -41,7 +42,6 @@ BOMB = (
     + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(12))
     + b"]><a>&m;</a>"
 )
-from tests.said import errors
 
 TEN_GB = 10 << 30
 
