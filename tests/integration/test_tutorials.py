@@ -69,7 +69,7 @@ def test_labels_drawn_in_qgis(
     draw_labels(real_data, tmp_path / "drawn.gpkg")
     draw = {"draw into labels.gpkg": "cp drawn.gpkg labels.gpkg"}
     follow(tutorials / "labels-drawn-in-qgis.md", tmp_path, draw, STAC=catalogue)
-    assert json.loads((tmp_path / "scores.json").read_text())["chips"] > 0
+    assert json.loads((tmp_path / "scores.json").read_text())["model"]["num_pixels"] > 0
     classes = open_mosaic(tmp_path / "learnt")["class"].values
     assert set(np.unique(classes)) <= {0, 1, 255} and (classes != 255).any()
 
@@ -79,7 +79,7 @@ def test_folders_of_pairs(tutorials: Path, real_data: Path, tmp_path: Path) -> N
     _copy_pairs(real_data / "change" / "gz_cd", tmp_path / "pairs")
     said = follow(tutorials / "folders-of-pairs.md", tmp_path)
     assert said.rstrip().endswith("('change',)")
-    assert json.loads((tmp_path / "scores.json").read_text())["chips"] > 0
+    assert json.loads((tmp_path / "scores.json").read_text())["model"]["num_pixels"] > 0
 
 
 def _copy_pairs(source: Path, target: Path) -> None:
