@@ -1,4 +1,4 @@
-"""Open catalogues that have been asked for, and the keys of their bands."""
+"""Open catalogues, and the keys of their bands as their publishers document them."""
 
 from typing import NamedTuple
 
