@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from noise2map_core.models.shipped import SHIPPED, shipped_names
+from tests.said import errors
 
 COMMAND = Path(sys.executable).with_name("noise2map")
 FILES = ["README.md", "aid-10k/config.json", "aid-10k/diffusion_pytorch_model.safetensors",
@@ -72,5 +73,5 @@ def test_the_unets_of_a_repository_are_listed_by_the_names_that_they_have_here(h
 def test_a_repository_that_is_not_there_is_one_line(hub: str) -> None:
     told = models("no/body", endpoint=hub)
     assert told.returncode == 2 and told.stdout == ""
-    assert told.stderr.startswith("CheckpointError: the Hugging Face hub does not list no/body: ")
-    assert told.stderr.count("\n") == 1
+    (line,) = errors(told.stderr)
+    assert line.startswith("CheckpointError: the Hugging Face hub does not list no/body: ")
