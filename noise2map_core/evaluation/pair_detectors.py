@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from noise2map_core.chips.order import Int64
 from noise2map_core.chips.store import ChipStore
@@ -79,6 +80,19 @@ class PairDetectors:
             for chip in chips.tolist()
         ]
         return np.array(found, np.float32)[:, None, None]
+
+    def longest_unchanged(self, chips: Int64, false_alarms: float) -> NDArray[np.float64]:
+        """[chip, 1, 1] length that so large a share of unchanged pixels surpasses; NaN where none
+        is known.
+
+        Squares of standardised MAD variates add up to a chi-squared number (Nielsen, Conradsen,
+        Simpson 1998), of as many degrees of freedom as bands vary at both dates.
+        """
+        found = [
+            np.nan if (one := self.detector(chip)) is None else len(one.offset)
+            for chip in chips.tolist()
+        ]
+        return np.sqrt(chi2.isf(false_alarms, found))[:, None, None]
 
     def _said(
         self, chips: Int64, image: NDArray[Any], valid: NDArray[np.bool_], what: Said

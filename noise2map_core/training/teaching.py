@@ -12,7 +12,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import chi2
 
 from noise2map_core.chips.append import read_table
 from noise2map_core.chips.parts import PART_COLUMNS, join_parts, require_free, write_parts
@@ -87,7 +86,7 @@ class Lesson:
         if self.false_alarms is None:
             return self.sure(teacher.probability(chips, image, valid))
         length = teacher.length(chips, image, valid)
-        limit = longest_unchanged(self.false_alarms, image.shape[2])
+        limit = teacher.longest_unchanged(chips, self.false_alarms)
         return self.labels(length < limit, length >= limit)
 
     def sure(self, probability: NDArray[np.float32]) -> Labels:
@@ -104,12 +103,6 @@ class Lesson:
         for value, sure in enumerate((unchanged, changed)):
             label[ndimage.binary_erosion(sure, np.ones((1, side, side)))] = value
         return label
-
-
-def longest_unchanged(false_alarms: float, num_variates: int) -> float:
-    """Length that so large a share of unchanged pixels surpasses: squares of standardised MAD
-    variates add up to a chi-squared number (Nielsen, Conradsen, Simpson 1998)."""
-    return float(chi2.isf(false_alarms, num_variates) ** 0.5)
 
 
 def colour_of(crs: Int64, row: Int64, col: Int64) -> Int64:
