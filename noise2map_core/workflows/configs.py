@@ -18,6 +18,7 @@ PRESETS = CONFIGS / "presets"
 SPACES = Path("tune") / "spaces"
 """Where the spaces of sweeps lie, below the root."""
 SUFFIXES = (".yaml", ".yml")
+PACKAGE = "noise2map_core"
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -56,10 +57,17 @@ def read_configs(config_type: type[BaseModel], words: Sequence[str]) -> Settings
 
 
 def _read(config_type: type[BaseModel], path: Path) -> Settings:
-    root = applications_root()
-    ships = path.resolve().is_relative_to((root / CONFIGS).resolve())
-    place = shipped_below(root) if ships else beside(path)
+    root = _ships_with(path.resolve())
+    place = beside(path) if root is None else shipped_below(root)
     return placed(config_type, read_settings(path), place)
+
+
+def _ships_with(path: Path) -> Path | None:
+    """The root of the applications that a config ships with: those installed, or a checkout's,
+    whether installed from there or not. None: it is a user's own."""
+    checkouts = [one for one in path.parents if (one / PACKAGE / "__init__.py").is_file()]
+    roots = [applications_root().resolve(), *checkouts]
+    return next((root for root in roots if path.is_relative_to(root / CONFIGS)), None)
 
 
 def told_of(path: Path) -> str:

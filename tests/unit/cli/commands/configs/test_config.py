@@ -1,5 +1,6 @@
 """Configs that ship, listed, named and resolved."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from noise2map_core.search.space import read_space
 from noise2map_core.workflows.configs import find_config, shipped_configs
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.tools.configs.config import ConfigConfig
 from noise2map_core.workflows.tools.configs.presets import PresetsConfig
 from noise2map_core.workflows.tools.configs.spaces import SpacesConfig
@@ -125,3 +127,18 @@ def test_a_config_that_ships_means_the_current_folder_but_finds_its_area(
     here = parse_config(InferRegionConfig, ["pipelines/configs/taizhou-infer.yaml"])
     assert here.aoi == Path("pipelines/aois/taizhou.geojson")
     assert here.search.catalog == "../shared/data/stac/catalog.json"
+
+
+def test_configs_of_a_checkout_ship_though_the_package_is_installed_from_elsewhere(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(checkout / "pipelines", clone / "pipelines")
+    (clone / "noise2map_core").mkdir()
+    (clone / "noise2map_core" / "__init__.py").touch()
+    monkeypatch.chdir(clone)
+    told = parse_config(IngestRegionConfig, ["pipelines/configs/taizhou-ingest.yaml"])
+    assert told.output == Path("out/taizhou/chips.zarr")
+    monkeypatch.chdir(tmp_path)
+    away = parse_config(IngestRegionConfig, ["clone/pipelines/configs/taizhou-ingest.yaml"])
+    assert Path(str(away.aoi)) == (clone / "pipelines" / "aois" / "taizhou.geojson").resolve()
