@@ -1,6 +1,6 @@
 """The data sets by their settings."""
 
-from noise2map_core.datasets.folders import open_folders
+from noise2map_core.datasets.folders import open_folders, open_published
 from noise2map_core.datasets.sample import Benchmark
 from noise2map_core.datasets.spacenet7 import open_spacenet7
 from noise2map_core.datasets.whu import open_whu
@@ -9,6 +9,7 @@ from noise2map_core.settings.datasets import (
     DatasetConfig,
     FoldersConfig,
     Protocol,
+    PublishedConfig,
     SpaceNet7Config,
     WhuConfig,
     XView2Config,
@@ -24,5 +25,7 @@ def open_benchmark(config: DatasetConfig, protocol: Protocol) -> Benchmark:
             return open_whu(config, protocol)
         case XView2Config():
             return open_xview2(config, protocol)
+        case PublishedConfig():
+            return open_published(config, protocol)
         case FoldersConfig():
             return open_folders(config, protocol)

@@ -5,10 +5,11 @@ with its upper left corner at (0, 0) and a local coordinate system by its name. 
 different places are never compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,12 @@ from numpy.typing import NDArray
 
 from noise2map_core.chips.pixels import cut
 from noise2map_core.chips.plan import ChipTable
-from noise2map_core.chips.store import CHIPS_PER_SHARD, UNKNOWN_TIME, Columns
+from noise2map_core.chips.store import CHIPS_PER_SHARD, LABEL_ARRAYS, UNKNOWN_TIME, Columns
 from noise2map_core.chips.writer import ShardContent, ShardRecord, StoreHeader, write_shard
-from noise2map_core.datasets.images import (
-    RGB,
-    ImageInfo,
-    inspect_image,
-    read_mask,
-    read_observed,
-    read_rgb,
-)
-from noise2map_core.datasets.sample import Benchmark, Sample
+from noise2map_core.datasets.images import ImageInfo, inspect_image, read_observed, read_rgb
+from noise2map_core.datasets.inspection import files_of, inspected
+from noise2map_core.datasets.masks import read_mask
+from noise2map_core.datasets.sample import Benchmark, MaskRule, Sample
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.labels import IGNORE
@@ -65,10 +61,10 @@ def plan_job(benchmark: Benchmark, chip_px: int, store: Path) -> DatasetJob:
 
     Raises AssetReadError, and ConfigError for files that do not fit each other.
     """
-    infos = _inspected(benchmark)
+    benchmark, infos = inspected(benchmark)
     shapes = [infos[sample.images[0]].shape for sample in benchmark.samples]
-    if benchmark.resize_px is not None:
-        shapes = [(benchmark.resize_px, benchmark.resize_px)] * len(shapes)
+    if (px := benchmark.sizing.px) is not None:
+        shapes = [(px, px)] * len(shapes)
     sample, windows = _cut(benchmark, shapes, chip_px)
     header = _header(benchmark, infos, shapes, chip_px)
     return DatasetJob(store, benchmark, header, _table(benchmark, header, sample, windows), sample)
@@ -85,35 +81,6 @@ def make_shard(job: DatasetJob, shard: int) -> ShardRecord:
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     counted = np.stack([_inside(job, chip) for chip in chips])
     return write_shard(job.store, shard, ShardContent(arrays, splits, places, counted))
-
-
-def _inspected(benchmark: Benchmark) -> dict[Path, ImageInfo]:
-    """What all images and masks say of themselves, once they are known to fit each other."""
-    infos: dict[Path, ImageInfo] = {}
-    for sample in benchmark.samples:
-        for path in _files(sample):
-            infos[path] = infos.get(path) or inspect_image(path)
-        _require_fit(sample, infos, infos[benchmark.samples[0].images[0]].dtype)
-    if not infos:
-        raise ConfigError(f"no sample of {benchmark.root} is left. Set another protocol or root.")
-    return infos
-
-
-def _require_fit(sample: Sample, infos: dict[Path, ImageInfo], dtype: str) -> None:
-    first = sample.images[0]
-    for path in _files(sample):
-        if infos[path].shape != infos[first].shape:
-            sizes = ["x".join(map(str, infos[file].shape)) for file in (path, first)]
-            raise ConfigError(f"file {path} is {sizes[0]} pixels, but {first} is {sizes[1]}.")
-    for path in sample.images:
-        if infos[path].count < len(RGB):
-            raise ConfigError(f"image {path} has {infos[path].count} band(s); RGB is needed.")
-        if infos[path].dtype != dtype:
-            raise ConfigError(f"image {path} is {infos[path].dtype}; the first one is {dtype}.")
-
-
-def _files(sample: Sample) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys((*sample.images, *sample.segment, *sample.change)))
 
 
 def _cut(
@@ -186,12 +153,16 @@ def _local_crs(name: str) -> str:
 
 def _origin(benchmark: Benchmark) -> dict[str, Any]:
     names = ("kind", "task", "protocol", "selected_on", "evaluated_on", "attribution", "dropped")
-    return {name: getattr(benchmark, name) for name in names}
+    told = {"release": benchmark.release, "notes": list(benchmark.notes)}
+    return {
+        **{name: getattr(benchmark, name) for name in names},
+        **{name: value for name, value in told.items() if value},
+    }
 
 
 def _key(benchmark: Benchmark, chip_px: int) -> str:
     """Digest of the settings and of every file."""
-    files = list(dict.fromkeys(path for s in benchmark.samples for path in _files(s)))
+    files = list(dict.fromkeys(path for s in benchmark.samples for path in files_of(s)))
     with ThreadPoolExecutor() as pool:
         digests = dict(
             zip(map(benchmark.name_of, files), pool.map(file_sha256, files), strict=True)
@@ -200,7 +171,11 @@ def _key(benchmark: Benchmark, chip_px: int) -> str:
         [s.place, s.split, *([benchmark.name_of(p) for p in part] for part in _parts(s))]
         for s in benchmark.samples
     ]
-    settings = {"chip_px": chip_px, "gsd": benchmark.gsd, "algorithm": ALGORITHM_VERSION}
+    settings: dict[str, Any] = {
+        "chip_px": chip_px, "gsd": benchmark.gsd, "algorithm": ALGORITHM_VERSION,
+    }  # fmt: skip
+    if benchmark.sizing.by != "gdal":
+        settings["resized_as"] = benchmark.sizing.by
     return digest_of([settings, _origin(benchmark), samples, digests])
 
 
@@ -260,13 +235,15 @@ def _seconds(time: int | None) -> int:
 
 
 def _read_group(job: DatasetJob, chips: list[int]) -> Columns:
-    """The chips of one sample, whose files are read once."""
-    sources = _read_sample(job.benchmark, job.benchmark.samples[job.sample[chips[0]]])
-    image = Window(0, 0, *sources["valid"].shape[-2:])
+    """The chips of one sample, whose files are read once: what of them the chips show."""
     px, table = job.header.chip_px, job.table
     places = [(table.window(chip, px), table.clipped(chip)) for chip in chips]
+    cover = reduce(Window.union, (clip for _, clip in places))
+    sources = _read_sample(job.benchmark, job.benchmark.samples[job.sample[chips[0]]], cover)
+    if job.benchmark.sizing.px is not None:
+        cover = Window(0, 0, *sources["valid"].shape[-2:])
     return {
-        name: cut([pixels], places, image, _fill(name))[:, 0] for name, pixels in sources.items()
+        name: cut([pixels], places, cover, _fill(name))[:, 0] for name, pixels in sources.items()
     }
 
 
@@ -274,25 +251,54 @@ def _fill(name: str) -> int:
     return IGNORE if name.startswith("label") else 0
 
 
-def _read_sample(benchmark: Benchmark, sample: Sample) -> Columns:
-    """Whole images and masks: image [date, band, H, W], valid and label_segment [date, H, W], …"""
-    px = benchmark.resize_px
-    image = np.stack([read_rgb(path, px, benchmark.resampling) for path in sample.images])
+def _read_sample(benchmark: Benchmark, sample: Sample, cover: Window) -> Columns:
+    """Images and masks, whole where they are resized, else the part that is covered: image [date,
+    band, H, W], valid and label_segment [date, H, W], …"""
+    sizing = benchmark.sizing
+    window = cover if sizing.px is None else None
+    image = np.stack([read_rgb(path, sizing, window) for path in sample.images])
     valid = np.ones((len(image), *image.shape[-2:]), np.bool_)
     if benchmark.alpha:
-        valid = np.stack([read_observed(path, px) for path in sample.images])
-    return {"image": image, "valid": valid, **dict(_labels(benchmark, sample))}
+        valid = np.stack([read_observed(path, sizing.px, window) for path in sample.images])
+    labels = _none if sample.negative else _labels
+    return {"image": image, "valid": valid, **labels(benchmark, sample, valid, window)}
 
 
-def _labels(benchmark: Benchmark, sample: Sample) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    masks = {
-        path: read_mask(path, benchmark.masks, benchmark.resize_px)
-        for path in (*sample.segment, *sample.change)
-    }
+def _none(
+    benchmark: Benchmark, sample: Sample, valid: NDArray[np.bool_], window: Window | None
+) -> Columns:
+    """Masks of nothing."""
+    shapes = {"segment": valid.shape, "change": valid.shape[1:]}
+    return {
+        LABEL_ARRAYS[task]: np.zeros(shapes[task], np.uint8) for task in benchmark.classes
+    }  # fmt: skip
+
+
+def _labels(
+    benchmark: Benchmark, sample: Sample, valid: NDArray[np.bool_], window: Window | None
+) -> Columns:
+    shape = inspect_image(sample.images[0]).shape
+
+    def read(path: Path, rule: MaskRule) -> NDArray[np.uint8]:
+        return read_mask(path, rule, shape, benchmark.sizing, window)
+
+    found: Columns = {}
     if sample.segment:
-        yield "label_segment", np.stack([masks[path] for path in sample.segment])
+        masks = [read(path, benchmark.masks) for path in sample.segment]
+        found["label_segment"] = np.stack(masks)
     if sample.change:
-        yield "label_change", np.bitwise_xor.reduce([masks[path] for path in sample.change])
+        found["label_change"] = _difference(
+            [read(p, benchmark.rule_of_change) for p in sample.change]
+        )
+    return found
+
+
+def _difference(masks: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The mask of change, or where two masks differ; not labelled where one is not."""
+    if len(masks) == 1:
+        return masks[0]
+    unknown = (masks[0] == IGNORE) | (masks[1] == IGNORE)
+    return np.where(unknown, IGNORE, masks[0] ^ masks[1]).astype(np.uint8)
 
 
 def _inside(job: DatasetJob, chip: int) -> NDArray[np.bool_]:

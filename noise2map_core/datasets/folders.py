@@ -1,57 +1,104 @@
-"""Image pairs in plain folders, as LEVIR-CD has them."""
+"""Plain folders, and the published data sets that come as such."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
+from noise2map_core.datasets.found import Found, find_samples
+from noise2map_core.datasets.layouts import FOLDERS, PUBLISHED, Published
 from noise2map_core.datasets.sample import (
+    BUILDINGS,
     CHANGE,
     Benchmark,
-    Sample,
-    matched,
-    require_folder,
-    require_no_share,
-    split_names,
+    about,
     with_validation,
 )
 from noise2map_core.runtime.errors import ConfigError
-from noise2map_core.settings.datasets import FoldersConfig, Protocol
+from noise2map_core.settings.datasets import FoldersConfig, Protocol, PublishedConfig
+
+CLASSES = {"segment": BUILDINGS, "change": CHANGE}
 
 
 def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
-    """All pairs {train,val,test}/{A,B,label}, in the splits of the folders; without such folders,
-    those of {A,B,label}, to be tested on. Raises ConfigError."""
-    if protocol == "paper":
-        raise ConfigError("the paper has no protocol for plain folders. Set --protocol strict.")
-    if (config.root / "A").is_dir():
-        require_no_share(config.val_share, "where all images are for testing")
-        samples = list(_pairs(config.root, "test", config))
-    else:
-        found = [
-            sample
-            for split in split_names(config, with_val=True)
-            for sample in _pairs(config.root / split, split, config)
-        ]
-        samples = with_validation(found, config.val_share)
+    """The pairs with masks of change, or the images with masks, of a folder. Raises ConfigError."""
+    _require_strict(protocol)
+    found = find_samples(config.root, FOLDERS, protocol, about(config))
+    samples = [
+        replace(sample, area=_area_of(sample.place.partition("/")[2], config))
+        for sample in found.samples
+    ]
+    task = "change" if found.layout.change else "segment"
     return Benchmark(
         kind=config.kind,
-        task="change",
+        task=task,
         protocol=protocol,
-        root=config.root,
+        root=found.root,
         gsd=config.resolution,
         attribution=config.attribution,
-        samples=tuple(samples),
-        classes={"change": CHANGE},
+        samples=tuple(with_validation(samples, config.val_share)),
+        classes={task: CLASSES[task]},
         selected_on="val",
         evaluated_on="test",
+        dropped=found.dropped,
     )
 
 
-def _pairs(folder: Path, split: str, config: FoldersConfig) -> Iterator[Sample]:
-    folders = [require_folder(folder / name, config) for name in ("A", "B", "label")]
-    for stem, (before, after, mask) in matched(folders).items():
-        yield Sample(
-            f"{split}/{stem}", split, (before, after), change=(mask,), area=_area_of(stem, config)
+def open_published(config: PublishedConfig, protocol: Protocol) -> Benchmark:
+    """A data set of the table. Raises ConfigError."""
+    _require_strict(protocol)
+    published = PUBLISHED[config.kind]
+    found = find_samples(config.root, published.layouts, protocol, published.attribution)
+    tasks = _tasks(config, found)
+    samples = [
+        replace(
+            sample,
+            segment=sample.segment if "segment" in tasks else (),
+            change=sample.change if "change" in tasks else (),
+        )
+        for sample in found.samples
+    ]
+    return Benchmark(
+        kind=config.kind,
+        task="both" if len(tasks) > 1 else tasks[0],
+        protocol=protocol,
+        root=found.root,
+        gsd=published.gsd,
+        attribution=published.attribution,
+        samples=tuple(with_validation(samples, config.val_share)),
+        selected_on="val",
+        evaluated_on="test",
+        dropped=found.dropped,
+        **_meaning(published, found, tasks),
+    )
+
+
+def _meaning(published: Published, found: Found, tasks: list[str]) -> dict[str, Any]:
+    """What masks say, and what people must know."""
+    return {
+        "classes": {task: published.classes[task] for task in tasks},
+        "masks": published.segment,
+        "change_masks": published.change,
+        "release": found.layout.release,
+    }
+
+
+def _tasks(config: PublishedConfig, found: Found) -> list[str]:
+    """The tasks that are to be stored. Raises ConfigError for one without masks."""
+    labelled = [task for task in ("segment", "change") if getattr(found.layout, task)]
+    wanted = {None: labelled, "both": ["segment", "change"]}.get(config.task, [str(config.task)])
+    if missing := [task for task in wanted if task not in labelled]:
+        raise ConfigError(
+            f"{config.kind} has no masks for {missing[0]}; it has them for "
+            f"{' and '.join(labelled)}. Leave dataset.task out."
+        )
+    return wanted
+
+
+def _require_strict(protocol: Protocol) -> None:
+    if protocol == "paper":
+        raise ConfigError(
+            "the paper has no protocol for this data set; it has for spacenet7, whu and xview2. "
+            "Set --protocol strict."
         )
 
 

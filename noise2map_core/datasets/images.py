@@ -15,12 +15,16 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from noise2map_core.datasets.sample import IMAGE_DRIVERS, MaskRule
+from noise2map_core.datasets.resizing import Sizing
+from noise2map_core.datasets.sample import IMAGE_DRIVERS
+from noise2map_core.geo.window import Window
 from noise2map_core.rasters.files import require_self_contained
-from noise2map_core.runtime.errors import AssetReadError, ConfigError
+from noise2map_core.runtime.errors import AssetReadError
 
 RGB = (1, 2, 3)
 RGBA_COUNT = 4
+
+AS_IT_IS = Sizing()
 
 GDAL_SETTINGS = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # that path reads a truncated PNG as zeros, without error
@@ -47,36 +51,43 @@ def inspect_image(path: Path) -> ImageInfo:
         return ImageInfo(file.shape, file.count, file.dtypes[0])
 
 
-def read_rgb(path: Path, resize_px: int | None, resampling: str) -> NDArray[Any]:
+def read_rgb(path: Path, sizing: Sizing = AS_IT_IS, window: Window | None = None) -> NDArray[Any]:
     """[3, H, W] in the file's numbers; an alpha band is left out. Raises AssetReadError."""
-    size = resize_px and (len(RGB), resize_px, resize_px)
+    pixels = _read(path, RGB, sizing, sizing.resampling, window)
+    return pixels if sizing.by == "gdal" else sizing.image(pixels)
+
+
+def read_grey(path: Path, sizing: Sizing = AS_IT_IS, window: Window | None = None) -> NDArray[Any]:
+    """[H, W] the first band, of the nearest pixels; as it is where another program resizes it.
+
+    Raises AssetReadError.
+    """
+    return _read(path, (1,), sizing, "nearest", window)[0]
+
+
+def _read(
+    path: Path, bands: tuple[int, ...], sizing: Sizing, resampling: str, window: Window | None
+) -> NDArray[Any]:
+    size = (len(bands), sizing.px, sizing.px) if sizing.px and sizing.by == "gdal" else None
     with _opened(path) as file:
-        return file.read(RGB, out_shape=size, resampling=Resampling[resampling])
+        return file.read(
+            bands, out_shape=size, resampling=Resampling[resampling], window=_rows_cols(window)
+        )
 
 
-def read_observed(path: Path, resize_px: int | None) -> NDArray[np.bool_]:
+def read_observed(path: Path, px: int | None, window: Window | None = None) -> NDArray[np.bool_]:
     """[H, W], False where the file is transparent or nodata. Raises AssetReadError."""
-    size = resize_px and (resize_px, resize_px)
+    size = px and (px, px)
     with _opened(path) as file:
         if file.count == RGBA_COUNT:
-            return file.read(RGBA_COUNT, out_shape=size) > 0
-        return file.dataset_mask(out_shape=size) > 0
+            return file.read(RGBA_COUNT, out_shape=size, window=_rows_cols(window)) > 0
+        return file.dataset_mask(out_shape=size, window=_rows_cols(window)) > 0
 
 
-def read_mask(path: Path, rule: MaskRule, resize_px: int | None = None) -> NDArray[np.uint8]:
-    """[H, W] 1 where a mask says yes, else 0; resized by nearest pixel.
-
-    Raises AssetReadError, and ConfigError for values that the rule does not know.
-    """
-    size = resize_px and (resize_px, resize_px)
-    with _opened(path) as file:
-        values = file.read(1, out_shape=size, resampling=Resampling.nearest)
-    if rule.values and (strange := np.setdiff1d(values, rule.values)).size:
-        raise ConfigError(
-            f"mask {path} holds {', '.join(map(str, strange[:5]))}; masks of this data set hold "
-            f"{', '.join(map(str, rule.values))} and nothing else. Mend the file."
-        )
-    return (values > rule.threshold).astype(np.uint8)
+def _rows_cols(window: Window | None) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    if window is None:
+        return None
+    return (window.row, window.row_stop), (window.col, window.col_stop)
 
 
 @contextmanager

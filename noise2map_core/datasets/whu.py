@@ -4,19 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from noise2map_core.datasets.images import read_mask
+from noise2map_core.datasets.found import Found, find_samples
+from noise2map_core.datasets.images import read_grey
+from noise2map_core.datasets.layouts import WHU_CHANGE, WHU_SEGMENT
+from noise2map_core.datasets.resizing import Sizing
 from noise2map_core.datasets.sample import (
     BUILDINGS,
     CHANGE,
     Benchmark,
-    MaskRule,
     Sample,
-    matched,
-    require_folder,
+    about,
     require_no_share,
-    split_names,
     with_validation,
 )
+from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.datasets import Protocol, WhuConfig
 
 CHANGE_GSD, SEGMENT_GSD = 0.2, 0.3
@@ -29,44 +30,47 @@ ATTRIBUTION = "WHU Building Dataset (Ji, Wei, Lu 2019, doi:10.1109/TGRS.2018.285
 
 
 def open_whu(config: WhuConfig, protocol: Protocol) -> Benchmark:
-    """Pairs {train,test}/{A,B,OUT}, or images {train,test}/{Image,Mask}.
+    """Pairs or images of any of the releases.
 
-    `paper` takes train and test alone, chooses the checkpoint on test, and leaves out pairs whose
-    mask holds a single value, in test too. Raises ConfigError, or AssetReadError for a mask.
+    `paper` takes train and test alone, chooses the checkpoint on test, leaves out pairs whose mask
+    holds a single value, in test too, and resizes images and masks as Pillow does, so that masks
+    lose a border. Raises ConfigError, or AssetReadError for a mask.
     """
     change, paper = config.task == "change", protocol == "paper"
     if paper:
         require_no_share(config.val_share, "by protocol paper, which validates on test")
-    samples = _samples(config, change, with_val=not paper)
-    kept = [sample for sample in samples if not (change and paper) or _has_both(sample.change[0])]
+    layouts = WHU_CHANGE if change else WHU_SEGMENT
+    found = find_samples(config.root, layouts, protocol, about(config))
+    samples = _of_the_paper(config, found) if paper else list(found.samples)
+    kept = [sample for sample in samples if not (change and paper) or _has_both(sample.change)]
     return Benchmark(
         kind=config.kind,
         task=config.task,
         protocol=protocol,
-        root=config.root,
+        root=found.root,
         gsd=CHANGE_GSD if change else SEGMENT_GSD,
         attribution=ATTRIBUTION,
         samples=tuple(kept if paper else with_validation(kept, config.val_share)),
         classes={"change": CHANGE} if change else {"segment": BUILDINGS},
         selected_on="test" if paper else "val",
         evaluated_on="test",
-        dropped={"no change": len(samples) - len(kept)},
-        resize_px=None if change else SEGMENT_PX,
+        dropped={"no change": len(samples) - len(kept)} | found.dropped,
+        sizing=Sizing() if change else Sizing(SEGMENT_PX, "pil" if paper else "gdal"),
     )
 
 
-def _samples(config: WhuConfig, change: bool, with_val: bool) -> list[Sample]:
-    names = ("A", "B", "OUT") if change else ("Image", "Mask")
-    found = []
-    for split in split_names(config, with_val):
-        folders = [require_folder(config.root / split / name, config) for name in names]
-        for stem, (*images, mask) in matched(folders).items():
-            place = f"{split}/{stem}"
-            segment, changed = ((), (mask,)) if change else ((mask,), ())
-            found.append(Sample(place, split, tuple(images), segment, changed))
-    return found
+def _of_the_paper(config: WhuConfig, found: Found) -> list[Sample]:
+    """Train and test; both are needed."""
+    samples = [sample for sample in found.samples if sample.split != "val"]
+    if {sample.split for sample in samples} != {"train", "test"}:
+        raise ConfigError(
+            f"{config.root} has not both train and test, which protocol paper takes. Set "
+            "--protocol strict."
+        )
+    return samples
 
 
-def _has_both(mask: Path) -> bool:
-    """True if a mask holds changed and unchanged pixels."""
-    return len(np.unique(read_mask(mask, MaskRule()))) > 1
+def _has_both(masks: tuple[Path, ...]) -> bool:
+    """True if a mask, or what two differ by, holds changed and unchanged pixels."""
+    values = [read_grey(mask) > 0 for mask in masks]
+    return len(np.unique(np.bitwise_xor.reduce(values))) > 1

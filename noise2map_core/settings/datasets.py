@@ -32,8 +32,9 @@ class SpaceNet7Config(BaseModel):
     """SpaceNet 7: monthly PlanetScope mosaics with building footprints, RGB, about 4 m.
 
     The training part from https://spacenet.ai/sn7-challenge (AWS bucket spacenet-dataset), licence
-    CC BY-SA 4.0, with the footprints burnt into labels_raster/ and metadata_train.json of Hafner et
-    al. (2023), doi:10.3390/rs15215135.
+    CC BY-SA 4.0, all areas or some, with the footprints in labels_match_pix/ as downloaded; or
+    burnt into labels_raster/ with metadata_train.json of Hafner et al. (2023),
+    doi:10.3390/rs15215135.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -71,8 +72,8 @@ class WhuConfig(BaseModel):
 class XView2Config(BaseModel):
     """xView2 (xBD), the Santa Rosa wildfire: image pairs of 1024 px, RGB, about 0.5 m.
 
-    From https://xview2.org after registration, licence CC BY-NC-SA 4.0; masks burnt from its
-    polygons.
+    From https://xview2.org after registration, licence CC BY-NC-SA 4.0: images/ with labels/ or
+    targets/, whose damage is the change; or the masks of buildings that the paper's protocol reads.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -82,6 +83,9 @@ class XView2Config(BaseModel):
     root: LocalPath
     """Folder of the data set."""
 
+    event: str = "santa-rosa-wildfire"
+    """Disaster whose images are taken; all: of every one."""
+
     task: Literal["change", "segment"] = "change"
     """Labels to store."""
 
@@ -89,10 +93,37 @@ class XView2Config(BaseModel):
     """Share of train that becomes validation, in one block, where none is given (strict)."""
 
 
+class PublishedConfig(BaseModel):
+    """A data set that comes as folders of images and masks, found by its layout.
+
+    Change: levir-cd, levir-cd-plus, s2looking, sysu-cd, clcd, dsifn, oscd (RGB), second (with the
+    classes of both dates). Buildings: inria, massachusetts. Their pages and terms stand in
+    docs/how-to/data-sets.md.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: Literal[
+        "levir-cd", "levir-cd-plus", "s2looking", "sysu-cd", "clcd", "dsifn", "second", "oscd",
+        "inria", "massachusetts",
+    ]  # fmt: skip
+
+    root: LocalPath
+    """Folder of the data set."""
+
+    task: Literal["change", "segment", "both"] | None = None
+    """Labels to store. None: all that the data set has."""
+
+    val_share: Share = VAL_SHARE
+    """Share of train that becomes validation, in one block, where none is given (strict)."""
+
+
 class FoldersConfig(BaseModel):
     """Image pairs in plain folders {train,val,test}/{A,B,label}, the layout of LEVIR-CD, or
-    {A,B,label}, of which all are for testing.
+    {A,B,label} with list/{train,val,test}.txt; without lists, all are for testing.
 
+    Image1 and Image2, time1 and time2, t1 and t2, im1 and im2 or before and after may stand for A
+    and B, OUT or mask for label. Single images with masks: images and masks, or image and label.
     LEVIR-CD (0.5 m) is at https://justchenhao.github.io/LEVIR, free for research.
     """
 
@@ -121,5 +152,6 @@ class FoldersConfig(BaseModel):
 
 
 DatasetConfig = Annotated[
-    SpaceNet7Config | WhuConfig | XView2Config | FoldersConfig, Discriminator("kind")
+    SpaceNet7Config | WhuConfig | XView2Config | PublishedConfig | FoldersConfig,
+    Discriminator("kind"),
 ]

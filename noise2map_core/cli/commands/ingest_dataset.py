@@ -51,9 +51,12 @@ class IngestDatasetResult(Shown):
             for why, count in dataset["dropped"].items()
             if count
         )
+        release = f" ({dataset['release']})" if dataset.get("release") else ""
         lines = [
-            f"{dataset['kind']}, {dataset['task']}, protocol {dataset['protocol']}: checkpoint "
-            f"chosen on {dataset['selected_on']}, scores on {dataset['evaluated_on']}{left_out}",
+            f"{dataset['kind']}{release}, {dataset['task']}, protocol {dataset['protocol']}: "
+            f"checkpoint chosen on {dataset['selected_on']}, "
+            f"scores on {dataset['evaluated_on']}{left_out}",
+            *dataset.get("notes", []),
             *(split_line(split, part) for split, part in self.attributes["counts"].items()),
         ]
         if not self.written:
