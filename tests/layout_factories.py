@@ -98,13 +98,6 @@ MINIATURES: dict[str, Miniature] = {
         {"train": 4, "val": 2, "test": 3},
     ),
     "WHU-CD of the reference": _pairs("whu", "A", "B", "OUT", counts=TRAIN_TEST),
-    "WHU-CD before and after": Miniature(
-        "whu", ("before/before.tif", "after/after.tif"), ("change label/change_label.tif",),
-        {"": 1},
-    ),
-    "WHU-CD 2012 and 2016": Miniature(
-        "whu", ("2012/2012.tif", "2016/2016.tif"), ("change_label/change_label.tif",), {"": 1},
-    ),
     "WHU-CD 2012 and 2016, whole": Miniature(
         "whu",
         tuple(f"1. The two-period image data/{y}/whole_image/{{split}}/image/{y}_{{split}}.tif"

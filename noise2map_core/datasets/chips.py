@@ -25,7 +25,7 @@ from noise2map_core.chips.writer import ShardContent, ShardRecord, StoreHeader, 
 from noise2map_core.datasets.images import ImageInfo, inspect_image, read_observed, read_rgb
 from noise2map_core.datasets.inspection import files_of, inspected
 from noise2map_core.datasets.masks import read_mask
-from noise2map_core.datasets.sample import Benchmark, MaskRule, Sample
+from noise2map_core.datasets.sample import ALL_ROWS, Benchmark, MaskRule, Sample
 from noise2map_core.geo.grid import ChipLattice, RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.labels import IGNORE
@@ -90,7 +90,7 @@ def _cut(
     lattice = ChipLattice(chip_px, chip_px)
     samples, windows = [], []
     for number, shape in enumerate(shapes):
-        image = Window(0, 0, *shape)
+        image = _part(shape, benchmark.samples[number].rows, chip_px)
         for chip in lattice.chips_touching(image):
             clip = chip.intersect(image)
             if clip == chip or not benchmark.whole_chips:
@@ -101,6 +101,14 @@ def _cut(
             f"no image of {benchmark.root} is as large as a chip of {chip_px} pixels."
         )
     return np.asarray(samples, np.int64), windows
+
+
+def _part(shape: tuple[int, int], rows: tuple[float, float], chip_px: int) -> Window:
+    """The pixels of an image that a sample has: all columns, whole chips of its rows."""
+    if rows == ALL_ROWS:
+        return Window(0, 0, *shape)
+    first, stop = (min(round(row * shape[0] / chip_px) * chip_px, shape[0]) for row in rows)
+    return Window(first, 0, shape[0] - first if rows[1] == 1 else stop - first, shape[1])
 
 
 def _header(
@@ -168,7 +176,12 @@ def _key(benchmark: Benchmark, chip_px: int) -> str:
             zip(map(benchmark.name_of, files), pool.map(file_sha256, files), strict=True)
         )
     samples = [
-        [s.place, s.split, *([benchmark.name_of(p) for p in part] for part in _parts(s))]
+        [
+            s.place,
+            s.split,
+            *([benchmark.name_of(p) for p in part] for part in _parts(s)),
+            *([s.rows] if s.rows != ALL_ROWS else []),
+        ]
         for s in benchmark.samples
     ]
     settings: dict[str, Any] = {

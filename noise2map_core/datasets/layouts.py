@@ -94,7 +94,7 @@ LISTS = "list/{split}.txt"
 
 LEVIR = (
     pairs("folders by split", "{split}/A", "{split}/B", "{split}/label"),
-    pairs("lists of names", "A", "B", "label", lists=LISTS),
+    pairs("lists of names, or to test on", "A", "B", "label", lists=LISTS),
 )
 """What most data sets of change are brought to."""
 

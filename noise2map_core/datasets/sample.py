@@ -20,6 +20,9 @@ BUILDINGS = [{"value": 0, "name": "background"}, {"value": 1, "name": "building"
 CHANGE = [{"value": 0, "name": "unchanged"}, {"value": 1, "name": "changed"}]
 
 
+ALL_ROWS = (0.0, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One image or one pair of images, all on the same pixels."""
@@ -38,6 +41,8 @@ class Sample:
     area: str = ""
     """What it is a part of: a scene or a city, by which trainings and tables tell places apart.
     Empty: the place itself."""
+    rows: tuple[float, float] = ALL_ROWS
+    """The part of its images' height that belongs to it, from the top, to the next whole chip."""
     negative: bool = False
     """True: it has no masks because nothing is there that they could show."""
 

@@ -1,14 +1,16 @@
 """WHU Building: change detection and segmentation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from noise2map_core.datasets.found import Found, find_samples
 from noise2map_core.datasets.images import read_grey
-from noise2map_core.datasets.layouts import WHU_CHANGE, WHU_SEGMENT
+from noise2map_core.datasets.layouts import LEVIR, WHU_CHANGE, WHU_SEGMENT
 from noise2map_core.datasets.resizing import Sizing
 from noise2map_core.datasets.sample import (
+    ALL_ROWS,
     BUILDINGS,
     CHANGE,
     Benchmark,
@@ -29,6 +31,15 @@ SEGMENT_PX = 256
 ATTRIBUTION = "WHU Building Dataset (Ji, Wei, Lu 2019, doi:10.1109/TGRS.2018.2858817)"
 
 
+ROWS = {"train": (0.0, 0.7), "val": (0.7, 0.8), "test": (0.8, 1.0)}
+"""Of a pair that its release does not split."""
+
+ROWS_NOTE = (
+    "the release does not split its pair: the upper 70 % of its rows are for training, the next "
+    "10 % for validation, the others to test on; other people's splits are other ones"
+)
+
+
 def open_whu(config: WhuConfig, protocol: Protocol) -> Benchmark:
     """Pairs or images of any of the releases.
 
@@ -41,7 +52,7 @@ def open_whu(config: WhuConfig, protocol: Protocol) -> Benchmark:
         require_no_share(config.val_share, "by protocol paper, which validates on test")
     layouts = WHU_CHANGE if change else WHU_SEGMENT
     found = find_samples(config.root, layouts, protocol, about(config))
-    samples = _of_the_paper(config, found) if paper else list(found.samples)
+    samples = _of_the_paper(config, found) if paper else _parted(found)
     kept = [sample for sample in samples if not (change and paper) or _has_both(sample.change)]
     return Benchmark(
         kind=config.kind,
@@ -55,8 +66,17 @@ def open_whu(config: WhuConfig, protocol: Protocol) -> Benchmark:
         selected_on="test" if paper else "val",
         evaluated_on="test",
         dropped={"no change": len(samples) - len(kept)} | found.dropped,
+        notes=(ROWS_NOTE,) if any(sample.rows != ALL_ROWS for sample in samples) else (),
         sizing=Sizing() if change else Sizing(SEGMENT_PX, "pil" if paper else "gdal"),
     )
+
+
+def _parted(found: Found) -> list[Sample]:
+    """All samples; by rows where a release is one pair without a split."""
+    if len(found.samples) > 1 or found.layout in LEVIR or "{split}" in found.layout.paths[0]:
+        return list(found.samples)
+    (pair,) = found.samples
+    return [replace(pair, split=split, rows=rows) for split, rows in ROWS.items()]
 
 
 def _of_the_paper(config: WhuConfig, found: Found) -> list[Sample]:

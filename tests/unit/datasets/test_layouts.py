@@ -197,6 +197,32 @@ def test_all_masks_that_cannot_be_used_are_counted_and_named(tmp_path: Path) -> 
     assert sorted(dropped.values()) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "names", [("before", "after", "change label"), ("2012", "2016", "change_label")]
+)
+def test_the_one_pair_of_whu_is_split_by_rows(tmp_path: Path, names: tuple[str, ...]) -> None:
+    root = tmp_path / "whu"
+    tall = picture(10 * PX + 4, PX, 5)
+    label = np.zeros(tall.shape[:2], np.uint8)
+    label[: 5 * PX : PX], label[7 * PX, :3], label[9 * PX + 1 :, 0] = 1, 1, 1
+    for name in names[:2]:
+        save(root / name / f"{name}.tif", tall)
+    save(root / names[2] / "change_label.tif", label)
+    result = ingest(root, "whu")
+    counts = result.attributes["counts"]
+    assert {split: part["chips"] for split, part in counts.items()} == {
+        "train": 7, "val": 1, "test": 3,
+    }  # fmt: skip
+    assert shown(result, "change") == {"train": 5 * PX, "val": 3, "test": PX - 1 + 4}
+    chips = open_chips(result.output).load()
+    assert np.array_equal(chips.image.values[9, 0], tall[9 * PX : 10 * PX].transpose(2, 0, 1))
+    assert "the upper 70 % of its rows" in result.summary()[1]
+    with pytest.raises(
+        ConfigError, match="has not both train and test, which protocol paper takes"
+    ):
+        ingest(root, "whu", protocol="paper")
+
+
 AREAS = (SPLITS["train"][0], SPLITS["val"][3], SPLITS["test"][1])
 
 
