@@ -111,6 +111,8 @@ def _files(base: Path, path: str, folder: str) -> Iterator[tuple[str, Path]]:
     pattern = re.compile(re.escape(wanted).replace(r"\{stem\}", r"(?P<stem>[^/]+)") + ending)
     for file in base.glob(wanted.replace("{stem}", "*") + (".*" if ending else "")):
         found = pattern.fullmatch(file.relative_to(base).as_posix())
+        if file.name.startswith("."):  # what macOS puts beside a file into archives
+            continue
         if found and (not ending or file.suffix.lower() in IMAGE_DRIVERS) and file.is_file():
             yield found["stem"], file
 

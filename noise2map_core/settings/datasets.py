@@ -45,7 +45,8 @@ class SpaceNet7Config(BaseModel):
     """Folder of the data set."""
 
     task: Literal["change", "segment", "both"] = "change"
-    """Labels to store. both (spacenet7): pairs with change and the buildings of each date."""
+    """Labels to store. both (spacenet7, second): pairs with change and the classes of each date.
+    Kinds that come as folders: all that there is, if it is not set."""
 
 
 class WhuConfig(BaseModel):

@@ -175,7 +175,8 @@ def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any
     if name == "kind":
         choices = tuple(choice for field in found for choice in get_args(field.annotation))
         return Literal[choices], Field(default=None, description="Which of these it is.")
-    kinds = " or ".join(get_args(variant.model_fields["kind"].annotation)[0] for variant in having)
+    named = [get_args(variant.model_fields["kind"].annotation) for variant in having]
+    kinds = " or ".join(kind for of_variant in named for kind in of_variant)
     annotation: Any = Union.__getitem__(tuple(field.annotation for field in found))
     default = None if found[0].is_required() else found[0].default
     told = f"({kinds}) {found[0].description}"

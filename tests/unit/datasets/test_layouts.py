@@ -164,6 +164,19 @@ def test_two_data_sets_in_one_folder_are_told_apart(tmp_path: Path) -> None:
     assert result.attributes["counts"]["test"]["chips"] == 3
 
 
+def test_files_that_archives_of_macos_bring_along_are_no_images(tmp_path: Path) -> None:
+    write_miniature(tmp_path / "data" / "LEVIR", MINIATURES["LEVIR-CD"])
+    for folder in ("LEVIR", "__MACOSX/LEVIR"):
+        for name in ("A", "B", "label"):
+            path = tmp_path / "data" / folder / "train" / name / "._train1.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"Mac OS X")
+    counts = ingest(tmp_path / "data", "levir-cd").attributes["counts"]
+    assert {split: part["chips"] for split, part in counts.items()} == {
+        "train": 4, "val": 2, "test": 3,
+    }  # fmt: skip
+
+
 def test_a_task_without_masks_is_refused(tmp_path: Path) -> None:
     write_miniature(tmp_path / "data", MINIATURES["LEVIR-CD"])
     with pytest.raises(ConfigError, match="levir-cd has no masks for segment; it has them for"):
