@@ -120,13 +120,6 @@ def require_folder(path: Path, config: DatasetConfig) -> Path:
     return path
 
 
-def require_file(path: Path) -> Path:
-    """`path`; raises ConfigError if there is no such file."""
-    if not path.is_file():
-        raise ConfigError(f"file {path} is missing. Fetch it anew, or set dataset.root.")
-    return path
-
-
 def natural(name: str) -> list[tuple[int, str]]:
     """A sort key that takes runs of digits as numbers."""
     parts = re.findall(r"\d+|\D+", name)
