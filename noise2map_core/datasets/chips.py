@@ -187,6 +187,8 @@ def _key(benchmark: Benchmark, chip_px: int) -> str:
     settings: dict[str, Any] = {
         "chip_px": chip_px, "gsd": benchmark.gsd, "algorithm": ALGORITHM_VERSION,
     }  # fmt: skip
+    if benchmark.masks.table:
+        settings["masks"] = sorted(benchmark.masks.table.items())
     if benchmark.sizing.by != "gdal":
         settings["resized_as"] = benchmark.sizing.by
     return digest_of([settings, _origin(benchmark), samples, digests])

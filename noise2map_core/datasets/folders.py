@@ -10,9 +10,11 @@ from noise2map_core.datasets.sample import (
     BUILDINGS,
     CHANGE,
     Benchmark,
+    MaskRule,
     about,
     with_validation,
 )
+from noise2map_core.labels import IGNORE
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.datasets import FoldersConfig, Protocol, PublishedConfig
 
@@ -40,7 +42,20 @@ def open_folders(config: FoldersConfig, protocol: Protocol) -> Benchmark:
         selected_on="val",
         evaluated_on="test",
         dropped=found.dropped,
+        masks=_masks(config),
     )
+
+
+def _masks(config: FoldersConfig) -> MaskRule:
+    """What the settings say of masks; nothing: what masks usually are."""
+    if config.mask_yes is None and config.mask_unlabelled is None:
+        return MaskRule()
+    usual = {0: 0, 1: 1, 255: 1}
+    said = {value: int(value == config.mask_yes) for value in range(256)}
+    table = usual if config.mask_yes is None else said
+    if config.mask_unlabelled is not None:
+        table = table | {config.mask_unlabelled: IGNORE}
+    return MaskRule(table=table)
 
 
 def open_published(config: PublishedConfig, protocol: Protocol) -> Benchmark:

@@ -26,6 +26,7 @@ def _with_a_group(pattern: str | None) -> str | None:
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+MaskValue = Annotated[int, Field(ge=0, le=255)]
 
 
 class SpaceNet7Config(BaseModel):
@@ -143,6 +144,12 @@ class FoldersConfig(BaseModel):
 
     attribution: str = ""
     """Who is to be named, and the licence."""
+
+    mask_yes: MaskValue | None = None
+    """Value of masks that means yes; all others mean no. None: masks hold 0 and 1, or 0 and 255."""
+
+    mask_unlabelled: MaskValue | None = None
+    """Value of masks where nobody labelled. None: there is none."""
 
     area_pattern: Annotated[str | None, AfterValidator(_with_a_group)] = None
     """Regular expression whose first group catches in an image's name which city or scene it is of,

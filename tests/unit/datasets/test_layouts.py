@@ -12,7 +12,7 @@ from noise2map_core.chips.store import open_chips
 from noise2map_core.cli.commands.ingest_dataset import IngestDatasetResult, run
 from noise2map_core.datasets.layouts import PUBLISHED
 from noise2map_core.datasets.spacenet7 import SPLITS
-from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.runtime.errors import ConfigError, OutputMismatchError
 from noise2map_core.settings.datasets import PublishedConfig
 from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 from tests.dataset_factories import picture, save, write_pairs, write_whu_segment, write_xview2
@@ -234,6 +234,30 @@ def test_the_one_pair_of_whu_is_split_by_rows(tmp_path: Path, names: tuple[str, 
         ConfigError, match="has not both train and test, which protocol paper takes"
     ):
         ingest(root, "whu", protocol="paper")
+
+
+def test_masks_of_other_values_are_said_by_settings(tmp_path: Path) -> None:
+    mini = MINIATURES["folders of pairs without split"]
+    write_miniature(tmp_path / "data", mini)
+    mask = np.ones((PX, PX), np.uint8)
+    mask[:2], mask[2] = 2, 255
+    for path in (tmp_path / "data" / "label").iterdir():
+        save(path, mask)
+    with pytest.raises(ConfigError, match=r"3 masks whose values .*label/1.png \(2\)"):
+        ingest(tmp_path / "data", "folders", resolution=1)
+    said = ingest(tmp_path / "data", "folders", resolution=1, mask_yes=2, mask_unlabelled=255)
+    assert said.attributes["counts"]["test"]["label_px"]["change"] == {
+        "unchanged": 3 * PX * (PX - 3), "changed": 3 * PX * 2,
+    }  # fmt: skip
+    everything = {"resolution": 1, "mask_yes": 2}
+    with pytest.raises(OutputMismatchError):
+        run(IngestDatasetConfig.model_validate({
+            "dataset": {"kind": "folders", "root": tmp_path / "data", **everything},
+            "output": said.output, "chip_px": PX,
+        }))  # fmt: skip
+    save(tmp_path / "data" / "label" / "1.png", np.minimum(mask, 1))
+    half = ingest(tmp_path / "data", "folders", resolution=1, mask_yes=1, mask_unlabelled=255)
+    assert shown(half, "change")["test"] == PX * PX + 2 * PX * (PX - 3)
 
 
 AREAS = (SPLITS["train"][0], SPLITS["val"][3], SPLITS["test"][1])
