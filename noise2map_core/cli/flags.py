@@ -138,13 +138,14 @@ def _flag(field: FieldInfo, default: Any, short: list[str]) -> Any:
     hint = "(required)" if default is PydanticUndefined else f"(default: {shown_default(default)})"
     annotation = field.annotation
     words, is_day = _has_words(annotation), date in (annotation, *get_args(annotation))
+    several = not words and _may_be_list(annotation)
     return Annotated[
-        annotation if words else str,
+        annotation if words else tuple[str, ...] if several else str,
         tyro.conf.arg(
             help=_flowing(field.description),
             help_behavior_hint=hint,
             aliases=short,
-            metavar=metavar(annotation) if words else "DATE" if is_day else "YAML",
+            metavar=metavar(annotation) if words or several else "DATE" if is_day else "YAML",
         ),
     ]
 
@@ -162,8 +163,21 @@ def _iter_given(model: type[BaseModel], flags: Mapping[str, Any]) -> Iterator[tu
             inner = _settings(section, value)
             if inner:
                 yield name, inner
+        elif _has_words(annotation):
+            yield name, value
         else:
-            yield name, value if _has_words(annotation) else _yaml_value(name, value)
+            yield name, _value(name, value, annotation)
+
+
+def _value(name: str, text: str | Sequence[str], annotation: Any) -> Any:
+    """The value of what is no plain word: words of a list, or a document of YAML."""
+    if isinstance(text, str):
+        return _yaml_value(name, text)
+    whole = " ".join(text)
+    if whole.startswith(("[", "{")):
+        return _yaml_value(name, whole)
+    alone = len(text) == 1 and any(_is_scalar(part) for part in get_args(annotation))
+    return whole if alone else list(text)
 
 
 def _yaml_value(name: str, text: str) -> Any:
@@ -188,6 +202,14 @@ def _has_words(annotation: Any) -> bool:
     if origin in (tuple, list):
         return all(part is ... or _is_scalar(part) for part in parts)
     return _is_scalar(annotation)
+
+
+def _may_be_list(annotation: Any) -> bool:
+    """True for a choice between kinds of values of which one is a list of words."""
+    union = get_origin(annotation) in (Union, UnionType)
+    return union and any(
+        get_origin(part) in (tuple, list) and _has_words(part) for part in get_args(annotation)
+    )
 
 
 def _is_scalar(annotation: Any) -> bool:
