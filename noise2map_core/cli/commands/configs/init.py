@@ -169,7 +169,7 @@ def _map(answers: _Answers) -> list[Draft]:
         "task", "grid.resolution", "composite.kind", "mask.use", "detector.false_alarms",
         "products.threshold", "products.min_area_px",
     )  # fmt: skip
-    return [Draft("map.yaml", "infer-region", InferRegionConfig, settings | {"output": "map"},
+    return [Draft("map.yaml", "infer-region", InferRegionConfig, settings | {"output": "./map"},
                   offered)]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def _train(answers: _Answers) -> list[Draft]:
         "task", "model.preset", "training.epochs", "training.batch", "training.learning_rate",
         "resources.num_cpus",
     )  # fmt: skip
-    settings = {"chips": "chips.zarr", "output": "training"}
+    settings = {"chips": "./chips.zarr", "output": "./training"}
     return [
         chips(answers, labels),
         Draft("train.yaml", "finetune-maps", FinetuneMapsConfig, settings, offered),
@@ -191,7 +191,7 @@ def _of_folders(answers: _Answers, folder: str) -> Draft:
     dataset = {"kind": "folders", "root": folder, "resolution": float(answers.of("resolution"))}
     settings = answers.placed(IngestDatasetConfig, {"dataset": dataset})
     return Draft(
-        "chips.yaml", "ingest-dataset", IngestDatasetConfig, settings | {"output": "chips.zarr"},
+        "chips.yaml", "ingest-dataset", IngestDatasetConfig, settings | {"output": "./chips.zarr"},
         ("chip_px", "protocol"),
     )  # fmt: skip
 
@@ -205,7 +205,7 @@ def _of_region(answers: _Answers, labels: str) -> Draft:
             "after": answers.of("after"), "labels": {"kind": kind, "path": labels},
         },
     )  # fmt: skip
-    own = {"output": "chips.zarr", "split": {"blocks": {"side_px": 256}}}
+    own = {"output": "./chips.zarr", "split": {"blocks": {"side_px": 256}}}
     offered = ("chips.chip_px", "chips.stride_px", "grid.resolution", "composite.kind", "mask.use")
     return Draft("chips.yaml", "ingest-region", IngestRegionConfig, settings | own, offered)
 
@@ -223,4 +223,4 @@ def _nightly(answers: _Answers) -> list[Draft]:
     )
     offered = ("mask.use", "detector.false_alarms", "alerts.k", "alerts.n", "keep_last")
     return [NightlyDraft("nightly.yaml", "run-nightly", NightlyConfig,
-                         settings | {"output": "nights"}, offered)]  # fmt: skip
+                         settings | {"output": "./nights"}, offered)]  # fmt: skip

@@ -36,6 +36,17 @@ def test_a_config_is_taken_by_its_command_and_says_what_was_asked_for(tmp_path: 
     assert config.output == tmp_path / "map"
 
 
+@pytest.mark.parametrize("what", ["map", "train", "nightly"])
+def test_a_config_in_another_folder_is_taken_beside_an_earlier_output_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for earlier in ("map", "chips.zarr", "training", "nights"):
+        Path(earlier).mkdir()
+    days = {"before": "2024-06-01/2024-08-31", "after": "2025-01-01"}
+    written(Path("mine"), what=what, labels="a.gpkg", **days)
+
+
 def test_of_a_checkpoint_the_bands_are_its_own(tmp_path: Path) -> None:
     assert not written(tmp_path, checkpoint="land")["map.yaml"].search.bands
 
