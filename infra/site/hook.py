@@ -62,7 +62,7 @@ def _notebook(path: Path) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links as they are right on the site; a page that is alone in its part has no list of pages."""
+    """Links as they are right on the site; beside a page that is alone no list of pages."""
     if page.file.src_uri in ALONE:
         page.meta["hide"] = ["navigation"]
     here = _home(page.file.src_uri)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
@@ -64,7 +65,7 @@ class Flags:
 
     def known(self) -> list[str]:
         """All flags, as they are shown."""
-        short = [name for names in self._short().values() for name in names]
+        short = [name for names in self._short.values() for name in names]
         return [*short, *(flag_of(setting.path) for setting in iter_settings(self.config))]
 
     def read(self, args: Sequence[str], defaults: Settings) -> Settings:
@@ -97,6 +98,7 @@ class Flags:
         )  # fmt: skip
         return parsed
 
+    @cached_property
     def _short(self) -> dict[str, list[str]]:
         """Short flags by the setting they stand for; a setting of the root keeps its own name."""
         paths = {setting.path for setting in iter_settings(self.config)}
@@ -117,7 +119,7 @@ class Flags:
             )
             section = section_of(field.annotation)
             if section is None:
-                keys[name] = _flag(field, default, self._short().get(prefix + name, []))
+                keys[name] = _flag(field, default, self._short.get(prefix + name, []))
             else:
                 inner = self._section_type(section, f"{prefix}{name}.", _as_settings(default))
                 keys[name] = Annotated[

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.site.catalogues import CATALOGUES
+from infra.site.reference import reference_pages
 from noise2map_core.cli.application import ALIASES
 from noise2map_core.settings.reading import iter_settings
 from noise2map_core.workflows.launch import find_applications, find_tools
+from noise2map_core.workflows.tools.configs.catalogues import known_collection
 from noise2map_core.workflows.tools.configs.init import OPEN_IMAGERY
 from tests.documents import blocks
 
@@ -100,9 +101,12 @@ def known_flags(name: str) -> set[str]:
 
 
 def test_the_catalogues_that_init_knows_are_in_the_reference() -> None:
-    listed = {(one.address, one.collection, one.bands) for one in CATALOGUES}
-    offered = {(one.catalog, one.collection, " ".join(one.bands)) for one in OPEN_IMAGERY.values()}
-    assert offered <= listed
+    page = dict(reference_pages())["reference/catalogues"]
+    parts = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    for catalog, collection in OPEN_IMAGERY.values():
+        known = known_collection(catalog, collection)
+        (part,) = (part for part in parts if f"`--catalog {catalog}`" in part)
+        assert known is not None and f"| `{collection}` | {known.imagery} | {known.bands} |" in part
 
 
 def test_yaml_blocks_are_yaml(checkout: Path) -> None:

@@ -242,7 +242,9 @@ def test_the_same_flags_take_numbers_and_mappings_where_labels_are_rasters() -> 
 
 
 @pytest.mark.parametrize(("words", "meant"), [(["equal"], "equal"), (["1", "2.5"], (1.0, 2.5))])
-def test_a_choice_that_may_be_numbers_takes_one_word_or_several(words: list[str], meant: Any) -> None:
+def test_a_choice_that_may_be_numbers_takes_one_word_or_several(
+    words: list[str], meant: Any
+) -> None:
     given = ["--chips", "c.zarr", "--output", "o", "--change.loss.class-weights", *words]
     config = parse_config(FinetuneMapsConfig, given)
     assert config.change is not None and config.change.loss.class_weights == meant

@@ -22,6 +22,7 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.run_nightly import AreaConfig, NightlyConfig
+from noise2map_core.workflows.tools.configs.catalogues import known_collection
 from noise2map_core.workflows.tools.configs.init import OPEN_IMAGERY, InitConfig
 from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
@@ -138,14 +139,14 @@ class _Answers:
     def search(self) -> Settings:
         """Where the imagery is; of a checkpoint, the bands are its own."""
         of = self.config
-        known = OPEN_IMAGERY[of.imagery]
-        bands = known.bands if of.bands is None else of.bands
+        catalog, collection = OPEN_IMAGERY[of.imagery]
+        found = {"catalog": of.catalog or catalog, "collection": of.collection or collection}
         named = of.checkpoint is not None and str(of.checkpoint) not in ("mad", "irmad", "cva")
-        found = {
-            "catalog": of.catalog or known.catalog,
-            "collection": of.collection or known.collection,
-        }
-        return found if named and of.bands is None else found | {"bands": list(bands)}
+        if named and of.bands is None:
+            return found
+        known = known_collection(**found) or known_collection(catalog, collection)
+        bands = known.bands.split() if known is not None and of.bands is None else of.bands or ()
+        return found | {"bands": list(bands)}
 
     def placed(self, config_type: type[BaseModel], settings: Settings) -> Settings:
         """Settings with paths relative to the folder that the YAML lies in."""

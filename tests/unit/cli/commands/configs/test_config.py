@@ -151,7 +151,9 @@ def test_flags_of_the_command_stand_behind_the_configs_and_go_before_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flags = ["--chips", "c.zarr", "--output", "o", "--training.epochs", "3"]
-    monkeypatch.setattr(sys, "argv", ["noise2map", "config", "show", "finetune-maps", "best", *flags])
+    monkeypatch.setattr(
+        sys, "argv", ["noise2map", "config", "show", "finetune-maps", "best", *flags]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
