@@ -330,5 +330,5 @@ def _plain(values: dict[str, Any]) -> Sequence[tuple[str, str]]:
     return [
         (name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else str(value))
         for name, value in values.items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float) and value != ""
     ]
