@@ -85,7 +85,7 @@ wheel-demo: wheel  ## The wheel in a clean environment, away from the checkout: 
 BUILDINGS := out/buildings
 LAND := out/land
 WORLDS := $(BIN)/noise2map draw-worlds
-SCORE := $(BIN)/noise2map evaluate-maps --add_to_card --checkpoint
+SCORE := $(BIN)/noise2map evaluate-maps --add-to-card --checkpoint
 shipped-checkpoint: shipped-buildings shipped-land  ## The checkpoints that ship anew: data, training, scores, cards
 
 shipped-buildings: $(VENV)/.installed-dev

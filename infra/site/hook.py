@@ -27,6 +27,7 @@ ELSEWHERE = {
     "README.md": "index.md",
 }
 """Where on the site a file of the checkout is shown."""
+ALONE = ("index.md", "gallery/index.md", "changes.md")
 LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^()\s]+)\)")
 COMMANDS = "reference/commands"
 
@@ -61,7 +62,9 @@ def _notebook(path: Path) -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links as they are right on the site."""
+    """Links as they are right on the site; beside a page that is alone no list of pages."""
+    if page.file.src_uri in ALONE:
+        page.meta["hide"] = ["navigation"]
     here = _home(page.file.src_uri)
     return LINK.sub(lambda link: _moved(link, here, page.file.src_uri, files), markdown)
 

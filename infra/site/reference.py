@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import noise2map_core
-from infra.site.catalogues import CATALOGUES
-from infra.site.settings import commands_table
+from infra.site.settings import commands_table, stacked
 from noise2map_core.products.bundle import write_products
 from noise2map_core.products.vectors import columns
 from noise2map_core.products.vectors.columns import Table
 from noise2map_core.runtime.errors import EXIT_CODES, Noise2MapError
 from noise2map_core.settings.products import ProductsConfig
+from noise2map_core.workflows.tools.configs.catalogues import CATALOGUES
 from tests.map_factories import blobs, subject_of, write_mosaic
 
 SIDE_PX = 64
@@ -62,7 +62,7 @@ def reference_pages() -> Iterator[tuple[str, str]]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [" | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(f"| {line} |" for line in lines)
+    return stacked("\n".join(f"| {line} |" for line in lines))
 
 
 def _exit_codes() -> str:

@@ -31,7 +31,7 @@ def commands_table() -> str:
         f"| [`{command.name}`](commands/{command.name}.md) | {command.summary} |"
         for command in (*find_applications(), *find_tools())
     ]
-    return "\n".join(["| command | |", "| --- | --- |", *rows])
+    return stacked("\n".join(["| command | |", "| --- | --- |", *rows]))
 
 
 def _page(command: Command) -> str:
@@ -83,7 +83,12 @@ def _table(settings: Iterator[tuple[str, FieldInfo]]) -> str:
         f"{_cell(one.description or '')} |"
         for path, one in settings
     ]
-    return "\n".join([HEAD, *rows])
+    return stacked("\n".join([HEAD, *rows]), "settings")
+
+
+def stacked(table: str, *classes: str) -> str:
+    """A table of which, on a phone, each row is a paragraph (docs/style.css)."""
+    return f'<div class="{" ".join(("stacked", *classes))}" markdown>\n\n{table}\n\n</div>'
 
 
 def _cell(text: str) -> str:

@@ -19,7 +19,13 @@ from noise2map_core.runtime.diagnosis import diagnosis
 from noise2map_core.runtime.errors import LeaseLostError
 from noise2map_core.runtime.progress import waiting
 from noise2map_core.runtime.redact import redacted
-from noise2map_core.settings.reading import ConfigT, build_config, flag_of, iter_settings
+from noise2map_core.settings.reading import (
+    ConfigT,
+    Settings,
+    build_config,
+    flag_of,
+    iter_settings,
+)
 from noise2map_core.workflows.configs import SUFFIXES, read_configs
 
 ALIASES = {
@@ -34,6 +40,7 @@ ALIASES = {
 }
 """Short flags and the settings that they stand for, in applications that have such a setting."""
 
+NONE: Settings = {}
 TERMINATED = 128 + signal.SIGTERM
 STDOUT = 1
 UNREAD = 128 + signal.SIGPIPE
@@ -48,24 +55,27 @@ def application(
     operands: Sequence[str] = (),
     description: str = "",
     unseen: Sequence[str] = (),
+    rest: str = "",
 ) -> NoReturn:
     """Run a command: `[CONFIG ...] [--flags]`.
 
     `operands` name settings that may stand first without their flags, in place of the YAML file;
-    the last of them takes all words up to the first flag. `unseen` are not in its help.
+    the last of them takes all words up to the first flag. `unseen` are not in its help; `rest`
+    names the setting that takes the flags, if they are another command's.
 
     Prints the lines of the result's `summary()` where it has one. Ends the process: 0 done (or the
     result's `exit_code`), else the exit code of the error, with one line on stderr (and the
     traceback after `--debug`).
     """
     try:
-        args = _with_flags(config_type, sys.argv[1:], operands)
+        words, left = _of_another(sys.argv[1:]) if rest else (sys.argv[1:], ())
+        args = _with_flags(config_type, words, operands)
         shown = " ".join([name, *(operand.upper() for operand in operands)])
         parse = partial(
             parse_config, config_type, args, name=shown, description=description, aliases=aliases,
-            unseen=unseen,
+            unseen=unseen, more={rest: left} if left else {},
         )  # fmt: skip
-        sys.exit(_run(parse, run, name, debug="--debug" in args))
+        sys.exit(_run(parse, run, name, debug="--debug" in (*args, *left)))
     finally:
         finish_output()
 
@@ -78,9 +88,11 @@ def parse_config(
     description: str = "",
     aliases: Mapping[str, str] = ALIASES,
     unseen: Sequence[str] = (),
+    more: Settings = NONE,
 ) -> ConfigT:
     """The config of a command line: YAML files first, if any, each over those before it, then
-    flags. Paths in a file are relative to it, those of flags to the current directory.
+    flags. Paths in a file are relative to it, those of flags to the current directory. `more` are
+    settings that stand in neither.
 
     Raises ConfigError in one line: for a misspelt key its path, for missing settings their flags.
     """
@@ -91,12 +103,19 @@ def parse_config(
         show_help(command, asked, settings)
     given = command.read(flags, settings)
     given.pop("debug", None)
-    return build_config(config_type, settings, given)
+    return build_config(config_type, settings, {**given, **more})
 
 
 def configs_of(args: Sequence[str]) -> Sequence[str]:
     """The words before the first flag: YAML files, and names of configs that ship."""
     return list(takewhile(lambda arg: not arg.startswith("-"), args))
+
+
+def _of_another(args: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Words up to the first flag, and the rest, which is another command's; all are this one's if
+    they begin with a flag or ask for help."""
+    words = configs_of(args)
+    return (words, args[len(words) :]) if words and not help_asked(args) else (args, ())
 
 
 def _with_flags(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
@@ -64,7 +65,7 @@ class Flags:
 
     def known(self) -> list[str]:
         """All flags, as they are shown."""
-        short = [name for names in self._short().values() for name in names]
+        short = [name for names in self._short.values() for name in names]
         return [*short, *(flag_of(setting.path) for setting in iter_settings(self.config))]
 
     def read(self, args: Sequence[str], defaults: Settings) -> Settings:
@@ -97,6 +98,7 @@ class Flags:
         )  # fmt: skip
         return parsed
 
+    @cached_property
     def _short(self) -> dict[str, list[str]]:
         """Short flags by the setting they stand for; a setting of the root keeps its own name."""
         paths = {setting.path for setting in iter_settings(self.config)}
@@ -117,7 +119,7 @@ class Flags:
             )
             section = section_of(field.annotation)
             if section is None:
-                keys[name] = _flag(field, default, self._short().get(prefix + name, []))
+                keys[name] = _flag(field, default, self._short.get(prefix + name, []))
             else:
                 inner = self._section_type(section, f"{prefix}{name}.", _as_settings(default))
                 keys[name] = Annotated[
@@ -138,13 +140,14 @@ def _flag(field: FieldInfo, default: Any, short: list[str]) -> Any:
     hint = "(required)" if default is PydanticUndefined else f"(default: {shown_default(default)})"
     annotation = field.annotation
     words, is_day = _has_words(annotation), date in (annotation, *get_args(annotation))
+    several = not words and _may_be_list(annotation)
     return Annotated[
-        annotation if words else str,
+        annotation if words else tuple[str, ...] if several else str,
         tyro.conf.arg(
             help=_flowing(field.description),
             help_behavior_hint=hint,
             aliases=short,
-            metavar=metavar(annotation) if words else "DATE" if is_day else "YAML",
+            metavar=metavar(annotation) if words or several else "DATE" if is_day else "YAML",
         ),
     ]
 
@@ -162,8 +165,21 @@ def _iter_given(model: type[BaseModel], flags: Mapping[str, Any]) -> Iterator[tu
             inner = _settings(section, value)
             if inner:
                 yield name, inner
+        elif _has_words(annotation):
+            yield name, value
         else:
-            yield name, value if _has_words(annotation) else _yaml_value(name, value)
+            yield name, _value(name, value, annotation)
+
+
+def _value(name: str, text: str | Sequence[str], annotation: Any) -> Any:
+    """The value of what is no plain word: words of a list, or a document of YAML."""
+    if isinstance(text, str):
+        return _yaml_value(name, text)
+    whole = " ".join(text)
+    if whole.startswith(("[", "{")):
+        return _yaml_value(name, whole)
+    alone = len(text) == 1 and any(_is_scalar(part) for part in get_args(annotation))
+    return whole if alone else list(text)
 
 
 def _yaml_value(name: str, text: str) -> Any:
@@ -188,6 +204,14 @@ def _has_words(annotation: Any) -> bool:
     if origin in (tuple, list):
         return all(part is ... or _is_scalar(part) for part in parts)
     return _is_scalar(annotation)
+
+
+def _may_be_list(annotation: Any) -> bool:
+    """True for a choice between kinds of values of which one is a list of words."""
+    union = get_origin(annotation) in (Union, UnionType)
+    return union and any(
+        get_origin(part) in (tuple, list) and _has_words(part) for part in get_args(annotation)
+    )
 
 
 def _is_scalar(annotation: Any) -> bool:

@@ -22,6 +22,8 @@ def _metavar(annotation: Any) -> str:
         return "|".join(_metavar(part) for part in parts if part is not NoneType)
     if origin in (tuple, list):
         return _several(parts)
+    if origin is dict:
+        return "YAML"
     names = {"bool": "{True,False}"}
     return names.get(annotation.__name__, str(annotation.__name__).upper())
 

@@ -25,7 +25,7 @@ def start(name: str) -> NoReturn:
 
     application(
         workflow.config, run, name=name, operands=workflow.operands,
-        description=command.docstring, unseen=workflow.unseen,
+        description=command.docstring, unseen=workflow.unseen, rest=workflow.rest,
     )  # fmt: skip
 
 

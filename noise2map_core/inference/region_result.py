@@ -81,7 +81,7 @@ def _about(run: RegionRun) -> str:
     return (
         f"no checkpoint was named: the detector {spec.kind} made the map, from the statistics of "
         "both dates. It finds any change, the season's too; of what did not change about "
-        f"{spec.false_alarms:.2%} may be false alarms (--detector.false_alarms)"
+        f"{spec.false_alarms:.2%} may be false alarms (--detector.false-alarms)"
     )
 
 

@@ -26,7 +26,7 @@ from noise2map_core.nightly.areas import Area
 from noise2map_core.nightly.changes_files import expect_changes, write_changes
 from noise2map_core.nightly.cursor import Cursor, read_cursor, write_cursor
 from noise2map_core.nightly.followed import drop_slice, follow_slice, grid_of, update_area
-from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome
+from noise2map_core.nightly.outcome import AreaOutcome, SliceOutcome, new_items
 from noise2map_core.nightly.past import SliceRecord, forget_record, read_past, write_record
 from noise2map_core.nightly.plan import AreaPlan, SlicePlan, plan_area, rule_of, search_interval
 from noise2map_core.nightly.retention import slice_days
@@ -147,7 +147,7 @@ def map_area(watch: Watch, run: Runner, say: Say) -> AreaOutcome:
             if plan.gone:
                 _drop_slice(watch, plan.day)
                 continue
-            say(f"{watch.area.id}: slice of {plan.day}, {len(plan.news)} new items")
+            say(f"{watch.area.id}: slice of {plan.day}, {new_items(len(plan.news))}")
             outcome.slices.append(_map_slice(watch, plan, run))
             outcome.newest = watch.cursor.slice if watch.cursor else None
         _note_through(watch)

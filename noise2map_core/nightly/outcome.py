@@ -143,8 +143,13 @@ def _lines(area: AreaOutcome, planned: bool) -> list[str]:
     return [*notices, f"{area.id}: {nothing}"]
 
 
+def new_items(count: int) -> str:
+    """How many, in words."""
+    return "1 new item" if count == 1 else f"{count} new items"
+
+
 def _slice_line(one: SliceOutcome, planned: bool) -> str:
     again = " again" if one.amended else ""
     tiles = f"{one.predicted} tiles {'to predict' if planned else 'predicted'}, {one.kept} kept"
     events = ", ".join(f"{count} {event}" for event, count in one.changes.items())
-    return f"{one.day}{again}: {one.news} new items, {tiles}" + (f"; {events}" if events else "")
+    return f"{one.day}{again}: {new_items(one.news)}, {tiles}" + (f"; {events}" if events else "")

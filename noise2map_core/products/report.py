@@ -180,7 +180,7 @@ def _scores_note(subject: MapSubject) -> str:
         return "From its card; how good this map is, noise2map sample and assess say."
     if subject.document:
         return (
-            "None recorded: noise2map evaluate-maps --add_to_card writes into the checkpoint's "
+            "None recorded: noise2map evaluate-maps --add-to-card writes into the checkpoint's "
             "card how well it does where labels are known."
         )
     return "None: a detector made this map; it has learnt from no labels."
@@ -330,5 +330,5 @@ def _plain(values: dict[str, Any]) -> Sequence[tuple[str, str]]:
     return [
         (name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else str(value))
         for name, value in values.items()
-        if isinstance(value, str | int | float)
+        if isinstance(value, str | int | float) and value != ""
     ]

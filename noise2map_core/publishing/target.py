@@ -56,7 +56,7 @@ class Target:
         if is_web(place):
             raise ConfigError(
                 f"cannot write to {place}. Give the bucket behind it (s3://…, gs://…) as --to, and "
-                "the web address as --base_url."
+                "the web address as --base-url."
             )
         self.place = place
 

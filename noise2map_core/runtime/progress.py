@@ -92,6 +92,14 @@ class Progress:
                 self._bar.close()
                 self._bar = None
 
+    def settle(self) -> None:
+        """Say no more: what was waited for is there."""
+        with self._lock:
+            self._closed = True
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -100,13 +108,17 @@ class Progress:
     ) -> None:
         _close(self)
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             if self._bar is not None:
                 self._bar.close()
             elif self._said_at is None:
                 if not self.brief:
                     self._say()
-            elif self._clock() > self._said_at:
+            elif self._clock() > self._said_at + (
+                0 if self.unit else 1
+            ):  # else the same line again
                 self._say()
 
     def _begin_bar(self) -> None:
@@ -145,6 +157,14 @@ def progress(total: int | None, label: str, unit: str, *, brief: bool = False) -
 def waiting(label: str) -> Progress:
     """Work of which nothing is counted: told of if it takes long, to be used in a `with`."""
     return Progress(None, label, "", brief=True)
+
+
+def settled() -> None:
+    """Nothing is waited for any more: what goes on from here, as a server does, has no end."""
+    with _change:
+        waits = [one for one in _opened if not one.unit]
+    for one in waits:
+        one.settle()
 
 
 _opened: list[Progress] = []

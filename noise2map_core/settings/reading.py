@@ -175,12 +175,19 @@ def _joined_field(variants: tuple[type[BaseModel], ...], name: str) -> tuple[Any
     if name == "kind":
         choices = tuple(choice for field in found for choice in get_args(field.annotation))
         return Literal[choices], Field(default=None, description="Which of these it is.")
-    named = [get_args(variant.model_fields["kind"].annotation) for variant in having]
-    kinds = " or ".join(kind for of_variant in named for kind in of_variant)
     annotation: Any = Union.__getitem__(tuple(field.annotation for field in found))
     default = None if found[0].is_required() else found[0].default
-    told = f"({kinds}) {found[0].description}"
+    told = _told_of_kinds(having, name)
     return annotation, Field(default=default, description=told, alias=found[0].alias)
+
+
+def _told_of_kinds(having: list[type[BaseModel]], name: str) -> str:
+    """What a setting is, for each of the kinds that say it in their own words."""
+    kinds: dict[str, list[str]] = {}
+    for variant in having:
+        said = variant.model_fields[name].description or ""
+        kinds.setdefault(said, []).extend(get_args(variant.model_fields["kind"].annotation))
+    return " ".join(f"({' or '.join(found)}) {said}" for said, found in kinds.items())
 
 
 def merged(below: Settings, above: Settings) -> Settings:

@@ -22,6 +22,7 @@ class ChipDataset(Dataset[dict[str, Tensor]]):
     """The chips of one part of a store, in its order, for `torch.utils.data.DataLoader`.
 
     A sample has
+
     - `image` float32 [date, band, y, x]: raw numbers, those that were not observed among them;
     - `valid` bool [date, y, x], True = observed;
     - `chip` int64 [], its number in the store;

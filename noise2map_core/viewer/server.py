@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from noise2map_core.runtime.errors import ConfigError, OutputMismatchError, explained
+from noise2map_core.runtime.progress import settled
 from noise2map_core.runtime.storage import is_local
 from noise2map_core.viewer.page import (
     ASSETS,
@@ -112,6 +113,7 @@ def listen(port: int) -> socket.socket:
 
 def serve(app: web.Application, listening: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM, then return."""
+    settled()
     web.run_app(app, sock=listening, print=None, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
 

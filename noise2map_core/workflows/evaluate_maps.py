@@ -20,7 +20,8 @@ class EvaluateMapsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: Checkpoint
-    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings."""
+    """Directory that finetune-maps wrote, or the name of a checkpoint that ships: buildings,
+    land."""
 
     more_checkpoints: tuple[Checkpoint, ...] = ()
     """The same training from other seeds: scored too, with mean and standard deviation over all."""

@@ -44,8 +44,8 @@ class InferRegionConfig(RegionConfig):
     `before` among days with about as little cloud."""
 
     checkpoint: Checkpoint | None = None
-    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
-    detector, which needs no labels and finds any change: mad, irmad, cva. None: the detector that
+    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings, land), or
+    a detector, which needs no labels and finds any change: mad, irmad, cva. None: the detector that
     suits the number of bands."""
 
     output: Target

@@ -47,6 +47,8 @@ class Workflow:
     """Settings that may stand first without their flags; the last takes all words that are left."""
     unseen: tuple[str, ...] = ()
     """Settings that are taken, but have no effect here and are not in its help."""
+    rest: str = ""
+    """Setting that takes all words from the first flag on, which are another command's flags."""
 
 
 @dataclass(frozen=True, slots=True)

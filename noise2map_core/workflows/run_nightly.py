@@ -94,8 +94,8 @@ class AreaConfig(RegionConfig):
     """One of `sensors`."""
 
     checkpoint: Checkpoint
-    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings), or a
-    detector: mad, irmad, cva. It has to know the task change, or to segment: its maps of two
+    """Directory that finetune-maps wrote, the name of a checkpoint that ships (buildings, land), or
+    a detector: mad, irmad, cva. It has to know the task change, or to segment: its maps of two
     dates are compared then (inference.compare)."""
 
     since: date

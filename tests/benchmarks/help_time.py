@@ -1,36 +1,45 @@
-"""How long help takes, against Python's own start.
+"""How long help takes: seconds of CPU, which other work hardly moves, and of a clock.
 
-python tests/benchmarks/help_time.py
+python tests/benchmarks/help_time.py [COMMAND ...]
 """
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
-from noise2map_core.workflows.launch import find_applications
+from noise2map_core.workflows.launch import find_applications, find_tools
 
 COMMAND = str(Path(sys.executable).parent / "noise2map")
-BARE = [sys.executable, "-c", "pass"]
-ROUNDS = 7
+ROUNDS = 3
 
 
 def main() -> None:
-    """Print one line for each command."""
-    commands = [[COMMAND, "--help"]]
-    commands += [[COMMAND, found.name, "--help"] for found in find_applications()]
-    for command in commands:
-        rounds = [(_seconds(command), _seconds(BARE)) for _ in range(ROUNDS)]
-        shown, bare = (median(times) for times in zip(*rounds, strict=True))
-        name = " ".join(["noise2map", *command[1:]])
-        print(f"{name:40} {shown:.2f} s, {shown / bare:.0f} times Python's start")
+    """Print one line for each command, the slowest last."""
+    names = sys.argv[1:] or [one.name for one in (*find_applications(), *find_tools())]
+    asked = [[], *([name] for name in names)]
+    rows = [(*_taken([*words, "--help", *more]), " ".join([*words, "--help", *more]))
+            for words in asked for more in ([], ["all"])[: 1 + bool(words)]]  # fmt: skip
+    print("CPU    clock  noise2map …")
+    for cpu, clock, words in sorted(rows):
+        print(f"{cpu:.2f} s {clock:.2f} s {words}")
 
 
-def _seconds(command: list[str]) -> float:
-    begin = time.perf_counter()
+def _taken(words: list[str]) -> tuple[float, float]:
+    """Seconds of CPU and of a clock, each the median of the rounds."""
+    rounds = [_once([COMMAND, *words]) for _ in range(ROUNDS)]
+    cpu, clock = (median(times) for times in zip(*rounds, strict=True))
+    return cpu, clock
+
+
+def _once(command: list[str]) -> tuple[float, float]:
+    begin, before = time.perf_counter(), os.times()
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return time.perf_counter() - begin
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    return cpu - before.children_user - before.children_system, time.perf_counter() - begin
 
 
 if __name__ == "__main__":

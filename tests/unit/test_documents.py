@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.site.catalogues import CATALOGUES
+from infra.site.reference import reference_pages
 from noise2map_core.cli.application import ALIASES
 from noise2map_core.settings.reading import iter_settings
 from noise2map_core.workflows.launch import find_applications, find_tools
+from noise2map_core.workflows.tools.configs.catalogues import known_collection
 from noise2map_core.workflows.tools.configs.init import OPEN_IMAGERY
 from tests.documents import blocks
 
@@ -81,7 +82,9 @@ def commands_of(text: str) -> Iterator[list[str]]:
 def test_commands_of_the_documents_have_flags_that_exist(checkout: Path) -> None:
     wrong, seen = [], 0
     for page in documents(checkout):
-        for words in commands_of(page.read_text()):
+        for found in commands_of(page.read_text()):
+            shown = found[:2] == ["config", "show"] and found[2] in COMMANDS
+            words = found[2:] if shown else found  # flags are those of the command
             known = known_flags(words[0]) if words and words[0] in COMMANDS else None
             for word in words[1:]:
                 if known is not None and word.startswith("--"):
@@ -100,9 +103,12 @@ def known_flags(name: str) -> set[str]:
 
 
 def test_the_catalogues_that_init_knows_are_in_the_reference() -> None:
-    listed = {(one.address, one.collection, one.bands) for one in CATALOGUES}
-    offered = {(one.catalog, one.collection, " ".join(one.bands)) for one in OPEN_IMAGERY.values()}
-    assert offered <= listed
+    page = dict(reference_pages())["reference/catalogues"]
+    parts = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    for catalog, collection in OPEN_IMAGERY.values():
+        known = known_collection(catalog, collection)
+        (part,) = (part for part in parts if f"`--catalog {catalog}`" in part)
+        assert known is not None and f"| `{collection}` | {known.imagery} | {known.bands} |" in part
 
 
 def test_yaml_blocks_are_yaml(checkout: Path) -> None:

@@ -21,6 +21,7 @@ from tenacity import (
 )
 
 from noise2map_core.distributed.cluster import agent_keeper
+from noise2map_core.distributed.cluster.actor_arguments import whole_arguments
 from noise2map_core.distributed.cluster.folder import session_folder
 from noise2map_core.distributed.cluster.needs import Need, cluster_address, require_fit, shortage
 from noise2map_core.runtime.environment import environment
@@ -56,7 +57,8 @@ def ray_session(resources: ClusterConfig, needs: Sequence[Need] = ()) -> Iterato
     """
     if ray.is_initialized():
         _tell_if_short(needs)
-        yield
+        with whole_arguments():
+            yield
         return
     target = _target(resources)
     with ExitStack() as stack:
@@ -67,6 +69,7 @@ def ray_session(resources: ClusterConfig, needs: Sequence[Need] = ()) -> Iterato
         with _own_signals(), waiting("start Ray" if target["address"] == "local" else "reach Ray"):
             _connect(target)
         stack.enter_context(_quiet_data())
+        stack.enter_context(whole_arguments())
         if target["address"] == "local":
             require_fit(needs, *_capacity())
         _tell_if_short(needs)

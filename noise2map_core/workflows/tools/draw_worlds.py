@@ -42,7 +42,7 @@ class DrawWorldsConfig(BaseModel):
     """Side of a chip, pixels."""
 
     resolution: Annotated[Metres | None, Field(alias="gsd")] = None
-    """Metres a pixel; null: 0.5 of buildings, 10 of land."""
+    """Metres a pixel; None: 0.5 of buildings, 10 of land."""
 
     resolution_spread: Annotated[FiniteFloat, Field(ge=1, le=4, alias="gsd_spread")] = 1.5
     """A pair's pixels are up to so many times larger or smaller than resolution says."""

@@ -32,6 +32,7 @@ from noise2map_core.training.run import learnt_settings
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
+from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.launch import find_applications, find_tools
 from noise2map_core.workflows.run_nightly import NightlyConfig
 from noise2map_core.workflows.search_schedules import SearchSchedulesConfig
@@ -214,6 +215,45 @@ def test_a_key_in_the_wrong_section_is_refused_with_the_right_one(tmp_path: Path
 )
 def test_a_misspelt_flag_is_refused_with_the_one_that_is_near(flag: str, said: str) -> None:
     assert refusal(*REQUIRED, flag, "x") == f"unknown flag {flag}. {said}"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["changed"], ("changed",)),
+        (["changed", "2015"], ("changed", "2015")),
+        (["[changed, built]"], ("changed", "built")),
+        (["[changed,", "built]"], ("changed", "built")),  # a shell without quotes
+    ],
+)
+def test_a_setting_that_may_be_a_list_of_names_takes_words(
+    words: list[str], meant: tuple[str, ...]
+) -> None:
+    given = ["--labels.kind", "polygons", "--labels.path", "a.gpkg", "--labels.column", "c"]
+    labels = ingest_labels(*given, "--labels.classes", *words, "--labels.unchanged", "same")
+    assert (labels.classes, labels.unchanged) == (meant, ("same",))
+
+
+def test_the_same_flags_take_numbers_and_mappings_where_labels_are_rasters() -> None:
+    given = ["--labels.kind", "raster", "--labels.path", "a.tif", "--labels.unchanged", "0", "3"]
+    assert ingest_labels(*given).unchanged == (0, 3)
+    of_dates = [*given[:4], "--labels.task", "segment", "--labels.classes", "{land: [0], sea: [1]}"]
+    assert ingest_labels(*of_dates).classes == {"land": (0,), "sea": (1,)}
+
+
+@pytest.mark.parametrize(("words", "meant"), [(["equal"], "equal"), (["1", "2.5"], (1.0, 2.5))])
+def test_a_choice_that_may_be_numbers_takes_one_word_or_several(
+    words: list[str], meant: Any
+) -> None:
+    given = ["--chips", "c.zarr", "--output", "o", "--change.loss.class-weights", *words]
+    config = parse_config(FinetuneMapsConfig, given)
+    assert config.change is not None and config.change.loss.class_weights == meant
+
+
+def ingest_labels(*flags: str) -> Any:
+    needed = ["--aoi=1,2,3,4", "--catalog", "c", "--collection", "k", "--after", "2020-01-01"]
+    dates = ["--before", "2019-01-01", "--output", "chips.zarr"]
+    return parse_config(IngestRegionConfig, [*needed, *dates, *flags]).labels
 
 
 def test_a_yaml_file_behind_flags_is_told_where_it_belongs() -> None:

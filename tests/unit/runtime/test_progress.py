@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from noise2map_core.runtime.progress import Progress, progress
+from noise2map_core.runtime.progress import Progress, progress, settled
 
 
 class Clock:
@@ -80,6 +80,27 @@ def test_work_in_which_nothing_is_counted_is_told_of_while_it_goes_on(
         assert log.first.wait(20)
     assert all(re.fullmatch(r"search: \d+ s", line) for line in said(log))
     assert not around.getvalue(), "both spoke"
+
+
+def test_what_is_settled_is_told_of_no_more() -> None:
+    clock, log = Clock(), io.StringIO()
+    with Progress(None, "view", "", log, clock, brief=True) as one:
+        clock.now += 7
+        one.beat()
+        assert said(log) == ["view: 7 s"]
+        settled()
+        clock.now += 60
+        one.beat()
+    assert said(log) == ["view: 7 s"]
+
+
+def test_the_same_line_does_not_come_twice_at_the_end() -> None:
+    clock, log = Clock(), io.StringIO()
+    with Progress(None, "start Ray", "", log, clock, brief=True) as one:
+        clock.now += 7
+        one.beat()
+        clock.now += 0.4
+    assert said(log) == ["start Ray: 7 s"]
 
 
 def test_brief_work_is_not_told_of() -> None:

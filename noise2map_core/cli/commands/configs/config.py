@@ -1,7 +1,11 @@
-"""Show what a command would make of its configs: `noise2map config show [COMMAND] CONFIG ...`."""
+"""Show what a command would make of configs and flags: `config show [COMMAND] [CONFIG ...]`.
+
+Behind the configs stand flags of that command, as it takes them itself.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +14,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from noise2map_core.cli.application import ALIASES
+from noise2map_core.cli.flags import Flags
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.redact import redacted
 from noise2map_core.settings.places import anywhere, placed
-from noise2map_core.settings.reading import Settings, build_config, section_of
+from noise2map_core.settings.reading import Settings, build_config, merged, section_of
 from noise2map_core.workflows.configs import read_configs
 from noise2map_core.workflows.launch import Command, find_applications, find_tools
 from noise2map_core.workflows.tools.configs.config import ConfigConfig
@@ -24,7 +30,8 @@ class ResolvedConfig:
     """What a command would do."""
 
     command: str
-    configs: Sequence[str]
+    words: Sequence[str]
+    """Configs and flags."""
     settings: Settings
     """All of them; what no config sets has its default. Paths are absolute."""
     missing: list[str]
@@ -34,33 +41,47 @@ class ResolvedConfig:
         """The YAML."""
         left = [f"# still needed: {', '.join(self.missing)}"] if self.missing else []
         body = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
-        head = f"# noise2map {self.command} {' '.join(self.configs)}"
+        head = redacted(f"# {shlex.join(['noise2map', self.command, *self.words])}")
         return [head, *left, redacted(body).rstrip("\n")]
 
 
 def run(config: ConfigConfig) -> ResolvedConfig:
-    """Put the configs together, with defaults. Raises ConfigError for what the command refuses."""
+    """Put configs and flags together, with defaults. Raises ConfigError for what the command
+    refuses."""
     commands = {one.name: one for one in (*find_applications(), *find_tools())}
+    flags = config.flags
     if config.configs[0] in commands:
         command, words = commands[config.configs[0]], config.configs[1:]
     else:
-        command, words = _meant(list(commands.values()), config.configs), config.configs
+        command, words = _meant(list(commands.values()), config.configs, flags), config.configs
     config_type = command.workflow.config
-    given = read_configs(config_type, words)
+    given = _given(command, words, flags)
     missing = _missing(config_type, given)
     if missing:
         whole = _whole(config_type, given)
     else:  # which says what is wrong, if anything is
         whole = build_config(config_type, given, {}).model_dump(mode="json")
-    return ResolvedConfig(command.name, words, placed(config_type, whole, anywhere), missing or [])
+    settings = placed(config_type, whole, anywhere)
+    return ResolvedConfig(command.name, (*words, *flags), settings, missing or [])
 
 
-def _meant(commands: list[Command], words: Sequence[str]) -> Command:
+def _given(command: Command, words: Sequence[str], flags: Sequence[str]) -> Settings:
+    """What configs and flags set. Raises ConfigError for flags that the command has not."""
+    settings = read_configs(command.workflow.config, words)
+    return merged(settings, _read_flags(command, flags, settings))
+
+
+def _read_flags(command: Command, flags: Sequence[str], settings: Settings) -> Settings:
+    read = Flags(command.workflow.config, ALIASES, f"noise2map {command.name}").read
+    return {name: value for name, value in read(flags, settings).items() if name != "debug"}
+
+
+def _meant(commands: list[Command], words: Sequence[str], flags: Sequence[str]) -> Command:
     """The command that takes all settings, and needs the fewest besides. Raises ConfigError if
     there is none, or several and no name of a file ends like one (`town-finetune.yaml`)."""
-    missing = {one: _missing_of(one, words) for one in commands}
+    missing = {one: _missing_of(one, words, flags) for one in commands}
     fit = {one: len(names) for one, names in missing.items() if names is not None}
-    shown = " ".join(words)
+    shown = " ".join([*words, *flags])
     if not fit:
         raise ConfigError(
             f"no command takes all settings of {shown}. noise2map config show COMMAND {shown} says "
@@ -83,8 +104,13 @@ def _without_heirs(commands: list[Command]) -> list[Command]:
     return [one for one in commands if not set(one.workflow.config.__mro__[1:]) & set(types)]
 
 
-def _missing_of(command: Command, words: Sequence[str]) -> list[str] | None:
-    return _missing(command.workflow.config, read_configs(command.workflow.config, words))
+def _missing_of(command: Command, words: Sequence[str], flags: Sequence[str]) -> list[str] | None:
+    settings = read_configs(command.workflow.config, words)
+    try:
+        given = merged(settings, _read_flags(command, flags, settings))
+    except ConfigError:  # a flag of other commands
+        return None
+    return _missing(command.workflow.config, given)
 
 
 def _missing(config_type: type[BaseModel], given: Settings) -> list[str] | None:

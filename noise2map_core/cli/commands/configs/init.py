@@ -22,6 +22,7 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 from noise2map_core.workflows.infer_region import InferRegionConfig
 from noise2map_core.workflows.ingest_region import IngestRegionConfig
 from noise2map_core.workflows.run_nightly import AreaConfig, NightlyConfig
+from noise2map_core.workflows.tools.configs.catalogues import known_collection
 from noise2map_core.workflows.tools.configs.init import OPEN_IMAGERY, InitConfig
 from noise2map_core.workflows.tools.ingest_dataset import IngestDatasetConfig
 
@@ -138,14 +139,14 @@ class _Answers:
     def search(self) -> Settings:
         """Where the imagery is; of a checkpoint, the bands are its own."""
         of = self.config
-        known = OPEN_IMAGERY[of.imagery]
-        bands = known.bands if of.bands is None else of.bands
+        catalog, collection = OPEN_IMAGERY[of.imagery]
+        found = {"catalog": of.catalog or catalog, "collection": of.collection or collection}
         named = of.checkpoint is not None and str(of.checkpoint) not in ("mad", "irmad", "cva")
-        found = {
-            "catalog": of.catalog or known.catalog,
-            "collection": of.collection or known.collection,
-        }
-        return found if named and of.bands is None else found | {"bands": list(bands)}
+        if named and of.bands is None:
+            return found
+        known = known_collection(**found) or known_collection(catalog, collection)
+        bands = known.bands.split() if known is not None and of.bands is None else of.bands or ()
+        return found | {"bands": list(bands)}
 
     def placed(self, config_type: type[BaseModel], settings: Settings) -> Settings:
         """Settings with paths relative to the folder that the YAML lies in."""
@@ -169,7 +170,7 @@ def _map(answers: _Answers) -> list[Draft]:
         "task", "grid.resolution", "composite.kind", "mask.use", "detector.false_alarms",
         "products.threshold", "products.min_area_px",
     )  # fmt: skip
-    return [Draft("map.yaml", "infer-region", InferRegionConfig, settings | {"output": "map"},
+    return [Draft("map.yaml", "infer-region", InferRegionConfig, settings | {"output": "./map"},
                   offered)]  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def _train(answers: _Answers) -> list[Draft]:
         "task", "model.preset", "training.epochs", "training.batch", "training.learning_rate",
         "resources.num_cpus",
     )  # fmt: skip
-    settings = {"chips": "chips.zarr", "output": "training"}
+    settings = {"chips": "./chips.zarr", "output": "./training"}
     return [
         chips(answers, labels),
         Draft("train.yaml", "finetune-maps", FinetuneMapsConfig, settings, offered),
@@ -191,7 +192,7 @@ def _of_folders(answers: _Answers, folder: str) -> Draft:
     dataset = {"kind": "folders", "root": folder, "resolution": float(answers.of("resolution"))}
     settings = answers.placed(IngestDatasetConfig, {"dataset": dataset})
     return Draft(
-        "chips.yaml", "ingest-dataset", IngestDatasetConfig, settings | {"output": "chips.zarr"},
+        "chips.yaml", "ingest-dataset", IngestDatasetConfig, settings | {"output": "./chips.zarr"},
         ("chip_px", "protocol"),
     )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _of_region(answers: _Answers, labels: str) -> Draft:
             "after": answers.of("after"), "labels": {"kind": kind, "path": labels},
         },
     )  # fmt: skip
-    own = {"output": "chips.zarr", "split": {"blocks": {"side_px": 256}}}
+    own = {"output": "./chips.zarr", "split": {"blocks": {"side_px": 256}}}
     offered = ("chips.chip_px", "chips.stride_px", "grid.resolution", "composite.kind", "mask.use")
     return Draft("chips.yaml", "ingest-region", IngestRegionConfig, settings | own, offered)
 
@@ -223,4 +224,4 @@ def _nightly(answers: _Answers) -> list[Draft]:
     )
     offered = ("mask.use", "detector.false_alarms", "alerts.k", "alerts.n", "keep_last")
     return [NightlyDraft("nightly.yaml", "run-nightly", NightlyConfig,
-                         settings | {"output": "nights"}, offered)]  # fmt: skip
+                         settings | {"output": "./nights"}, offered)]  # fmt: skip

@@ -10,7 +10,8 @@ from noise2map_core.workflows.launch import Workflow
 
 
 class ConfigConfig(BaseModel):
-    """Show what a command would make of configs: `noise2map config show [COMMAND] CONFIG ...`."""
+    """Show what a command would make of configs and flags:
+    `noise2map config show [COMMAND] [CONFIG ...] [--flags]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -21,5 +22,8 @@ class ConfigConfig(BaseModel):
     """The command, if the settings alone do not say which, and YAML files or names of those that
     ship, each over those before it."""
 
+    flags: tuple[str, ...] = ()
+    """Flags of that command, as it takes them itself, over all configs."""
 
-WORKFLOW = Workflow(ConfigConfig, operands=("action", "configs"))
+
+WORKFLOW = Workflow(ConfigConfig, operands=("action", "configs"), unseen=("flags",), rest="flags")

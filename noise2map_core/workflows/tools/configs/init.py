@@ -8,32 +8,20 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from noise2map_core.runtime.storage import LocalPath
-from noise2map_core.settings.catalog import SearchConfig
 from noise2map_core.settings.network import Checkpoint
 from noise2map_core.settings.numbers import PositiveFloat
 from noise2map_core.settings.places import PathText
 from noise2map_core.workflows.launch import Workflow
+from noise2map_core.workflows.tools.configs.catalogues import EARTH_SEARCH, PLANETARY
 
 Imagery = Literal["sentinel-2", "landsat", "naip"]
 
-PLANETARY_COMPUTER = "https://planetarycomputer.microsoft.com/api/stac/v1"
-
-OPEN_IMAGERY: dict[Imagery, SearchConfig] = {
-    "sentinel-2": SearchConfig(
-        catalog="https://earth-search.aws.element84.com/v1",
-        collection="sentinel-2-l2a",
-        bands=("blue", "green", "red", "nir", "swir16", "swir22"),
-    ),
-    "landsat": SearchConfig(
-        catalog=PLANETARY_COMPUTER,
-        collection="landsat-c2-l2",
-        bands=("blue", "green", "red", "nir08", "swir16", "swir22"),
-    ),
-    "naip": SearchConfig(
-        catalog=PLANETARY_COMPUTER, collection="naip", bands=("red", "green", "blue", "nir")
-    ),
+OPEN_IMAGERY: dict[Imagery, tuple[str, str]] = {
+    "sentinel-2": (EARTH_SEARCH, "sentinel-2-l2a"),
+    "landsat": (PLANETARY, "landsat-c2-l2"),
+    "naip": (PLANETARY, "naip"),
 }
-"""Where open imagery is."""
+"""Catalogue and collection of open imagery."""
 
 
 class InitConfig(BaseModel):
@@ -63,7 +51,8 @@ class InitConfig(BaseModel):
     """Collection, in place of the imagery's."""
 
     bands: tuple[str, ...] | None = None
-    """Bands, in place of the imagery's. Of a checkpoint that is named, its own are taken."""
+    """Bands, in place of those that the collection is known by, or else the imagery's. Of a
+    checkpoint that is named, its own are taken."""
 
     before: str | None = None
     """First date or range of dates, or "best 2023-06-01/2023-08-31"; of nightly the baseline, which

@@ -1,6 +1,7 @@
 """Configs that ship, listed, named and resolved."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from noise2map_core.cli.application import parse_config
 from noise2map_core.cli.commands.configs import config, presets, spaces
+from noise2map_core.cli.main import main
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.search.space import read_space
 from noise2map_core.workflows.configs import find_config, shipped_configs
@@ -19,8 +21,8 @@ from noise2map_core.workflows.tools.configs.presets import PresetsConfig
 from noise2map_core.workflows.tools.configs.spaces import SpacesConfig
 
 
-def shown(*words: str) -> config.ResolvedConfig:
-    return config.run(ConfigConfig(action="show", configs=words))
+def shown(*words: str, flags: tuple[str, ...] = ()) -> config.ResolvedConfig:
+    return config.run(ConfigConfig(action="show", configs=words, flags=flags))
 
 
 COMMANDS = {"pairs": "pair-chips", "dataset": "ingest-dataset"}
@@ -142,3 +144,42 @@ def test_configs_of_a_checkout_ship_though_the_package_is_installed_from_elsewhe
     monkeypatch.chdir(tmp_path)
     away = parse_config(IngestRegionConfig, ["clone/pipelines/configs/taizhou-ingest.yaml"])
     assert Path(str(away.aoi)) == (clone / "pipelines" / "aois" / "taizhou.geojson").resolve()
+
+
+def test_flags_of_the_command_stand_behind_the_configs_and_go_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--chips", "c.zarr", "--output", "o", "--training.epochs", "3"]
+    monkeypatch.setattr(
+        sys, "argv", ["noise2map", "config", "show", "finetune-maps", "best", *flags]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    whole = parse_config(FinetuneMapsConfig, ["best", *flags]).model_dump(mode="json")
+    assert settings == {**whole, "chips": str(tmp_path / "c.zarr"), "output": str(tmp_path / "o")}
+    assert settings["training"]["epochs"] == 3
+
+
+def test_flags_say_whose_the_configs_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("chips: c\noutput: o\n")
+    assert shown(str(path), flags=("--training.epochs", "3", "--change.weight", "2")).command == (
+        "finetune-maps"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "said"),
+    [
+        (("finetune-maps", "best"), "--epocs", r"unknown flag --epocs\. Did you mean"),
+        (("best",), "--epocs", "no command takes all settings of best --epocs 3"),
+    ],
+)
+def test_a_flag_that_the_command_has_not_is_refused(
+    words: tuple[str, ...], flag: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        shown(*words, flags=(flag, "3"))

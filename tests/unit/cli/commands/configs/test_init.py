@@ -12,6 +12,7 @@ from noise2map_core.runtime.errors import ConfigError, OutputError
 from noise2map_core.settings.reading import parse_yaml
 from noise2map_core.workflows.launch import find_command
 from noise2map_core.workflows.run_nightly import NightlyConfig
+from noise2map_core.workflows.tools.configs.catalogues import PLANETARY
 from noise2map_core.workflows.tools.configs.init import InitConfig
 
 DATES = {"before": "2020-06-01/2020-08-31", "after": "best 2024-06-01/2024-08-31"}
@@ -34,6 +35,23 @@ def test_a_config_is_taken_by_its_command_and_says_what_was_asked_for(tmp_path: 
     assert config.search.collection == "landsat-c2-l2" and "nir08" in config.search.bands
     assert str(config.checkpoint) == "mad"
     assert config.output == tmp_path / "map"
+
+
+def test_bands_are_those_that_the_named_collection_is_known_by(tmp_path: Path) -> None:
+    named = {"catalog": PLANETARY + "/", "collection": "sentinel-2-l2a"}
+    search = written(tmp_path, **named)["map.yaml"].search
+    assert search.bands == ("B02", "B03", "B04", "B08", "B11", "B12")
+
+
+@pytest.mark.parametrize("what", ["map", "train", "nightly"])
+def test_a_config_in_another_folder_is_taken_beside_an_earlier_output_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for earlier in ("map", "chips.zarr", "training", "nights"):
+        Path(earlier).mkdir()
+    days = {"before": "2024-06-01/2024-08-31", "after": "2025-01-01"}
+    written(Path("mine"), what=what, labels="a.gpkg", **days)
 
 
 def test_of_a_checkpoint_the_bands_are_its_own(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Open catalogues, and the keys of their bands as their publishers document them."""
+"""Open catalogues, and the keys of their bands as their publishers document them.
+
+`init` writes configs by them, and the site's page of catalogues is made of them.
+"""
 
 from typing import NamedTuple
 
@@ -45,3 +48,15 @@ CATALOGUES = (
     Catalogue("OpenAerialMap", "https://api.imagery.hotosm.org/stac", "openaerialmap",
               "images from drones and aircraft", "red green blue", "", "open"),
 )  # fmt: skip
+
+
+def known_collection(catalog: str, collection: str) -> Catalogue | None:
+    """What is known of a collection of a catalogue that is named by its address."""
+    return next(
+        (
+            one
+            for one in CATALOGUES
+            if (one.address, one.collection) == (catalog.rstrip("/"), collection)
+        ),
+        None,
+    )
