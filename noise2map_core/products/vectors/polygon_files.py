@@ -206,6 +206,37 @@ class GeoPackageFile:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
+def package_of(
+    parquet: Path, path: Path, styles: Mapping[str, PolygonStyle], written: datetime
+) -> bool | None:
+    """Write a GeoPackage of the polygons of a `GeoParquetFile`, batch by batch as they were; None
+    if that is not seen from here."""
+    if not parquet.is_file():
+        return None
+    with pq.ParquetFile(parquet) as file, GeoPackageFile(path, styles, written) as package:
+        crs = crs_of(file)
+        for number in range(file.num_row_groups):
+            package.append(_plain_wkb(file.read_row_group(number)), crs)
+        if not file.num_row_groups:
+            package.append(_plain_wkb(file.schema_arrow.empty_table()), crs)
+    return True
+
+
+def crs_of(file: pq.ParquetFile) -> pyproj.CRS:
+    """What the polygons of a GeoParquet file are in."""
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    return pyproj.CRS.from_json_dict(geo["columns"]["geometry"]["crs"])
+
+
+def _plain_wkb(polygons: pa.Table) -> pa.Table:
+    """The same, geometries as bytes whatever the file has them as; as `arrow_table`."""
+    shapes = polygons["geometry"].combine_chunks()
+    shapes = shapes.storage if isinstance(shapes, pa.ExtensionArray) else shapes
+    place = polygons.schema.get_field_index("geometry")
+    plain = polygons.set_column(place, "geometry", shapes)
+    return plain.replace_schema_metadata(None).combine_chunks()
+
+
 def _named(crs: pyproj.CRS) -> str:
     """As GDAL is told of it: by its code where it has one."""
     return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt()
