@@ -36,12 +36,9 @@ from noise2map_core.products.styles.palette import (
 from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
+from noise2map_core.products.vectors.parquet_parts import GroupedFile
 from noise2map_core.products.vectors.pmtiles import NO_TILES, can_write_tiles, write_tiles
-from noise2map_core.products.vectors.polygon_files import (
-    LAYER,
-    GeoParquetFile,
-    package_of,
-)
+from noise2map_core.products.vectors.polygon_files import LAYER, package_of
 from noise2map_core.products.vectors.polygons import (
     Balance,
     PolygonRules,
@@ -307,14 +304,12 @@ def _write_polygons(
         config.simplify_m,
         subject.directions,
     )
-    with (
-        GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
-        progress(None, "polygons", "polygons") as bar,
-    ):
-        for batch in iter_polygons(mosaic, rules, tally.left_out, mapper):
-            tally.add(batch)
-            parquet.append(batch, mosaic.grid.crs)
-            bar.update(len(batch))
+    batches = iter_polygons(mosaic, rules, tally.left_out, mapper)
+    file = GroupedFile[PolygonTally](folder / POLYGONS, mosaic.grid.crs, config.geoparquet)
+    with progress(None, "polygons", "polygons") as bar:
+        for count, counted in file.write(batches, PolygonTally.of, mapper):
+            tally.join(counted)
+            bar.update(count)
     return tally
 
 

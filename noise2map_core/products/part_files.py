@@ -44,12 +44,20 @@ def read_part(folder: Path, number: int, offset: int, size: int) -> bytes:
 
 
 def write_whole(
-    path: Path, head: bytes, runs: NDArray[np.int64], folder: Path, mapper: Mapper
+    path: Path,
+    head: bytes,
+    runs: NDArray[np.int64],
+    folder: Path,
+    mapper: Mapper,
+    tail: bytes = b"",
 ) -> None:
-    """Write a file of its first bytes and of runs of the files of parts in `folder`."""
+    """Write a file of its first bytes, of runs of the files of parts in `folder`, and of its last
+    bytes."""
     with path.open("wb") as file:
         file.write(head)
-        file.truncate(len(head) + int(runs[:, 2].sum()))
+        file.seek(len(head) + int(runs[:, 2].sum()))
+        file.write(tail)
+        file.truncate()
     for _ in where_seen(mapper, partial(_write_range, path, folder), ranges_of(len(head), runs)):
         pass
 

@@ -50,7 +50,9 @@ class GeoParquetFile:
     The same batches give the same bytes.
     """
 
-    def __init__(self, path: Path, version: GeoParquetVersion = "1.1") -> None:
+    def __init__(
+        self, path: Path | pa.BufferOutputStream, version: GeoParquetVersion = "1.1"
+    ) -> None:
         self._path, self._version = path, version
         self._writer: pq.ParquetWriter | None = None
         self._bounds = np.full(4, np.nan)
@@ -75,6 +77,10 @@ class GeoParquetFile:
             self._writer = pq.ParquetWriter(self._path, polygons.schema, compression="zstd")
         self._bounds = _union(self._bounds, bounds)
         self._writer.write_table(polygons, row_group_size=max(1, len(polygons)))
+
+    def cover(self, bounds: NDArray[np.float64]) -> None:
+        """Say that there are polygons within `bounds` [box, 4], too."""
+        self._bounds = _union(self._bounds, bounds)
 
     def __exit__(
         self,
@@ -111,6 +117,13 @@ def bounds_of(polygons: pa.Table) -> NDArray[np.float64]:
     """[polygon, (west, south, east, north)] of an `arrow_table`."""
     edges = polygons["bbox"].combine_chunks().flatten()
     return np.stack([edge.to_numpy(zero_copy_only=False) for edge in edges], axis=1)
+
+
+def box_of(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[one, 4] All of these in one; none of none."""
+    if not len(bounds):
+        return np.zeros((0, 4))
+    return _union(np.full(4, np.nan), bounds)[None]
 
 
 def _native(polygons: pa.Table, crs: pyproj.CRS) -> pa.Table:
