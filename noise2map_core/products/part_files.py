@@ -25,7 +25,7 @@ Range = tuple[int, NDArray[np.int64]]
 """Where it begins, and its runs [run, (file, offset, bytes)]."""
 
 
-def put_part(folder: Path, number: int, body: bytes) -> bool:
+def put_part(folder: Path, number: int | str, body: bytes) -> bool:
     """Write the file of a part, whole or not at all, for it may be made twice at once; False if the
     folder is not seen from here."""
     if not folder.is_dir():

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,24 +21,26 @@ from numpy.typing import NDArray
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.turns import HALF_TURN, centre_of_grid, wrapped
 from noise2map_core.products.part_files import put_part, write_whole
-from noise2map_core.products.vectors.polygon_files import LAYER, crs_of
+from noise2map_core.products.vectors.polygon_files import LAYER, box_of, crs_of
 from noise2map_core.products.vectors.tile_parts import (
     UNITS,
     Archive,
     KeptTiles,
     Node,
     Part,
+    in_order,
     parts_of,
     shown,
+    squares_of,
     tiles_of,
 )
-from noise2map_core.runtime.mapper import Mapper, here
+from noise2map_core.runtime.mapper import Mapper, here, where_seen
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.storage import PARTIAL
 
 DRIVER = "PMTiles"
-BOXES = "boxes.npy"
-"""The bounds of all polygons, in the folder of their files."""
+BOXES = "-boxes"
+"""Ends the name of a file of bounds of polygons."""
 EQUATOR_M = 40_075_016.686
 UNITS_A_PIXEL = 2
 """At the last zoom, at least; closer, viewers enlarge it."""
@@ -85,10 +88,10 @@ def write_tiles(
     with TemporaryDirectory(dir=path.parent, prefix=f".tiles{PARTIAL}.") as folder:
         polygons = Projected(Path(folder), shared, mapper)
         polygons.add(parquet, LONGEST_PX * grid.resolution)
-        if not len(polygons.boxes):
+        if not len(polygons):
             return False
         parts = polygons.parts(low, high)
-        archive = Archive(polygons.boxes, (low, high))
+        archive = Archive(polygons.bounds, (low, high))
         with progress(len(parts), "vector tiles", "part") as bar:
             make = partial(_tiles, layer, Path(folder), polygons.starts)
             for tiles in mapper(make, polygons.handed(parts, high)):
@@ -117,46 +120,64 @@ Handed = tuple[int, int, Node, bool, NDArray[np.int64] | pa.Table]
 
 
 class Projected:
-    """Polygons in degrees, in a folder: a file for each row group that they come from."""
+    """Polygons in degrees, in a folder: a file for each row group that they come from, and one of
+    their bounds."""
 
     def __init__(self, folder: Path, shared: bool, mapper: Mapper) -> None:
         self._folder, self._shared, self._mapper = folder, shared, mapper
-        self.boxes: NDArray[np.float64] = np.zeros((0, 4))
-        """Bounds [polygon, 4], degrees."""
+        self.bounds: NDArray[np.float64] = np.zeros((0, 4))
+        """Of each row group that has any, degrees …"""
+        self._groups: NDArray[np.int64] = np.zeros(0, np.int64)
+        """… and its file."""
         self.starts: NDArray[np.int64] = np.zeros(1, np.int64)
         """Of each file, the number of its first polygon, and behind the last one how many there
         are."""
         self._number = count()
 
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
     def add(self, parquet: Path, step: float) -> None:
         """What of a GeoParquet file can be shown."""
         with pq.ParquetFile(parquet) as file:
             names = [field.name for field in file.schema_arrow if _is_told(field)]
-            groups = range(file.num_row_groups)
             rows = (
                 (next(self._number), parquet if self._shared else _group(file, number, names))
-                for number in groups
+                for number in range(file.num_row_groups)
             )
             make = partial(_projected, names, crs_of(file), step, self._folder)
-            found = [np.zeros((0, 4))]
-            for bounds, number, body in self._mapper(make, rows):
-                self.put(number, body)
-                found.append(bounds)
-        self.boxes = np.concatenate(found)
-        self.starts = np.cumsum([len(bounds) for bounds in found])
-        if self._shared:
-            np.save(self._folder / BOXES, self.boxes)
+            made = [self._put_group(group) for group in self._mapper(make, rows)]
+        self.bounds = np.concatenate([np.zeros((0, 4)), *(bounds for bounds, _ in made)])
+        self._groups = np.flatnonzero([size for _, size in made])
+        self.starts = np.cumsum([0, *(size for _, size in made)])
 
-    def put(self, number: int, body: bytes | None) -> None:
+    def _put_group(self, group: "Group") -> tuple[NDArray[np.float64], int]:
+        self.put(group.file, group.body)
+        self.put(f"{group.file}{BOXES}", group.boxes)
+        return group.bounds, group.size
+
+    def put(self, name: int | str, body: bytes | None) -> None:
         """Write a part that came back."""
         if body is not None:
-            put_part(self._folder, number, body)
+            put_part(self._folder, name, body)
 
     def parts(self, low: int, high: int) -> list[Part]:
         """Of all zooms, in the order of their tiles."""
-        boxes = self._folder / BOXES if self._shared else self.boxes
-        found = self._mapper(partial(_parts_of_zoom, boxes, high), range(low, high + 1))
-        return [part for parts in found for part in parts]
+        counts = np.diff(self.starts)[self._groups]
+        squares = [
+            (zoom, node, self._groups[near])
+            for zoom in range(low, high + 1)
+            for node, near in squares_of(self.bounds, counts, zoom)
+        ]
+        work, found = (
+            partial(_parts_within, self._folder, self.starts, high),
+            dict[int, list[Part]](),
+        )
+        for (zoom, _, _), parts in zip(
+            squares, where_seen(self._mapper, work, squares), strict=True
+        ):
+            found.setdefault(zoom, []).extend(parts)
+        return [part for zoom in sorted(found) for part in in_order(found[zoom])]
 
     def handed(self, parts: list[Part], high: int) -> Iterable[Handed]:
         """Parts, and what whoever makes them gets: polygons one part after the other, as they are
@@ -171,6 +192,19 @@ class Projected:
         )
 
 
+class Group(NamedTuple):
+    """What is known of a row group that is projected."""
+
+    file: int
+    size: int
+    """Of polygons that can be shown."""
+    bounds: NDArray[np.float64]
+    """[1, 4] Of all of them, degrees; [0, 4] of none."""
+    body: bytes | None
+    boxes: bytes | None
+    """Polygons, and bounds of each; None: the files are there."""
+
+
 def _group(file: pq.ParquetFile, number: int, names: Sequence[str]) -> pa.Table:
     return file.read_row_group(number, columns=[*names, "geometry"])
 
@@ -181,9 +215,8 @@ def _projected(
     step: float,
     folder: Path,
     part: tuple[int, Path | pa.Table],
-) -> tuple[NDArray[np.float64], int, bytes | None]:
-    """The bounds, degrees, of what of a row group can be shown; it goes to a file, as plain
-    columns."""
+) -> Group:
+    """What of a row group can be shown, in files: as plain columns, and bounds in degrees."""
     number, source = part
     if isinstance(source, pa.Table):
         table = source
@@ -199,14 +232,24 @@ def _projected(
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, (batch := pa.record_batch(columns)).schema) as file:
         file.write_batch(batch.filter(pa.array(there)))
-    body = sink.getvalue().to_pybytes()
-    seen = put_part(folder, number, body)
-    return shapely.bounds(shapes[there]), number, None if seen else body
+    body, boxes = sink.getvalue().to_pybytes(), shapely.bounds(shapes[there])
+    seen = put_part(folder, number, body) and put_part(folder, f"{number}{BOXES}", boxes.tobytes())
+    sent = (None, None) if seen else (body, boxes.tobytes())
+    return Group(number, len(boxes), box_of(boxes), *sent)
 
 
-def _parts_of_zoom(boxes: Path | NDArray[np.float64], high: int, zoom: int) -> list[Part]:
-    found = np.load(boxes) if isinstance(boxes, Path) else boxes
-    return parts_of(found, zoom, high)
+def _parts_within(
+    folder: Path, starts: NDArray[np.int64], high: int, square: tuple[int, Node, NDArray[np.int64]]
+) -> list[Part] | None:
+    """The parts within a node, of the polygons of some files; None if they are not seen from
+    here."""
+    zoom, node, groups = square
+    if not folder.is_dir():
+        return None
+    bodies = [(folder / f"{group}{BOXES}").read_bytes() for group in groups.tolist()]
+    boxes = np.frombuffer(b"".join(bodies)).reshape(-1, 4)
+    rows = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in groups])
+    return parts_of(boxes, zoom, high, node, rows)
 
 
 def taken(folder: Path, starts: NDArray[np.int64], rows: NDArray[np.int64]) -> pa.Table:

@@ -28,6 +28,10 @@ UNITS = 4_096
 MARGIN = 1 / 32
 """Around a tile, of its side: GDAL shows 80 units beyond it."""
 
+MOST_AT_ONCE = 200_000
+"""Polygons whose parts are found in one go."""
+
+Numbers = NDArray[np.int64]
 Boxes = NDArray[np.float64]
 """[polygon, (west, south, east, north)]"""
 Tiles = tuple[list[tuple[int, bytes]], dict[str, str]]
@@ -90,17 +94,49 @@ Part = tuple[int, Node, NDArray[np.int64]]
 """Zoom, node, and the polygons that are shown."""
 
 
-def parts_of(degrees: Boxes, zoom: int, last: int) -> list[Part]:
-    """The parts of a zoom in the order of their tiles, of polygons with these bounds in degrees."""
+def squares_of(degrees: Boxes, counts: NDArray[np.int64], zoom: int) -> list[tuple[Node, Numbers]]:
+    """Nodes that show everything at a zoom, each with the groups of polygons that it may show:
+    `counts` of them lie within `degrees`. A node shows few polygons, or it is a tile."""
+    return list(_cut(Node(0, 0, 0), np.arange(len(counts)), squared(degrees), counts, zoom))
+
+
+def _cut(
+    node: Node, among: Numbers, boxes: Boxes, counts: NDArray[np.int64], zoom: int
+) -> Iterator[tuple[Node, Numbers]]:
+    near = among[_shows(node, zoom, boxes[among])]
+    if node.zoom == zoom or counts[near].sum() <= MOST_AT_ONCE:
+        if len(near):
+            yield node, near
+        return
+    for child in node.children():
+        yield from _cut(child, near, boxes, counts, zoom)
+
+
+def parts_of(
+    degrees: Boxes, zoom: int, last: int, within: Node | None = None, rows: Numbers | None = None
+) -> list[Part]:
+    """The parts of a zoom in the order of their tiles, of polygons with these bounds in degrees:
+    those `within` a node (None: the world), of these numbers (None: 0, 1, …)."""
+    boxes, numbers = squared(degrees), np.arange(len(degrees)) if rows is None else rows
+    node = _nearest(within or Node(0, 0, 0), boxes, zoom)
+    found = _split(node, np.arange(len(boxes)), boxes, zoom, last)
+    return in_order([(zoom, one, numbers[some]) for _, one, some in found])
+
+
+def in_order(parts: list[Part]) -> list[Part]:
+    """The parts of a zoom as their tiles lie in a file."""
+    return sorted(parts, key=lambda part: part[1].number(part[0]))
+
+
+def squared(degrees: Boxes) -> Boxes:
+    """Bounds in Web Mercator, the world's square being 1: left, top, right, bottom."""
     west, south, east, north = degrees.T
-    boxes = np.stack([_x(west), _y(north), _x(east), _y(south)], axis=1)
-    found = list(_split(_nearest(boxes, zoom), np.arange(len(boxes)), boxes, zoom, last))
-    return sorted(found, key=lambda part: part[1].number(zoom))
+    return np.stack([_x(west), _y(north), _x(east), _y(south)], axis=1)
 
 
-def _nearest(boxes: Boxes, zoom: int) -> Node:
-    """The smallest node outside of which nothing is shown; the world, if they are few."""
-    node, whole = Node(0, 0, 0), np.append(boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0))
+def _nearest(node: Node, boxes: Boxes, zoom: int) -> Node:
+    """The smallest one outside of which nothing is shown; the node itself, if they are few."""
+    whole = np.append(boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0))
     while node.zoom < zoom and len(boxes) > MOST_FROM_AFAR:
         near = [one for one in node.children() if _shows(one, zoom, whole[None])[0]]
         if len(near) != 1:
@@ -181,6 +217,7 @@ class Archive:
     """One PMTiles file of tiles that come in its order: where they lie until it is written."""
 
     def __init__(self, degrees: Boxes, zooms: tuple[int, int]) -> None:
+        """Of polygons that lie within these bounds."""
         self._head, self._zooms = BytesIO(), zooms
         self._writer = Writer(self._head)
         west, south = degrees[:, :2].min(axis=0).tolist()
