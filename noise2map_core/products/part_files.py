@@ -66,7 +66,7 @@ def ranges_of(start: int, runs: NDArray[np.int64]) -> Iterator[Range]:
     """The runs, the first of which begins at `start`, cut where ranges begin."""
     ends = start + np.cumsum(runs[:, 2])
     begins = ends - runs[:, 2]
-    stop = int(ends[-1])
+    stop = start + int(runs[:, 2].sum())
     cuts = [start, *range((start // RANGE_BYTES + 1) * RANGE_BYTES, stop, RANGE_BYTES), stop]
     for low, high in pairwise(cuts):
         among = slice(
