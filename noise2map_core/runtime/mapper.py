@@ -5,7 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-Made, Part = TypeVar("Made"), TypeVar("Part")
+Made = TypeVar("Made")
+Part = TypeVar("Part")
 
 REQUESTS = 16
 """To storage, that are waited for at once."""

@@ -42,11 +42,11 @@ OFFSETS = {9, 10, 11, 14}
 Told = TypeVar("Told")
 
 
-class Packed(NamedTuple, Generic[Told]):
-    """A row group, which lies in a file of its own."""
+class RowGroup(NamedTuple):
+    """One that lies in a file of its own."""
 
     file: int
-    group: Struct
+    said: Struct
     """As the footer has it if nothing stands before."""
     size: int
     empty: pa.Table
@@ -54,6 +54,12 @@ class Packed(NamedTuple, Generic[Told]):
     rows: int
     bounds: NDArray[np.float64]
     """Of all polygons, [one, 4]."""
+
+
+class Packed(NamedTuple, Generic[Told]):
+    """What was made of a batch."""
+
+    group: RowGroup
     told: Told
     body: bytes | None
     """None: the file is there."""
@@ -71,16 +77,16 @@ class GroupedFile(Generic[Told]):
         """Write batches of `arrow_table`s, an empty one only if it is the only one: rows of each,
         and what `tell` says of it where it is packed. The file is there behind the last."""
         with TemporaryDirectory(dir=self._path.parent, prefix=f".groups{PARTIAL}.") as name:
-            folder, found = Path(name), list[Packed[Told]]()
+            folder, found = Path(name), list[RowGroup]()
             make = partial(_packed, folder, self._crs, self._version, tell)
             for packed in mapper(make, enumerate(batches)):
                 if packed.body is not None:
-                    put_part(folder, packed.file, packed.body)
-                found.append(packed._replace(told=None, body=None))
-                yield packed.rows, packed.told
+                    put_part(folder, packed.group.file, packed.body)
+                found.append(packed.group)
+                yield packed.group.rows, packed.told
             self._finish([one for one in found if one.rows] or found, folder, mapper)
 
-    def _finish(self, found: list[Packed[Told]], folder: Path, mapper: Mapper) -> None:
+    def _finish(self, found: list[RowGroup], folder: Path, mapper: Mapper) -> None:
         bounds = np.concatenate([one.bounds for one in found])
         template = _file_of(found[0].empty, self._crs, self._version, bounds)
         if not any(one.rows for one in found):
@@ -89,7 +95,7 @@ class GroupedFile(Generic[Told]):
         runs = np.array([(one.file, 0, one.size) for one in found], np.int64)
         starts = np.cumsum(runs[:, 2]) - runs[:, 2]
         groups = [
-            _moved(one.group, start, number)
+            _moved(one.said, start, number)
             for number, (one, start) in enumerate(zip(found, starts.tolist(), strict=True))
         ]
         tail = _footer(_footer_of(template), groups, sum(one.rows for one in found))
@@ -111,10 +117,8 @@ def _packed(
     (group,) = value_of(footer, ROW_GROUPS)[1] if len(batch) else ([],)
     body = whole[len(MAGIC) : -len(MAGIC) - 4 - len(written(footer))]
     seen = put_part(folder, number, body)
-    return Packed(
-        number, group, len(body), batch.slice(0, 0), len(batch), box_of(bounds), told,
-        None if seen else body,
-    )  # fmt: skip
+    found = RowGroup(number, group, len(body), batch.slice(0, 0), len(batch), box_of(bounds))
+    return Packed(found, told, None if seen else body)
 
 
 def _file_of(

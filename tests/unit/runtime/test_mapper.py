@@ -1,6 +1,7 @@
 """Parts that are made beside what goes on, and those that are not seen where they would be."""
 
 import threading
+import time
 
 import pytest
 
@@ -28,10 +29,18 @@ def test_at_the_end_nothing_is_under_way_and_an_error_comes_with_its_part() -> N
     def refuse(part: int) -> int:
         raise OutputError(f"no room for {part}")
 
-    done = []
+    begun, done = threading.Event(), []
+
+    def slow(part: int) -> int:
+        begun.set()
+        time.sleep(0.3)
+        done.append(part)
+        return part
+
     with Beside(here) as beside:
         refused = beside.begin(refuse, 7)
-        beside.begin(lambda part: done.append(part) or part, 8)
+        beside.begin(slow, 8)
+        assert begun.wait(30)
     assert done == [8]
     with pytest.raises(OutputError, match="no room for 7"):
         refused.result()
