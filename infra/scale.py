@@ -167,14 +167,20 @@ def stages(
     gpx: float = 100.0,
     gpu_chips_s: float = Work.gpu_chips_s,
     polygons_mpx: float | None = None,
+    chips_a_tile: float | None = None,
 ) -> None:
     """Print, of each cluster, what every stage takes, and what in it waits for what.
+
+    What is serial is done by the driver or by one worker alone. Files are hashed, and a GeoPackage
+    is written, beside other stages: of these, seconds are what is waited for behind them.
 
     Args:
         costs: Of stages, from `tests/benchmarks/stage_costs.py --output`.
         polygons_mpx: Polygons for a million pixels; None: as many as where costs were measured.
+        chips_a_tile: Of the network that `gpu_chips_s` is of; None: of that of the costs.
     """
     found = Costs.load(costs)
+    found = replace(found, chips_a_tile=chips_a_tile or found.chips_a_tile)
     tiles = gpx * 1e9 / found.tile_px**2
     polygons = None if polygons_mpx is None else 1000 * gpx * polygons_mpx
     for name, cluster in CLUSTERS.items():
@@ -186,6 +192,8 @@ def stages(
         for stage in times:
             shares = f"{stage.seconds / whole:.1%} | {stage.serial_s / whole:.1%}"
             print(f"| {stage.name} | {stage.seconds:,.0f} | {shares} | {stage.waits_for} |")
+        longest = max(times, key=lambda stage: stage.serial_s)
+        print(f"\nlongest serial part: {longest.name}, {longest.serial_s / whole:.1%} of the whole")
 
 
 def simulate(tiles: int = 20_000, cpus: int | None = None) -> None:

@@ -1,14 +1,15 @@
 """What waits for what while a region is mapped: from measured costs of its stages to any cluster.
 
 A stage takes a fixed time, CPU time of the driver for every tile and every polygon, and CPU time of
-workers for these, where it hands work out. Costs come out of runs of several sizes, and of more and
+workers for these, where it hands work out; and no stage ends before its longest part, which one
+worker makes alone. Costs come out of runs of several sizes, and of more and
 fewer polygons, as `tests/benchmarks/stage_costs.py` makes them: CPU seconds, which other load moves
 least.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,16 @@ PREDICT = "predict"
 BOUNDED = frozenset({"search", "compare dates", "start Ray", "report"})
 """Stages that look at a picture of at most so many pixels, or at so many windows, whatever the
 region, or at scenes: their work is one number, and no part of it goes with tiles."""
-PACKAGE = "GeoPackage"
-"""The stage that ends with a number of polygons."""
+PACKAGE, DIGESTS = "GeoPackage", "digests"
+"""A file that is not begun beyond a number of polygons, and files that are read from end to end."""
+BESIDE = {
+    PACKAGE: ("vector tiles", "survey"),
+    DIGESTS: ("polygons", "vector tiles", "survey", "report"),
+}
+"""What one worker does alone while these stages go on, and is waited for behind them."""
+GROWING = frozenset({PACKAGE, DIGESTS})
+"""Stages whose longest part grows with the region; of others it is a tile, a block of a raster, or
+a square of vector tiles, of at most so many pixels or polygons."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class Run:
     """Of what may be handed out to workers, by stage; those of PREDICT are in `tile_s`."""
     tile_s: dict[str, float]
     """Of tiles: reading, predicting, writing."""
+    alone_s: dict[str, float] = field(default_factory=dict)
+    """Of `work_s`, the longest part of each piece of work, which no more workers make shorter."""
 
     @property
     def seconds(self) -> float:
@@ -77,22 +88,35 @@ class StageCost:
     work: Amount
     """Of workers."""
     most_polygons: float | None = None
-    """None: all there are."""
+    """Beyond so many there is nothing to be done; None: however many there are."""
+    alone: Amount = Amount()
+    """Of workers, what one of them does."""
 
     @classmethod
     def fitted(cls, name: str, runs: Sequence[Run], most_packed: float) -> "StageCost":
         """Of a stage in several runs."""
         driver = [run.driver_s.get(name, 0.0) for run in runs]
         work = [run.work_s.get(name, 0.0) for run in runs]
+        longest = [run.alone_s.get(name, 0.0) for run in runs]
         most = most_packed if name == PACKAGE else None
+        alone = Amount.fitted(runs, longest) if name in GROWING else Amount(max(longest))
         if name in BOUNDED:
-            return cls(Amount(float(np.mean(driver))), Amount(float(np.mean(work))), most)
-        return cls(Amount.fitted(runs, driver), Amount.fitted(runs, work), most)
+            return cls(Amount(float(np.mean(driver))), Amount(float(np.mean(work))), most, alone)
+        return cls(Amount.fitted(runs, driver), Amount.fitted(runs, work), most, alone)
 
     def seconds(self, tiles: float, polygons: float) -> tuple[float, float]:
         """CPU seconds of the driver and of workers."""
-        packed = min(polygons, self.most_polygons or polygons)
-        return self.driver.seconds(tiles, packed), self.work.seconds(tiles, packed)
+        if self.is_left_out(polygons):
+            return 0.0, 0.0
+        return self.driver.seconds(tiles, polygons), self.work.seconds(tiles, polygons)
+
+    def alone_seconds(self, tiles: float, polygons: float) -> float:
+        """Of these of workers, those of one of them."""
+        return 0.0 if self.is_left_out(polygons) else self.alone.seconds(tiles, polygons)
+
+    def is_left_out(self, polygons: float) -> bool:
+        """Whether there are more polygons than this is made of."""
+        return self.most_polygons is not None and polygons > self.most_polygons
 
 
 @dataclass(frozen=True)
@@ -129,9 +153,12 @@ class Costs:
         """From JSON."""
         given = json.loads(path.read_text())
         stages = {
-            name: StageCost(Amount(**one["driver"]), Amount(**one["work"]), one["most_polygons"])
+            name: StageCost(
+                Amount(**one["driver"]), Amount(**one["work"]), one["most_polygons"],
+                Amount(**one["alone"]),
+            )
             for name, one in given.pop("stages").items()
-        }
+        }  # fmt: skip
         return cls(**given, stages=stages)
 
 
@@ -153,8 +180,9 @@ class StageTime:
 
     name: str
     seconds: float
+    """Until the next one; of what goes on beside others, what is still to be waited for."""
     serial_s: float
-    """Of these, those that further workers do not make less."""
+    """Those that further workers do not make less: of the driver, and of one worker alone."""
     waits_for: str
 
 
@@ -166,14 +194,24 @@ def stage_times(
     `polygons`: None: as many for a tile as where the costs were measured.
     """
     count = tiles * costs.polygons_a_tile if polygons is None else polygons
-    return [_time(name, costs, tiles, count, cluster) for name in costs.stages]
+    times = [_time(name, costs, tiles, count, cluster) for name in costs.stages]
+    taken = {stage.name: stage.seconds for stage in times}
+    return [_less(stage, sum(taken.get(one, 0.0) for one in BESIDE.get(stage.name, ())))
+            for stage in times]  # fmt: skip
+
+
+def _less(stage: StageTime, beside_s: float) -> StageTime:
+    """A stage that has gone on beside others for so long when it is waited for."""
+    return replace(stage, seconds=max(0.0, stage.seconds - beside_s))
 
 
 def _time(name: str, costs: Costs, tiles: float, polygons: float, cluster: Cluster) -> StageTime:
     """Of what goes on at once, the slowest decides."""
-    fixed = costs.stages[name].driver.fixed_s
-    driver, work = costs.stages[name].seconds(tiles, polygons)
-    each = {"the driver": driver - fixed, "workers": work / cluster.cpus}
+    cost = costs.stages[name]
+    driver, work = cost.seconds(tiles, polygons)
+    fixed = min(driver, cost.driver.fixed_s)
+    alone = cost.alone_seconds(tiles, polygons)
+    each = {"the driver": driver - fixed, "workers": work / cluster.cpus, "one worker": alone}
     if name == PREDICT:
         rate, tile = cluster.gpu_chips_s, costs.tile_s
         predict = costs.chips_a_tile / rate if rate else tile["predict"]
@@ -181,7 +219,7 @@ def _time(name: str, costs: Costs, tiles: float, polygons: float, cluster: Clust
         writing = sum(tile.values()) - tile["predict"]
         each["reading, writing"] = tiles * writing / cluster.cpus
     slowest = max(each, key=each.__getitem__)
-    return StageTime(name, fixed + each[slowest], driver, slowest)
+    return StageTime(name, fixed + each[slowest], fixed + max(driver - fixed, alone), slowest)
 
 
 def cpu_seconds(costs: Costs, tiles: float, polygons: float) -> float:

@@ -19,22 +19,28 @@ class Measured:
     object store above all."""
     driver_mib: float
     """Peak of its own."""
+    worker_mib: float = 0.0
+    """Of the largest of Ray's workers."""
 
 
 def measured(command: list[str], every_s: float = 0.5) -> Measured:
     """Run a command to its end. Raises RuntimeError, with its last words, if it fails."""
-    started, peak, own = time.perf_counter(), 0, 0
+    started, peak, own, worker = time.perf_counter(), 0, 0, 0
     # Files and not pipes: nobody reads while the process runs, and a full pipe would stop it.
     with TemporaryFile("w+") as out, TemporaryFile("w+") as error:
         process = psutil.Popen(command, stdout=out, stderr=error)
         while process.poll() is None:
-            sizes = [_uss(one) for one in _family(process)]
+            family = _family(process)
+            sizes = [_uss(one) for one in family]
             peak, own = max(peak, sum(sizes)), max(own, sizes[0] if sizes else 0)
+            workers = (size for one, size in zip(family, sizes, strict=True) if _is_worker(one))
+            worker = max(worker, *workers, 0)
             time.sleep(every_s)
         said, complaint = _read(out), _read(error)
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}: {complaint[-2000:]}")
-    return Measured(said, time.perf_counter() - started, peak / 2**20, own / 2**20)
+    seconds, peaks = time.perf_counter() - started, (peak, own, worker)
+    return Measured(said, seconds, *(one / 2**20 for one in peaks))
 
 
 def _read(file: IO[str]) -> str:
@@ -47,6 +53,13 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "".join(process.cmdline()[:1]).startswith("ray::")
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
 
 
 def _uss(process: psutil.Process) -> int:

@@ -1,7 +1,9 @@
 """The products of a complete mosaic: rasters, polygons, picture, STAC item, report."""
 
 import json
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from noise2map_core.mapping.mosaic import (
     Reason,
 )
 from noise2map_core.mapping.recut import stored_cut
-from noise2map_core.products.manifest import Stated, forget_products, stated_of
+from noise2map_core.products.manifest import Digests, Stated, forget_products, stated_of
 from noise2map_core.products.photos import PHOTO_FILES, clear_ground, photo_titles, write_photo
 from noise2map_core.products.pictures import read_picture
 from noise2map_core.products.quicklook import write_quicklook
@@ -34,8 +36,9 @@ from noise2map_core.products.styles.palette import (
 from noise2map_core.products.styles.qml import polygon_style
 from noise2map_core.products.subject import MapSubject
 from noise2map_core.products.survey import Survey, map_doubts, strongest, survey_mosaic
+from noise2map_core.products.vectors.parquet_parts import GroupedFile
 from noise2map_core.products.vectors.pmtiles import NO_TILES, can_write_tiles, write_tiles
-from noise2map_core.products.vectors.polygon_files import LAYER, GeoPackageFile, GeoParquetFile
+from noise2map_core.products.vectors.polygon_files import LAYER, package_of
 from noise2map_core.products.vectors.polygons import (
     Balance,
     PolygonRules,
@@ -43,10 +46,10 @@ from noise2map_core.products.vectors.polygons import (
     iter_polygons,
 )
 from noise2map_core.runtime.atomic import whole_files, write_atomically
-from noise2map_core.runtime.mapper import Mapper, at_once, here
+from noise2map_core.runtime.mapper import Beside, Mapper, here
 from noise2map_core.runtime.progress import progress
 from noise2map_core.runtime.stopwatch import Stopwatch
-from noise2map_core.runtime.storage import remove
+from noise2map_core.runtime.storage import is_local, remove
 from noise2map_core.settings.products import ProductsConfig
 
 PREVIEW_PX = 2048
@@ -161,19 +164,26 @@ def write_products(
     output, rasters = mosaic.path.parent, _rasters(mosaic, subject, config)
     watch = watch or Stopwatch()
     with progress(len(rasters) + 3, "products", "step") as bar:
-        with whole_files(output) as folder:
+        with whole_files(output) as folder, Beside(mapper) as beside:
+            digests = Digests(beside)
             with watch.stage("rasters"):
                 for spec in rasters:
                     write_cog(mosaic, spec, folder, mapper)
+                    digests.begin(folder / spec.file)
                     bar.update()
             with watch.stage("polygons"):
-                tally = _write_polygons(mosaic, folder, subject, config, mapper, watch)
+                tally = _write_polygons(mosaic, folder, subject, config, mapper)
+                digests.begin(folder / POLYGONS)
                 bar.update()
+            package = _begin_package(folder, subject, tally, beside)
             with watch.stage("vector tiles"):
                 if config.vector_tiles:
                     _write_tiles(mosaic, folder, subject, mapper)
             with watch.stage("survey"):
                 survey = _survey(mosaic, mapper)
+            with watch.stage("GeoPackage"):
+                if package:
+                    package.result()
             with watch.stage("report"):
                 told = dict(facts or {})
                 doubts = [*map_doubts(subject, survey), *_lacking(config, tally)]
@@ -186,8 +196,7 @@ def write_products(
             with watch.stage("digests"):
                 # Where they are made: they are not fetched again from where they go.
                 made = [name for name in titles if name not in (DISPUTED_CHIP, ITEM)]
-                digests = at_once(stated_of, [folder / name for name in made])
-                stated = dict(zip(made, digests, strict=True))
+                stated = digests.of(folder, made)
             write_item(
                 mosaic, folder, subject, titles, rasters, config.collection, stated,
                 told["warnings"],
@@ -284,9 +293,8 @@ def _write_polygons(
     subject: MapSubject,
     config: ProductsConfig,
     mapper: Mapper = here,
-    watch: Stopwatch | None = None,
 ) -> PolygonTally:
-    """Both files of polygons, as the polygons are finished; and what there is to say of them."""
+    """The file of polygons, as they are finished; and what there is to say of them."""
     tally = PolygonTally()
     rules = PolygonRules(
         subject.sought,
@@ -296,31 +304,34 @@ def _write_polygons(
         config.simplify_m,
         subject.directions,
     )
-    styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
-    crs, watch = mosaic.grid.crs, watch or Stopwatch()
-    with (
-        GeoParquetFile(folder / POLYGONS, config.geoparquet) as parquet,
-        GeoPackageFile(folder / PACKAGE, styles, subject.dates.after) as package,
-        progress(None, "polygons", "polygons") as bar,
-    ):
-        for batch in iter_polygons(mosaic, rules, tally.left_out, mapper):
-            tally.add(batch)
-            parquet.append(batch, crs)
-            if tally.count <= MOST_IN_PACKAGE:
-                with watch.stage("GeoPackage"):
-                    package.append(batch, crs)
-            bar.update(len(batch))
-    if tally.count > MOST_IN_PACKAGE:
-        (folder / PACKAGE).unlink(missing_ok=True)
+    batches = iter_polygons(mosaic, rules, tally.left_out, mapper)
+    file = GroupedFile[PolygonTally](folder / POLYGONS, mosaic.grid.crs, config.geoparquet)
+    with progress(None, "polygons", "polygons") as bar:
+        for count, counted in file.write(batches, PolygonTally.of, mapper):
+            tally.join(counted)
+            bar.update(count)
     return tally
+
+
+def _begin_package(
+    folder: Path, subject: MapSubject, tally: PolygonTally, beside: Beside
+) -> Future[bool] | None:
+    """The same polygons as a GeoPackage, which one process writes while others make the rest; None
+    if there are more than it holds."""
+    if tally.count > MOST_IN_PACKAGE:
+        return None
+    styles = {LAYER: polygon_style(LAYER, subject.colors, subject.sought)}
+    write = partial(package_of, folder / POLYGONS, styles=styles, written=subject.dates.after)
+    return beside.begin(write, folder / PACKAGE)
 
 
 def _write_tiles(mosaic: Mosaic, folder: Path, subject: MapSubject, mapper: Mapper = here) -> None:
     """Vector tiles of the polygons, if there are any, and somebody to write them."""
     if can_write_tiles():
         write_tiles(
-            folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title, mapper=mapper
-        )
+            folder / POLYGONS, folder / TILES, mosaic.grid, title=subject.title, mapper=mapper,
+            shared=is_local(mosaic.path),
+        )  # fmt: skip
 
 
 def _survey(mosaic: Mosaic, mapper: Mapper = here) -> Survey:

@@ -6,11 +6,10 @@ and says so at the beginning (https://gdal.org/drivers/raster/cog.html#file-form
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,36 +36,44 @@ Tags = dict[int, tuple[int, int, bytes]]
 
 @dataclass
 class PackedLevel:
-    """The blocks of one level, in a file of their own until all levels are there, in any order."""
+    """Of one level, how long its blocks are, and where they lie until the file is there: those of a
+    row of a part, one behind the other, in the file of that part."""
 
     height: int
     width: int
     block_px: int
-    spool: BinaryIO
-    places: NDArray[np.int64] = field(init=False)
-    """[row, col, (offset, bytes)] of each block in the spool."""
+    part_blocks: int
+    """Blocks along a side of a part."""
+    counts: NDArray[np.int64] = field(init=False)
+    """[row, col] Bytes of each block."""
+    runs: NDArray[np.int64] = field(init=False)
+    """[row, col of parts, (file, offset, bytes)] Blocks with what lies around them."""
 
     def __post_init__(self) -> None:
-        shape = (-(-self.height // self.block_px), -(-self.width // self.block_px))
-        self.places = np.zeros((*shape, 2), np.int64)
+        rows, cols = (-(-side // self.block_px) for side in (self.height, self.width))
+        self.counts = np.zeros((rows, cols), np.int64)
+        self.runs = np.zeros((rows, -(-cols // self.part_blocks), 3), np.int64)
 
-    def put(self, row: int, col: int, blocks: Sequence[bytes], width: int) -> None:
-        """Add `blocks`, by rows of `width` of them, the first of which lies at (row, col)."""
-        for number, block in enumerate(blocks):
-            at = row + number // width, col + number % width
-            self.places[at] = self.spool.tell(), len(block)
-            self.spool.write(block)
+    def put(self, row: int, col: int, sizes: NDArray[np.int64], file: int, offset: int) -> int:
+        """Add blocks of `sizes` [row, col] from (row, col) on, which lie in a file from `offset`
+        on; returns where they end there."""
+        rows = slice(row, row + len(sizes))
+        self.counts[rows, col : col + sizes.shape[1]] = sizes
+        lengths = (sizes + LEADER + TRAILER).sum(axis=1)
+        ends = offset + np.cumsum(lengths)
+        places = np.stack([np.full_like(ends, file), ends - lengths, lengths], axis=1)
+        self.runs[rows, col // self.part_blocks] = places
+        return int(ends[-1])
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Bytes of the blocks by rows."""
-        return self.places[..., 1].ravel()
+        return self.counts.ravel()
 
-    def blocks(self) -> Iterator[bytes]:
-        """By rows."""
-        for offset, size in self.places.reshape(-1, 2).tolist():
-            self.spool.seek(offset)
-            yield self.spool.read(size)
+
+def framed(block: bytes) -> bytes:
+    """A block between its length and a repetition of its last bytes."""
+    return struct.pack("<I", len(block)) + block + block[-TRAILER:]
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,8 @@ class _Form:
         return struct.pack(self.offset, number)
 
 
-def write_file(path: Path, template: bytes, levels: Sequence[PackedLevel]) -> None:
-    """Write the file; `levels` from the finest on.
+def head_of(template: bytes, levels: Sequence[PackedLevel]) -> bytes:
+    """All that stands before the blocks; `levels` from the finest on.
 
     `template` is a GeoTIFF (little-endian, classic) whose tags it gets: all but sizes and places.
     """
@@ -105,14 +112,17 @@ def write_file(path: Path, template: bytes, levels: Sequence[PackedLevel]) -> No
     # Directories are as long whatever the offsets that they name.
     length = sum(len(_directory(form, begin, one, last=False)) for one in described)
     starts = _starts(begin + length, levels)
-    with path.open("wb") as file:
-        file.write(form.start + form.wide(begin) + ghost)
-        for number, (one, offsets) in enumerate(zip(described, starts, strict=True)):
-            one[OFFSETS] = (form.kind, offsets.size, offsets.astype(form.offset).tobytes())
-            file.write(_directory(form, file.tell(), one, last=number == len(levels) - 1))
-        for level in reversed(levels):
-            for block in level.blocks():
-                file.write(struct.pack("<I", len(block)) + block + block[-TRAILER:])
+    head = form.start + form.wide(begin) + ghost
+    for number, (one, offsets) in enumerate(zip(described, starts, strict=True)):
+        one[OFFSETS] = (form.kind, offsets.size, offsets.astype(form.offset).tobytes())
+        head += _directory(form, len(head), one, last=number == len(levels) - 1)
+    return head
+
+
+def runs_of(levels: Sequence[PackedLevel]) -> NDArray[np.int64]:
+    """[run, (file, offset, bytes)] What follows the head, in its order: the coarsest level first,
+    by rows."""
+    return np.concatenate([level.runs.reshape(-1, 3) for level in reversed(levels)])
 
 
 def _described(tags: Tags, level: PackedLevel, number: int) -> Tags:

@@ -5,14 +5,12 @@ pixels, and a half, a quarter and an eighth of them, the last of which is one bl
 is made in the same way of that last level, as if it were a raster of its own.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import count, product
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -22,8 +20,9 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 
 from noise2map_core.geo.window import Window
-from noise2map_core.products.cog_file import PackedLevel
-from noise2map_core.runtime.mapper import Mapper
+from noise2map_core.products.cog_file import PackedLevel, framed, head_of, runs_of
+from noise2map_core.products.part_files import put_part, read_part, write_whole
+from noise2map_core.runtime.mapper import Mapper, where_seen
 
 BLOCK_PX = 512
 STEPS = 3
@@ -102,6 +101,49 @@ class Part:
     sums: Sums
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of a part whose blocks lie in a file: those of each level, and behind them the
+    pixels of the last one."""
+
+    number: int
+    """Of the file."""
+    sizes: list[NDArray[np.int64]]
+    """[row, col] Bytes of the blocks, by level."""
+    last: tuple[int, int]
+    """Rows and columns of the pixels."""
+    sums: Sums
+    body: bytes | None
+    """None: the file is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finest:
+    """A level of which the next ones are made: its pixels, part by part, in files."""
+
+    height: int
+    width: int
+    side: int
+    """Pixels along a side of a part."""
+    places: dict[tuple[int, int], tuple[int, int, tuple[int, int]]]
+    """Of each part, by row and column: file, offset, and rows and columns."""
+
+    def within(self, window: Window) -> list["Piece"]:
+        """What lies in a window that is cut where parts end."""
+        rows, cols = (
+            range(start // self.side, -(-stop // self.side))
+            for start, stop in ((window.row, window.row_stop), (window.col, window.col_stop))
+        )
+        return [
+            (row * self.side - window.row, col * self.side - window.col, *self.places[row, col])
+            for row, col in product(rows, cols)
+        ]
+
+
+Piece = tuple[int, int, int, int, tuple[int, int]]
+"""Row and column among others, file, offset, and rows and columns."""
+
+
 class PackedRaster:
     """All levels of a raster, packed part by part by `mapper`, in files of `scratch`."""
 
@@ -109,11 +151,7 @@ class PackedRaster:
         self.packing, self._scratch, self._mapper = packing, scratch, mapper
         self.levels: list[PackedLevel] = []
         self.sums = Sums()
-        self._files = ExitStack()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self._files.close()
+        self._number = count()
 
     def add(
         self,
@@ -124,52 +162,95 @@ class PackedRaster:
         """Pack the raster in `frame`, whose windows `make` packs, with a number of levels; calls
         `told` at each. Coarser levels follow from the last of these."""
         levels, windows = self._levels(frame.height, frame.width), parts_of(frame)
-        last: NDArray[Any] = np.lib.format.open_memmap(
-            self._scratch / "last.npy", "w+", self.packing.dtype,
-            (levels[-1].height, levels[-1].width),
-        )  # fmt: skip
-        parts = self._mapper(partial(make, len(levels)), windows)
-        for window, part in zip(windows, parts, strict=True):
-            row, col = window.row - frame.row, window.col - frame.col
-            _put(levels, part, row, col)
-            _paste(last, part.last, row >> len(levels) - 1, col >> len(levels) - 1)
-            self.sums += part.sums
-            told()
+        work = partial(_kept_window, partial(make, len(levels)), self._scratch)
+        made = self._mapper(work, [(next(self._number), window) for window in windows])
+        corners = [(window.row - frame.row, window.col - frame.col) for window in windows]
+        last = self._put(levels, corners, made, told)
         self.levels = levels
-        while overviews_of(*last.shape):
+        while overviews_of(last.height, last.width):
             last = self._coarser(last)
 
-    def _coarser(self, fine: NDArray[Any]) -> NDArray[Any]:
+    def write(self, path: Path, template: bytes) -> None:
+        """Write the file; see `head_of`."""
+        head, runs = head_of(template, self.levels), runs_of(self.levels)
+        write_whole(path, head, runs, self._scratch, self._mapper)
+
+    def _coarser(self, fine: Finest) -> Finest:
         """Add the overviews of the coarsest level that there is, `fine`; returns the last."""
-        levels = self._levels(*fine.shape)
-        last = np.zeros((levels[-1].height, levels[-1].width), fine.dtype)
-        windows = parts_of(Window(0, 0, *fine.shape))
-        pixels = (np.array(fine[window.slices_in(Window(0, 0, 0, 0))]) for window in windows)
-        make = partial(packed, packing=self.packing, levels=len(levels))
-        for window, part in zip(windows, self._mapper(make, pixels), strict=True):
-            _put(levels, part, window.row, window.col)
-            _paste(last, part.last, window.row >> len(levels) - 1, window.col >> len(levels) - 1)
+        levels = self._levels(fine.height, fine.width)
+        windows = parts_of(Window(0, 0, fine.height, fine.width))
+        parts = [(next(self._number), one, fine.within(one)) for one in windows]
+        work = partial(_kept_pieces, self.packing, len(levels), self._scratch)
+        made = where_seen(self._mapper, work, parts)
+        corners = [(window.row, window.col) for window in windows]
+        last = self._put(levels, corners, made, nothing)
         self.levels += levels[1:]  # the first is there already
+        return last
+
+    def _put(
+        self,
+        levels: list[PackedLevel],
+        corners: list[tuple[int, int]],
+        made: Iterable[Kept],
+        told: Callable[[], None],
+    ) -> Finest:
+        """Note where the blocks of parts lie that begin at `corners`; returns the last level."""
+        steps = len(levels) - 1
+        last = Finest(levels[-1].height, levels[-1].width, PART_PX >> steps, {})
+        for (row, col), part in zip(corners, made, strict=True):
+            if part.body is not None:
+                put_part(self._scratch, part.number, part.body)
+            offset, skipped = 0, len(levels) - len(part.sizes)
+            for step, sizes in enumerate(part.sizes, skipped):
+                at = row // BLOCK_PX >> step, col // BLOCK_PX >> step
+                offset = levels[step].put(*at, sizes, part.number, offset)
+            last.places[row // PART_PX, col // PART_PX] = (part.number, offset, part.last)
+            self.sums += part.sums
+            told()
         return last
 
     def _levels(self, height: int, width: int) -> list[PackedLevel]:
         """Nothing yet, from a level of this size on to the last that parts have."""
         return [
-            PackedLevel(-(-height >> k), -(-width >> k), BLOCK_PX, self._file())
+            PackedLevel(-(-height >> k), -(-width >> k), BLOCK_PX, PART_PX // BLOCK_PX >> k)
             for k in range(min(STEPS, overviews_of(height, width)) + 1)
         ]
 
-    def _file(self) -> BinaryIO:
-        return cast(BinaryIO, self._files.enter_context(TemporaryFile(dir=self._scratch)))
+
+def nothing() -> None:
+    """Is told of parts that nobody counts."""
 
 
-def _put(levels: list[PackedLevel], part: "Part", row: int, col: int) -> None:
-    for number, (level, blocks) in enumerate(zip(levels, part.levels, strict=True)):
-        level.put(row // BLOCK_PX >> number, col // BLOCK_PX >> number, blocks, part.widths[number])
+def _kept_window(make: Callable[[Window], "Part"], scratch: Path, part: tuple[int, Window]) -> Kept:
+    number, window = part
+    return _kept(make(window), scratch, number)
 
 
-def _paste(image: NDArray[Any], pixels: NDArray[Any], row: int, col: int) -> None:
-    image[row : row + len(pixels), col : col + pixels.shape[1]] = pixels
+def _kept_pieces(
+    packing: Packing, levels: int, scratch: Path, part: tuple[int, Window, list[Piece]]
+) -> Kept | None:
+    """The part that is put together of pieces; None if they are not seen from here."""
+    number, window, pieces = part
+    if not scratch.is_dir():
+        return None
+    pixels = np.empty((window.height, window.width), packing.dtype)
+    for row, col, file, offset, (height, width) in pieces:
+        body = read_part(scratch, file, offset, height * width * pixels.itemsize)
+        piece = np.frombuffer(body, pixels.dtype).reshape(height, width)
+        pixels[row : row + height, col : col + width] = piece
+    return _kept(packed(pixels, packing, levels, first=1), scratch, number)
+
+
+def _kept(part: "Part", scratch: Path, number: int) -> Kept:
+    """A part, written where it can be."""
+    blocks = [framed(block) for level in part.levels for block in level]
+    body = b"".join([*blocks, np.ascontiguousarray(part.last).tobytes()])
+    sizes = [
+        np.array([len(block) for block in level], np.int64).reshape(-1, width)
+        for level, width in zip(part.levels, part.widths, strict=True)
+    ]
+    seen, (height, width) = put_part(scratch, number, body), part.last.shape
+    return Kept(number, sizes, (height, width), part.sums, None if seen else body)
 
 
 def overviews_of(height: int, width: int) -> int:
@@ -192,16 +273,17 @@ def packed_window(
     return packed(read(window), packing, levels)
 
 
-def packed(pixels: NDArray[Any], packing: Packing, levels: int) -> Part:
-    """A part of `pixels` [H, W] and its overviews, `levels` in all."""
+def packed(pixels: NDArray[Any], packing: Packing, levels: int, first: int = 0) -> Part:
+    """A part of `pixels` [H, W] and its overviews, `levels` in all, of which those from `first` on
+    are packed; sums are of a part that is packed itself."""
     shown = [pixels]
     for _ in range(1, levels):
         shown.append(_halved(shown[-1], packing))
     return Part(
-        [_blocks(level, packing) for level in shown],
-        [-(-level.shape[1] // BLOCK_PX) for level in shown],
+        [_blocks(level, packing) for level in shown[first:]],
+        [-(-level.shape[1] // BLOCK_PX) for level in shown[first:]],
         shown[-1],
-        _sums(pixels, packing.nodata),
+        Sums() if first else _sums(pixels, packing.nodata),
     )
 
 

@@ -1,6 +1,8 @@
 """The manifest of a run: what was made, from what, by what, and how long it took."""
 
 import json
+from collections.abc import Iterable
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from noise2map_core import __version__
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import file_sha256
+from noise2map_core.runtime.mapper import Beside
 from noise2map_core.runtime.redact import redacted_document
 from noise2map_core.runtime.storage import read_if_there, size_of
 
@@ -62,6 +65,32 @@ def forget_products(output: Path) -> None:
 def stated_of(file: Path) -> dict[str, Any]:
     """What the manifest says of a product."""
     return {"bytes": size_of(file), "sha256": file_sha256(file)}
+
+
+class Digests:
+    """What the manifest says of products, read by tasks while others are made: SHA-256 takes the
+    bytes of a file one after the other, so that a large one is begun as soon as it is there."""
+
+    def __init__(self, beside: Beside) -> None:
+        self._beside = beside
+        self._begun: dict[str, Future[dict[str, Any]]] = {}
+
+    def begin(self, file: Path) -> None:
+        """Begin with a file, if it is there, which nobody changes any more."""
+        if file.name not in self._begun and file.exists():
+            self._begun[file.name] = self._beside.begin(stated_if_seen, file)
+
+    def of(self, folder: Path, names: Iterable[str]) -> Stated:
+        """Of files of a folder, by name."""
+        wanted = list(names)
+        for name in wanted:
+            self.begin(folder / name)
+        return {name: self._begun[name].result() for name in wanted}
+
+
+def stated_if_seen(file: Path) -> dict[str, Any] | None:
+    """As `stated_of`; None of a file that is not seen from here."""
+    return stated_of(file) if file.exists() else None
 
 
 def write_manifest(output: Path, key: str, products: Stated, facts: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """Cloud-optimised GeoTIFFs of a mosaic, and of other arrays on its grid."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from rasterio.io import MemoryFile
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
 from noise2map_core.mapping.mosaic import NO_DECISION, Mosaic
-from noise2map_core.products.cog_file import write_file
 from noise2map_core.products.cog_parts import (
     BLOCK_PX,
     PackedRaster,
@@ -92,8 +90,8 @@ def write_raster(
     """Write `spec.file`, with overviews, statistics and colours; beside it, what its values mean,
     and styles by which other programs draw them.
 
-    Parts of the region are packed by `mapper`, with their overviews, and laid out here: the same
-    bytes whoever packs them. `read` must be picklable where other processes do.
+    Parts of the region are packed and written by `mapper`, with their overviews, and only laid out
+    here: the same bytes whoever packs them. `read` must be picklable where other processes do.
     """
     region = grid.region
     with (
@@ -105,9 +103,8 @@ def write_raster(
     ):
         packing = Packing(spec.dtype, spec.nodata, _predictor(spec), spec.overviews)
         packed = PackedRaster(packing, Path(scratch), mapper)
-        with closing(packed):
-            packed.add(partial(packed_window, read, packing), region, bar.update)
-            write_file(unfinished, _template(grid, spec, packed), packed.levels)
+        packed.add(partial(packed_window, read, packing), region, bar.update)
+        packed.write(unfinished, _template(grid, spec, packed))
     _write_side_cars(spec, folder)
 
 

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -31,7 +32,16 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # neither is installed
 
-from infra.stage_model import PREDICT, Cluster, Costs, Run, cpu_seconds, stage_times
+from infra.stage_model import (
+    DIGESTS,
+    PACKAGE,
+    PREDICT,
+    Cluster,
+    Costs,
+    Run,
+    cpu_seconds,
+    stage_times,
+)
 from noise2map_core.distributed.prediction import MAP, PredictingWorker, _read_row, writer_of
 from noise2map_core.geo.grid import Tile
 from noise2map_core.inference.estimate import START_S
@@ -39,7 +49,8 @@ from noise2map_core.inference.region import RegionJob
 from noise2map_core.mapping.ledger import TileRecord
 from noise2map_core.mapping.mosaic import NO_DECISION, NO_PROBABILITY, Reason, TileMap
 from noise2map_core.products.bundle import MOST_IN_PACKAGE
-from noise2map_core.runtime.mapper import Made
+from noise2map_core.products.manifest import stated_if_seen
+from noise2map_core.runtime.mapper import Beside, Made
 from noise2map_core.runtime.stopwatch import Stopwatch
 from noise2map_core.settings.reading import build_config, read_settings
 from noise2map_core.workflows.infer_region import InferRegionConfig
@@ -124,7 +135,9 @@ class Clock:
         self._sampled, self._change, self._stage, self._start_s = sampled, change, "", 0.0
         self._run_s = self._tiles = 0.0
         self._tile_s, self._handed_s = Counter[str](), Counter[str]()
-        """Of tiles by what is done with them, of parts of products by stage."""
+        """Of tiles by what is done with them, of parts of products by stage …"""
+        self._within_s, self._alone_s = Counter[str](), Counter[str]()
+        """… the same by the stage in which they were made here, and the longest ones."""
         self._drawn_s = 0.0
         """Of the truth: no work of a run …"""
         self._saved_s = 0.0
@@ -146,17 +159,37 @@ class Clock:
             patch.object(Stopwatch, "stage", noted),
             patch(f"{DISTRIBUTED}.region.predict_tiles", self._predicted),
             patch(f"{DISTRIBUTED}.tasks.mapper_for", lambda *_: nullcontext(self._mapped)),
+            patch.object(Beside, "begin", lambda _, make, part: self._beside(make, part)),
         ):
             yield
         self._run_s = time.process_time() - begun
 
     def _mapped(self, make: Callable[[Any], Made], parts: Iterable[Any], /) -> Iterator[Made]:
         """As a cluster's `Mapper`, whose work is not the driver's."""
+        stage, longest = self._stage, 0.0
         for part in parts:
             begun = time.process_time()
             made = make(part)
-            self._handed_s[self._stage] += time.process_time() - begun
+            longest = max(longest, self._handed(stage, begun))
             yield made
+        self._alone_s[stage] += longest
+
+    def _handed(self, stage: str, begun: float) -> float:
+        """Count what was made since then as handed out by a stage."""
+        spent = time.process_time() - begun
+        self._handed_s[stage] += spent
+        self._within_s[self._stage] += spent
+        return spent
+
+    def _beside(self, make: Callable[[Any], Made], part: Any) -> "Future[Made]":
+        """As `Beside.begin`, but at once: in one process, what goes on beside others counts with
+        them."""
+        stage, begun = DIGESTS if make is stated_if_seen else PACKAGE, time.process_time()
+        done = Future[Made]()
+        done.set_result(make(part))
+        # Files are hashed at once, and the largest takes longest.
+        self._alone_s[stage] = max(self._alone_s[stage], self._handed(stage, begun))
+        return done
 
     def _predicted(self, job: RegionJob, tiles: Any, _: object) -> Iterator[TileRecord]:
         begun = time.process_time()
@@ -211,13 +244,14 @@ class Clock:
         done = sum(self._tile_s.values()) - self._saved_s + self._drawn_s
         driver["rest"] = max(0.0, self._run_s - sum(driver.values()))
         driver[PREDICT] -= done + self._start_s
-        for name, seconds in self._handed_s.items():
-            driver[name] -= seconds
+        for name, seconds in self._within_s.items():
+            driver[name or "rest"] -= seconds
         driver["start Ray"] = START_S
         chips = manifest["throughput"]["chips"] / manifest["tiles"]["predicted"]
         return Run(
             self._tiles, round(chips * self._tiles),
             manifest["figures"]["polygons"], driver, dict(self._handed_s), dict(self._tile_s),
+            dict(self._alone_s),
         )  # fmt: skip
 
 
@@ -262,6 +296,11 @@ def _compare(costs: Costs, run: Run) -> None:
         driver, work = cost.seconds(run.tiles, run.polygons)
         measured_s = run.driver_s.get(name, 0.0), run.work_s.get(name, 0.0)
         print(f"  {name:14} {driver:8.2f} {measured_s[0]:8.2f}   {work:8.2f} {measured_s[1]:8.2f}")
+    print("and of one worker alone")
+    for name, cost in costs.stages.items():
+        alone = cost.alone_seconds(run.tiles, run.polygons)
+        print(f"  {name:14} {alone:8.2f} {run.alone_s.get(name, 0.0):8.2f}")
+    print("and of tiles")
     for name, seconds in costs.tile_s.items():
         print(f"  {name:14} {'':19} {run.tiles * seconds:8.2f} {run.tile_s[name]:8.2f}")
     whole = cpu_seconds(costs, run.tiles, run.polygons)

@@ -50,7 +50,9 @@ class GeoParquetFile:
     The same batches give the same bytes.
     """
 
-    def __init__(self, path: Path, version: GeoParquetVersion = "1.1") -> None:
+    def __init__(
+        self, path: Path | pa.BufferOutputStream, version: GeoParquetVersion = "1.1"
+    ) -> None:
         self._path, self._version = path, version
         self._writer: pq.ParquetWriter | None = None
         self._bounds = np.full(4, np.nan)
@@ -75,6 +77,10 @@ class GeoParquetFile:
             self._writer = pq.ParquetWriter(self._path, polygons.schema, compression="zstd")
         self._bounds = _union(self._bounds, bounds)
         self._writer.write_table(polygons, row_group_size=max(1, len(polygons)))
+
+    def cover(self, bounds: NDArray[np.float64]) -> None:
+        """Say that there are polygons within `bounds` [box, 4], too."""
+        self._bounds = _union(self._bounds, bounds)
 
     def __exit__(
         self,
@@ -111,6 +117,13 @@ def bounds_of(polygons: pa.Table) -> NDArray[np.float64]:
     """[polygon, (west, south, east, north)] of an `arrow_table`."""
     edges = polygons["bbox"].combine_chunks().flatten()
     return np.stack([edge.to_numpy(zero_copy_only=False) for edge in edges], axis=1)
+
+
+def box_of(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[one, 4] All of these in one; none of none."""
+    if not len(bounds):
+        return np.zeros((0, 4))
+    return _union(np.full(4, np.nan), bounds)[None]
 
 
 def _native(polygons: pa.Table, crs: pyproj.CRS) -> pa.Table:
@@ -204,6 +217,37 @@ class GeoPackageFile:
             yield
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+def package_of(
+    parquet: Path, path: Path, styles: Mapping[str, PolygonStyle], written: datetime
+) -> bool | None:
+    """Write a GeoPackage of the polygons of a `GeoParquetFile`, batch by batch as they were; None
+    if that is not seen from here."""
+    if not parquet.is_file():
+        return None
+    with pq.ParquetFile(parquet) as file, GeoPackageFile(path, styles, written) as package:
+        crs = crs_of(file)
+        for number in range(file.num_row_groups):
+            package.append(_plain_wkb(file.read_row_group(number)), crs)
+        if not file.num_row_groups:
+            package.append(_plain_wkb(file.schema_arrow.empty_table()), crs)
+    return True
+
+
+def crs_of(file: pq.ParquetFile) -> pyproj.CRS:
+    """What the polygons of a GeoParquet file are in."""
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    return pyproj.CRS.from_json_dict(geo["columns"]["geometry"]["crs"])
+
+
+def _plain_wkb(polygons: pa.Table) -> pa.Table:
+    """The same, geometries as bytes whatever the file has them as; as `arrow_table`."""
+    shapes = polygons["geometry"].combine_chunks()
+    shapes = shapes.storage if isinstance(shapes, pa.ExtensionArray) else shapes
+    place = polygons.schema.get_field_index("geometry")
+    plain = polygons.set_column(place, "geometry", shapes)
+    return plain.replace_schema_metadata(None).combine_chunks()
 
 
 def _named(crs: pyproj.CRS) -> str:

@@ -109,6 +109,22 @@ class PolygonTally:
         self.sizes += np.bincount(bins, minlength=len(self.sizes))
         self._rank(polygons, area_m2)
 
+    @classmethod
+    def of(cls, polygons: pa.Table) -> "PolygonTally":
+        """Of a batch."""
+        tally = cls()
+        tally.add(polygons)
+        return tally
+
+    def join(self, other: "PolygonTally") -> None:
+        """Count what another one has counted, too; not what was left out."""
+        self.count += other.count
+        for name, area in other.area_m2.items():
+            self.area_m2[name] = self.area_m2.get(name, 0.0) + area
+        self.sizes += other.sizes
+        if other.largest is not None:
+            self._rank(other.largest, other.largest["area_m2"].to_numpy())
+
     def _rank(self, polygons: pa.Table, area_m2: NDArray[np.float64]) -> None:
         """Keep the largest; most batches have few that are larger than the least of these."""
         if self.largest is None:

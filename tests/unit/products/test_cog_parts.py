@@ -14,9 +14,9 @@ from rio_cogeo.cogeo import cog_validate
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
-from noise2map_core.products import cog_file, cog_parts
+from noise2map_core.products import cog_file, cog_parts, part_files
 from noise2map_core.products.rasters import RasterSpec, write_raster
-from tests.mappers import pickled
+from tests.mappers import elsewhere, pickled
 
 COLORS = {0: (9, 9, 9, 255), 1: (200, 9, 9, 255)}
 CLASSES = RasterSpec("class", "map.tif", "Map", "mode", names={0: "a", 1: "b"}, colors=COLORS)
@@ -104,12 +104,19 @@ def test_rasters_of_any_size_are_valid_and_hold_their_pixels(
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
+@pytest.mark.parametrize("mapper", [pickled, elsewhere])
 @pytest.mark.usefixtures("coarse_parts")
-def test_whoever_packs_the_parts_the_bytes_are_the_same(tmp_path: Path) -> None:
+def test_whoever_packs_the_parts_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapper: Any
+) -> None:
     made = pixels(500, 300, CLASSES)
     one = written(tmp_path / "one", made, CLASSES)
-    other = written(tmp_path / "other", made, CLASSES, mapper=pickled)
+    monkeypatch.setattr(part_files, "RANGE_BYTES", 1000)
+    other = written(tmp_path / "other", made, CLASSES, mapper=mapper)
     assert one.read_bytes() == other.read_bytes()
+    assert sorted(file.name for file in other.parent.iterdir()) == sorted(
+        file.name for file in one.parent.iterdir()
+    )
 
 
 @pytest.mark.usefixtures("coarse_parts")

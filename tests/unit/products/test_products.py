@@ -41,7 +41,7 @@ from noise2map_core.runtime.errors import OutputMismatchError
 from noise2map_core.runtime.mapper import here
 from noise2map_core.settings.products import ProductsConfig
 from tests.map_factories import blobs, subject_of, write_mosaic
-from tests.mappers import pickled
+from tests.mappers import elsewhere, pickled
 from tests.stac import offline_validator
 
 SHAPE = (150, 200)
@@ -92,13 +92,13 @@ def test_whoever_makes_the_parts_products_and_overviews_are_the_same_bytes(
     mosaic: Mosaic, subject: MapSubject
 ) -> None:
     output, config, found = mosaic.path.parent, ProductsConfig(evidence=True), []
-    for mapper in (here, pickled):
+    for mapper in (here, pickled, elsewhere):
         write_overviews(mosaic, mapper)
         figures = write_products(mosaic, subject, config, mapper=mapper)
         names = product_files(mosaic, subject, config)
         found.append(({name: file_sha256(output / name) for name in names}, figures))
         found[-1] += (overviews_digest(mosaic), seam_ratio(mosaic, 64, 64, mapper=mapper))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 def test_the_manifest_lists_what_was_written_without_reading_it_again(

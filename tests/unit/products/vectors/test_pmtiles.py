@@ -1,7 +1,10 @@
 """Vector tiles: where the polygons are, with all that they say, and the same every time."""
 
 from datetime import UTC, date, datetime
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -10,13 +13,17 @@ import pyogrio
 import pytest
 import shapely
 from pmtiles.reader import MemorySource, Reader, all_tiles
+from pmtiles.writer import Writer
 
 from noise2map_core.geo.grid import RegionGrid
 from noise2map_core.geo.window import Window
+from noise2map_core.products.part_files import write_whole
 from noise2map_core.products.vectors import tile_parts
-from noise2map_core.products.vectors.pmtiles import in_degrees, write_tiles, zooms
+from noise2map_core.products.vectors.pmtiles import Projected, in_degrees, write_tiles, zooms
 from noise2map_core.products.vectors.polygon_files import GeoParquetFile
-from tests.mappers import pickled
+from noise2map_core.products.vectors.tile_parts import parts_of, squares_of
+from noise2map_core.runtime.mapper import here
+from tests.mappers import elsewhere, pickled
 
 GRID = RegionGrid(
     "EPSG:32633", 10.0, 0.0, 0.0, 512, Window(-500_000, 50_000, 900, 700), shapely.Point(0, 0)
@@ -118,14 +125,59 @@ def test_from_afar_a_tile_has_the_largest_polygons(
         assert len(shown) == 30 and shown.area.min() >= left_out.area.max() * 0.999
 
 
+@pytest.mark.parametrize(
+    ("shared", "mapper"), [(False, pickled), (False, elsewhere), (True, pickled)]
+)
 def test_whoever_makes_the_parts_the_bytes_are_the_same_and_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool, mapper: Any
 ) -> None:
     monkeypatch.setattr(tile_parts, "MOST_FROM_AFAR", 30)
     one, other = written(tmp_path, table(120)), tmp_path / "other.pmtiles"
-    assert write_tiles(tmp_path / "polygons.parquet", other, GRID, title="a <b>", mapper=pickled)
+    assert write_tiles(
+        tmp_path / "polygons.parquet", other, GRID, title="a <b>", mapper=mapper, shared=shared
+    )
     assert one.read_bytes() == other.read_bytes()
     assert Reader(MemorySource(one.read_bytes())).header()["clustered"]
+
+
+def test_parts_are_those_of_all_polygons_though_they_are_found_group_by_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_parts, "MOST_FROM_AFAR", 10)
+    written(tmp_path, table(400))
+    with TemporaryDirectory(prefix=".a.partial.") as folder:
+        polygons = Projected(Path(folder), True, here)
+        polygons.add(tmp_path / "polygons.parquet", 1e4)
+        (low, high), boxes = zooms(GRID), np.concatenate([
+            np.frombuffer((Path(folder) / f"{number}-boxes").read_bytes()).reshape(-1, 4)
+            for number in range(8)
+        ])  # fmt: skip
+        monkeypatch.setattr(tile_parts, "MOST_AT_ONCE", 100)
+        found = polygons.parts(low, high)
+        assert len(squares_of(polygons.bounds, np.full(8, 50), high)) > 1
+    wanted = [part for zoom in range(low, high + 1) for part in parts_of(boxes, zoom, high)]
+    assert len(boxes) == 400 and len(found) == len(wanted)
+    for (zoom, node, rows), (as_zoom, as_node, as_rows) in zip(found, wanted, strict=True):
+        assert (zoom, node) == (as_zoom, as_node) and rows.tolist() == as_rows.tolist()
+
+
+def test_a_file_of_parts_is_what_its_library_writes_of_all_tiles(tmp_path: Path) -> None:
+    empty, town, wood = b"sea" * 9, b"town" * 50, b"wood" * 70
+    parts = [([(5, town), (6, empty), (7, empty)], {"a": "Number"}),
+             ([(8, empty), (11, wood)], {"b": "String"}), ([], {}),
+             ([(12, town), (30, b"x" * 400)], {"a": "Number"})]  # fmt: skip
+    boxes, (own, whole) = np.array([[7.0, 1.0, 9.0, 3.0]]), (tmp_path / "own", BytesIO())
+    ours, theirs = (tile_parts.Archive(boxes, (1, 3)) for _ in range(2))
+    theirs._writer.tile_f.close()
+    theirs._writer = library = Writer(whole)
+    for number, tiles_of_part in enumerate(parts):
+        ours.add(tile_parts.KeptTiles.of(tiles_of_part, tmp_path, number))
+        theirs._fields |= tiles_of_part[1]
+        for place, body in tiles_of_part[0]:
+            library.write_tile(place, body)
+    theirs.head("p", "t")
+    write_whole(own, ours.head("p", "t"), ours.runs, tmp_path, pickled)
+    assert own.read_bytes() == whole.getvalue()
 
 
 def test_without_polygons_there_is_no_file(tmp_path: Path) -> None:
