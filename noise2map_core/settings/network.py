@@ -81,6 +81,11 @@ class ModelConfig(BaseModel):
     half what the change head says and half how far the classes of the two dates lie apart. None:
     the head alone."""
 
+    tell_timestep: Annotated[bool, Field(exclude_if=lambda told: told)] = True
+    """Of reference, base, small and tiny: whether the network is told the timestep that its input
+    was mixed at. false: the input is mixed as before, and the network has no time embedding, as in
+    the paper's runs without timestep control; weights of one that was told may be its start."""
+
     backbone: Checkpoint | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,
     of the same preset, a checkpoint that ships, by its name, or a published diffusers UNet2DModel

@@ -99,7 +99,9 @@ def plan_spec(
     size, labels, timesteps or bands cannot be used.
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
-    network = network_of(model.preset, chip_px, model.fusion, model.tied)
+    network = network_of(
+        model.preset, chip_px, model.fusion, model.tied, tell_timestep=model.tell_timestep
+    )
     if model.tied and set(tasks) != {"change", "segment"}:
         raise ConfigError(
             f"model.tied wants both tasks, and {', '.join(tasks)} is learnt. Set tasks to change "
