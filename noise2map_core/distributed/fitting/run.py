@@ -1,6 +1,6 @@
 """A fine-tuning, from the check of its chips to its report."""
 
-from noise2map_core.chips.places import dealt
+from noise2map_core.chips.places import dealt, require_protocol
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
@@ -21,7 +21,9 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 
 def finetune(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
-    store = dealt(open_store(config.chips), config.places)
+    store = open_store(config.chips)
+    require_protocol(store, config.protocol)
+    store = dealt(store, config.places)
     store.require(("train", "val"), config.task)
     require_feasible(config.training, config.resources)
     spec = plan_spec(
