@@ -112,13 +112,13 @@ def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
     state = absolute(config.output) / STATE_FOLDER
     job = plan_job(config, store, state, config.seed)
-    _require_timestep(config)
     return replace(
         job, places=config.places, resources=config.resources, selection=config.selection
     )
 
 
-def _require_timestep(config: FinetuneMapsConfig) -> None:
+def require_timestep(config: FinetuneMapsConfig) -> None:
+    """Raise ConfigError if epochs are to be chosen at a timestep that a task does not have."""
     chosen = config.selection.timestep
     for name, task in config.of_tasks().items():
         last = task.diffusion.schedule.num_timesteps - 1

@@ -11,7 +11,12 @@ from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.models.start import require_start
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.storage import absolute
-from noise2map_core.training.finetuning import finetuning_run, plan_training, save_trained
+from noise2map_core.training.finetuning import (
+    finetuning_run,
+    plan_training,
+    require_timestep,
+    save_trained,
+)
 from noise2map_core.training.results import FinetuneMapsResult
 from noise2map_core.training.run import TrainingRun
 from noise2map_core.training.tracking import Tracker, tracked
@@ -23,6 +28,7 @@ def finetune(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
     store = open_store(config.chips)
     require_protocol(store, config.protocol)
+    require_timestep(config)
     store = dealt(store, config.places)
     store.require(("train", "val"), config.task)
     require_feasible(config.training, config.resources)
