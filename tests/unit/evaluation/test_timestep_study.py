@@ -79,7 +79,8 @@ def undecided(spec: Any, batch: ChipBatch) -> Noise2Map:
             if "time_emb_proj" in name:
                 parameter.mul_(40)
         logits = model.logits(image, 600, valid)
-        model.network.heads["change"].pixel[-1].bias[1] -= (logits[:, 1] - logits[:, 0]).median()
+        margin = (logits[:, 1] - logits[:, 0])[valid.all(dim=1)]
+        model.network.heads["change"].pixel[-1].bias[1] -= margin.median()
     return model
 
 
