@@ -21,7 +21,7 @@ def probability_by(
     image, valid = batch.inputs(task, model.device)
     with torch.inference_mode():
         logits = model.logits(
-            turned(image, one.turn),
+            turned(image.float(), one.turn),
             one.timestep,
             turned(valid, one.turn),
             task,
