@@ -1,6 +1,6 @@
 """Which further passes find where a model is wrong: timesteps and orders, flips, or a second seed?
 
-    python tests/benchmarks/evidence_layers.py [--sets gz_cd ombria] [--steps 300]
+    python tests/benchmarks/evidence_layers.py [--sets gz_cd ombria] [--steps 300] [--chips 400]
 
 Trains two seeds of `tiny` with the paper's noise on places of each set, chooses thresholds and
 temperature on others, and asks on places that neither saw whether a doubt finds the pixels that the
@@ -61,8 +61,6 @@ SETS = {
 BATCH, CHIP_PX, DRAWS = 8, 64, 500
 EACH = 8
 """Pairs of a place, at most."""
-MOST_CHIPS = 400
-"""Test chips, at most, drawn at random."""
 LAYERS = ("timesteps and orders", "flips", "two seeds", "near the threshold")
 
 
@@ -78,19 +76,19 @@ class Judged:
         return reduce(add, each if chosen is None else [each[n] for n in chosen])
 
 
-def main(sets: list[str], steps: int, output: Path | None) -> None:
+def main(sets: list[str], steps: int, chips: int, output: Path | None) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    found = {name: measure(name, steps) for name in sets}
+    found = {name: measure(name, steps, chips) for name in sets}
     if output is not None:
         output.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def measure(name: str, steps: int) -> dict[str, object]:
+def measure(name: str, steps: int, chips: int) -> dict[str, object]:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         store, places = ingested(name, Path(folder))
         models = [trained(store, steps, seed) for seed in (0, 1)]
-        judged = judge(models, store)
+        judged = judge(models, store, chips)
         areas = sorted({*store.places[store.splits == "test"].tolist()})
     pixels = int(judged.total(LAYERS[0]).counts.sum())
     print(
@@ -162,7 +160,7 @@ def prepared(model: Noise2Map, batch: ChipBatch, step: int) -> TrainingBatch:
     )
 
 
-def judge(models: list[Noise2Map], store: ChipStore) -> Judged:
+def judge(models: list[Noise2Map], store: ChipStore, chips: int) -> Judged:
     first, task = models[0], models[0].spec.tasks["change"]
     last = task.inference_timesteps[0]
     steps = spread_timesteps(TaskTrainingConfig().diffusion, 4)
@@ -173,7 +171,7 @@ def judge(models: list[Noise2Map], store: ChipStore) -> Judged:
     }
     layers: dict[str, list[RiskCoverage]] = {name: [] for name in LAYERS}
     confusion = ConfusionCounts.empty(2)
-    for batch, truth in some_of(SplitPixels.of(store, "test", "change", BATCH)).batches():
+    for batch, truth in some_of(SplitPixels.of(store, "test", "change", BATCH), chips).batches():
         probability = probability_by(first, batch, "change", Pass(last))
         decided = decide_classes(probability, task)
         confusion += ConfusionCounts.of(truth, decided, 2)
@@ -188,9 +186,9 @@ def judge(models: list[Noise2Map], store: ChipStore) -> Judged:
     return Judged(layers, confusion.scores(1).f1)
 
 
-def some_of(pixels: SplitPixels) -> SplitPixels:
+def some_of(pixels: SplitPixels, chips: int) -> SplitPixels:
     order = np.random.default_rng(0).permutation(len(pixels.chips))
-    return replace(pixels, chips=np.sort(pixels.chips[order[:MOST_CHIPS]]))
+    return replace(pixels, chips=np.sort(pixels.chips[order[:chips]]))
 
 
 def nearness(probability: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
@@ -219,6 +217,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--chips", type=int, default=400, help="test chips, drawn at random")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    main(options.sets, options.steps, options.output)
+    main(options.sets, options.steps, options.chips, options.output)
