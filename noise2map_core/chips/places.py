@@ -11,20 +11,27 @@ from scipy.sparse.csgraph import connected_components
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.chips.writer import merged_totals
 from noise2map_core.labels.splits import ROUNDING_PX, near_pairs
-from noise2map_core.runtime.errors import ChipStoreError
+from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.settings.labels import PlacesConfig
 
 FOLD_FOLDER = "fold-"
 """Of a training's output for each fold, the start of its name; its number follows."""
+
+VAL = "val"
+"""The part on which epochs, thresholds and temperatures are chosen."""
+
+CHOSEN_ON = "chosen_on"
+"""Attribute of a store whose part of this name stands for `val`."""
 
 Parts = Mapping[str, tuple[str, ...]]
 """Names of places by split."""
 
 
 def dealt(store: ChipStore, config: PlacesConfig) -> ChipStore:
-    """The store with the parts that are set; itself where none are. Raises ChipStoreError."""
+    """The store with the parts that are set; where none are, with those that its protocol trains
+    and judges epochs on. Raises ChipStoreError."""
     if not config.val:
-        return store
+        return as_its_protocol(store)
     named = {"val": config.val, "test": config.test}
     known = _known(store)
     for name in (*config.val, *config.test):
@@ -38,6 +45,55 @@ def dealt(store: ChipStore, config: PlacesConfig) -> ChipStore:
             f"chip store {store.path}: no place is left to train on. Name fewer of val and test."
         )
     return with_parts(store, {"train": others, **{n: p for n, p in named.items() if p}})
+
+
+def as_its_protocol(store: ChipStore) -> ChipStore:
+    """The store with the part that the protocol of its data set chooses checkpoints on as `val`.
+
+    `paper` chooses on the test part where the authors do: there is no part of that name then.
+    """
+    chosen_on = judged_on(store)
+    if chosen_on == VAL or chosen_on not in store.attributes["splits"]:
+        return store
+    splits = np.where(
+        store.splits == chosen_on, VAL, np.where(store.splits == VAL, "", store.splits)
+    )
+    renamed = {
+        name: _as_val(store.attributes[name], chosen_on) for name in ("statistics", "counts")
+    }
+    names = [VAL if name == chosen_on else name for name in store.attributes["splits"]]
+    changed = {"splits": names, CHOSEN_ON: chosen_on} | renamed
+    return replace(store, attributes=store.attributes | changed, parts=splits)
+
+
+def judged_on(store: ChipStore) -> str:
+    """Name of the part on which the protocol of a store's data set chooses checkpoints; val, where
+    it is of none."""
+    origin: Mapping[str, Any] = store.attributes.get("dataset") or {}
+    return str(origin.get("selected_on", VAL))
+
+
+def require_protocol(store: ChipStore, protocol: str | None) -> None:
+    """Raise ConfigError for a store of no data set, ChipStoreError for one that was made under
+    another protocol than is asked for; None: none is."""
+    origin: Mapping[str, Any] = store.attributes.get("dataset") or {}
+    if protocol is None:
+        return
+    if not origin:
+        raise ConfigError(
+            f"chip store {store.path} is of no published data set, so there is no protocol. "
+            "Leave protocol out."
+        )
+    if origin["protocol"] != protocol:
+        raise ChipStoreError(
+            f"chip store {store.path} was made under protocol {origin['protocol']}, not "
+            f"{protocol}. Make one with ingest-dataset --protocol {protocol}."
+        )
+
+
+def _as_val(by_split: Mapping[str, Any], name: str) -> dict[str, Any]:
+    others = {split: value for split, value in by_split.items() if split not in (name, VAL)}
+    return others | {VAL: by_split[name]}
 
 
 def with_parts(store: ChipStore, parts: Parts) -> ChipStore:

@@ -1,8 +1,10 @@
 """Scores of checkpoints on a part of a store, or on places that they never saw, beside what finds
 change without learning it."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from noise2map_core.chips.places import require_protocol
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.evaluation.card_scores import add_to_card, score_rows
 from noise2map_core.evaluation.references import (
@@ -28,7 +30,8 @@ from noise2map_core.evaluation.transfer_table import TransferResult, write_trans
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec, read_spec
-from noise2map_core.runtime.errors import ChipStoreError, ConfigError
+from noise2map_core.runtime.errors import ConfigError
+from noise2map_core.settings.learning import Decision
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
@@ -37,7 +40,8 @@ def evaluate_split(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     """Predict the chips of a split, count each labelled pixel once, score model and baseline."""
     store = open_store(config.chips)
     origin = store.attributes.get("dataset", {})
-    _require_protocol(config, origin)
+    require_protocol(store, config.protocol)
+    decision = config.decision or _decision_of(origin)
     split = config.split or origin.get("evaluated_on", "test")
     store.require((split,), (config.task,) if config.task else ())
     models = [load_checkpoint(path) for path in (config.checkpoint, *config.more_checkpoints)]
@@ -50,11 +54,15 @@ def evaluate_split(config: EvaluateMapsConfig) -> EvaluateMapsResult:
         split,
         task,
         origin.get("protocol"),
-        tuple(evaluate_model(model, store, split, task, config.evaluation) for model in models),
+        tuple(
+            evaluate_model(model, store, split, task, config.evaluation, decision=decision)
+            for model in models
+        ),
         evaluate_baseline(store, split, config.evaluation) if task == "change" else None,
         config.output,
         _outside(models[0].spec, store),
         _references(config, semantic, store, split) if task == "change" else {},
+        decision,
     )
     if config.output is not None:
         write_scores(config.output, result, models, store, config)
@@ -64,12 +72,17 @@ def evaluate_split(config: EvaluateMapsConfig) -> EvaluateMapsResult:
     return result
 
 
+def _decision_of(origin: Mapping[str, Any]) -> Decision:
+    """How the protocol of a store's data set decides; thresholds are ours, not the paper's."""
+    return "argmax" if origin.get("protocol") == "paper" else "threshold"
+
+
 def evaluate_transfer(config: EvaluateMapsConfig) -> TransferResult:
     """Every place of a store by the models that never saw it, beside methods without labels."""
-    if config.split is not None or config.add_to_card:
+    if config.split is not None or config.add_to_card or config.decision is not None:
         raise ConfigError(
-            "protocol transfer scores whole places by several models: leave split and add_to_card "
-            "out."
+            "protocol transfer scores whole places by several models at their thresholds: leave "
+            "split, decision and add_to_card out."
         )
     store = open_store(config.chips)
     runs = (config.checkpoint, *config.more_checkpoints)
@@ -121,18 +134,3 @@ def _outside(spec: CheckpointSpec, store: ChipStore) -> str:
         return ""
     low, high = spec.gsd_range
     return f"{gsd:g} m a pixel, not {low:g} to {high:g} m"
-
-
-def _require_protocol(config: EvaluateMapsConfig, origin: dict[str, Any]) -> None:
-    if config.protocol is None:
-        return
-    if not origin:
-        raise ConfigError(
-            f"chip store {config.chips} is of no published data set, so there is no protocol. "
-            "Leave protocol out."
-        )
-    if origin["protocol"] != config.protocol:
-        raise ChipStoreError(
-            f"chip store {config.chips} was made under protocol {origin['protocol']}, not "
-            f"{config.protocol}. Make one with ingest-dataset --protocol {config.protocol}."
-        )

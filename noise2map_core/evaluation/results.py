@@ -15,6 +15,7 @@ from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.report.notebook import Shown
 from noise2map_core.runtime.atomic import write_atomically
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.settings.learning import Decision
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.evaluate_maps import EvaluateMapsConfig
 
@@ -42,6 +43,8 @@ class EvaluateMapsResult(Shown):
     references: dict[str, MapScores] = field(default_factory=dict)
     """What is found without learning change, by name: mad, irmad, cva (detectors, without labels),
     semantic (maps of both dates compared)."""
+    decision: Decision = "threshold"
+    """How models decide."""
 
     @property
     def model(self) -> MapScores:
@@ -64,6 +67,8 @@ class EvaluateMapsResult(Shown):
             f"{self.task}, {self.split}{protocol}: {self.model.num_pixels:,} labelled pixels in "
             f"{self.model.num_blocks} spatial blocks"
         )
+        if self.decision == "argmax":
+            head += "; decided for the most probable class"
         written = [f"scores  {self.output}"] if self.output else []
         if self.outside:
             head += f"; out of domain: {self.outside}"
@@ -160,6 +165,7 @@ def write_scores(
         "name": result.name,
         "split": result.split,
         "task": result.task,
+        "decision": result.decision,
         "dataset": store.attributes.get("dataset"),
         "model": asdict(result.model),
         "more_models": [asdict(scores) for scores in result.models[1:]],

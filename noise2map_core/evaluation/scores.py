@@ -35,7 +35,7 @@ from noise2map_core.learning.skill import MIN_BLOCKS, doubts_about
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.errors import CheckpointError, ChipStoreError
-from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.learning import Decision, EvaluationConfig
 from noise2map_core.settings.network import Task
 
 
@@ -73,7 +73,8 @@ class MapScores:
     """Scores of one method on one split."""
 
     threshold: dict[str, float]
-    """By class. Model: probability. Baseline: length of the change vector, standard deviations."""
+    """By class. Model: probability; empty: the most probable class. Baseline: length of the change
+    vector, standard deviations."""
     mean_f1: float
     """Mean F1 over the classes that occur."""
     mean_iou: float
@@ -168,12 +169,15 @@ def evaluate_model(
     task: Task,
     config: EvaluationConfig,
     chips: ChipTally | None = None,
+    decision: Decision = "threshold",
 ) -> MapScores:
-    """Scores of the model, decided at its own thresholds, and how far it can be believed.
+    """Scores of the model, decided at its own thresholds or for the most probable class, and how
+    far it can be believed.
 
     `chips` is told how each chip was decided.
     """
     spec = model.spec.tasks[task]
+    thresholds = spec.threshold if decision == "threshold" else {}
     logits_of = model_logits_over(model, spec.inference_timesteps, task)
     pixels = SplitPixels.of(store, split, task, config.batch)
     counter = BlockCounter(pixels, len(spec.classes), config.block_px)
@@ -183,6 +187,8 @@ def evaluate_model(
         logits = logits_of(batch)
         probability = probability_of(logits.mean(axis=0), spec.temperature)
         decided = decide_classes(probability, spec)
+        if decision == "argmax":
+            decided = logits.mean(axis=0).argmax(axis=1).astype(np.uint8)
         counter.add(batch, truth, decided)
         calibration.add(logits, truth)
         if chips is not None:
@@ -191,7 +197,7 @@ def evaluate_model(
             objects.add(batch, truth, decided)
             ranks += ScoreHistogram.of(probability[:, 1], truth)
     area = ranks.roc_auc if two_classes else None
-    scores = scores_of(pixels, counter.blocks(), spec.threshold, area, spec.temperature)
+    scores = scores_of(pixels, counter.blocks(), thresholds, area, spec.temperature)
     return replace(
         scores,
         objects=_object_scores(objects.counts) if two_classes else None,

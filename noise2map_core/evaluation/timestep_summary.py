@@ -1,10 +1,11 @@
 """What the studies of several chips say together: a table for people, and a document."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from noise2map_core.evaluation.evidence.wrong_timestep import WrongTimesteps
 from noise2map_core.evaluation.timestep_study import TimestepStudy, f1_of
 
 
@@ -22,6 +23,8 @@ class StudiedTimesteps:
     num_chips: int
     threshold: dict[str, float]
     """Of the task that was studied."""
+    wrong: WrongTimesteps | None = None
+    """The same mixtures, told other timesteps; None: not tried."""
 
     @classmethod
     def of(cls, output: Path, studies: Sequence[TimestepStudy]) -> Self:
@@ -42,9 +45,9 @@ class StudiedTimesteps:
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        plain = asdict(self)
+        plain = asdict(replace(self, wrong=None))
         del plain["output"]
-        return plain
+        return plain | {"wrong": self.wrong.document() if self.wrong else None}
 
     def summary(self) -> list[str]:
         """A table for people."""
@@ -59,5 +62,6 @@ class StudiedTimesteps:
             "at another timestep or order",
             head,
             *rows,
+            *(self.wrong.summary() if self.wrong else ()),
             f"pictures  {self.output}",
         ]

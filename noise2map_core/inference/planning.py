@@ -24,7 +24,7 @@ from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
 from noise2map_core.imagery.usable import usable_scenes
 from noise2map_core.inference.numeric_path import NumericPath, fitting_batch, resolve_numeric_path
-from noise2map_core.inference.region import Pass, RegionJob
+from noise2map_core.inference.region import NUM_TURNS, Pass, RegionJob
 from noise2map_core.inference.scene_light import read_light
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec, Normalisation, TaskSpec
@@ -203,13 +203,16 @@ def plan_evidence(config: InferenceConfig, task: TaskSpec) -> tuple[Pass, ...]:
     """
     if config.disagreement == "off":
         return ()
-    if config.disagreement != "timesteps" and task.num_dates < 2:
+    if config.disagreement in ("order", "both") and task.num_dates < 2:
         raise ConfigError(
             f"inference.disagreement {config.disagreement!r} needs two dates; this task has one. "
             "Set it to timesteps."
         )
+    steps = _evidence_timesteps(config, task)
+    if config.disagreement == "flips":
+        return tuple(Pass(t, turn=turn) for t in steps for turn in range(NUM_TURNS))
     orders = (False,) if config.disagreement == "timesteps" else (False, True)
-    return tuple(Pass(t, order) for t in _evidence_timesteps(config, task) for order in orders)
+    return tuple(Pass(t, order) for t in steps for order in orders)
 
 
 def _evidence_timesteps(config: InferenceConfig, task: TaskSpec) -> tuple[int, ...]:
@@ -218,7 +221,7 @@ def _evidence_timesteps(config: InferenceConfig, task: TaskSpec) -> tuple[int, .
     from noise2map_core.diffusion.schedule import schedule_alpha_bars
 
     asked = config.disagreement_timesteps
-    if asked is None and config.disagreement == "order":
+    if asked is None and config.disagreement in ("order", "flips"):
         return config.timesteps or task.inference_timesteps
     gain = difference_gain(task.corruption, schedule_alpha_bars(task.schedule)).abs()
     apart = [t for t, one in enumerate(gain.tolist()) if one >= MIN_GAIN]

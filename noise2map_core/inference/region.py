@@ -44,12 +44,22 @@ PLACE = "place of the tile"
 """Stands in a key's document where the tile's row and column come."""
 
 
+NUM_TURNS = 8
+"""Ways to lay a square: four quarter turns, of it and of its mirror image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A forward pass: its timestep, and whether it sees the dates in reversed order."""
+    """A forward pass: its timestep, whether it sees the dates in reversed order, and how chips are
+    laid: quarter turns, from 4 on of the mirror image."""
 
     timestep: int
     reversed_dates: bool = False
+    turn: int = 0
+
+    def key(self) -> list[Any]:
+        """What enters a tile's key; it is what it was before chips could be turned."""
+        return [self.timestep, self.reversed_dates, *([self.turn] if self.turn else [])]
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ class RegionJob:
     def _departures(self) -> dict[str, Any]:
         """Only what is set enters the key: an output made before there was a choice stays good."""
         task = {} if self.task_name == "change" else {"task": self.task_name}
-        passes = [[one.timestep, one.reversed_dates] for one in self.evidence]
+        passes = [one.key() for one in self.evidence]
         pixels, told_apart = self.recipe.key(), {"reasons": REASONS_VERSION}
         light = {} if self.light is None else {"light": self.light.digest}
         return (

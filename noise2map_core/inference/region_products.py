@@ -45,10 +45,12 @@ def are_current(run: RegionRun) -> bool:
 
 def disputed_chip(run: RegionRun) -> Path | None:
     """Where the chip on which the model changes its mind most is to be drawn: again when tiles are
-    new. None: nowhere; the passes of maps that are compared are of one date each."""
+    new. None: nowhere; the passes of maps that are compared are of one date each, and those of
+    chips that are turned are of one timestep."""
     path = run.config.output / DISPUTED_CHIP
     drawn = not run.comparison.missing and path.exists()
-    shown = run.job.evidence and not isinstance(run.job.spec, ComparedSpec)
+    over_timesteps = run.job.evidence and not any(one.turn for one in run.job.evidence)
+    shown = over_timesteps and not isinstance(run.job.spec, ComparedSpec)
     return path if shown and not drawn else None
 
 

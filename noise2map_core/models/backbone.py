@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import cache
 from importlib.util import find_spec
 from inspect import signature
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from noise2map_core.models.unet_arguments import checked_unet, misfit
+from noise2map_core.models.unet_arguments import USE_TIMESTEP, checked_unet, misfit
 from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import parse_json, read_text
 from noise2map_core.runtime.errors import CheckpointError
@@ -22,6 +23,18 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 MAX_CONFIG = 4 << 20
 """Bytes of a config.json, which has some thousand."""
+
+CLASS_NAMES = ("UNet2DModel", "UNet2DModelFlex")
+"""The second is the authors' own: the first, of which the timestep can be left out."""
+
+TIMED = re.compile(r"(^|\.)(time_embedding|time_emb_proj)\.")
+"""Weights that know the timestep."""
+
+OLD_ATTENTION = {
+    "query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0",
+}  # fmt: skip
+"""Layers of attention, by the names that diffusers wrote before version 0.15."""
+OLD_NAME = re.compile(rf"(\battentions\.\d+\.)({'|'.join(OLD_ATTENTION)})\.")
 
 CHANNELS = {"in_channels", "out_channels"}
 NOT_SHAPE = CHANNELS | {"sample_size"}
@@ -32,8 +45,33 @@ OUTER = ("conv_in.", "conv_out.")
 
 
 def build_backbone(unet: dict[str, Any], channels: int) -> Any:
-    """A UNet2DModel of these arguments, with random weights."""
-    return _unet_class()(in_channels=channels, out_channels=channels, **unet)
+    """A UNet2DModel of these arguments, with random weights; without all that knows the timestep
+    where they say so."""
+    arguments = {name: value for name, value in unet.items() if name != USE_TIMESTEP}
+    built = _unet_class()(in_channels=channels, out_channels=channels, **arguments)
+    return built if unet.get(USE_TIMESTEP, True) else _untimed(built)
+
+
+class NoEmbedding(nn.Module):
+    """In place of the time embedding: blocks are told nothing."""
+
+    def forward(self, features: Tensor) -> None:
+        """Nothing of any features."""
+
+
+def _untimed(unet: Any) -> Any:
+    unet.time_embedding = NoEmbedding()
+    for part in unet.modules():
+        if getattr(part, "time_emb_proj", None) is not None:
+            part.time_emb_proj = None
+    return unet
+
+
+def give_backbone(backbone: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load all weights of another backbone; one that is told no timestep leaves out what knows
+    it."""
+    own = backbone.state_dict()
+    backbone.load_state_dict({k: v for k, v in weights.items() if k in own or not TIMED.search(k)})
 
 
 def keep_no_activations(model: nn.Module) -> None:
@@ -64,7 +102,8 @@ def level_of(name: str, depth: int) -> int:
 
 
 def read_unet_config(folder: Path) -> dict[str, Any]:
-    """The arguments of the UNet2DModel in a diffusers folder, defaults left out.
+    """The arguments of the UNet2DModel in a diffusers folder, or of the authors' own kind of it,
+    defaults left out.
 
     Raises CheckpointError if there is none, or if it cannot be built.
     """
@@ -76,7 +115,7 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
             f"{folder} has no readable {CONFIG_NAME}: {error}. Point to the folder of a diffusers "
             "UNet2DModel, such as a download of ali97/noise2map/aid-10k."
         ) from error
-    if not isinstance(document, dict) or document.get("_class_name") != "UNet2DModel":
+    if not isinstance(document, dict) or document.get("_class_name") not in CLASS_NAMES:
         raise CheckpointError(
             f"{file} does not describe a UNet2DModel of diffusers. Point to the folder of one."
         )
@@ -95,13 +134,23 @@ def read_unet_config(folder: Path) -> dict[str, Any]:
 
 def _unet_defaults() -> dict[str, Any]:
     arguments = signature(_unet_class().__init__).parameters.items()
-    return {name: one.default for name, one in arguments if one.default is not one.empty}
+    defaults = {name: one.default for name, one in arguments if one.default is not one.empty}
+    return defaults | {USE_TIMESTEP: True}
 
 
 def read_unet_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights in a diffusers folder. Raises CheckpointError if they cannot be read, or are not
-    finite."""
-    return load(_weights(folder))
+    """The weights in a diffusers folder, by the names that diffusers has today. Raises
+    CheckpointError if they cannot be read, or are not finite."""
+    return renamed(load(_weights(folder)))
+
+
+def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with layers of attention by their names of today."""
+    return {_todays(name): weight for name, weight in weights.items()}
+
+
+def _todays(name: str) -> str:
+    return OLD_NAME.sub(lambda old: f"{old[1]}{OLD_ATTENTION[old[2]]}.", name)
 
 
 def unet_sha256(folder: Path) -> str:
@@ -148,7 +197,9 @@ def _fitting(own: dict[str, Tensor], unet: dict[str, Any], folder: Path) -> dict
 
 def require_same_unet(folder: Path, unet: dict[str, Any], other: dict[str, Any]) -> None:
     """Raise CheckpointError unless `other`, in `folder`, is a UNet of the same layers."""
-    for key in sorted((unet.keys() | other.keys()) - NOT_SHAPE):
+    # What is told no timestep may start from what was: it leaves a part of it out.
+    spared = NOT_SHAPE if unet.get(USE_TIMESTEP, True) else NOT_SHAPE | {USE_TIMESTEP}
+    for key in sorted((unet.keys() | other.keys()) - spared):
         if not _same(unet.get(key), other.get(key)):
             raise CheckpointError(
                 f"{folder}: {key} is {other.get(key)!r}, the network's is {unet.get(key)!r}. "

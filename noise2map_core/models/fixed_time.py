@@ -174,7 +174,7 @@ class _Surrounding(nn.Module):
 class _Down(nn.Module):
     """Resnets, each followed by attention where there is some; then half the resolution."""
 
-    def __init__(self, block: Any, embedding: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, block: Any, embedding: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_layers(block, embedding, dtype))
         self.samplers = nn.ModuleList(
@@ -194,7 +194,7 @@ class _Down(nn.Module):
 class _Up(nn.Module):
     """As `_Down`, each layer with one skip more; then twice the resolution."""
 
-    def __init__(self, block: Any, embedding: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, block: Any, embedding: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_layers(block, embedding, dtype))
         self.samplers = nn.Sequential(
@@ -214,7 +214,7 @@ class _Up(nn.Module):
 
 
 class _Mid(nn.Sequential):
-    def __init__(self, block: Any, embedding: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, block: Any, embedding: Tensor | None, dtype: torch.dtype) -> None:
         first, *others = (_Resnet(resnet, embedding, dtype) for resnet in block.resnets)
         attentions = (
             nn.Identity() if attention is None else _Attention(attention, dtype)
@@ -224,7 +224,7 @@ class _Mid(nn.Sequential):
         super().__init__(first, *(layer for pair in pairs for layer in pair))
 
 
-def _layers(block: Any, embedding: Tensor, dtype: torch.dtype) -> Iterator[nn.Module]:
+def _layers(block: Any, embedding: Tensor | None, dtype: torch.dtype) -> Iterator[nn.Module]:
     attentions = getattr(block, "attentions", [None] * len(block.resnets))
     for resnet, attention in zip(block.resnets, attentions, strict=True):
         layer = _Resnet(resnet, embedding, dtype)
@@ -234,7 +234,7 @@ def _layers(block: Any, embedding: Tensor, dtype: torch.dtype) -> Iterator[nn.Mo
 class _Resnet(nn.Module):
     """ResnetBlock2D; dropout is gone, the time embedding lies in conv1's bias or norm2."""
 
-    def __init__(self, resnet: Any, embedding: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, resnet: Any, embedding: Tensor | None, dtype: torch.dtype) -> None:
         super().__init__()
         shift, norm2 = _time_shift(resnet, embedding)
         self.norm1, self.norm2 = _NormSiLU(resnet.norm1, dtype), _NormSiLU(norm2, dtype)
@@ -299,17 +299,20 @@ class _Attention(nn.Module):
         return out if self.scale == 1 else out / self.scale
 
 
-def _time_embedding(unet: Any, timestep: int) -> Tensor:
-    """The embedding [1, E] that every resnet projects, in the UNet's own dtype."""
+def _time_embedding(unet: Any, timestep: int) -> Tensor | None:
+    """The embedding [1, E] that every resnet projects, in the UNet's own dtype; None: they are told
+    no timestep."""
     weight = unet.conv_in.weight
     features = unet.time_proj(torch.tensor([timestep], device=weight.device))
-    embedding: Tensor = unet.time_embedding(features.to(weight.dtype))
+    embedding: Tensor | None = unet.time_embedding(features.to(weight.dtype))
     return embedding
 
 
-def _time_shift(resnet: Any, embedding: Tensor) -> tuple[Tensor | None, nn.GroupNorm]:
+def _time_shift(resnet: Any, embedding: Tensor | None) -> tuple[Tensor | None, nn.GroupNorm]:
     """What the timestep adds to conv1's bias, and norm2 with what it scales and shifts there."""
     norm: nn.GroupNorm = copy.deepcopy(resnet.norm2)
+    if embedding is None:
+        return None, norm
     projected = resnet.time_emb_proj(F.silu(embedding))[0]
     if resnet.time_embedding_norm == "default":
         return projected, norm

@@ -8,7 +8,9 @@ from noise2map_core.models.spec import (
     PixelwiseSpec,
     ReferenceSpec,
     SegmentationModelSpec,
+    UntimedSpec,
 )
+from noise2map_core.models.unet_arguments import USE_TIMESTEP
 from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.settings.network import BY_VARIATES, Fusion, Preset
 
@@ -61,13 +63,19 @@ def plain_unet(block_channels: tuple[int, ...]) -> dict[str, Any]:
 
 
 def network_of(
-    preset: Preset, chip_px: int, fusion: Fusion | None = None, tied: bool | None = None
+    preset: Preset,
+    chip_px: int,
+    fusion: Fusion | None = None,
+    tied: bool | None = None,
+    tell_timestep: bool = True,
 ) -> NetworkSpec:
     """The network of a preset, for chips of `chip_px` pixels.
 
     `fusion`, `tied` None: the preset's. Raises ConfigError if the preset has no choice.
     """
     network = _network_of(preset, chip_px)
+    if not tell_timestep:
+        network = _untold(network, preset)
     if tied is not None:
         network = _with_ties(network, preset, tied)
     if fusion is None:
@@ -80,6 +88,15 @@ def network_of(
             "to tiny, small or base."
         )
     return network.model_copy(update={"fusion": fusion})
+
+
+def _untold(network: NetworkSpec, preset: Preset) -> NetworkSpec:
+    if isinstance(network, UntimedSpec):
+        raise ConfigError(
+            f"preset {preset} knows no timestep, and so none can be hidden from it. Leave "
+            "model.tell_timestep out, or set model.preset to reference, base, small or tiny."
+        )
+    return network.model_copy(update={"unet": network.unet | {USE_TIMESTEP: False}})
 
 
 def _of_variates(network: PixelwiseSpec, fusion: Fusion) -> PixelwiseSpec:

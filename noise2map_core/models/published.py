@@ -19,10 +19,12 @@ from torch import Tensor
 
 from noise2map_core import __version__
 from noise2map_core.models.backbone import (
+    CLASS_NAMES,
     CONFIG_NAME,
     WEIGHTS_NAME,
     load_backbone,
     read_unet_config,
+    renamed,
 )
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.presets import REFERENCE_PX
@@ -34,6 +36,7 @@ from noise2map_core.models.spec import (
     TaskSpec,
     refused_as_settings,
 )
+from noise2map_core.models.unet_arguments import USE_TIMESTEP
 from noise2map_core.models.weight_files import MAX_WEIGHTS
 from noise2map_core.runtime.documents import read_file
 from noise2map_core.runtime.errors import CheckpointError
@@ -95,8 +98,9 @@ def export_published(model: Noise2Map, output: Path) -> None:
     """
     task = model.spec.task_name()
     network: Any = model.network
-    config = {"_class_name": "UNet2DModel", "in_channels": 3, "out_channels": 3}
-    config |= network_of(model.spec).unet
+    unet = network_of(model.spec).unet
+    name = CLASS_NAMES[USE_TIMESTEP in unet]
+    config = {"_class_name": name, "in_channels": 3, "out_channels": 3} | unet
     weights = model.state_dict()
     folder = output / "unet"
     folder.mkdir(parents=True)
@@ -106,7 +110,8 @@ def export_published(model: Noise2Map, output: Path) -> None:
 
 
 def read_published(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file by their published names, without a `module.` before them.
+    """The tensors of a .pth file by their published names, without a `module.` before them, and
+    with layers of attention by their names of today.
 
     Nothing in the file is executed. Raises CheckpointError if it is no state dict.
     """
@@ -125,7 +130,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} is not a state dict of tensors. Save the model's state_dict()."
         )
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+    return renamed({str(name).removeprefix("module."): tensor for name, tensor in state.items()})
 
 
 def network_of(spec: CheckpointSpec) -> ReferenceSpec:

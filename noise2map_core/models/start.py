@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noise2map_core.models.backbone import (
+    give_backbone,
     load_backbone,
     read_unet_config,
     require_backbone,
@@ -147,10 +148,10 @@ def start_denoiser(model: Denoiser, place: Path) -> None:
         if other.spec.bands == model.spec.bands:
             model.load_state_dict(other.state_dict())
         else:
-            model.backbone.load_state_dict(other.backbone.state_dict())
+            give_backbone(model.backbone, other.backbone.state_dict())
     elif kind == "checkpoint":
         learnt: Any = load_checkpoint(folder).network
-        model.backbone.load_state_dict(learnt.backbone.state_dict())
+        give_backbone(model.backbone, learnt.backbone.state_dict())
     else:
         load_backbone(model.backbone, network_unet(model.spec.network), folder)
 
@@ -163,7 +164,7 @@ def network_unet(network: NetworkSpec) -> dict[str, Any]:
 
 def _start_from_denoiser(model: Noise2Map, denoiser: Denoiser) -> None:
     own: Any = model.network
-    own.backbone.load_state_dict(denoiser.backbone.state_dict())
+    give_backbone(own.backbone, denoiser.backbone.state_dict())
     same_bands = denoiser.spec.bands == model.spec.bands
     if same_bands and isinstance(model.spec.network, PatchUNetSpec):
         _give_stem(model, denoiser.stem)

@@ -1,4 +1,4 @@
-"""The arguments of diffusers' UNet2DModel that make sense, known without diffusers.
+"""The arguments of diffusers' UNet2DModel that make sense, known without diffusers; and one more.
 
 Whatever passes here can be built and run; what the file of a checkpoint says of its network is
 judged before memory is taken for it.
@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Level = Annotated[int, Field(ge=1, le=8192)]
+USE_TIMESTEP = "use_timestep"
+"""The argument that is not of UNet2DModel."""
 MAX_LEVELS = 10
 """Each but the first halves the resolution."""
 
@@ -51,6 +53,9 @@ class UNetArguments(BaseModel):
     num_class_embeds: None = None
     num_train_timesteps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     sample_size: int | list[int] | None = None
+    use_timestep: bool = True
+    """Not of UNet2DModel: False leaves out all that knows the timestep, as the published
+    UNet2DModelFlex does."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -247,7 +247,9 @@ def require_starts(space: SearchSpace, base: TrialSettings, chip_px: int) -> Non
     tried = [space.settings(base, point).model for _, point in space.examples()]
     for model in dict.fromkeys(tried):
         if model.backbone is not None:
-            require_start(network_of(model.preset, chip_px), model.backbone)
+            told = model.tell_timestep
+            network = network_of(model.preset, chip_px, tell_timestep=told)
+            require_start(network, model.backbone)
 
 
 def _is_virtual(name: str) -> bool:

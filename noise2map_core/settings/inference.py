@@ -42,13 +42,14 @@ class InferenceConfig(BaseModel):
     timesteps: tuple[int, ...] | None = None
     """Timesteps whose logits are averaged. None: the checkpoint's."""
 
-    disagreement: Literal["off", "timesteps", "order", "both"] = "off"
+    disagreement: Literal["off", "timesteps", "order", "both", "flips"] = "off"
     """Write how much the probability moves over forward passes at several timesteps, in both orders
-    of the dates, or both: `disagreement` of the mosaic. Each pass costs as much as the map."""
+    of the dates, or both, or with chips turned and mirrored in the eight ways: `disagreement` of
+    the mosaic. Each pass costs as much as the map."""
 
     disagreement_timesteps: tuple[int, ...] | None = None
     """Timesteps of these passes. None: four, evenly from those at which the dates can be told
-    apart; with "order", those of the map."""
+    apart; with "order" and "flips", those of the map."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numbers that the network computes in. auto: bf16 where the driver's processor multiplies it

@@ -10,6 +10,7 @@ from noise2map_core.settings.diffusion import DiffusionConfig, SelfCorruption
 from noise2map_core.settings.numbers import (
     Batch,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SidePx,
@@ -231,6 +232,28 @@ class TrainingConfig(OptimisationConfig):
         return self
 
 
+class SelectionConfig(BaseModel):
+    """Which of the validated epochs is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    by: Literal["f1", "cross_entropy", "last"] = "f1"
+    """f1: the last, unless the validation F1 says with more than one standard error that another
+    was better. cross_entropy: the one with the lowest cross-entropy on the validation part, with
+    the class weights of the loss, as the authors' implementation does. last: none is chosen, all
+    epochs are trained; thresholds and temperature are of validation all the same."""
+
+    timestep: NonNegativeInt | None = None
+    """Timestep at which the cross-entropy is taken; the authors' implementation takes T / 2 and
+    maps at T - 1. None: those of inference."""
+
+    @model_validator(mode="after")
+    def _timestep_of_cross_entropy(self) -> "SelectionConfig":
+        if self.by != "cross_entropy":
+            require_unset(self, ("timestep",), f"where epochs are chosen by {self.by}")
+        return self
+
+
 class PretrainingConfig(OptimisationConfig):
     """How the denoiser is trained."""
 
@@ -283,6 +306,9 @@ class ImagesConfig(BaseModel):
 
     bands: tuple[str, ...] | None = None
     """Names of the bands. None: red, green, blue of three, else band_1, band_2, …"""
+
+
+Decision = Literal["threshold", "argmax"]
 
 
 class EvaluationConfig(BaseModel):

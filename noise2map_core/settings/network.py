@@ -29,6 +29,8 @@ Checkpoint = Annotated[Location, IsPath(or_name=True)]
 """A folder of weights, or the name of what ships or of a detector."""
 
 NormalisedBy = Literal["training", "scene"]
+Scaling = Literal["training", "scene", "minus_one_one"]
+"""`NormalisedBy`, and a fixed one: numbers of 0 to 255 become those of -1 to 1."""
 
 
 class NormalisationConfig(BaseModel):
@@ -36,10 +38,12 @@ class NormalisationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    of: NormalisedBy = "training"
+    of: Scaling = "training"
     """Whose mean and spread, per date and band. training: those of the training part, for all
     places to come: levels mean something, and must be alike elsewhere. scene: of each place at each
-    time its own robust centre and spread: light, haze, season, sensor and scaling do not matter."""
+    time its own robust centre and spread: light, haze, season, sensor and scaling do not matter.
+    minus_one_one: nobody's, but x / 127.5 - 1 of images of 8 bits, as the published weights expect
+    it."""
 
 
 Fusion = Literal["early", "difference", "alteration", "ranks"]
@@ -80,6 +84,11 @@ class ModelConfig(BaseModel):
     """Of the baselines, where change and segment are learnt together: the probability of change is
     half what the change head says and half how far the classes of the two dates lie apart. None:
     the head alone."""
+
+    tell_timestep: Annotated[bool, Field(exclude_if=lambda told: told)] = True
+    """Of reference, base, small and tiny: whether the network is told the timestep that its input
+    was mixed at. false: the input is mixed as before, and the network has no time embedding, as in
+    the paper's runs without timestep control; weights of one that was told may be its start."""
 
     backbone: Checkpoint | None = None
     """Folder whose weights the backbone starts from: what pretrain-denoiser or finetune-maps wrote,

@@ -6,16 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
-from noise2map_core.chips.places import FOLD_FOLDER, dealt, folds_of, places_of_fold
+from noise2map_core.chips.places import CHOSEN_ON, FOLD_FOLDER, dealt, folds_of, places_of_fold
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.models.checkpoint import save_checkpoint
 from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.shipped import checkpoint_folder
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.runtime.digest import digest_of
+from noise2map_core.runtime.errors import ConfigError
 from noise2map_core.runtime.storage import absolute
 from noise2map_core.settings.labels import PlacesConfig
-from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
+from noise2map_core.settings.learning import (
+    SelectionConfig,
+    TaskTrainingConfig,
+    TrainingConfig,
+)
 from noise2map_core.settings.network import Task
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.training.model_card import write_card
@@ -55,6 +60,8 @@ class TrainingJob:
     """Of each reading task, where Ray Data streams the chips."""
     places: PlacesConfig = field(default_factory=PlacesConfig)
     """Which whole places are train and val, if the store is not to say."""
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    """Which epoch is taken."""
 
     def open_store(self) -> ChipStore:
         """The chips, with the parts that are to be trained on."""
@@ -105,7 +112,21 @@ def plan_training(config: FinetuneMapsConfig, store: ChipStore) -> TrainingJob:
     """What finetune-maps trains, for those who train it by other means, too."""
     state = absolute(config.output) / STATE_FOLDER
     job = plan_job(config, store, state, config.seed)
-    return replace(job, places=config.places, resources=config.resources)
+    return replace(
+        job, places=config.places, resources=config.resources, selection=config.selection
+    )
+
+
+def require_timestep(config: FinetuneMapsConfig) -> None:
+    """Raise ConfigError if epochs are to be chosen at a timestep that a task does not have."""
+    chosen = config.selection.timestep
+    for name, task in config.of_tasks().items():
+        last = task.diffusion.schedule.num_timesteps - 1
+        if chosen is not None and chosen > last:
+            raise ConfigError(
+                f"selection.timestep {chosen} is not below {last + 1}, the number of timesteps of "
+                f"{name}. Set a lower one."
+            )
 
 
 def plan_folds(config: FinetuneMapsConfig, store: ChipStore) -> list[FinetuneMapsConfig]:
@@ -145,7 +166,10 @@ def save_trained(
     model.load_state_dict(trained.weights)
     card = write_card(
         spec, store, trained.tasks, trained.val_f1, trained.epoch, trained.history, config.seed,
-        config.card,
+        config.card, config.selection,
     )  # fmt: skip
     save_checkpoint(model, spec, training_run.checkpoint, card)
-    training_run.finish(epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history)
+    flattering = {name: store.attributes[name] for name in (CHOSEN_ON,) if name in store.attributes}
+    training_run.finish(
+        epoch=trained.epoch, val_f1=trained.val_f1, history=trained.history, **flattering
+    )

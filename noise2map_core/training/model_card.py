@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from noise2map_core.chips.places import CHOSEN_ON
 from noise2map_core.chips.store import ChipStore
 from noise2map_core.evaluation.card_scores import NO_SCORES
 from noise2map_core.learning.skill import warning
@@ -12,6 +13,7 @@ from noise2map_core.models.spec import CheckpointSpec, TaskSpec
 from noise2map_core.report.cards import SCORES
 from noise2map_core.report.pages import render
 from noise2map_core.settings.inference import CardConfig
+from noise2map_core.settings.learning import SelectionConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.training.cost import COST_NOTE, cost_of
 from noise2map_core.training.validation import TaskValidation
@@ -42,6 +44,7 @@ def write_card(
     history: Sequence[dict[str, Any]],
     seed: int,
     words: CardConfig | None = None,
+    selection: SelectionConfig | None = None,
 ) -> str:
     """The card's Markdown; `validation` is what validation says of each task in the chosen epoch,
     `history` what the workers recorded of every validated one."""
@@ -56,6 +59,7 @@ def write_card(
         rows=[
             *_rows(spec, validation),
             ("validation F1", f"{val_f1:.4f}, after {epoch} epochs; one training, seed {seed}"),
+            *_choice_rows(store, selection or SelectionConfig()),
             ("trained by", f"noise2map {spec.code_version}"),
         ],
         intended_use=words.intended_use or INTENDED_USE,
@@ -82,6 +86,19 @@ def _rows(spec: CheckpointSpec, validation: Mapping[Task, TaskValidation]) -> It
     yield "network", f"preset {spec.preset}"
     for name, task in spec.tasks.items():
         yield from _task_rows(name, task, validation[name])
+
+
+def _choice_rows(store: ChipStore, selection: SelectionConfig) -> Iterator[Row]:
+    """How the epoch was chosen, where that is not by F1 on a part of its own."""
+    if CHOSEN_ON in store.attributes:
+        part, protocol = store.attributes[CHOSEN_ON], store.attributes["dataset"]["protocol"]
+        told = f"chosen on part {part}, as protocol {protocol} does: its scores flatter"
+        yield "epoch, threshold, temperature", told
+    if selection.by == "last":
+        yield "epoch", "the last: none was chosen"
+    if selection.by == "cross_entropy":
+        at = "inference's" if selection.timestep is None else f"t = {selection.timestep}"
+        yield "epoch chosen by", f"lowest weighted cross-entropy, {at}"
 
 
 def _task_rows(name: str, task: TaskSpec, validation: TaskValidation) -> Iterator[Row]:

@@ -19,6 +19,7 @@ from noise2map_core.learning.losses import class_weights_of
 from noise2map_core.learning.metrics import IGNORE
 from noise2map_core.models.encoder_weights import require_encoder_weights
 from noise2map_core.models.presets import network_of
+from noise2map_core.models.published import HALF_RANGE
 from noise2map_core.models.spec import (
     CheckpointSpec,
     ClassSpec,
@@ -29,7 +30,7 @@ from noise2map_core.models.spec import (
 from noise2map_core.runtime.errors import ChipStoreError, ConfigError
 from noise2map_core.settings.diffusion import DiffusionConfig
 from noise2map_core.settings.learning import TaskTrainingConfig, TrainingConfig
-from noise2map_core.settings.network import ModelConfig, NormalisedBy, Task
+from noise2map_core.settings.network import ModelConfig, Scaling, Task
 from noise2map_core.workflows.finetune_maps import TrialSettings
 
 COLORS = ("#d9d9d9", "#d7301f", "#1f78b4", "#33a02c", "#ff7f00", "#6a3d9a", "#b15928", "#a6cee3")
@@ -91,15 +92,17 @@ def plan_spec(
     model: ModelConfig,
     tasks: Mapping[Task, TaskTrainingConfig],
     gsd_range: tuple[float, float] | None,
-    normalised: NormalisedBy = "training",
+    normalised: Scaling = "training",
 ) -> CheckpointSpec:
-    """The spec of a model for the store's bands; normalised by its training part.
+    """The spec of a model for the store's bands; normalised by its training part, or as it is told.
 
     Thresholds are 0.5 until validation chooses them. Raises ConfigError or ChipStoreError if chip
     size, labels, timesteps or bands cannot be used.
     """
     chip_px, gsd = int(store.attributes["chip_px"]), store.gsd
-    network = network_of(model.preset, chip_px, model.fusion, model.tied)
+    network = network_of(
+        model.preset, chip_px, model.fusion, model.tied, tell_timestep=model.tell_timestep
+    )
     if model.tied and set(tasks) != {"change", "segment"}:
         raise ConfigError(
             f"model.tied wants both tasks, and {', '.join(tasks)} is learnt. Set tasks to change "
@@ -123,7 +126,9 @@ def plan_spec(
             bands=tuple(store.bands),
             gsd=gsd,
             gsd_range=gsd_range or (gsd / 2, gsd * 2),
-            value_range=_value_range(store, moments, std),
+            value_range=(0.0, 255.0)
+            if normalised == "minus_one_one"
+            else _value_range(store, moments, std),
             chip_px=chip_px,
             stride_px=max(1, chip_px // 2),
             preset=model.preset,
@@ -158,7 +163,7 @@ def require_variates(settings: TrialSettings, store: ChipStore) -> None:
 
 
 def _plan_task(
-    store: ChipStore, task: Task, diffusion: DiffusionConfig, normalised: NormalisedBy
+    store: ChipStore, task: Task, diffusion: DiffusionConfig, normalised: Scaling
 ) -> TaskSpec:
     store.require((), (task,))
     try:
@@ -175,15 +180,27 @@ def _plan_task(
     )
     return TaskSpec(
         num_dates=1 if task == "segment" else store.num_dates,
-        normalisation=Normalisation(
-            of=normalised, mean=_nested(moments.mean), std=_nested(band_spread(store, moments))
-        ),
+        normalisation=_normalisation(store, moments, normalised),
         corruption=diffusion.corruption,
         schedule=diffusion.schedule,
         inference_timesteps=timesteps,
         classes=classes,
         threshold={classes[1].name: 0.5} if len(classes) == 2 else {},
     )
+
+
+def _normalisation(store: ChipStore, moments: Moments, normalised: Scaling) -> Normalisation:
+    if normalised != "minus_one_one":
+        mean, std = _nested(moments.mean), _nested(band_spread(store, moments))
+        return Normalisation(of=normalised, mean=mean, std=std)
+    dtype = store.array("image").dtype
+    if dtype != np.uint8:
+        raise ConfigError(
+            f"normalisation.of minus_one_one is of images of 8 bits; chip store {store.path} holds "
+            f"{dtype}. Set it to training or scene."
+        )
+    halves = _nested(np.full_like(moments.mean, HALF_RANGE))
+    return Normalisation(mean=halves, std=halves)
 
 
 def _require_apart(store: ChipStore) -> None:

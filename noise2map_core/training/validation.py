@@ -3,15 +3,18 @@
 Workers count (`validate`), counts add up, and the sum is judged (`validation_of`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noise2map_core.evaluation.counting import SplitPixels, model_logits
 from noise2map_core.learning.calibration import MarginHistogram, TemperatureScan, temperature_helps
+from noise2map_core.learning.losses import CrossEntropy
 from noise2map_core.learning.metrics import IGNORE, ConfusionCounts, ScoreHistogram
 from noise2map_core.learning.skill import doubts_about
 from noise2map_core.models.noise2map import Noise2Map
@@ -44,6 +47,8 @@ class TaskValidation:
     """The one of the highest likelihood, whether it is taken or not."""
     doubts: str = ""
     """Why the model is no better than chance, as decided; empty: it is better."""
+    cross_entropy: float | None = None
+    """Mean over the pixels, with the class weights of the loss, where that chooses the epoch."""
 
     @property
     def score(self) -> float:
@@ -85,6 +90,24 @@ def validate(model: Noise2Map, pixels: SplitPixels) -> NDArray[np.float64]:
             mine = np.where((half == index)[:, None, None], truth, np.uint8(IGNORE))
             counts[index] = counts[index] + _counts(logits, mine)
     return np.concatenate(counts)
+
+
+def cross_entropy_sums(
+    model: Noise2Map, pixels: SplitPixels, timesteps: Sequence[int], class_weights: Sequence[float]
+) -> Tensor:
+    """Sums of the weighted cross-entropy over a worker's part, float64 [2]; parts add up."""
+    loss = CrossEntropy(torch.tensor(class_weights))
+    logits_of = model_logits(model, timesteps, pixels.task)
+    total = torch.zeros(loss.num_sums, dtype=torch.float64)
+    for batch, truth in pixels.batches():
+        logits = torch.from_numpy(logits_of(batch))
+        total += loss.sums(logits, torch.from_numpy(truth).long()).double()
+    return total
+
+
+def cross_entropy_of(sums: Tensor) -> float:
+    """The mean behind the sums of all workers."""
+    return float(CrossEntropy(torch.ones(1)).mean(sums))
 
 
 _NONE = np.zeros((0, 1, 1), np.uint8)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from noise2map_core.runtime.storage import LocalPath, Location
 from noise2map_core.settings.datasets import Protocol
 from noise2map_core.settings.labels import SplitName
-from noise2map_core.settings.learning import EvaluationConfig
+from noise2map_core.settings.learning import Decision, EvaluationConfig
 from noise2map_core.settings.network import Checkpoint, Task
 from noise2map_core.workflows.launch import Workflow
 
@@ -49,6 +49,11 @@ class EvaluateMapsConfig(BaseModel):
     None: whichever the store was made under. transfer: `checkpoint` is the output of a training
     with `places.folds`; every place is scored by the model that never saw it, pooled and by place,
     beside methods without labels."""
+
+    decision: Decision | None = None
+    """How models decide. threshold: at the probability that validation chose; argmax: for the most
+    probable class, as the authors' implementation does. None: argmax for a store of protocol paper,
+    else threshold. Detectors and the baseline decide at thresholds of their own."""
 
     output: LocalPath | None = None
     """JSON file for the scores. None: only the table is printed."""

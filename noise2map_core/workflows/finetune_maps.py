@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from noise2map_core.runtime.storage import Location, Target
+from noise2map_core.settings.datasets import Protocol
 from noise2map_core.settings.inference import CardConfig
 from noise2map_core.settings.labels import PlacesConfig
 from noise2map_core.settings.learning import (
     MlflowConfig,
+    SelectionConfig,
     TaskTrainingConfig,
     TrainingConfig,
     segment_training,
@@ -18,6 +20,7 @@ from noise2map_core.settings.learning import (
 from noise2map_core.settings.network import ModelConfig, NormalisationConfig, Task, Tasks
 from noise2map_core.settings.numbers import PositiveFloat, Seed
 from noise2map_core.settings.resources import ClusterConfig
+from noise2map_core.settings.unused import changed
 from noise2map_core.workflows.launch import Workflow
 
 
@@ -72,6 +75,16 @@ class FinetuneMapsConfig(TrialSettings):
     places: PlacesConfig = Field(default_factory=PlacesConfig)
     """Which whole places are for training, validation and testing."""
 
+    selection: Annotated[SelectionConfig, Field(exclude_if=lambda chosen: not changed(chosen))] = (
+        SelectionConfig()
+    )
+    """Which epoch is taken."""
+
+    protocol: Annotated[Protocol | None, Field(exclude_if=lambda protocol: protocol is None)] = None
+    """The protocol that the chips must be of; a store that was made under another one is refused.
+    None: whichever it was made under. Either way epochs are chosen on the part that it says: under
+    paper, where the authors do, on the test part, whose scores then flatter."""
+
     seed: Seed = 0
     """Seed of weights, order, timesteps and augmentation."""
 
@@ -83,6 +96,14 @@ class FinetuneMapsConfig(TrialSettings):
 
     mlflow: MlflowConfig | None = None
     """MLflow, to be told of metrics, settings, model card and report. None: it is not."""
+
+    @model_validator(mode="after")
+    def _stops_by_what_chooses(self) -> FinetuneMapsConfig:
+        if self.selection.by == "last" and self.training.patience is not None:
+            raise ValueError(
+                "training.patience is not used where selection.by is last: leave it out"
+            )
+        return self
 
 
 WORKFLOW = Workflow(FinetuneMapsConfig)

@@ -93,10 +93,29 @@ class Variant:
     pretrained: bool = False
     beside: bool = False
     """Trained only where it is asked for."""
+    told: bool = True
+    """Whether the network is told the timestep."""
 
 
 def _mixture(structured: str) -> dict[str, Any]:
     return {"corruption": {"kind": "mixture", "structured": structured, "gaussian_share": 0.1}}
+
+
+def _mixed_or_told() -> dict[str, Variant]:
+    """The input mixed with t or clean, the network told t or not, each at three rates: what is due
+    to the noise, and what to the timestep that is told."""
+    clean = {"corruption": {"kind": "none"}}
+    arms = {
+        "mixed, told": Variant(beside=True),
+        "mixed, hidden": Variant(told=False, beside=True),
+        "clean, told": Variant(clean, beside=True),
+        "clean, hidden": Variant(clean, told=False, beside=True),
+    }
+    return {
+        f"{name}, rate {rate:g}": replace(arm, training={"learning_rate": rate})
+        for name, arm in arms.items()
+        for rate in (1e-3, 3e-3, 1e-2)
+    }
 
 
 def _variants() -> dict[str, Variant]:
@@ -125,6 +144,7 @@ def _variants() -> dict[str, Variant]:
         "none, 10 % labels": Variant(NONE, training=few),
         "paper, pretrained, 10 %": Variant(training=few, pretrained=True),
         **recipes,
+        **_mixed_or_told(),
     }
     segment = {
         "paper": Variant(),
@@ -297,7 +317,11 @@ def _job(chips: Path, backbone: Path, options: Options, variant: Variant, seed: 
         "epochs": epochs,
         "checkpoint_epochs": epochs,
     }
-    model = {"preset": variant.preset, "backbone": backbone if variant.pretrained else None}
+    model = {
+        "preset": variant.preset,
+        "backbone": backbone if variant.pretrained else None,
+        "tell_timestep": variant.told,
+    }
     settings |= {"chips": chips, "output": "", "seed": seed, "task": variant.tasks}
     return plan_training(FinetuneMapsConfig.model_validate(settings | {"model": model}), store)
 

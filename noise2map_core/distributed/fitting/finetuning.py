@@ -7,7 +7,8 @@ chips that workers read themselves; see `streams`).
 """
 
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -31,13 +32,24 @@ from noise2map_core.learning.augment import TrainingBatch
 from noise2map_core.learning.steps import Ranks, StepOutcome
 from noise2map_core.learning.trainer import Learner, new_model
 from noise2map_core.runtime.errors import Noise2MapError
+from noise2map_core.settings.learning import SelectionConfig
 from noise2map_core.settings.network import Task
 from noise2map_core.training.finetuning import TrainedWeights, TrainingJob
-from noise2map_core.training.validation import TaskValidation, validate, validation_of
+from noise2map_core.training.validation import (
+    TaskValidation,
+    cross_entropy_of,
+    cross_entropy_sums,
+    validate,
+    validation_of,
+)
 
 SCORE = Score("val_score", highest=True)
 """Validation F1, in which a task counts 0 whose model is no better than chance: with one class
 everywhere F1 may well be the highest."""
+CROSS_ENTROPY = Score("val_cross_entropy", highest=False)
+"""Weighted cross-entropy on the validation part, the sum over the tasks with their weights."""
+SCORES = {"f1": SCORE, "cross_entropy": CROSS_ENTROPY, "last": Score("epoch", highest=True)}
+"""By what chooses the epoch."""
 
 
 def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
@@ -46,13 +58,14 @@ def train_model(job: TrainingJob, log: Log | None = None) -> TrainedWeights:
     `log` is handed the points of curves meanwhile; see `fit`. Needs a connection to a cluster.
     Raises Noise2MapError if training diverges.
     """
-    result = fit(_train_worker, job, job.training, job.state, SCORE, log, _streams(job))
+    score = SCORES[job.selection.by]
+    result = fit(_train_worker, job, job.training, job.state, score, log, _streams(job))
     if result.return_value:
         raise Noise2MapError(
             f"training diverged: {result.return_value}. Lower training.learning_rate, check the "
             "chips for absurd values, and use another output."
         )
-    return _chosen(result, job.training.epochs)
+    return _chosen(result, job.training.epochs, job.selection)
 
 
 def _streams(job: TrainingJob) -> dict[str, Dataset]:
@@ -67,8 +80,9 @@ def _streams(job: TrainingJob) -> dict[str, Dataset]:
     return streams
 
 
-def _chosen(result: Any, epochs: int) -> TrainedWeights:
-    """The last epoch, unless validation says with more than one standard error that one was better.
+def _chosen(result: Any, epochs: int, selection: SelectionConfig) -> TrainedWeights:
+    """The last epoch, unless another is chosen. By F1 one is if validation says with more than one
+    standard error that it was better.
 
     The last has the lowest learning rate and the longest average; an easy validation part cannot
     tell epochs apart, and its highest score is then chance. A run that was stopped before has no
@@ -76,9 +90,8 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
     """
     last = load_state(result.checkpoint)
     checkpoint, metrics = result.checkpoint, last["history"][-1]
-    best = max(result.best_checkpoints, key=lambda one: score_of(one[1]))
-    if excels(best[1], metrics, epochs):
-        checkpoint, metrics = best
+    if (found := _better(result.best_checkpoints, metrics, epochs, selection)) is not None:
+        checkpoint, metrics = found
     return TrainedWeights(
         weights=load_state(checkpoint)["average"],
         epoch=int(metrics["epoch"]),
@@ -86,6 +99,19 @@ def _chosen(result: Any, epochs: int) -> TrainedWeights:
         val_f1=float(metrics["val_f1"]),
         history=last["history"],
     )
+
+
+def _better(
+    kept: list[Any], last: dict[str, Any], epochs: int, selection: SelectionConfig
+) -> Any | None:
+    """Checkpoint and metrics of the epoch that is taken in place of the last; None: none is."""
+    if selection.by == "last":
+        return None
+    if selection.by == "cross_entropy":
+        best = min(kept, key=lambda one: float(one[1][CROSS_ENTROPY.name]))
+        return best if best[1][CROSS_ENTROPY.name] < last[CROSS_ENTROPY.name] else None
+    best = max(kept, key=lambda one: score_of(one[1]))
+    return best if excels(best[1], last, epochs) else None
 
 
 def train_in_process(job: TrainingJob, link: TrainLink) -> str | None:
@@ -117,11 +143,9 @@ def _train_worker(config: dict[str, Any]) -> str | None:
 class _Worker(TrainWorker):
     """One rank: its learner, its part of the chips."""
 
-    score = SCORE
-
     def __init__(self, job: TrainingJob, link: TrainLink) -> None:
         super().__init__(job.training, job.state, link)
-        self.job = job
+        self.job, self.score = job, SCORES[job.selection.by]
         model = new_model(job.spec, job.seed, link.device(), job.backbone)
         self.learner = Learner(
             model, job.training, job.tasks, job.class_weights, job.seed, wrap=link.wrap
@@ -161,6 +185,17 @@ class _Worker(TrainWorker):
             SCORE.name: sum(task.score for task in tasks.values()) / len(tasks),
             "val_error": math.hypot(*(task.error for task in tasks.values())) / len(tasks),
             "tasks": {name: asdict(task) for name, task in tasks.items()},
+            **self._chosen_by(tasks),
+        }
+
+    def _chosen_by(self, tasks: Mapping[Task, TaskValidation]) -> dict[str, float]:
+        """The figure that chooses, where validation's F1 does not."""
+        each = {name: task.cross_entropy for name, task in tasks.items()}
+        weights = {name: task.weight for name, task in self.job.tasks.items()}
+        if None in each.values():
+            return {}
+        return {
+            CROSS_ENTROPY.name: sum(weights[name] * float(one or 0) for name, one in each.items())
         }
 
     def _prepare(self, task: Task, batch: ChipBatch) -> TrainingBatch:
@@ -182,8 +217,19 @@ class _Worker(TrainWorker):
         for name, data in self.data.items():
             counts = validate(self.learner.averaged, data.validation)
             total = self.ranks.sum_over(torch.from_numpy(counts).to(self.learner.model.device))
-            found[name] = validation_of(total.cpu().numpy(), self.job.spec.tasks[name])
+            judged = validation_of(total.cpu().numpy(), self.job.spec.tasks[name])
+            found[name] = replace(judged, cross_entropy=self._cross_entropy(name, data.validation))
         return found
+
+    def _cross_entropy(self, task: Task, pixels: SplitPixels) -> float | None:
+        selection = self.job.selection
+        if selection.by != "cross_entropy":
+            return None
+        inference = self.job.spec.tasks[task].inference_timesteps
+        steps = inference if selection.timestep is None else (selection.timestep,)
+        weights, model = self.job.class_weights[task], self.learner.averaged
+        sums = cross_entropy_sums(model, pixels, steps, weights)
+        return cross_entropy_of(self.ranks.sum_over(sums.to(model.device)).cpu())
 
 
 class _TaskData:

@@ -1,6 +1,6 @@
 """A fine-tuning, from the check of its chips to its report."""
 
-from noise2map_core.chips.places import dealt
+from noise2map_core.chips.places import dealt, require_protocol
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.distributed.cluster.gpus import trained_on_gpus
 from noise2map_core.distributed.cluster.needs import require_feasible, training_needs
@@ -11,7 +11,12 @@ from noise2map_core.models.spec import CARD_NAME
 from noise2map_core.models.start import require_start
 from noise2map_core.runtime.lease import hold_lease
 from noise2map_core.runtime.storage import absolute
-from noise2map_core.training.finetuning import finetuning_run, plan_training, save_trained
+from noise2map_core.training.finetuning import (
+    finetuning_run,
+    plan_training,
+    require_timestep,
+    save_trained,
+)
 from noise2map_core.training.results import FinetuneMapsResult
 from noise2map_core.training.run import TrainingRun
 from noise2map_core.training.tracking import Tracker, tracked
@@ -21,7 +26,10 @@ from noise2map_core.workflows.finetune_maps import FinetuneMapsConfig
 
 def finetune(config: FinetuneMapsConfig) -> FinetuneMapsResult:
     """Check the chips, train from where an earlier run ended, save the chosen weights, report."""
-    store = dealt(open_store(config.chips), config.places)
+    store = open_store(config.chips)
+    require_protocol(store, config.protocol)
+    require_timestep(config)
+    store = dealt(store, config.places)
     store.require(("train", "val"), config.task)
     require_feasible(config.training, config.resources)
     spec = plan_spec(

@@ -3,6 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.networks.blend import TileBlend
+from noise2map_core.inference.networks.turns import turned, turned_back
 from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
 from noise2map_core.inference.networks.verdict import in_stored_units, verdict_of
 from noise2map_core.inference.numeric_path import NumericPath
@@ -153,13 +155,16 @@ class Predictor:
     def _logits(self, shown: "_Shown", batch: Sequence[Window]) -> Tensor:
         """Mean logits [chip, set · class, H, W] over each set of passes."""
         logits = {
-            one: self._models[one.timestep].judged(
-                shown.chips(one, batch, self._path.batch), one.timestep, self._task_name
-            )[: len(batch)]
+            one: self._judged(shown.chips(one, batch, self._path.batch), one)[: len(batch)]
             for one in self._all
         }
         means = [_mean([logits[one] for one in passes]) for passes in self._sets.values()]
         return means[0] if len(means) == 1 else torch.cat(means, dim=1)
+
+    def _judged(self, chips: Tensor, one: Pass) -> Tensor:
+        laid = turned(chips, one.turn)
+        logits = self._models[one.timestep].judged(laid, one.timestep, self._task_name)
+        return turned_back(logits, one.turn)
 
 
 class _Shown:
@@ -181,7 +186,9 @@ class _Shown:
         self._tiles: dict[Pass | None, Tensor] = {}
 
     def chips(self, one: Pass, chips: Sequence[Window], batch: int) -> Tensor:
-        """What a pass shows of chips [batch, C, chip_px, chip_px], nothing after the last one."""
+        """What a pass shows of chips [batch, C, chip_px, chip_px], before they are turned; nothing
+        after the last one."""
+        one = replace(one, turn=0)
         if self._whole:
             return self._cut(self._tile(one), chips, batch)
         x_0, observed = (self._cut(of, chips, batch) for of in (self._tile(None), self._observed))
@@ -241,7 +248,8 @@ def _alteration(light: SceneLight | None, device: str) -> Tensor | None:
 
 def name_of(one: Pass) -> str:
     """A key for one pass of the evidence."""
-    return f"{one.timestep}{' reversed' if one.reversed_dates else ''}"
+    turn = f" turn {one.turn}" if one.turn else ""
+    return f"{one.timestep}{' reversed' if one.reversed_dates else ''}{turn}"
 
 
 def disagreement_of(

@@ -34,6 +34,10 @@ class StudyTimestepsConfig(BaseModel):
     timesteps: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Timesteps. None: eight from 0 to T - 1, without those that cannot tell the dates apart."""
 
+    wrong: bool = False
+    """Tell the network each of these timesteps for what was mixed at each other, too: how much of
+    what it says comes from the timestep that it is told."""
+
     output: LocalPath
     """Directory for a picture a chip, and study.json."""
 

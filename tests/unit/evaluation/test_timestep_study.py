@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.metrics import f1_score
 from noise2map_core.chips.store import ChipStore, open_store
 from noise2map_core.cli.commands.study_timesteps import run
 from noise2map_core.evaluation.batches import ChipBatch, ChipReader
+from noise2map_core.evaluation.evidence.wrong_timestep import wrong_timesteps
 from noise2map_core.evaluation.timestep_figure import write_timestep_figure
 from noise2map_core.evaluation.timestep_study import (
     TimestepStudy,
@@ -64,6 +66,77 @@ def test_timesteps_that_cannot_tell_the_dates_are_left_out(model: Noise2Map) -> 
     assert chosen[0] == 0 and chosen[-1] == 999
     left = {round(t) for t in np.linspace(0, 999, 100)} - set(chosen)
     assert left and min(left) < 258 < max(left)
+
+
+def undecided(spec: Any, batch: ChipBatch) -> Noise2Map:
+    """A random network that hears the timestep well, if it does, and finds half of a chip changed
+    at t = 600."""
+    torch.manual_seed(0)
+    model: Any = Noise2Map(spec).eval()
+    image, valid = batch.inputs("change")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "time_emb_proj" in name:
+                parameter.mul_(40)
+        logits = model.logits(image, 600, valid)
+        margin = (logits[:, 1] - logits[:, 0])[valid.all(dim=1)]
+        model.network.heads["change"].pixel[-1].bias[1] -= margin.median()
+    return model
+
+
+def test_a_wrong_timestep_is_told_for_what_was_mixed_at_another(
+    store: ChipStore,
+) -> None:
+    batch = ChipReader(store, ("change",)).read(store.chips_of("val")[:1])
+    model = undecided(checkpoint_spec(bands=tuple(store.bands), chip_px=16), batch)
+    found = wrong_timesteps(model, batch, "change", (0, 600, 999))
+    image, valid = batch.inputs("change")
+    seen, truth = valid.all(dim=1, keepdim=True), batch.truth("change")[0]
+    x_0 = model.normalise(image, valid)
+    decided: dict[tuple[int, int], NDArray[np.bool_]] = {}
+    for mixed in (0, 600, 999):
+        alpha_bar = model.alpha_bars()[mixed].item()
+        swapped = torch.cat(list(x_0.chunk(2, dim=1))[::-1], dim=1)
+        x_t = alpha_bar**0.5 * x_0 + (1 - alpha_bar) ** 0.5 * swapped
+        for told in (0, 600, 999):
+            with torch.inference_mode():
+                logits = model.network("change", x_t, torch.tensor([told]))
+            # As maps store it: in steps of 1 / 10,000, and a half is enough.
+            probability = (logits.softmax(dim=1)[0, 1] * 10_000).round().numpy()
+            decided[mixed, told] = probability >= 5000
+    known = truth != 255
+    for row, mixed in enumerate((0, 600, 999)):
+        for column, told in enumerate((0, 600, 999)):
+            expected = f1_score(truth[known], decided[mixed, told][known], zero_division=0)
+            assert found.f1[row][column] == pytest.approx(expected, abs=5e-3)
+            moved = (decided[mixed, told] != decided[mixed, mixed]) & seen[0, 0].numpy()
+            assert abs(int(found.moved[row, column]) - int(moved.sum())) <= 2
+    assert found.moved.max() > 0 and np.diag(found.moved).sum() == 0
+
+
+def test_a_network_that_is_told_no_timestep_is_not_moved_by_a_wrong_one(store: ChipStore) -> None:
+    told: Any = checkpoint_spec(bands=tuple(store.bands), chip_px=16)
+    network = told.network.model_copy(update={"unet": told.network.unet | {"use_timestep": False}})
+    batch = ChipReader(store, ("change",)).read(store.chips_of("val")[:1])
+    hidden = undecided(told.model_copy(update={"network": network}), batch)
+    assert not any("time_emb" in name for name in hidden.state_dict())
+    found = wrong_timesteps(hidden, batch, "change", (0, 600, 999))
+    assert found.moved.sum() == 0 and found.most_lost == 0
+    assert len(set(np.asarray(found.f1)[:, 0].round(6).tolist())) > 1, "by x_t it is"
+
+
+def test_the_command_writes_what_a_wrong_timestep_does(
+    store: ChipStore, model: Noise2Map, tmp_path: Path
+) -> None:
+    save_checkpoint(model, model.spec, tmp_path / "checkpoint", "card")
+    config = StudyTimestepsConfig(
+        chips=store.path, checkpoint=tmp_path / "checkpoint", split="val", num_chips=2,
+        timesteps=(0, 999), output=tmp_path / "out", wrong=True,
+    )  # fmt: skip
+    lines = run(config).summary()
+    assert any(line.startswith("told a wrong timestep, F1 moves by at most") for line in lines)
+    wrong = json.loads((tmp_path / "out" / "study.json").read_text())["wrong"]
+    assert wrong["timesteps"] == [0, 999] and np.diag(wrong["moved"]).tolist() == [0, 0]
 
 
 def test_one_date_has_one_order(store: ChipStore) -> None:

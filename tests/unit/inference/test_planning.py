@@ -72,6 +72,12 @@ def test_the_order_alone_is_tried_at_the_timesteps_of_the_map() -> None:
     assert plan_evidence(config, CHANGE) == (Pass(900), Pass(900, reversed_dates=True))
 
 
+def test_flips_lay_chips_in_eight_ways_at_the_timesteps_of_the_map() -> None:
+    passes = plan_evidence(InferenceConfig(disagreement="flips"), CHANGE)
+    assert passes == tuple(Pass(999, turn=turn) for turn in range(8))
+    assert [one.key() for one in passes[:2]] == [[999, False], [999, False, 1]]
+
+
 @pytest.mark.parametrize(
     ("config", "text"),
     [

@@ -10,7 +10,8 @@ from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.decision import verdict_of
 from noise2map_core.inference.networks.blend import blend_weights
-from noise2map_core.inference.networks.predictor import MAP, REVERSED, Predictor
+from noise2map_core.inference.networks.predictor import MAP, REVERSED, Predictor, name_of
+from noise2map_core.inference.networks.turns import turned, turned_back
 from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
 from noise2map_core.models.noise2map import Noise2Map, at_timestep
@@ -143,6 +144,39 @@ def test_another_batch_is_another_path_but_nearly_the_same_map(
     one, _ = predict(model, world, core, valid)
     other, _ = predict(model, world, core, valid, replace(PATH, batch=7))
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+WAYS = [
+    lambda x: x,
+    lambda x: np.rot90(x, 1, (-2, -1)),
+    lambda x: np.rot90(x, 2, (-2, -1)),
+    lambda x: np.rot90(x, 3, (-2, -1)),
+    lambda x: x[..., ::-1],
+    lambda x: np.rot90(x[..., ::-1], 1, (-2, -1)),
+    lambda x: np.rot90(x[..., ::-1], 2, (-2, -1)),
+    lambda x: np.rot90(x[..., ::-1], 3, (-2, -1)),
+]
+"""Of laying a square, by numpy: the oracle of `turned`."""
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_a_turned_pass_is_the_network_on_the_turned_chip(
+    model: Noise2Map, world: np.ndarray, turn: int
+) -> None:
+    x = torch.arange(2 * 3 * 3.0).reshape(2, 3, 3)
+    np.testing.assert_array_equal(turned(x, turn), WAYS[turn](x.numpy()))
+    np.testing.assert_array_equal(turned_back(turned(x, turn), turn), x)
+    core = Window(0, 0, 32, 32)
+    lattice = ChipLattice(32, 32)  # one chip, nothing blended
+    part = world[:, :, :32, :32]
+    seen, wanted = np.ones((2, 32, 32), np.bool_), np.ones((32, 32), np.bool_)
+    predictor = Predictor(model, PATH, lattice, (999,), "change", [Pass(999, turn=turn)])
+    found = predictor.passes(part, seen, core, wanted)[0][name_of(Pass(999, turn=turn))][1]
+    laid = np.ascontiguousarray(WAYS[turn](part.reshape(-1, 32, 32)))
+    with torch.inference_mode():
+        logits = model.logits(torch.from_numpy(laid)[None], 999)[0]
+    expected = torch.softmax(logits / model.spec.tasks["change"].temperature, dim=0)[1].numpy()
+    np.testing.assert_allclose(WAYS[turn](found.numpy()), expected, atol=1e-5)
 
 
 def test_disagreement_is_the_range_over_passes_predicted_alone(

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from noise2map_core.cli.commands.export_reference import run as export_reference
 from noise2map_core.cli.commands.import_reference import run as import_reference
 from noise2map_core.models.backbone import read_unet_config
 from noise2map_core.models.checkpoint import load_checkpoint
 from noise2map_core.models.hub import resolve_unet
-from noise2map_core.models.noise2map import Noise2Map, TaskInput
-from noise2map_core.models.published import import_published, read_published
+from noise2map_core.models.noise2map import Noise2Map, TaskInput, at_timestep
+from noise2map_core.models.published import export_published, import_published, read_published
 from noise2map_core.runtime.errors import CheckpointError
 from noise2map_core.settings.network import Task
 from noise2map_core.workflows.tools.export_reference import ExportReferenceConfig
@@ -214,6 +214,90 @@ def test_what_is_no_weights_is_refused_in_one_line(tmp_path: Path, content: byte
     with pytest.raises(CheckpointError, match=r"w\.pth cannot be read") as caught:
         read_published(tmp_path / "w.pth")
     assert "\n" not in str(caught.value)
+
+
+def without_timestep(unet: Path, folder: Path) -> dict[str, torch.Tensor]:
+    """A folder as the authors' code saves a UNet that is told no timestep, and what it is in the
+    end: a UNet2DModel whose blocks add nothing of the timestep."""
+    weights = load_file(unet / "diffusion_pytorch_model.safetensors")
+    timed = [name for name in weights if "time_emb" in name]
+    config = json.loads((unet / "config.json").read_text())
+    config |= {"_class_name": "UNet2DModelFlex", "use_timestep": False}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    kept = {name: value for name, value in weights.items() if name not in timed}
+    save_file(kept, folder / "diffusion_pytorch_model.safetensors")
+    return weights | {name: torch.zeros_like(weights[name]) for name in timed}
+
+
+@pytest.mark.parametrize("timestep", [0, 700])
+def test_a_unet_that_the_authors_saved_without_timestep_ignores_it(
+    tmp_path: Path, timestep: int
+) -> None:
+    unet = published_unet(tmp_path / "unet")
+    silent = without_timestep(unet, tmp_path / "flex")
+    state = in_their_words(unet, 256, 2)
+    state |= {f"unet.{name}": value for name, value in silent.items()}
+    stated = UNet2DModel.from_pretrained(unet)
+    stated.load_state_dict(silent)
+    stated.save_pretrained(tmp_path / "silent")
+    theirs = {name: value for name, value in state.items() if "time_emb" not in name}
+    torch.save(theirs, tmp_path / "w.pth")
+    model = import_published(tmp_path / "flex", tmp_path / "w.pth", "segment", 2, 256)
+    assert model.spec.network.unet["use_timestep"] is False  # type: ignore[union-attr]
+    x = torch.randn(1, 3, 256, 256)
+    with torch.inference_mode():
+        found = model.judged(x, timestep, "segment")
+        by_hand = forward_by_hand(tmp_path / "silent", state, x, 5)
+        torch.testing.assert_close(found, by_hand, rtol=0, atol=1e-4)
+        fast = at_timestep(model, timestep, torch.float32).judged(x, timestep, "segment")
+        torch.testing.assert_close(fast, by_hand, rtol=0, atol=1e-3)
+
+
+def test_what_was_told_no_timestep_is_exported_as_such_and_read_again(tmp_path: Path) -> None:
+    without_timestep(published_unet(tmp_path / "unet"), tmp_path / "flex")
+    model = import_published(tmp_path / "flex", None, "segment", 2, 256)
+    export_published(model, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "unet" / "config.json").read_text())
+    assert config["_class_name"] == "UNet2DModelFlex" and config["use_timestep"] is False
+    again = import_published(tmp_path / "out" / "unet", None, "segment", 2, 256)
+    own, other = model.state_dict(), again.state_dict()
+    assert all(torch.equal(own[k], other[k]) for k in own if "backbone" in k)
+
+
+def test_a_unet_of_the_authors_kind_that_is_told_the_timestep_is_a_unet2dmodel(
+    tmp_path: Path,
+) -> None:
+    unet = published_unet(tmp_path / "unet")
+    before = read_unet_config(unet)
+    config = json.loads((unet / "config.json").read_text())
+    config |= {"_class_name": "UNet2DModelFlex", "use_timestep": True}
+    (unet / "config.json").write_text(json.dumps(config))
+    assert read_unet_config(unet) == before
+
+
+def test_old_names_of_attention_are_those_that_diffusers_converts(tmp_path: Path) -> None:
+    unet = published_unet(tmp_path / "unet")
+    old = Path(shutil.copytree(unet, tmp_path / "old"))
+    file = old / "diffusion_pytorch_model.safetensors"
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = load_file(file)
+    for today, before in names.items():
+        weights = {name.replace(f".{today}.", f".{before}."): v for name, v in weights.items()}
+    assert any(".attentions.0.query." in name for name in weights)
+    file.unlink()  # it may be mapped
+    save_file(weights, file)
+    # diffusers converts them itself, and is the judge.
+    expected = UNet2DModel.from_pretrained(old).state_dict()
+    model: Any = import_published(old, None, "change", 2, 256)
+    found = model.network.backbone.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    tuned = {f"unet.{name}": value for name, value in weights.items()}
+    torch.save(in_their_words(unet, 256, 2, channels=6) | tuned, tmp_path / "w.pth")
+    named = read_published(tmp_path / "w.pth")
+    assert torch.equal(named["unet.mid_block.attentions.0.to_out.0.weight"],
+                       weights["mid_block.attentions.0.proj_attn.weight"])  # fmt: skip
 
 
 def test_a_folder_of_another_model_is_refused(tmp_path: Path) -> None:

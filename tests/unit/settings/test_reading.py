@@ -226,7 +226,7 @@ PROBES: dict[str, list[Value]] = {
     "InferenceConfig.compare": ["maps"],
     "InferenceConfig.stride_px": [8],
     "InferenceConfig.timesteps": [(500,)],
-    "InferenceConfig.disagreement": ["timesteps", "order"],
+    "InferenceConfig.disagreement": ["timesteps", "order", "flips"],
     "InferenceConfig.disagreement_timesteps": [(500, 600)],
     "InferenceConfig.precision": [lambda _: other_precision()],
     "InferenceConfig.batch": [3],

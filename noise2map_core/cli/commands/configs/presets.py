@@ -30,7 +30,7 @@ class Presets:
 
 
 def _line(name: str, path: Path) -> str:
-    return f"  {name:<24} {told_of(path)}"
+    return f"  {name:<28} {told_of(path)}"
 
 
 def run(config: PresetsConfig) -> Presets:
