@@ -19,13 +19,20 @@ def _metavar(annotation: Any) -> str:
     if origin is Literal:
         return "{" + ",".join(map(str, parts)) + "}"
     if origin in (Union, UnionType):
-        return "|".join(_metavar(part) for part in parts if part is not NoneType)
+        return _either([part for part in parts if part is not NoneType])
     if origin in (tuple, list):
         return _several(parts)
     if origin is dict:
         return "YAML"
     names = {"bool": "{True,False}"}
     return names.get(annotation.__name__, str(annotation.__name__).upper())
+
+
+def _either(parts: list[Any]) -> str:
+    """Of several; the words of all choices stand together."""
+    choices = [part for part in parts if get_origin(part) is Literal]
+    words = [Literal[tuple(word for part in choices for word in get_args(part))]] if choices else []
+    return "|".join(map(_metavar, [*words, *(part for part in parts if part not in choices)]))
 
 
 def shown_default(default: Any) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, PositiveInt
 
 from noise2map_core.cli.application import application, parse_config
+from noise2map_core.cli.shown import metavar
 from noise2map_core.runtime.digest import digest_of
 from noise2map_core.runtime.errors import (
     CatalogError,
@@ -242,6 +243,12 @@ def test_the_same_flags_take_numbers_and_mappings_where_labels_are_rasters() -> 
 
 
 @pytest.mark.parametrize(("words", "meant"), [(["equal"], "equal"), (["1", "2.5"], (1.0, 2.5))])
+def test_the_words_of_all_choices_of_a_setting_are_shown_together() -> None:
+    either = Literal["paper", "strict"] | Literal["transfer"] | None
+    assert metavar(either) == "{paper,strict,transfer}"
+    assert metavar(Literal["auto"] | int) == "{auto}|INT"
+
+
 def test_a_choice_that_may_be_numbers_takes_one_word_or_several(
     words: list[str], meant: Any
 ) -> None:
