@@ -242,13 +242,13 @@ def test_the_same_flags_take_numbers_and_mappings_where_labels_are_rasters() -> 
     assert ingest_labels(*of_dates).classes == {"land": (0,), "sea": (1,)}
 
 
-@pytest.mark.parametrize(("words", "meant"), [(["equal"], "equal"), (["1", "2.5"], (1.0, 2.5))])
 def test_the_words_of_all_choices_of_a_setting_are_shown_together() -> None:
     either = Literal["paper", "strict"] | Literal["transfer"] | None
     assert metavar(either) == "{paper,strict,transfer}"
     assert metavar(Literal["auto"] | int) == "{auto}|INT"
 
 
+@pytest.mark.parametrize(("words", "meant"), [(["equal"], "equal"), (["1", "2.5"], (1.0, 2.5))])
 def test_a_choice_that_may_be_numbers_takes_one_word_or_several(
     words: list[str], meant: Any
 ) -> None:
