@@ -1,5 +1,6 @@
 """What a chip costs besides its network: CPU time by stage, with a network that takes none."""
 
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -13,6 +14,8 @@ from unittest.mock import patch
 import numpy as np
 import shapely
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
 from noise2map_core.geo.grid import ChipLattice, RegionGrid, Tile
 from noise2map_core.geo.window import Window
