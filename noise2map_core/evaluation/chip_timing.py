@@ -5,8 +5,9 @@ import time
 
 import torch
 
+from noise2map_core.inference.networks.compiled import networks_at
 from noise2map_core.inference.numeric_path import resolve_numeric_path
-from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.models.spec import CheckpointSpec
 from noise2map_core.settings.inference import InferenceConfig
 
@@ -20,11 +21,11 @@ def time_chip(spec: CheckpointSpec, config: InferenceConfig, gpus: float = 0.0) 
     """
     path = resolve_numeric_path(config, gpus)
     torch.set_num_threads(path.threads)
-    model, dtype = Noise2Map(spec).eval().to(path.device), getattr(torch, path.dtype)
+    model = Noise2Map(spec).eval().to(path.device)
     passes = [
-        (name, t, at_timestep(model, t, dtype, graphs=path.graphs))
+        (name, t, fixed)
         for name, task in spec.tasks.items()
-        for t in task.inference_timesteps
+        for t, fixed in networks_at(model, path, name, task.inference_timesteps).items()
     ]
     images = {
         name: torch.full(

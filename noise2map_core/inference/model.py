@@ -69,12 +69,14 @@ def predictor_of(job: RegionJob) -> TilePredictor:
     model = load_checkpoint(job.checkpoint)
     if isinstance(job.spec, ComparedSpec):
         network = Predictor(
-            model, job.path, job.lattice, job.timesteps, "segment", job.evidence, job.light
-        )
+            model, job.path, job.lattice, job.timesteps, "segment", job.evidence, job.light,
+            job.checkpoint,
+        )  # fmt: skip
         return ComparingPredictor(network, job.task)
     return Predictor(
-        model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence, job.light
-    )
+        model, job.path, job.lattice, job.timesteps, job.task_name, job.evidence, job.light,
+        job.checkpoint,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,14 @@ class NumericPath:
     """How the network is written out: at one timestep, with its constants folded in."""
     graphs: bool = False
     """Whether it is compiled and replayed as a CUDA graph."""
+    engine: str = ""
+    """What computes it in torch's place, with its version; empty: torch does."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for keys and manifests."""
-        return asdict(self)
+        """Plain values, for keys and manifests; those of torch are what they were before there was
+        another engine."""
+        values = asdict(self)
+        return values if self.engine else {k: v for k, v in values.items() if k != "engine"}
 
     def apply(self) -> None:
         """Set this process to compute on this path."""
@@ -69,6 +73,7 @@ def resolve_numeric_path(config: InferenceConfig, gpus: float, gpu_type: str = "
         threads=config.threads,
         torch=version("torch"),
         graphs=_graphs(config, device),
+        engine=_engine(config, device),
     )
 
 
@@ -110,6 +115,28 @@ def _graphs(config: InferenceConfig, device: str) -> bool:
             "resources.predictor_gpus."
         )
     return device == "cuda" and config.graphs != "off"
+
+
+def _engine(config: InferenceConfig, device: str) -> str:
+    if config.engine != "openvino":
+        return ""
+    if device != "cpu":
+        raise ConfigError(
+            "inference.engine openvino computes on CPUs, but predictors hold GPUs. Leave it at "
+            "auto, or set resources.predictor_gpus 0."
+        )
+    try:
+        return f"openvino {version('openvino')}"
+    except PackageNotFoundError as error:
+        raise ConfigError(
+            "inference.engine openvino is not installed. Install it (pip install "
+            "'noise2map[openvino]'), or leave inference.engine at auto."
+        ) from error
+
+
+def machine_name() -> str:
+    """The processor's model and what instructions it has, of which some models differ."""
+    return f"{processor_name()}: {_cpuinfo('flags') or _cpuinfo('Features')}"
 
 
 def processor_name() -> str:

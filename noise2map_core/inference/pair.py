@@ -31,6 +31,7 @@ from noise2map_core.inference.images import (
     observed,
     require_fit,
 )
+from noise2map_core.inference.networks.compiled import settled
 from noise2map_core.inference.networks.predictor import Predictor
 from noise2map_core.inference.networks.two_maps import ComparingPredictor
 from noise2map_core.inference.numeric_path import NumericPath, resolve_numeric_path
@@ -116,11 +117,13 @@ def _predict(
     by: Task = "segment" if compared else task_name
     require_settings(config, spec, by)
     require_fit(dict(zip(given, images, strict=True)), place, spec, network.name)
+    timesteps = config.timesteps or spec.task(by).inference_timesteps
+    path = resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0)
+    if path.engine:
+        path = settled(path, spec, by, timesteps, network.load, network.place)
     job = _Job(
         network, by, task, anchored(place, images[0]),
-        ChipLattice(spec.chip_px, config.stride_px or spec.stride_px),
-        config.timesteps or spec.task(by).inference_timesteps,
-        resolve_numeric_path(config, gpus=1 if config.device == "cuda" else 0),
+        ChipLattice(spec.chip_px, config.stride_px or spec.stride_px), timesteps, path,
         _light(spec, by, images), compared,
     )  # fmt: skip
     pixels = _layers(job, images, tile_px)
@@ -227,7 +230,9 @@ def _predictor(
     compared: bool,
 ) -> TilePredictor:
     model = network.load()
-    predictor = Predictor(model, path, lattice, timesteps, by, light=light)
+    predictor = Predictor(
+        model, path, lattice, timesteps, by, light=light, checkpoint=network.place
+    )
     if not compared:
         return predictor
     return ComparingPredictor(predictor, ComparedSpec(model.spec).tasks["change"])

@@ -23,6 +23,7 @@ from noise2map_core.imagery.reader import pixel_type
 from noise2map_core.imagery.recipe import PixelRecipe
 from noise2map_core.imagery.region import finest_on_ground, plan_grid
 from noise2map_core.imagery.usable import usable_scenes
+from noise2map_core.inference.engine import forms, kept
 from noise2map_core.inference.numeric_path import NumericPath, fitting_batch, resolve_numeric_path
 from noise2map_core.inference.region import NUM_TURNS, Pass, RegionJob
 from noise2map_core.inference.scene_light import read_light
@@ -160,14 +161,38 @@ def _by_network(config: InferRegionConfig, spec: CheckpointSpec, task: Task) -> 
     """Of a job, how the network is run."""
     inference = config.inference
     assert config.checkpoint is not None
-    path = _path(inference, config.resources)
+    path, checkpoint = _path(inference, config.resources), checkpoint_folder(config.checkpoint)
+    path = replace(path, batch=fitting_batch(config.output, path.batch))
+    timesteps = inference.timesteps or spec.task(task).inference_timesteps
+    evidence = plan_evidence(inference, spec.task(task))
+    asked = (*timesteps, *(one.timestep for one in evidence))
     return {
-        "checkpoint": checkpoint_folder(config.checkpoint),
+        "checkpoint": checkpoint,
         "lattice": ChipLattice(spec.chip_px, inference.stride_px or spec.stride_px),
-        "timesteps": inference.timesteps or spec.task(task).inference_timesteps,
-        "path": replace(path, batch=fitting_batch(config.output, path.batch)),
-        "evidence": plan_evidence(inference, spec.task(task)),
+        "timesteps": timesteps,
+        "path": _settled(path, checkpoint, spec, task, asked),
+        "evidence": evidence,
     }
+
+
+def _settled(
+    path: NumericPath,
+    checkpoint: Path,
+    spec: CheckpointSpec,
+    task: Task,
+    timesteps: tuple[int, ...],
+) -> NumericPath:
+    """Of an engine other than torch, whether it takes the network is tried once, before the keys
+    are made: they say what computes."""
+    if not path.engine or all(
+        kept(form, checkpoint) is not None for form in forms(spec, task, timesteps, path)
+    ):
+        return path
+    # Torch takes seconds, which a run by torch itself, or with nothing to do, spares.
+    from noise2map_core.inference.networks.compiled import settled
+    from noise2map_core.models.checkpoint import load_checkpoint
+
+    return settled(path, spec, task, timesteps, lambda: load_checkpoint(checkpoint), checkpoint)
 
 
 def _path(inference: InferenceConfig, resources: ResourcesConfig) -> NumericPath:

@@ -1,13 +1,14 @@
 """Settings of inference that may differ from the checkpoint's, and of what a model card says."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from noise2map_core.settings.numbers import Batch, PositiveInt, SidePx
 from noise2map_core.settings.unused import require_unset
 
 Compare = Literal["auto", "images", "maps"]
+Engine = Literal["auto", "torch", "openvino"]
 
 
 class CardConfig(BaseModel):
@@ -54,6 +55,11 @@ class InferenceConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numbers that the network computes in. auto: bf16 where the driver's processor multiplies it
     (avx512_bf16, amx_bf16) and on GPUs, else fp32."""
+
+    engine: Annotated[Engine, Field(exclude_if=lambda engine: engine == "auto")] = "auto"
+    """What computes the network. auto: torch. openvino compiles it for the processor, and keeps
+    that beside the checkpoint; it needs the extra `openvino`, and CPUs. Its maps differ from
+    torch's in last digits."""
 
     batch: Batch = 16
     """Chips in one forward pass; the last batch of a tile is padded to it. Where that does not fit

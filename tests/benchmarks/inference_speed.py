@@ -7,7 +7,8 @@ own shapes, weights packed, back to back. Weights are random: they do not change
 
     python tests/benchmarks/inference_speed.py [--networks reference small tiny] [--quick]
 
-On a GPU (`--device cuda`) the fast path is timed as a CUDA graph, too.
+On a GPU (`--device cuda`) the fast path is timed as a CUDA graph, too; on a CPU, beside it in both
+precisions, OpenVINO where it is installed (`inference.engine`). CPU time is that of the process.
 """
 
 import copy
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -26,6 +28,8 @@ import tyro
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from noise2map_core.inference.engine import Form
+from noise2map_core.inference.networks.compiled import compiled_alone
 from noise2map_core.models.fixed_time import accelerate, inference_dtype
 from noise2map_core.models.packed_conv import PackedConv2d
 from noise2map_core.models.presets import network_of
@@ -38,6 +42,8 @@ TIMESTEP = 999
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "bf16", "asimd")
 PLAIN, CAST, FAST, BARE = "float32, NCHW, one by one", "cast, channels-last", "fast path", "bare"
 GRAPH = "fast path, CUDA graph"
+FAST_FP32 = "fast path, float32"
+OPENVINO = {"float32": "OpenVINO, float32", "bfloat16": "OpenVINO, bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -108,24 +114,30 @@ def _report(case: Case, rounds: int) -> None:
     if chips.is_cuda:
         graph = torch.compile(fast, mode="reduce-overhead", fullgraph=True, dynamic=False)
         ways[GRAPH] = lambda: _forward(graph, chips)
+    else:
+        ways |= _engines(network, chips, dtype)
     exact = ways[PLAIN]()
     errors = {
         way: float((run().float() - exact).abs().max())
         for way, run in ways.items()
         if way not in (PLAIN, BARE)
     }
-    seconds = _interleaved(ways, rounds)
+    seconds, cpu = _interleaved(ways, rounds)
     size = sum(weight.numel() for weight in network.parameters()) / 1e6
     print(
         f"\n{case.preset}: {size:.1f} M parameters, {case.batch} x {case.chip_px} px, "
         f"fast path in {dtype}, {rounds} rounds, logits within ±{float(exact.abs().max()):.2f}"
     )
-    print(f"{'':28}{'ms a chip: least':>18}{'median':>9}{'speedup':>9}{'logits off by':>15}")
+    print(
+        f"{'':28}{'ms a chip: least':>18}{'median':>9}{'CPU':>9}{'speedup':>9}{'logits off by':>15}"
+    )
     for way, times in seconds.items():
-        least, middle = (1e3 * value / case.batch for value in (min(times), median(times)))
+        least, middle, busy = (
+            1e3 * value / case.batch for value in (min(times), median(times), median(cpu[way]))
+        )
         off = f"{errors[way]:15.4f}" if way in errors else ""
         speedup = _ratio(seconds[PLAIN], times)
-        print(f"{way:28}{least:18.2f}{middle:9.2f}{speedup:9.2f}{off}")
+        print(f"{way:28}{least:18.2f}{middle:9.2f}{busy:9.2f}{speedup:9.2f}{off}")
     for way in seconds.keys() & {FAST, GRAPH}:
         print(
             f"bare / {way}: {_ratio(seconds[BARE], seconds[way]):.3f} in the median round, "
@@ -133,26 +145,47 @@ def _report(case: Case, rounds: int) -> None:
         )
 
 
+def _engines(
+    network: nn.Module, chips: Tensor, dtype: torch.dtype
+) -> dict[str, Callable[[], Tensor]]:
+    """The fast path in float32, and OpenVINO in all that this processor multiplies."""
+    ways: dict[str, Callable[[], Tensor]] = {}
+    if dtype != torch.float32:
+        plain = accelerate(network, TIMESTEP, torch.float32)
+        ways[FAST_FP32] = lambda: _forward(plain, chips)
+    if find_spec("openvino"):
+        for name in dict.fromkeys(["float32", str(dtype).removeprefix("torch.")]):
+            form = Form("", "change", TIMESTEP, chips.shape[-1], len(chips), name,
+                        torch.get_num_threads())  # fmt: skip
+            ways[OPENVINO[name]] = partial(_forward, compiled_alone(network, chips, form), chips)
+    return ways
+
+
 def _forward(network: nn.Module, chips: Tensor) -> Tensor:
     timesteps = torch.full((len(chips),), TIMESTEP)
-    logits: Tensor = network("change", chips, timesteps)
+    logits: Tensor = network("change", chips, timesteps, None)
     return logits
 
 
-def _interleaved(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one round that is not counted."""
+def _interleaved(
+    ways: dict[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each way in each round, by the wall and of this process's CPUs, after one round
+    that is not counted."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
+    cpu: dict[str, list[float]] = {way: [] for way in ways}
     for counted in [False] + [True] * rounds:
         for way, run in ways.items():
             _default_memory() if way in (PLAIN, CAST) else keep_freed_memory()
             # Behind the switch: a first run fills the allocator, for short passes the caches too.
-            begin = time.perf_counter()
+            begin, busy = time.perf_counter(), time.process_time()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if counted:
                 seconds[way].append(time.perf_counter() - begin)
-    return seconds
+                cpu[way].append(time.process_time() - busy)
+    return seconds, cpu
 
 
 def _ratio(times: list[float], others: list[float]) -> float:

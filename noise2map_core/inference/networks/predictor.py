@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from noise2map_core.geo.grid import ChipLattice
 from noise2map_core.geo.window import Window
 from noise2map_core.inference.networks.blend import TileBlend
+from noise2map_core.inference.networks.compiled import networks_at
 from noise2map_core.inference.networks.turns import turned, turned_back
 from noise2map_core.inference.networks.usable_gpu import require_usable_gpu
 from noise2map_core.inference.networks.verdict import in_stored_units, verdict_of
@@ -25,7 +27,7 @@ from noise2map_core.inference.numeric_path import NumericPath
 from noise2map_core.inference.region import Pass
 from noise2map_core.inference.scene_light import SceneLight
 from noise2map_core.inference.tile import Prediction
-from noise2map_core.models.noise2map import Noise2Map, at_timestep
+from noise2map_core.models.noise2map import Noise2Map
 from noise2map_core.runtime.allocator import keep_freed_memory
 from noise2map_core.settings.network import Task
 
@@ -51,7 +53,9 @@ class Predictor:
         task: Task = "change",
         evidence: Sequence[Pass] = (),
         light: SceneLight | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
+        """`checkpoint`: where the model is from; None: it was never saved."""
         if path.device == "cuda":
             require_usable_gpu()
         path.apply()
@@ -59,13 +63,10 @@ class Predictor:
         self._path = path
         self._lattice = lattice
         self._model = model = model.eval().to(path.device)
-        dtype: torch.dtype = getattr(torch, path.dtype)
         self._passes = [Pass(t) for t in timesteps]
         self._evidence = list(evidence)
-        self._models = {
-            t: at_timestep(model, t, dtype, graphs=path.graphs)
-            for t in dict.fromkeys(one.timestep for one in [*self._passes, *self._evidence])
-        }
+        asked = dict.fromkeys(one.timestep for one in [*self._passes, *self._evidence])
+        self._models = networks_at(model, path, task, asked, checkpoint)
         self._task_name: Task = task
         self._task = model.spec.tasks[task]
         self._lights = _lights(light, path.device)

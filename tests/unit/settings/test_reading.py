@@ -229,6 +229,7 @@ PROBES: dict[str, list[Value]] = {
     "InferenceConfig.disagreement": ["timesteps", "order", "flips"],
     "InferenceConfig.disagreement_timesteps": [(500, 600)],
     "InferenceConfig.precision": [lambda _: other_precision()],
+    "InferenceConfig.engine": ["openvino"],
     "InferenceConfig.batch": [3],
     "InferenceConfig.threads": [2],
     "InferenceConfig.device": ["cuda"],
