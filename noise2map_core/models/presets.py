@@ -18,7 +18,9 @@ from noise2map_core.settings.network import BY_VARIATES, Fusion, Preset
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""
 
-ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0", "UPerNet": "resnet34"}
+ENCODERS = {
+    "Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0", "UPerNet": "resnet34",
+}  # fmt: skip
 
 LITE0, CSMASK = "tu-tf_efficientnet_lite0", "tu-tf_efficientnet_b4"
 """EfficientNets of timm, padded and normalised as TensorFlow does, as their weights need."""

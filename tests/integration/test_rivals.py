@@ -40,8 +40,14 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     chips = ChipsConfig(chip_px=CHIP, stride_px=16)
     return {
         task: make_store(
-            plan_store(folder / task, folder / f"{task}.zarr", chips=chips, split=SPLIT,
-                       pixels=changed_land(), classes=classes)  # fmt: skip
+            plan_store(
+                folder / task,
+                folder / f"{task}.zarr",
+                chips=chips,
+                split=SPLIT,
+                pixels=changed_land(),
+                classes=classes,
+            )
         )
         for task, classes in (("change", ()), ("segment", ("other", "building")))
     }

@@ -23,7 +23,8 @@ class FullyConvolutional(nn.Module):
     ) -> None:
         super().__init__()
         self.fusion = fusion
-        above = [2 * num_bands if fusion == "early" else num_bands, *(level[-1] for level in LEVELS)]
+        seen = 2 * num_bands if fusion == "early" else num_bands
+        above = [seen, *(level[-1] for level in LEVELS)]
         self.down = nn.ModuleList(
             _convolutions((wide, *level)) for wide, level in zip(above, LEVELS, strict=False)
         )
