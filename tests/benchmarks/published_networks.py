@@ -10,8 +10,8 @@ import tyro
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from noise2map_core.models.noise2map import count_parameters
 from noise2map_core.models.baselines import SegmentationModels
+from noise2map_core.models.noise2map import count_parameters
 from noise2map_core.models.presets import network_of
 from noise2map_core.models.rivals.network import Rival
 from noise2map_core.models.spec import RivalSpec, SegmentationModelSpec

@@ -16,7 +16,7 @@ from tests.benchmarks.published_networks import PUBLISHED, multiplications, riva
 from tests.factories import checkpoint_spec, task_spec
 
 PARAMETERS_WITHIN = {"bit": 0.02, "tinycd": 0.02}
-"""Half a percent, but for BIT, where 54 thousand weights of the authors' code are not in the paper,
+"""Half a percent, but for BIT, where 54 thousand weights could not be found in the paper,
 and TinyCD, whose figure has two digits."""
 MULTIPLICATIONS_WITHIN = {"tinycd": 0.1}
 """Two percent, but for TinyCD: there the activations and norms, which are not counted here, are
