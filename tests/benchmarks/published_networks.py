@@ -88,9 +88,9 @@ def print_change() -> None:
     """Of a pair, beside what is published."""
     print("| preset | parameters | published | G products | as tables count | published |")
     print("| --- | --- | --- | --- | --- | --- |")
-    pair = torch.zeros(1, 6, PX, PX)
+    pair = torch.zeros(1, 6, PX, PX, device="meta")
     for name in get_args(RivalName):
-        model, (millions, giga) = rival(name), PUBLISHED[name]
+        model, (millions, giga) = rival(name).to("meta"), PUBLISHED[name]
         found, own = multiplications(model, pair) / 1e9, exact(model, pair) / 1e9
         print(
             f"| `{name}` | {count_parameters(model) / 1e6:.3f} M | {millions} M | {own:.2f} "

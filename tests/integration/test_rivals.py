@@ -94,7 +94,17 @@ def trained(store: ChipStore, preset: str, task: Task) -> tuple[Noise2Map, list[
     return learner.model, losses
 
 
-@pytest.mark.parametrize("preset", [*CHANGE, *SEGMENT])
+QUICK = ("fc_siam_diff", "bit", "tinycd", "upernet")
+"""Of each kind one, and what is cheap; all are tried where slow tests are."""
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in (*CHANGE, *SEGMENT)
+    ],
+)
 def test_each_is_trained_saved_scored_and_mapped(
     stores: dict[str, Path], embedded: EmbeddedCatalog, tmp_path: Path, preset: str
 ) -> None:
