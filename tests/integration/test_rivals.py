@@ -118,6 +118,9 @@ def test_each_is_trained_saved_scored_and_mapped(
     store = open_store(stores[task])
     scores = evaluate_model(again, store, "val", task, EvaluationConfig())
     assert scores.num_pixels > 0 and 0 <= scores.mean_f1 <= 1
+    named = model.spec.model_copy(update={"bands": ("green", "red")})  # as in the scene
+    folder = tmp_path / "named"
+    save_checkpoint(model, named, folder, "# x\n")
     dates = {} if task == "change" else {"before": None, "after": embedded.after}
     map_here(embedded, folder, tmp_path / "map", task=task, inference={"stride_px": CHIP}, **dates)
     mosaic = zarr.open_group(tmp_path / "map" / "mosaic.zarr", mode="r")

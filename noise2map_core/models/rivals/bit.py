@@ -77,7 +77,8 @@ class _Layer(nn.Module):
         x_norm = self.norm(x)
         seen = x_norm if tokens is None else self.norm(tokens)
         key, value = self.key_value(seen).chunk(2, dim=-1)
-        found = scaled_dot_product_attention(*map(_by_head, (self.query(x_norm), key, value)))
+        query, key, value = (_by_head(part) for part in (self.query(x_norm), key, value))
+        found = scaled_dot_product_attention(query, key, value)
         x = x + self.out(found.transpose(1, 2).flatten(2))
         told: Any = x + self.perceptron(self.norm_after(x))
         return told
