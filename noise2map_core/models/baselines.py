@@ -113,7 +113,7 @@ class _TrainedInFloat32:
             return trained
 
 
-def _train_depthwise_in_float32(model: nn.Module) -> None:
+def train_depthwise_in_float32(model: nn.Module) -> None:
     """oneDNN has no fast gradient of depthwise convolutions of 5 x 5 or stride 2 in bfloat16: they
     take three to nine times as long as in float32."""
     for conv in model.modules():
@@ -180,7 +180,7 @@ def _build(network: SegmentationModelSpec, shape: TaskShape) -> nn.Module:
         ) from error
     if network.encoder_weights == "sentinel2":
         _pad_as_csmask(model)
-    _train_depthwise_in_float32(model)
+    train_depthwise_in_float32(model)
     return model
 
 

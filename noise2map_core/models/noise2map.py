@@ -20,12 +20,14 @@ from noise2map_core.models.alteration import (
 )
 from noise2map_core.models.baselines import SegmentationModels
 from noise2map_core.models.difference import DifferenceUNet
+from noise2map_core.models.rivals.network import Rival
 from noise2map_core.models.spec import (
     NUM_TRACES,
     CheckpointSpec,
     PatchUNetSpec,
     PixelwiseSpec,
     ReferenceSpec,
+    RivalSpec,
     SegmentationModelSpec,
     TaskSpec,
     note_size,
@@ -343,6 +345,8 @@ def build_network(spec: CheckpointSpec) -> nn.Module:
             return SegmentationModels(spec.network, shapes)
         case PixelwiseSpec():
             return Pixelwise(spec.network, shapes)
+        case RivalSpec():
+            return Rival(spec.network, shapes)
 
 
 def _altered(shape: TaskShape, traces: int = 1) -> TaskShape:

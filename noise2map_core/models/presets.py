@@ -7,6 +7,7 @@ from noise2map_core.models.spec import (
     PatchUNetSpec,
     PixelwiseSpec,
     ReferenceSpec,
+    RivalSpec,
     SegmentationModelSpec,
     UntimedSpec,
 )
@@ -17,7 +18,9 @@ from noise2map_core.settings.network import BY_VARIATES, Fusion, Preset
 REFERENCE_PX = 256
 """Side of the chips that the published UNets are made for."""
 
-ENCODERS = {"Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0"}
+ENCODERS = {
+    "Unet": "resnet34", "DeepLabV3Plus": "resnet34", "Segformer": "mit_b0", "UPerNet": "resnet34",
+}  # fmt: skip
 
 LITE0, CSMASK = "tu-tf_efficientnet_lite0", "tu-tf_efficientnet_b4"
 """EfficientNets of timm, padded and normalised as TensorFlow does, as their weights need."""
@@ -137,6 +140,12 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
             return _baseline("DeepLabV3Plus", preset)
         case "segformer" | "segformer_difference":
             return _baseline("Segformer", preset)
+        case "upernet" | "upernet_difference":
+            return _baseline("UPerNet", preset)
+        case "fc_ef" | "fc_siam_conc" | "fc_siam_diff" | "snunet":
+            return RivalSpec(architecture=preset)
+        case "bit" | "changeformer" | "tinycd":
+            return RivalSpec(architecture=preset)
         case "lite0" | "lite0_difference":
             return SegmentationModelSpec(
                 architecture="Unet",
@@ -160,7 +169,7 @@ def _network_of(preset: Preset, chip_px: int) -> NetworkSpec:
 
 
 def _baseline(
-    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"], preset: str
+    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer", "UPerNet"], preset: str
 ) -> SegmentationModelSpec:
     return SegmentationModelSpec(
         architecture=architecture,

@@ -30,7 +30,7 @@ from noise2map_core.models.weight_files import read_weight_file
 from noise2map_core.runtime.documents import decoded, parse_json, read_file
 from noise2map_core.runtime.errors import CheckpointError, ConfigError, explained
 from noise2map_core.settings.diffusion import Corruption, Schedule
-from noise2map_core.settings.network import BY_VARIATES, Fusion, NormalisedBy, Task
+from noise2map_core.settings.network import BY_VARIATES, Fusion, NormalisedBy, RivalName, Task
 
 FORMAT_VERSION: Literal[1] = 1
 SPEC_NAME = "model.json"
@@ -186,7 +186,7 @@ class SegmentationModelSpec(_Network):
 
     later = ("decoder_channels", "shared_encoder", "encoder_weights", "tied")
     kind: Literal["segmentation_model"] = "segmentation_model"
-    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer"]
+    architecture: Literal["Unet", "DeepLabV3Plus", "Segformer", "UPerNet"]
     encoder: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]+$", max_length=100)]
     """Name of the encoder in segmentation-models-pytorch."""
     fusion: Literal["concatenation", "difference"] = "concatenation"
@@ -216,11 +216,27 @@ class PixelwiseSpec(_Section):
     """Chip sides must be multiples of this many pixels."""
 
 
+class RivalSpec(_Section):
+    """A published network for change between two dates; it knows no timestep."""
+
+    strides: ClassVar[dict[RivalName, int]] = {
+        "fc_ef": 16, "fc_siam_conc": 16, "fc_siam_diff": 16, "snunet": 16,
+        "bit": 8, "changeformer": 32, "tinycd": 8,
+    }  # fmt: skip
+    kind: Literal["rival"] = "rival"
+    architecture: RivalName
+
+    @property
+    def stride(self) -> int:
+        """Chip sides must be multiples of this many pixels."""
+        return self.strides[self.architecture]
+
+
 NetworkSpec = Annotated[
-    PatchUNetSpec | ReferenceSpec | SegmentationModelSpec | PixelwiseSpec,
+    PatchUNetSpec | ReferenceSpec | SegmentationModelSpec | PixelwiseSpec | RivalSpec,
     Field(discriminator="kind"),
 ]
-UntimedSpec = SegmentationModelSpec | PixelwiseSpec
+UntimedSpec = SegmentationModelSpec | PixelwiseSpec | RivalSpec
 """Networks that know no timestep, and have no diffusion backbone."""
 
 
@@ -317,6 +333,11 @@ class CheckpointSpec(_Section):
                 raise ValueError(f"network.fusion {self.fusion} needs normalisation.of scene")
             if isinstance(self.network, PixelwiseSpec) and name != "change":
                 raise ValueError("network.kind pixelwise judges change alone, and no single date")
+            if isinstance(self.network, RivalSpec) and task.num_dates != 2:
+                raise ValueError(
+                    f"{self.network.architecture} compares two dates, and {name} shows it "
+                    f"{task.num_dates}. Use another model.preset"
+                )
         if self.chip_px % self.network.stride:
             raise ValueError(f"chip_px must be a multiple of {self.network.stride}")
         if not self.chip_px <= self.stride_px * MOST_OVERLAP <= self.chip_px * MOST_OVERLAP:

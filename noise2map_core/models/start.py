@@ -206,7 +206,7 @@ def _outer_layers(model: Noise2Map, other: Noise2Map) -> Iterator[str]:
     same_fusion = _fusion(model) == _fusion(other)
     if same_fusion and isinstance(model.network, DifferenceUNet):
         yield "network.stem."
-    yield "network.encoder."
+    yield from ("network.encoder.", "network.body.")
     for task in model.spec.tasks.keys() & other.spec.tasks.keys():
         if same_fusion:
             yield f"network.stems.{task}."
@@ -215,7 +215,9 @@ def _outer_layers(model: Noise2Map, other: Noise2Map) -> Iterator[str]:
         same_classes = model.spec.tasks[task].classes == other.spec.tasks[task].classes
         # The head of one date is the same, however dates are brought together.
         if same_classes and (same_fusion or task == "segment"):
-            yield from (f"network.heads.{task}.", f"network.models.{task}.head.")
+            yield from (
+                f"network.heads.{task}.", f"network.models.{task}.head.", "network.head.",
+            )  # fmt: skip
 
 
 def _fusion(model: Noise2Map) -> str:

@@ -1,6 +1,6 @@
 """Settings of the network."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -11,9 +11,22 @@ Preset = Literal[
     "reference", "base", "small", "tiny",
     "unet", "deeplabv3plus", "segformer",
     "unet_difference", "deeplabv3plus_difference", "segformer_difference",
+    "upernet", "upernet_difference",
+    "fc_ef", "fc_siam_conc", "fc_siam_diff", "snunet", "bit", "changeformer", "tinycd",
     "lite0", "lite0_difference", "csmask", "csmask_difference",
     "pixelwise",
 ]  # fmt: skip
+
+RivalName = Literal[
+    "fc_ef", "fc_siam_conc", "fc_siam_diff", "snunet", "bit", "changeformer", "tinycd"
+]
+"""Published networks for change between two dates, each a preset."""
+
+WITHOUT_NOISE: frozenset[str] = frozenset(get_args(RivalName)) | {
+    "unet", "deeplabv3plus", "segformer", "upernet",
+    "unet_difference", "deeplabv3plus_difference", "segformer_difference", "upernet_difference",
+}  # fmt: skip
+"""Presets whose input is clean unless a corruption is set."""
 
 Task = Literal["segment", "change"]
 
@@ -61,11 +74,13 @@ class ModelConfig(BaseModel):
     on patches of 2 x 2 pixels, at full width. small: under 5 GFLOP a chip of 128 x 128 pixels.
     tiny: for CPUs, under 2. The others are baselines without noise, segmentation-models-pytorch's,
     from scratch; for change their encoder sees each date, and the features are put side by side or,
-    with _difference, subtracted. lite0: such a baseline, a U-Net of which the encoder,
-    EfficientNet-Lite0, is one for all tasks and was trained on ImageNet. csmask: likewise,
-    EfficientNet-B4, trained on clouds in Sentinel-2 and Landsat. pixelwise: for change alone, a
-    perceptron on what `fusion: ranks`, or alteration, tells of each pixel; it learns no shapes, so
-    a few labelled places suffice."""
+    with _difference, subtracted. fc_ef, fc_siam_conc, fc_siam_diff, snunet, bit, changeformer,
+    tinycd: published networks for change between two dates, of their papers' size, from scratch.
+    What is named so far but the first four sees clean input, unless diffusion.corruption is set.
+    lite0: such a baseline, a U-Net of which the encoder, EfficientNet-Lite0, is one for all tasks
+    and was trained on ImageNet. csmask: likewise, EfficientNet-B4, trained on clouds in Sentinel-2
+    and Landsat. pixelwise: for change alone, a perceptron on what `fusion: ranks`, or alteration,
+    tells of each pixel; it learns no shapes, so a few labelled places suffice."""
 
     fusion: Fusion | None = None
     """Of tiny, small and base, and the last two of pixelwise, for change. early: the UNet sees all

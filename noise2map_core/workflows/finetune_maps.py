@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +18,13 @@ from noise2map_core.settings.learning import (
     TrainingConfig,
     segment_training,
 )
-from noise2map_core.settings.network import ModelConfig, NormalisationConfig, Task, Tasks
+from noise2map_core.settings.network import (
+    WITHOUT_NOISE,
+    ModelConfig,
+    NormalisationConfig,
+    Task,
+    Tasks,
+)
 from noise2map_core.settings.numbers import PositiveFloat, Seed
 from noise2map_core.settings.resources import ClusterConfig
 from noise2map_core.settings.unused import changed
@@ -56,10 +63,42 @@ class TrialSettings(BaseModel):
     """How it is trained. In a sweep, epochs, validations and patience are the search's, and a trial
     is one worker, which takes `worker_cpus` and `worker_gpus`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _clean_where_nothing_is_said(cls, given: Any) -> Any:
+        """Networks without noise see clean input, unless a corruption is set."""
+        if not isinstance(given, Mapping) or _said(given, "model", "preset") not in WITHOUT_NOISE:
+            return given
+        return {**given, **{task: _without_noise(given.get(task)) for task in get_args(Task)}}
+
     def of_tasks(self) -> dict[Task, TaskTrainingConfig]:
         """How each of its tasks is learnt."""
         both: dict[Task, TaskTrainingConfig] = {"change": self.change, "segment": self.segment}
         return {name: both[name] for name in self.task}
+
+
+def _said(given: Any, *names: str) -> Any:
+    """What was set of a setting, in mappings or in sections; None: nothing."""
+    for name in names:
+        if isinstance(given, BaseModel):
+            given = getattr(given, name) if name in given.model_fields_set else None
+        else:
+            given = given.get(name) if isinstance(given, Mapping) else None
+    return given
+
+
+def _without_noise(task: Any) -> Any:
+    """How a task is learnt, without noise unless a corruption was set."""
+    if _said(task, "diffusion", "corruption") is not None:
+        return task
+    if isinstance(task, BaseModel):
+        task = task.model_dump(exclude_unset=True)
+    if not isinstance(task, Mapping | None):
+        return task  # and is refused
+    diffusion = (task or {}).get("diffusion") or {}
+    if not isinstance(diffusion, Mapping):
+        return task
+    return {**(task or {}), "diffusion": {**diffusion, "corruption": {"kind": "none"}}}
 
 
 class FinetuneMapsConfig(TrialSettings):

@@ -21,6 +21,7 @@ from noise2map_core.models.spec import (
     CheckpointSpec,
     ClassSpec,
     Normalisation,
+    RivalSpec,
     SegmentationModelSpec,
     TaskSpec,
 )
@@ -70,7 +71,7 @@ def main(threads: int = 2, rounds: int = 10) -> None:
         px = model.spec.chip_px
         chips[preset] = torch.randint(0, 256, (1, 6, px, px), dtype=torch.uint8)
         rows[preset] = (px, count_parameters(model) / 1e6, gflop(model, chips[preset]))
-        baseline = isinstance(model.spec.network, SegmentationModelSpec)
+        baseline = isinstance(model.spec.network, SegmentationModelSpec | RivalSpec)
         models[preset] = model if baseline else at_timestep(model, T, dtype)
     least = dict.fromkeys(models, float("inf"))
     for _ in range(rounds + 1):

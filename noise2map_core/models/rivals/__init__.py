@@ -1,0 +1,1 @@
+"""Published networks that compare two dates, written anew from their papers."""
