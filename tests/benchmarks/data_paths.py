@@ -1,9 +1,9 @@
 """Two ways of chips to training: read by every worker itself, or streamed by Ray Data.
 
-Reading alone: epochs of batches of one store, by `ShardedLoader`, by it without its cache (as of a
-store that is much larger than memory), and by `StreamLoader`. Training: `finetune-maps` with
-`training.loader` set to each, reading included, validation and start not. The ways take turns, and
-the ratio of each round is told: sharded by ray_data, so that more than 1 speaks for the default.
+Reading alone: epochs of batches of one store, by `ShardedLoader` and by `StreamLoader`. Training:
+`finetune-maps` with `training.loader` set to each, reading included, validation and start not. The
+ways take turns, and the ratio of each round is told: sharded by ray_data, so that more than 1
+speaks for the default.
 Of reading alone, besides, what all processes took for a sample (CPU time), and what they read from
 files in an epoch, by the store's own bytes (Linux's count of what `read` returned).
 
@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # tests are not installed
 
-from noise2map_core.chips.order import CACHE_BYTES
 from noise2map_core.chips.store import CHIPS_PER_SHARD, ChipStore, open_store, shard_key
 from noise2map_core.cli.commands.demo import step_settings, write_whole_area
 from noise2map_core.distributed.cluster.session import ray_session
@@ -131,11 +130,9 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
     """The loaders, each made anew for every round."""
     training = TrainingConfig(batch=batch)
 
-    def sharded(cache_bytes: int) -> ShardedLoader:
-        reader = ChipReader(store, ("change",), cache_bytes)
-        loader = ShardedLoader(reader, TaskChips(numbers, numbers), training, 0, Ranks())
-        reader.cache_bytes = cache_bytes
-        return loader
+    def sharded() -> ShardedLoader:
+        reader = ChipReader(store, ("change",))
+        return ShardedLoader(reader, TaskChips(numbers, numbers), training, 0, Ranks())
 
     def streamed() -> StreamLoader:
         readers = ResourcesConfig(reader_cpus=0.5)
@@ -144,11 +141,7 @@ def _ways(store: Any, numbers: Any, batch: int) -> dict[str, Callable[[], Any]]:
         stream = ChipStream(part, batch, 0, Ranks())
         return StreamLoader(stream, store, "change", len(numbers), batch)
 
-    return {
-        "sharded": lambda: sharded(CACHE_BYTES),
-        "sharded, no cache": lambda: sharded(0),
-        "ray_data": streamed,
-    }
+    return {"sharded": sharded, "ray_data": streamed}
 
 
 def _cost(loader: Any, epochs: int, store_bytes: int) -> Cost:
